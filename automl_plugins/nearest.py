@@ -1,0 +1,22 @@
+"""The valid name nearest to one that was mistyped."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+def nearest(name: str, valid: Iterable[str]) -> str | None:
+    """The valid name that looks most like `name`, or None where nothing does."""
+    lowered = {candidate.lower(): candidate for candidate in valid}
+    matches = get_close_matches(name.lower(), lowered, n=1, cutoff=0.5)
+    return lowered[matches[0]] if matches else None
+
+
+def did_you_mean(name: str, valid: Iterable[str]) -> str:
+    """The end of an error message: the nearest valid name, else all of them."""
+    names = sorted(valid)
+    match = nearest(name, names)
+    if match is not None:
+        return f"did you mean {match!r}?"
+    return f"valid: {', '.join(names)}" if names else "there is none to choose from"

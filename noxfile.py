@@ -1,0 +1,51 @@
+"""What CI and a developer run; `nox` alone runs all but the demo.
+
+The sessions share the environment that nox itself runs in: one weighs gigabytes, mostly torch.
+"""
+
+from __future__ import annotations
+
+import sys
+
+import nox
+
+nox.options.default_venv_backend = "none"
+nox.options.sessions = ["lint", "types", "imports", "tests"]
+
+# With several threads a process, two busy processes slow each other down many times over.
+ENVIRONMENT = {"OMP_NUM_THREADS": "1"}
+
+
+def python(session: nox.Session, *arguments: str) -> None:
+    session.run(sys.executable, *arguments, env=ENVIRONMENT, external=True)
+
+
+@nox.session
+def tests(session: nox.Session) -> None:
+    """pytest; arguments after `--` go to it."""
+    python(session, "-m", "pytest", *session.posargs)
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Ruff: its rules, and its formatting."""
+    python(session, "-m", "ruff", "check", ".")
+    python(session, "-m", "ruff", "format", "--check", ".")
+
+
+@nox.session
+def types(session: nox.Session) -> None:
+    """mypy, strict, on the packages."""
+    python(session, "-m", "mypy", *session.posargs)
+
+
+@nox.session
+def imports(session: nox.Session) -> None:
+    """The arrows between the packages, with import-linter."""
+    python(session, "-c", "from importlinter.cli import lint_imports_command; lint_imports_command()", "--no-logo")
+
+
+@nox.session
+def demo(session: nox.Session) -> None:
+    """A whole search on real molecules, with its table at the end."""
+    python(session, "-m", "automl_plugins", "study", "--config", "examples/solubility.yaml", *session.posargs)
