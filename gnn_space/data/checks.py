@@ -1,0 +1,41 @@
+"""Refusals of constructor arguments, in the words of the one who gave them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from automl_plugins.nearest import did_you_mean
+
+
+def at_least(name: str, value: int, least: int) -> int:
+    """`value`, if it is not below `least`.
+
+    Raises:
+        ValueError: it is.
+    """
+    if value < least:
+        raise ValueError(f"{name} is at least {least}; got {value}")
+    return value
+
+
+def one_of(name: str, value: str, accepted: Sequence[str]) -> str:
+    """`value`, if it is among those accepted.
+
+    Raises:
+        ValueError: it is not; the message lists them and names the nearest.
+    """
+    if value not in accepted:
+        raise ValueError(f"{name} is one of {', '.join(accepted)}; got {value!r}; {did_you_mean(value, accepted)}")
+    return value
+
+
+def three_fractions(name: str, value: Sequence[float]) -> tuple[float, float, float]:
+    """The shares of training, validation and test, if they are positive and sum to 1.
+
+    Raises:
+        ValueError: they are not.
+    """
+    if len(value) != 3 or min(value) <= 0 or not math.isclose(sum(value), 1.0, abs_tol=1e-6):
+        raise ValueError(f"{name} is three positive shares (training, validation, test) that sum to 1; got {value}")
+    return value[0], value[1], value[2]

@@ -1,0 +1,77 @@
+"""Many graphs: batches of them to train on, and fixed batches to evaluate on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from torch.utils.data import DataLoader
+from torch_geometric.data import Batch
+
+from automl_plugins.task import Task
+from gnn_space.data.base import GraphDataModule
+from gnn_space.data.batches import FixedBatches, SeededOrder, generator
+from gnn_space.data.checks import at_least
+from gnn_space.data.store import GraphStore, collate
+
+
+@dataclass(frozen=True)
+class ManyGraphs:
+    """The graphs of each split, the task on them, and the evaluation batches made so far."""
+
+    task: Task
+    train: GraphStore
+    val: GraphStore
+    test: GraphStore
+    fixed: dict[str, FixedBatches] = field(default_factory=dict)
+
+
+class ManyGraphsData(GraphDataModule[ManyGraphs]):
+    """Batches of PyG graphs with `x`, `edge_index`, `edge_attr` (or none), `y`, `batch` and `ptr`.
+
+    Training batches are shuffled, in an order that is a function of the seed and the epoch alone.
+    Validation and test batches are collated once, at first use, and kept. In a distributed run,
+    each process trains on its share and evaluates on everything.
+
+    Subclasses implement `_load`.
+
+    Args:
+        batch_size: graphs of a batch; the last batch of an epoch may have fewer.
+        seed: of the split and of the order of training batches.
+
+    Raises:
+        ValueError: an argument is out of range.
+    """
+
+    def __init__(self, batch_size: int, seed: int) -> None:
+        super().__init__(seed)
+        self.batch_size = at_least("batch_size", batch_size, 1)
+
+    def train_dataloader(self) -> DataLoader[Batch]:
+        """Shuffled batches; each call begins again with the order of epoch 0."""
+        store = self.loaded.train
+        world_size, rank = (1, 0) if self.trainer is None else (self.trainer.world_size, self.trainer.global_rank)
+        return DataLoader(
+            store,
+            batch_size=self.batch_size,
+            sampler=SeededOrder(store, self.seed, world_size, rank),
+            collate_fn=collate,
+            generator=generator(self.seed),
+        )
+
+    def val_dataloader(self) -> FixedBatches:
+        """The validation graphs, in a fixed order."""
+        return self._fixed("val")
+
+    def test_dataloader(self) -> FixedBatches:
+        """The test graphs, in a fixed order."""
+        return self._fixed("test")
+
+    def _fixed(self, split: Literal["val", "test"]) -> FixedBatches:
+        loaded = self.loaded
+        if split not in loaded.fixed:
+            store = loaded.val if split == "val" else loaded.test
+            starts = range(0, len(store), self.batch_size)
+            chunks = (range(start, min(start + self.batch_size, len(store))) for start in starts)
+            loaded.fixed[split] = FixedBatches([store.batch(list(chunk)) for chunk in chunks])
+        return loaded.fixed[split]

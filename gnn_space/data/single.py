@@ -1,0 +1,95 @@
+"""One graph, whose nodes are to be classified: training, validation and test nodes in one piece."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch_geometric.data import Data
+from torch_geometric.utils import to_undirected
+
+from automl_plugins.task import Task
+from gnn_space.data.base import GraphDataModule
+from gnn_space.data.batches import RepeatedBatch
+from gnn_space.data.checks import at_least
+from gnn_space.data.splits import mask, random_split
+
+FRACTIONS = (0.6, 0.2, 0.2)
+"""Training, validation and test nodes where the data have no split of their own."""
+
+
+@dataclass(frozen=True)
+class OneGraph:
+    """A graph with `train_mask`, `val_mask`, `test_mask`, and the task on its nodes."""
+
+    task: Task
+    graph: Data
+
+
+class SingleGraphData(GraphDataModule[OneGraph]):
+    """Node classification on one graph, transductive: every batch is the whole graph.
+
+    A batch has `x` `[num_nodes, in_channels]`, `edge_index` `[2, num_edges]` (both directions of
+    every edge), `y` `[num_nodes]`, and the boolean `train_mask`, `val_mask`, `test_mask`
+    `[num_nodes]` that say which nodes a step counts.
+
+    Subclasses implement `_read`.
+
+    Args:
+        steps_per_epoch: optimizer steps on the graph in one epoch of Lightning.
+        normalize_features: scale every node's features to sum to 1.
+        sparse_features: give `x` in CSR layout. Our networks take it, and a training step on Cora,
+            whose features are 99 % zeros, then costs a fraction; a network of your own may need dense ones.
+        seed: of the random 60/20/20 split, where the data have none.
+
+    Raises:
+        ValueError: an argument is out of range.
+    """
+
+    def __init__(self, steps_per_epoch: int, normalize_features: bool, sparse_features: bool, seed: int) -> None:
+        super().__init__(seed)
+        self.steps_per_epoch = at_least("steps_per_epoch", steps_per_epoch, 1)
+        self.normalize_features = normalize_features
+        self.sparse_features = sparse_features
+
+    def train_dataloader(self) -> RepeatedBatch:
+        """The graph, `steps_per_epoch` times."""
+        return RepeatedBatch(self.loaded.graph, self.steps_per_epoch)
+
+    def val_dataloader(self) -> RepeatedBatch:
+        """The graph, once."""
+        return RepeatedBatch(self.loaded.graph, 1)
+
+    def test_dataloader(self) -> RepeatedBatch:
+        """The graph, once."""
+        return RepeatedBatch(self.loaded.graph, 1)
+
+    def _read(self) -> Data:
+        """`x`, `edge_index`, `y`; and the three masks, where the data have a split of their own."""
+        raise NotImplementedError(f"{type(self).__name__} must implement _read")
+
+    def _load(self) -> OneGraph:
+        raw = self._read()
+        num_nodes = int(raw.x.size(0))
+        x = raw.x.to(torch.float32)
+        if self.normalize_features:
+            x = normalize_rows(x)
+        graph = Data(
+            x=x.to_sparse_csr() if self.sparse_features else x,
+            edge_index=to_undirected(raw.edge_index, num_nodes=num_nodes),
+            y=raw.y.to(torch.int64),
+        )
+        if "train_mask" in raw:
+            graph.train_mask, graph.val_mask, graph.test_mask = raw.train_mask, raw.val_mask, raw.test_mask
+        else:
+            parts = random_split(num_nodes, FRACTIONS, self.seed)
+            graph.train_mask, graph.val_mask, graph.test_mask = (mask(num_nodes, part) for part in parts)
+        task = Task("node", "classes", in_channels=int(x.size(1)), out_channels=int(graph.y.max()) + 1)
+        return OneGraph(task, graph)
+
+
+def normalize_rows(x: Tensor) -> Tensor:
+    """Each row divided by the sum of its absolute values; a row of zeros stays one."""
+    total = x.abs().sum(dim=1, keepdim=True)
+    return x / total.masked_fill(total == 0, 1.0)
