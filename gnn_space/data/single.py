@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 
 import torch
@@ -76,7 +77,7 @@ class SingleGraphData(GraphDataModule[OneGraph]):
         if self.normalize_features:
             x = normalize_rows(x)
         graph = Data(
-            x=x.to_sparse_csr() if self.sparse_features else x,
+            x=_compressed(x) if self.sparse_features else x,
             edge_index=to_undirected(raw.edge_index, num_nodes=num_nodes),
             y=raw.y.to(torch.int64),
         )
@@ -87,6 +88,13 @@ class SingleGraphData(GraphDataModule[OneGraph]):
             graph.train_mask, graph.val_mask, graph.test_mask = (mask(num_nodes, part) for part in parts)
         task = Task("node", "classes", in_channels=int(x.size(1)), out_channels=int(graph.y.max()) + 1)
         return OneGraph(task, graph)
+
+
+def _compressed(x: Tensor) -> Tensor:
+    with warnings.catch_warnings():
+        # The few functions that we use of it are settled; what torch calls beta is the rest.
+        warnings.filterwarnings("ignore", message="Sparse CSR tensor support is in beta state")
+        return x.to_sparse_csr()
 
 
 def normalize_rows(x: Tensor) -> Tensor:
