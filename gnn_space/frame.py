@@ -1,0 +1,134 @@
+"""What surrounds the layers of every graph network: input encoders, and the head of each task level."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from torch_geometric.nn import BatchNorm, global_add_pool, global_max_pool, global_mean_pool
+
+from automl_plugins.task import Task
+
+
+def feature_dropout(x: Tensor, rate: float, training: bool) -> Tensor:
+    """Dropout of node features `[num_nodes, channels]`, dense or in CSR layout.
+
+    A bag of words is mostly zeros; dropping zeros costs as much as dropping anything else, and is
+    most of a training step on Cora. In CSR layout only what is there is drawn for.
+    """
+    if x.layout != torch.sparse_csr:
+        return functional.dropout(x, rate, training)
+    if not training or rate == 0.0:
+        return x
+    values = functional.dropout(x.values(), rate, training)
+    return torch.sparse_csr_tensor(x.crow_indices(), x.col_indices(), values, x.shape, check_invariants=False)
+
+
+def batch_norm(channels: int) -> nn.Module:
+    """Batch normalisation of node states `[num_nodes, channels]`.
+
+    The last batch of an epoch may be one molecule of one atom, which has no variance: it is
+    normalised by the running statistics, where torch's own raises an error.
+    """
+    return BatchNorm(channels, allow_single_element=True)
+
+
+class CategoricalEncoder(nn.Module):
+    """Embed each categorical column and add the embeddings up, as OGB's atom and bond encoders do.
+
+    Shapes:
+        input: integers `[num_rows, len(categories)]`, column c in `0 .. categories[c] - 1`.
+        output: `[num_rows, channels]`.
+
+    Raises:
+        ValueError: (in `forward`, on the CPU: asking a GPU would wait for it) an integer out of its column's range.
+    """
+
+    offsets: Tensor
+    sizes: Tensor
+
+    def __init__(self, categories: Sequence[int], channels: int) -> None:
+        super().__init__()
+        # One table for all columns: a single lookup instead of one for each column.
+        self.table = nn.EmbeddingBag(sum(categories), channels, mode="sum")
+        nn.init.xavier_uniform_(self.table.weight)
+        starts = [sum(categories[:column]) for column in range(len(categories))]
+        self.register_buffer("offsets", torch.tensor(starts), persistent=False)
+        self.register_buffer("sizes", torch.tensor(list(categories)), persistent=False)
+
+    def forward(self, columns: Tensor) -> Tensor:
+        # In one table, a value out of range would silently read another column's rows.
+        if columns.device.type == "cpu" and ((columns < 0) | (columns >= self.sizes)).any():
+            column = int(((columns < 0) | (columns >= self.sizes)).any(dim=0).nonzero()[0])
+            least, most = int(columns[:, column].min()), int(columns[:, column].max())
+            raise ValueError(
+                f"categorical column {column} has {int(self.sizes[column])} values, counted from 0; "
+                f"the data have {least} to {most}"
+            )
+        return self.table(columns + self.offsets)
+
+
+class InputEncoder(nn.Module):
+    """Turn a task's node and edge features into real-valued ones.
+
+    Categorical features are embedded, real-valued ones pass as they are. `node_channels` and
+    `edge_channels` say how wide the results are.
+
+    Args:
+        task: what the inputs look like.
+        node_embedding: channels of embedded nodes.
+        edge_embedding: channels of embedded edges.
+    """
+
+    def __init__(self, task: Task, node_embedding: int, edge_embedding: int) -> None:
+        super().__init__()
+        self.nodes = CategoricalEncoder(task.node_categories, node_embedding) if task.node_categories else nn.Identity()
+        self.edges = CategoricalEncoder(task.edge_categories, edge_embedding) if task.edge_categories else nn.Identity()
+        self.node_channels = node_embedding if task.node_categories else task.in_channels
+        self.edge_channels = edge_embedding if task.edge_categories else task.edge_channels
+
+    def forward(self, x: Tensor, edge_attr: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        if self.edge_channels == 0:
+            return self.nodes(x), None
+        if edge_attr is None:
+            raise ValueError(f"the network's task has {self.edge_channels} edge channels, but edge_attr is None")
+        return self.nodes(x), self.edges(edge_attr)
+
+
+class Head(nn.Module):
+    """From node states to the task's outputs.
+
+    Node level: a linear map. Edge level: a two-layer perceptron of both ends' states, and of the
+    edge's features where there are any. Graph level: a two-layer perceptron of the mean, the sum
+    and the maximum of a graph's node states.
+
+    Shapes:
+        node states: `[num_nodes, channels]`; edge features: `[num_edges, edge_channels]`.
+        output: `[num_nodes | num_edges | num_graphs, task.out_channels]`.
+    """
+
+    def __init__(self, task: Task, channels: int, edge_channels: int, hidden_channels: int = 64) -> None:
+        super().__init__()
+        self.level = task.level
+        if task.level == "node":
+            self.output: nn.Module = nn.Linear(channels, task.out_channels)
+            return
+        inputs = 3 * channels if task.level == "graph" else 2 * channels + edge_channels
+        self.output = nn.Sequential(
+            nn.Linear(inputs, hidden_channels), nn.ReLU(), nn.Linear(hidden_channels, task.out_channels)
+        )
+
+    def forward(
+        self, x: Tensor, edge_index: Tensor, edge_attr: Tensor | None, batch: Tensor | None, num_graphs: int | None
+    ) -> Tensor:
+        if self.level == "graph":
+            pools = (global_mean_pool, global_add_pool, global_max_pool)
+            if batch is None:
+                batch, num_graphs = x.new_zeros(x.size(0), dtype=torch.long), 1
+            return self.output(torch.cat([pool(x, batch, num_graphs) for pool in pools], dim=-1))
+        if self.level == "edge":
+            ends = [x.index_select(0, edge_index[0]), x.index_select(0, edge_index[1])]
+            return self.output(torch.cat(ends if edge_attr is None else [*ends, edge_attr], dim=-1))
+        return self.output(x)

@@ -1,0 +1,316 @@
+"""LightningModules that train a graph network: node, edge and graph level."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, Literal, cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from torch_geometric.data import Data
+from torchmetrics import MeanAbsoluteError, MeanMetric, MeanSquaredError, Metric, MetricCollection
+from torchmetrics.classification import BinaryAccuracy, BinaryAUROC, BinaryF1Score, MulticlassAccuracy
+
+from automl_plugins._lightning import pl
+from automl_plugins.task import Level, Task
+
+
+class _GraphModule(pl.LightningModule):
+    """What the levels have in common: loss, metrics and optimizer.
+
+    A subclass says which predictions and targets of a batch count in a stage.
+    """
+
+    level: ClassVar[Level]
+    monitor: str
+    """The metric that a search selects by: a validation metric of this module."""
+    direction: Literal["minimize", "maximize"]
+    """Whether `monitor` is better when lower or when higher."""
+
+    def __init__(self, network: nn.Module, task: Task, learning_rate: float, weight_decay: float) -> None:
+        super().__init__()
+        if task.level != self.level:
+            name = type(self).__name__
+            raise ValueError(f"{name} trains {self.level}-level tasks; the task is of level {task.level!r}")
+        # Said so that nan is refused too.
+        if not learning_rate > 0:
+            raise ValueError(f"learning_rate is greater than 0; got {learning_rate}")
+        if not weight_decay >= 0:
+            raise ValueError(f"weight_decay is at least 0; got {weight_decay}")
+        self.network = network
+        self.task = task
+        self.learning_rate = learning_rate
+        self.weight_decay = weight_decay
+        self.metrics = nn.ModuleDict()
+
+    def _track(self, metrics: dict[str, Metric | MetricCollection]) -> None:
+        """Keep metrics of their own for validation and test."""
+        collection = MetricCollection(metrics)
+        self.metrics["val"] = collection.clone(prefix="val_")
+        self.metrics["test"] = collection.clone(prefix="test_")
+        self.losses = nn.ModuleDict({"val": MeanMetric(), "test": MeanMetric()})
+
+    def _tracked(self, stage: str) -> tuple[MetricCollection, MeanMetric]:
+        return cast(MetricCollection, self.metrics[stage]), cast(MeanMetric, self.losses[stage])
+
+    def forward(self, batch: Data) -> Tensor:
+        """The network's outputs for a PyG `Data` or `Batch`: logits, or values in the targets' units."""
+        return self._outputs(batch)
+
+    def _outputs(self, batch: Data) -> Tensor:
+        membership = getattr(batch, "batch", None)
+        # `num_graphs` of a batch is known on the host; asking the tensor would wait for the device.
+        num_graphs = None if membership is None else batch.num_graphs
+        return self.network(batch.x, batch.edge_index, batch.edge_attr, membership, num_graphs)
+
+    def _select(self, batch: Data, outputs: Tensor, stage: str) -> tuple[Tensor, Tensor]:
+        """The outputs and targets that count in a stage."""
+        return outputs, batch.y
+
+    def _loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """The mean over the known targets, zero where there is none."""
+        raise NotImplementedError(f"{type(self).__name__} does not say what its loss is")
+
+    def _update(self, metrics: MetricCollection, outputs: Tensor, targets: Tensor) -> None:
+        metrics.update(outputs, targets)
+
+    def training_step(self, batch: Data, batch_index: int) -> Tensor:
+        loss = self._loss(*self._select(batch, self._outputs(batch), "train"))
+        # Logging costs more than a small graph's step, so it waits until somebody listens.
+        if self.trainer.loggers:
+            self.log("train_loss", loss.detach(), on_step=False, on_epoch=True, batch_size=1, sync_dist=True)
+        return loss
+
+    def _evaluate(self, batch: Data, stage: str) -> None:
+        outputs, targets = self._select(batch, self._outputs(batch), stage)
+        metrics, losses = self._tracked(stage)
+        self._update(metrics, outputs, targets)
+        losses.update(self._loss(outputs, targets), weight=(~targets.isnan()).sum())
+
+    def _report(self, stage: str) -> None:
+        metrics, losses = self._tracked(stage)
+        values = {**metrics.compute(), f"{stage}_loss": losses.compute()}
+        # `Trainer.validate` runs in inference mode; states made there could not be updated in a later `fit`.
+        with torch.inference_mode(mode=False):
+            metrics.reset()
+            losses.reset()
+        # `compute` has reduced over the ranks, so all have the same values, and so has their mean.
+        self.log_dict(values, prog_bar=True, sync_dist=True)
+
+    def validation_step(self, batch: Data, batch_index: int) -> None:
+        self._evaluate(batch, "val")
+
+    def on_validation_epoch_end(self) -> None:
+        self._report("val")
+
+    def test_step(self, batch: Data, batch_index: int) -> None:
+        self._evaluate(batch, "test")
+
+    def on_test_epoch_end(self) -> None:
+        self._report("test")
+
+    def predict_step(self, batch: Data, batch_index: int) -> Tensor:
+        return self(batch)
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        # `foreach` off: on the CPU it costs more than the loop it saves for networks this small.
+        return torch.optim.Adam(self.parameters(), lr=self.learning_rate, weight_decay=self.weight_decay)
+
+
+class _GraphClassifier(_GraphModule):
+    """Cross entropy and accuracy for classes, AUROC for a binary target, micro F1 for several labels."""
+
+    def __init__(
+        self, network: nn.Module, task: Task, learning_rate: float, weight_decay: float, class_weighted: bool
+    ) -> None:
+        super().__init__(network, task, learning_rate, weight_decay)
+        self.direction = "maximize"
+        self.class_weighted = class_weighted
+        if class_weighted and task.target != "classes":
+            raise ValueError(f"class_weighted is for targets of several classes; the task's target is {task.target!r}")
+        if task.target == "classes":
+            average: Literal["macro", "micro"] = "macro" if class_weighted else "micro"
+            accuracy = MulticlassAccuracy(task.out_channels, average=average, validate_args=False)
+            self.monitor = "val_accuracy"
+            self._track({"accuracy": accuracy})
+        elif task.target == "binary":
+            self.monitor = "val_auroc"
+            self._track({"auroc": BinaryAUROC(ignore_index=-1), "accuracy": BinaryAccuracy(ignore_index=-1)})
+        elif task.target == "multilabel":
+            self.monitor = "val_f1"
+            # Micro average: every label of every row is one yes or no.
+            self._track({"f1": BinaryF1Score(ignore_index=-1)})
+        else:
+            raise ValueError(f"{type(self).__name__} needs a target of classes; the task's is {task.target!r}")
+
+    def _select(self, batch: Data, outputs: Tensor, stage: str) -> tuple[Tensor, Tensor]:
+        mask = None if self.level == "graph" else getattr(batch, f"{stage}_mask", None)
+        targets = batch.y
+        if mask is not None:
+            outputs, targets = outputs[mask], targets[mask]
+        if self.task.target != "classes":
+            # Yes or no comes as a number or a row of one, as integers or, with nan, as floats.
+            targets = targets.view_as(outputs).to(outputs.dtype)
+        return outputs, targets
+
+    def _loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        if self.task.target != "classes":
+            known = ~targets.isnan()
+            losses = functional.binary_cross_entropy_with_logits(outputs[known], targets[known], reduction="sum")
+            return losses / known.sum().clamp(min=1)
+        if not self.class_weighted:
+            return functional.cross_entropy(outputs, targets, reduction="sum") / max(len(targets), 1)
+        weights = _class_weights(targets, self.task.out_channels).to(outputs.dtype)
+        losses = functional.cross_entropy(outputs, targets, weights, reduction="sum")
+        return losses / weights.index_select(0, targets).sum().clamp(min=torch.finfo(outputs.dtype).tiny)
+
+    def _update(self, metrics: MetricCollection, outputs: Tensor, targets: Tensor) -> None:
+        if self.task.target == "classes":
+            # The metrics cannot read a batch in which no target counts.
+            if len(targets) > 0:
+                metrics.update(outputs, targets)
+        else:
+            # -1 is what the metrics above skip: a target that was not measured.
+            metrics.update(outputs.sigmoid(), targets.nan_to_num(-1).long())
+
+
+def _class_weights(targets: Tensor, num_classes: int) -> Tensor:
+    """(V - V_c) / V for the V targets of a batch, V_c of them of class c, `[num_classes]`.
+
+    A class that has the batch for itself would weigh nothing, and the weighted mean be 0 / 0: it weighs one.
+    """
+    counts = torch.bincount(targets, minlength=num_classes)
+    return torch.where(counts == len(targets), 1.0, (len(targets) - counts) / max(len(targets), 1))
+
+
+class NodeClassification(_GraphClassifier):
+    """Classify nodes: of one graph with masks, or of many graphs.
+
+    A batch with `train_mask`, `val_mask` and `test_mask` counts the nodes of the stage's mask, one
+    without counts all of its nodes.
+
+    Args:
+        network: gives logits `[num_nodes, out_channels]`.
+        task: of level `node`.
+        learning_rate: Adam's.
+        weight_decay: Adam's L2 penalty.
+        class_weighted: weight each class by the share of the batch that is *not* of it, and report the mean of
+            the classes' recalls as accuracy, as CLUSTER and PATTERN do (Dwivedi et al. 2023). Recalls are of the
+            whole epoch, theirs of each batch; a class that neither occurs nor is predicted does not count.
+
+    Raises:
+        ValueError: a task of another level or target, or a number out of range.
+    """
+
+    level: ClassVar[Level] = "node"
+
+    def __init__(
+        self,
+        network: nn.Module,
+        task: Task,
+        learning_rate: float = 5e-3,
+        weight_decay: float = 5e-4,
+        class_weighted: bool = False,
+    ) -> None:
+        super().__init__(network, task, learning_rate, weight_decay, class_weighted)
+
+
+class EdgeClassification(_GraphClassifier):
+    """Classify edges; targets are `[num_edges]`, in the order of `edge_index`.
+
+    A batch with `train_mask`, `val_mask` and `test_mask` over edges counts those of the stage's mask.
+
+    Args:
+        network: gives logits `[num_edges, out_channels]`.
+        task: of level `edge`.
+        learning_rate: Adam's.
+        weight_decay: Adam's L2 penalty.
+        class_weighted: weight classes and average recalls over them, as in `NodeClassification`.
+
+    Raises:
+        ValueError: a task of another level or target, or a number out of range.
+    """
+
+    level: ClassVar[Level] = "edge"
+
+    def __init__(
+        self,
+        network: nn.Module,
+        task: Task,
+        learning_rate: float = 1e-3,
+        weight_decay: float = 0.0,
+        class_weighted: bool = False,
+    ) -> None:
+        super().__init__(network, task, learning_rate, weight_decay, class_weighted)
+
+
+class GraphClassification(_GraphClassifier):
+    """Classify graphs.
+
+    Args:
+        network: gives logits `[num_graphs, out_channels]`.
+        task: of level `graph`.
+        learning_rate: Adam's.
+        weight_decay: Adam's L2 penalty.
+
+    Raises:
+        ValueError: a task of another level or target, or a number out of range.
+    """
+
+    level: ClassVar[Level] = "graph"
+
+    def __init__(self, network: nn.Module, task: Task, learning_rate: float = 1e-3, weight_decay: float = 0.0) -> None:
+        super().__init__(network, task, learning_rate, weight_decay, class_weighted=False)
+
+
+class GraphRegression(_GraphModule):
+    """Predict real values of graphs.
+
+    The network learns standardised targets: losses are of those, `forward` and the metrics in the targets' own
+    units. Mean and scale come from the datamodule's `target_statistics` (of its training graphs)
+    where it has them, and are kept in the `state_dict`. Targets that are nan do not count.
+
+    Args:
+        network: gives values `[num_graphs, out_channels]`.
+        task: of level `graph`, target `regression`.
+        learning_rate: Adam's.
+        weight_decay: Adam's L2 penalty.
+
+    Raises:
+        ValueError: a task of another level or target, or a number out of range.
+    """
+
+    level: ClassVar[Level] = "graph"
+    mean: Tensor
+    scale: Tensor
+
+    def __init__(self, network: nn.Module, task: Task, learning_rate: float = 1e-3, weight_decay: float = 0.0) -> None:
+        super().__init__(network, task, learning_rate, weight_decay)
+        if task.target != "regression":
+            raise ValueError(f"GraphRegression needs a target of real values; the task's is {task.target!r}")
+        self.monitor, self.direction = "val_rmse", "minimize"
+        self.register_buffer("mean", torch.zeros(task.out_channels))
+        self.register_buffer("scale", torch.ones(task.out_channels))
+        self._track({"rmse": MeanSquaredError(squared=False), "mae": MeanAbsoluteError()})
+
+    def setup(self, stage: str) -> None:
+        statistics: Any = getattr(getattr(self.trainer, "datamodule", None), "target_statistics", None)
+        if stage == "fit" and statistics is not None:
+            mean, scale = statistics
+            self.mean.copy_(mean)
+            self.scale.copy_(scale.masked_fill(scale == 0, 1.0))
+
+    def forward(self, batch: Data) -> Tensor:
+        return self._outputs(batch) * self.scale + self.mean
+
+    def _select(self, batch: Data, outputs: Tensor, stage: str) -> tuple[Tensor, Tensor]:
+        return outputs, (batch.y.view_as(outputs) - self.mean) / self.scale
+
+    def _loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        known = ~targets.isnan()
+        return functional.mse_loss(outputs[known], targets[known], reduction="sum") / known.sum().clamp(min=1)
+
+    def _update(self, metrics: MetricCollection, outputs: Tensor, targets: Tensor) -> None:
+        known = ~targets.isnan()
+        restored = [(values * self.scale + self.mean)[known] for values in (outputs, targets)]
+        metrics.update(*restored)

@@ -1,0 +1,152 @@
+"""The operations of AGNN's layers: attention functions, combine functions and activations."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from torch_geometric.nn import MessagePassing
+from torch_geometric.nn.inits import glorot
+from torch_geometric.utils import degree, softmax
+
+ATTENTIONS = ("constant", "gcn", "gat", "sym-gat", "cos", "linear", "gene-linear")
+AGGREGATIONS = ("sum", "mean", "max")
+COMBINES = ("identity", "mlp")
+ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
+    "sigmoid": nn.Sigmoid,
+    "tanh": nn.Tanh,
+    "relu": nn.ReLU,
+    "linear": nn.Identity,
+    "softplus": nn.Softplus,
+    "leaky_relu": nn.LeakyReLU,
+    "relu6": nn.ReLU6,
+    "elu": nn.ELU,
+}
+
+_COMBINE_CHANNELS = 128
+
+
+class AttentionLayer(MessagePassing):
+    r"""Transform, attend, aggregate and combine: one layer of AGNN (Zhou et al. 2022, section 3.1).
+
+    With :math:`h = W x` split into heads, and :math:`u = U e` for edge features :math:`e`, node i receives
+
+    .. math::
+        \mathrm{combine}\Big(\mathrm{aggregate}_{j \in N(i) \cup \{i\}}\, \alpha_{ij}\, m_{ij}\Big) + b,
+        \qquad m_{ij} = h_j \;\text{ or, with edge features, }\; \mathrm{ReLU}(h_j + u_{ij}).
+
+    The coefficient :math:`\alpha_{ij}` of each attention function, without its terms in
+    :math:`u` where edges have no features (`*` multiplies by channel, :math:`\Sigma` adds up a
+    head's channels):
+
+    - `constant`: :math:`1`; `gcn`: :math:`1/\sqrt{d_i d_j}`. They are not learned, so edge
+      features reach the node through the message alone.
+    - `gat`: softmax of :math:`s_{ij} = \mathrm{LeakyReLU}_{0.2}(\Sigma(a_l * h_i + a_r * h_j + a_e * u_{ij}))`.
+    - `sym-gat`: softmax of :math:`s_{ij} + s_{ji}`, with the features of edge ij in both.
+    - `cos`: softmax of :math:`\Sigma(a_l * h_i * a_r * (h_j + u_{ij}))`.
+    - `linear`: softmax of :math:`\tanh(\Sigma(a_l * h_i + a_r * h_j + a_e * u_{ij}))`.
+    - `gene-linear`: softmax of :math:`w_g^\top \tanh(a_l * h_i + a_r * h_j + a_e * u_{ij})`.
+
+    The softmax runs over a node's *incoming* edges, self-loop included. (The inherited code of
+    GraphNAS and SANE normalises over the outgoing ones, and its `linear` reads :math:`h_j` twice; we
+    follow the papers' formulas.) The use of edge features is ours: the paper has none.
+
+    `combine` is `identity`, or `mlp`: two linear maps with 128 channels and a ReLU between them.
+
+    Shapes:
+        x `[num_nodes, in_channels]`; edge_index `[2, num_edges]` with its self-loops already there;
+        edge_attr `[num_edges, edge_channels]` or None; output `[num_nodes, heads * hidden_channels]`.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        hidden_channels: int,
+        heads: int,
+        attention: str,
+        aggregation: str,
+        combine: str,
+        edge_channels: int = 0,
+        dropout: float = 0.0,
+    ) -> None:
+        super().__init__(aggr=aggregation, node_dim=0)
+        self.attention = attention
+        self.heads = heads
+        self.hidden_channels = hidden_channels
+        self.dropout = dropout
+        channels = heads * hidden_channels
+        self.transform = nn.Linear(in_channels, channels, bias=False)
+        self.edge_transform = nn.Linear(edge_channels, channels, bias=False) if edge_channels else None
+        glorot(self.transform.weight)
+        if attention not in ("constant", "gcn"):
+            self.target_weight = self._head_weight()
+            self.source_weight = self._head_weight()
+            # `cos` reads the edge inside the source term, so it has no weight of its own for edges.
+            if edge_channels and attention != "cos":
+                self.edge_weight = self._head_weight()
+        if attention == "gene-linear":
+            self.general_weight = nn.Parameter(torch.empty(hidden_channels))
+            nn.init.uniform_(self.general_weight, -(hidden_channels**-0.5), hidden_channels**-0.5)
+        self.combine = (
+            nn.Sequential(nn.Linear(channels, _COMBINE_CHANNELS), nn.ReLU(), nn.Linear(_COMBINE_CHANNELS, channels))
+            if combine == "mlp"
+            else nn.Identity()
+        )
+        self.bias = nn.Parameter(torch.zeros(channels))
+
+    def _head_weight(self) -> nn.Parameter:
+        weight = nn.Parameter(torch.empty(1, self.heads, self.hidden_channels))
+        glorot(weight)
+        return weight
+
+    def forward(self, x: Tensor, edge_index: Tensor, edge_attr: Tensor | None = None) -> Tensor:
+        hidden = self.transform(x).view(-1, self.heads, self.hidden_channels)
+        edge = None
+        if self.edge_transform is not None:
+            edge = self.edge_transform(edge_attr).view(-1, self.heads, self.hidden_channels)
+        coefficients = self.coefficients(hidden, edge_index, edge)
+        if coefficients is not None:
+            coefficients = functional.dropout(coefficients, self.dropout, self.training)
+        received = self.propagate(edge_index, x=hidden, edge=edge, coefficients=coefficients)
+        return self.combine(received.flatten(1)) + self.bias
+
+    def message(self, x_j: Tensor, edge: Tensor | None, coefficients: Tensor | None) -> Tensor:
+        message = x_j if edge is None else functional.relu(x_j + edge)
+        return message if coefficients is None else message * coefficients.unsqueeze(-1)
+
+    def coefficients(self, hidden: Tensor, edge_index: Tensor, edge: Tensor | None) -> Tensor | None:
+        """The attention coefficients `[num_edges, heads]` (gcn: `[num_edges, 1]`), or None where all are one."""
+        source, target = edge_index[0], edge_index[1]
+        num_nodes = hidden.size(0)
+        if self.attention == "constant":
+            return None
+        if self.attention == "gcn":
+            inverse_root = degree(target, num_nodes, hidden.dtype).clamp(min=1).rsqrt()
+            return (inverse_root.index_select(0, source) * inverse_root.index_select(0, target)).unsqueeze(-1)
+        return softmax(self._scores(hidden, source, target, edge), target, num_nodes=num_nodes)
+
+    def _scores(self, hidden: Tensor, source: Tensor, target: Tensor, edge: Tensor | None) -> Tensor:
+        """The scores before the softmax, `[num_edges, heads]`."""
+        if self.attention == "cos":
+            query = (hidden * self.target_weight * self.source_weight).index_select(0, target)
+            key = hidden.index_select(0, source)
+            return (query * (key if edge is None else key + edge)).sum(-1)
+        weighted_target = hidden * self.target_weight
+        weighted_source = hidden * self.source_weight
+        weighted_edge = None if edge is None else edge * self.edge_weight
+        if self.attention == "gene-linear":
+            terms = weighted_target.index_select(0, target) + weighted_source.index_select(0, source)
+            return (terms if weighted_edge is None else terms + weighted_edge).tanh() @ self.general_weight
+        # A head's channels are added up before the gather: one number for an edge instead of all channels.
+        as_target, as_source = weighted_target.sum(-1), weighted_source.sum(-1)
+        along_edge = 0 if weighted_edge is None else weighted_edge.sum(-1)
+        forward = as_target.index_select(0, target) + as_source.index_select(0, source) + along_edge
+        if self.attention == "linear":
+            return forward.tanh()
+        score = functional.leaky_relu(forward, 0.2)
+        if self.attention == "sym-gat":
+            backward = as_target.index_select(0, source) + as_source.index_select(0, target) + along_edge
+            score = score + functional.leaky_relu(backward, 0.2)
+        return score

@@ -1,0 +1,172 @@
+"""Hand-made graph networks, to stand beside what a search has found.
+
+Each is called with a task and gives a network with the signature of `AGNNNetwork`. On node-level
+tasks they are as published for Planetoid; on graph and edge level they have three layers of 64
+channels with batch normalisation, and the readout that the searched networks have.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+from torch_geometric.nn import APPNP as PersonalisedPropagation
+from torch_geometric.nn import GATConv, GCNConv, GINConv, GINEConv, SAGEConv
+
+from automl_plugins.task import Level, Task
+from gnn_space.frame import Head, InputEncoder, batch_norm, feature_dropout
+
+_LAYERS = 3
+_CHANNELS = 64
+_EDGE_CHANNELS = 16
+
+
+def _without_edges(task: Task) -> Task:
+    """The task of a network that reads no edge features: it embeds none, so it has no weights without a gradient."""
+    return replace(task, edge_channels=0, edge_categories=())
+
+
+class _Reference(nn.Module):
+    """Convolutions between the encoder and the head; a subclass names its convolution and its node-level sizes."""
+
+    levels: ClassVar[frozenset[Level]] = frozenset(("node", "edge", "graph"))
+    node_hidden: ClassVar[tuple[int, ...]] = (64,)
+    node_dropout: ClassVar[float] = 0.5
+    activation: ClassVar[type[nn.Module]] = nn.ReLU
+    transforms_first: ClassVar[bool] = True
+    """Whether a layer maps its input linearly before it sends it on, so that it can be in CSR layout."""
+    reads_edges: ClassVar[bool] = False
+    """Whether the convolution reads edge features."""
+
+    def __init__(self, task: Task) -> None:
+        super().__init__()
+        if task.level not in self.levels:
+            levels = ", ".join(sorted(self.levels))
+            raise ValueError(f"{type(self).__name__} is for the levels {levels}; the task's is {task.level!r}")
+        # An edge level's head reads them too.
+        edges_count = self.reads_edges or task.level == "edge"
+        self.encoder = InputEncoder(task if edges_count else _without_edges(task), _CHANNELS, _EDGE_CHANNELS)
+        self.node_level = task.level == "node"
+        # The last layer of a node-level network gives the outputs itself, as published.
+        widths = (*self.node_hidden, task.out_channels) if self.node_level else (_CHANNELS,) * _LAYERS
+        self.dropout = self.node_dropout if self.node_level else 0.0
+        self.layers = self._stack(self.encoder.node_channels, widths, self.encoder.edge_channels)
+        self.norms = nn.ModuleList(nn.Identity() if self.node_level else batch_norm(width) for width in widths)
+        self.act = self.activation()
+        self.head = None if self.node_level else Head(task, widths[-1], self.encoder.edge_channels)
+
+    def _stack(self, channels: int, widths: Sequence[int], edge_channels: int) -> nn.ModuleList:
+        layers = nn.ModuleList()
+        for position, width in enumerate(widths):
+            layers.append(self._convolution(channels, width, edge_channels, position == len(widths) - 1))
+            channels = width
+        return layers
+
+    def _convolution(self, channels: int, width: int, edge_channels: int, last: bool) -> nn.Module:
+        raise NotImplementedError(f"{type(self).__name__} does not say what its convolution is")
+
+    def _convolve(self, layer: nn.Module, x: Tensor, edge_index: Tensor, edge_attr: Tensor | None) -> Tensor:
+        return layer(x, edge_index)
+
+    def forward(
+        self,
+        x: Tensor,
+        edge_index: Tensor,
+        edge_attr: Tensor | None = None,
+        batch: Tensor | None = None,
+        num_graphs: int | None = None,
+    ) -> Tensor:
+        x, edge_attr = self.encoder(x, edge_attr)
+        if x.layout == torch.sparse_csr and not self.transforms_first:
+            x = x.to_dense()
+        for position, (layer, norm) in enumerate(zip(self.layers, self.norms, strict=True)):
+            x = feature_dropout(x, self.dropout, self.training)
+            x = norm(self._convolve(layer, x, edge_index, edge_attr))
+            if self.head is not None or position < len(self.layers) - 1:
+                x = self.act(x)
+        return x if self.head is None else self.head(x, edge_index, edge_attr, batch, num_graphs)
+
+
+class GCN(_Reference):
+    """Graph convolutions (Kipf and Welling 2017); 64 hidden channels on node level. It reads no edge features."""
+
+    def _convolution(self, channels: int, width: int, edge_channels: int, last: bool) -> nn.Module:
+        return GCNConv(channels, width)
+
+
+class GraphSAGE(_Reference):
+    """Sample and aggregate, with the mean (Hamilton et al. 2017), all neighbours kept. It reads no edge features."""
+
+    transforms_first: ClassVar[bool] = False
+
+    def _convolution(self, channels: int, width: int, edge_channels: int, last: bool) -> nn.Module:
+        return SAGEConv(channels, width)
+
+
+class GAT(_Reference):
+    """Graph attention (Velickovic et al. 2018); edge features enter the attention scores.
+
+    Eight heads of eight channels with dropout 0.6 and ELU on node level, four heads elsewhere.
+    """
+
+    reads_edges: ClassVar[bool] = True
+    node_dropout: ClassVar[float] = 0.6
+    activation: ClassVar[type[nn.Module]] = nn.ELU
+
+    def _convolution(self, channels: int, width: int, edge_channels: int, last: bool) -> nn.Module:
+        outputs = self.node_level and last
+        heads = 1 if outputs else 8 if self.node_level else 4
+        return GATConv(channels, width // heads, heads, dropout=self.dropout, edge_dim=edge_channels or None)
+
+    def _convolve(self, layer: nn.Module, x: Tensor, edge_index: Tensor, edge_attr: Tensor | None) -> Tensor:
+        return layer(x, edge_index, edge_attr)
+
+
+class GIN(_Reference):
+    """Graph isomorphism network (Xu et al. 2019); with edge features, GINE (Hu et al. 2020)."""
+
+    transforms_first: ClassVar[bool] = False
+    reads_edges: ClassVar[bool] = True
+
+    def _convolution(self, channels: int, width: int, edge_channels: int, last: bool) -> nn.Module:
+        perceptron = nn.Sequential(nn.Linear(channels, _CHANNELS), nn.ReLU(), nn.Linear(_CHANNELS, width))
+        if edge_channels:
+            return GINEConv(perceptron, train_eps=True, edge_dim=edge_channels)
+        return GINConv(perceptron, train_eps=True)
+
+    def _convolve(self, layer: nn.Module, x: Tensor, edge_index: Tensor, edge_attr: Tensor | None) -> Tensor:
+        return layer(x, edge_index) if edge_attr is None else layer(x, edge_index, edge_attr)
+
+
+class APPNP(nn.Module):
+    """A perceptron whose predictions are propagated by personalised PageRank (Gasteiger et al. 2019).
+
+    64 hidden channels, ten steps, teleport probability 0.1. It reads no edge features.
+    """
+
+    levels: ClassVar[frozenset[Level]] = frozenset(("node",))
+
+    def __init__(self, task: Task) -> None:
+        super().__init__()
+        if task.level not in self.levels:
+            raise ValueError(f"APPNP is for the level node; the task's is {task.level!r}")
+        self.encoder = InputEncoder(_without_edges(task), _CHANNELS, _EDGE_CHANNELS)
+        self.hidden = nn.Linear(self.encoder.node_channels, _CHANNELS)
+        self.output = nn.Linear(_CHANNELS, task.out_channels)
+        self.propagation = PersonalisedPropagation(K=10, alpha=0.1, dropout=0.0)
+
+    def forward(
+        self,
+        x: Tensor,
+        edge_index: Tensor,
+        edge_attr: Tensor | None = None,
+        batch: Tensor | None = None,
+        num_graphs: int | None = None,
+    ) -> Tensor:
+        x, _ = self.encoder(x, edge_attr)
+        x = torch.relu(self.hidden(feature_dropout(x, 0.5, self.training)))
+        x = self.output(feature_dropout(x, 0.5, self.training))
+        return self.propagation(x, edge_index)
