@@ -8,6 +8,7 @@ takes Lightning from here: the one that the project has imported already, else
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import os
 import sys
 from typing import TYPE_CHECKING
@@ -21,9 +22,11 @@ _PACKAGES = {"pytorch_lightning": "pytorch_lightning", "lightning": "lightning.p
 
 def _decide() -> str:
     wanted = os.environ.get(VARIABLE)
-    if wanted is not None:
+    if wanted:
         if wanted not in _PACKAGES:
             raise ValueError(f"{VARIABLE} is one of {', '.join(_PACKAGES)}; got {wanted!r}")
+        if importlib.util.find_spec(wanted) is None:
+            raise ImportError(f"{VARIABLE}={wanted}, but it is not installed: pip install {wanted.replace('_', '-')}")
         return wanted
     if "lightning.pytorch" in sys.modules and "pytorch_lightning" not in sys.modules:
         return "lightning"

@@ -91,3 +91,39 @@ def test_the_variable_has_two_values(tmp_path: Path) -> None:
     run = decided(SHOW, tmp_path, **{VARIABLE: "ligthning"})
     assert run.returncode == 1
     assert f"{VARIABLE} is one of pytorch_lightning, lightning; got 'ligthning'" in run.stderr
+
+
+STUDY = """
+import sys
+import lightning.pytorch
+from automl_plugins.study import Study
+from gnn_space import AGNNSpace
+from gnn_space.data import ClusterData
+
+study = Study(
+    AGNNSpace(layers=1, max_parameters=20_000), ClusterData(6, 2, 2), folder=sys.argv[1],
+    trials=1, trainer={"max_epochs": 1}, seeds=1, finalists=1, random_search=False, references=["gcn"],
+)
+print(isinstance(study.data, lightning.pytorch.LightningDataModule), len(study.run().rows))
+print("pytorch_lightning" in sys.modules)
+"""
+
+
+def test_a_whole_study_runs_on_the_other_distribution(tmp_path: Path) -> None:
+    pytest.importorskip("lightning")
+    environment = {name: value for name, value in os.environ.items() if name != VARIABLE}
+    ran = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", STUDY, str(tmp_path / "run")],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ran.stdout.split() == ["True", "2", "False"], ran.stderr
+
+
+def test_a_wanted_distribution_that_is_not_installed_is_told_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(VARIABLE, "lightning")
+    monkeypatch.setattr(_lightning.importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(ImportError, match="pip install lightning"):
+        _lightning._decide()

@@ -78,3 +78,11 @@ def test_it_keeps_the_contract(run: Run, tmp_path: Path) -> None:
     assert ran.returncode == 0, ran.stdout
     assert "passed" in ran.stdout
     assert "skipped" not in ran.stdout
+
+
+def test_it_is_studied_from_the_command_line(run: Run, tmp_path: Path) -> None:
+    flags = ("--trials", "2", "--seeds", "1", "--finalists", "1", "--trainer.max_epochs", "1", "--folder", "runs/waves")
+    ran = run("-m", "automl_plugins", "study", "--space", "perceptron", "--data", "waves", *flags)
+    assert ran.returncode == 0, ran.stderr
+    assert "perceptron on WavesData" in ran.stdout
+    assert '"space": "perceptron"' in (tmp_path / "runs/waves/architecture.json").read_text()

@@ -1,0 +1,210 @@
+"""`automl-plugins show`: a run, a space or an architecture."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import optuna
+from optuna.trial import FrozenTrial, TrialState
+from rich.console import Console
+from rich.table import Table
+
+from automl_plugins import registry
+from automl_plugins.architecture import Architecture
+from automl_plugins.cli.checks import check_keys, convert, shown
+from automl_plugins.cli.configuration import STUDY_KEYS, make_space, space_setting
+from automl_plugins.cli.console import draw_architecture, output
+from automl_plugins.cli.errors import UsageError, told_briefly
+from automl_plugins.cli.settings import Given, merge, plain, read, read_yaml
+from automl_plugins.nearest import did_you_mean
+from automl_plugins.report.drawing import draw
+from automl_plugins.report.summary import Summary
+from automl_plugins.run_folder import RunFolder
+from automl_plugins.space import SearchSpace
+from automl_plugins.storage import open_storage
+from automl_plugins.trial_queue import counts
+
+_ARMS = ("search", "random")
+_BEST = 10
+
+_HELP = """\
+usage: automl-plugins show <target> [--space ...] [--trial N] [--arm search]
+
+target:
+  a run folder          its table, costs and winner; a run that goes on still: its trials so far
+  an architecture.json  its drawing
+  a space               its choices, options and size (see `automl-plugins list spaces`)
+
+options:
+  --space NAME, --space.layers 3, --config FILE
+                        the space's arguments; those in the config.yaml beside a file where left out
+  --trial N             one trial of a run, with its choices and the traceback of its failure
+  --arm ARM             of which search: search (as given) or random
+"""
+
+
+def run(arguments: list[str], command: str = "show") -> int:
+    """Run the command.
+
+    Args:
+        arguments: what follows it.
+        command: its name.
+
+    Returns:
+        The exit code.
+
+    Raises:
+        UsageError: a mistake in the arguments, or nothing of that name.
+    """
+    given = read(arguments, targets=1)
+    console = output()
+    if "help" in given.switches:
+        console.out(_HELP, end="")
+        return 0
+    check_keys(given.settings, [*STUDY_KEYS, "trial", "arm"])
+    if not given.targets:
+        raise UsageError("name what to show: a run folder, an architecture.json or a space")
+    target = given.targets[0]
+    path = Path(target)
+    if path.is_dir():
+        _show_run(console, RunFolder(path), given)
+    elif path.is_file():
+        _show_architecture(console, path, given)
+    else:
+        _show_space(console, target, given)
+    return 0
+
+
+def _show_space(console: Console, target: str, given: Given) -> None:
+    names = registry.names("spaces")
+    if "/" in target or target.endswith(".json"):
+        raise UsageError(f"{target!r}: there is no such file or folder")
+    if target not in names and "." not in target and not target.endswith("Space"):
+        raise UsageError(f"{target!r} is no run folder, no file and no space; {did_you_mean(target, names)}")
+    setting = merge({"space": target}, {"space": given.settings["space"]}) if "space" in given.settings else None
+    space = make_space(target if setting is None else setting["space"])
+    console.out(f"{space.name}, version {space.version}: {space.size:,} architectures")
+    console.out(f"levels: {', '.join(sorted(space.levels))}")
+    if space.max_parameters is not None:
+        console.out(f"networks of at most {space.max_parameters:,} parameters")
+    table = Table(box=None)
+    for column in ("choice", "kind", "options", "only where"):
+        table.add_column(column, overflow="fold")
+    for choice in space.choices:
+        conditions = " and ".join(f"{name} in {values}" for name, values in choice.requires.items())
+        table.add_row(choice.name, choice.kind, ", ".join(map(str, choice.options)), conditions)
+    console.print(table, markup=False)
+
+
+def _show_architecture(console: Console, path: Path, given: Given) -> None:
+    with told_briefly(str(path), 2, ValueError, OSError):
+        architecture = Architecture.from_json(path.read_text(encoding="utf-8"))
+    space = make_space(space_setting(given, RunFolder(path.parent).config, architecture.space))
+    draw_architecture(console, space, path)
+
+
+def _show_run(console: Console, folder: RunFolder, given: Given) -> None:
+    if not folder.config.is_file():
+        raise UsageError(f"{str(folder.path)!r} is no run folder: it has no {folder.config.name}")
+    config = read_yaml(folder.config)
+    space = make_space(space_setting(given, folder.config))
+    arms = {arm: _trials(folder, config.get("storage"), arm) for arm in _ARMS}
+    if "trial" in given.settings:
+        _show_trial(console, arms, given)
+        return
+    if folder.summary.exists():
+        with told_briefly(str(folder.summary), 2, ValueError, TypeError, KeyError):
+            summary = Summary.from_json(folder.summary.read_text(encoding="utf-8"))
+        console.print(summary.table())
+        for line in summary.costs():
+            console.out(line)
+    else:
+        for arm, trials in arms.items():
+            _show_progress(console, arm, trials, config)
+    _show_failures(console, folder, arms)
+    if folder.architecture.exists():
+        console.out("\nthe winner:")
+        draw_architecture(console, space, folder.architecture)
+    else:
+        _draw_best(console, space, arms["search"])
+
+
+def _trials(folder: RunFolder, storage: str | None, arm: str) -> Sequence[FrozenTrial]:
+    """An arm's trials, the best first."""
+    location = storage or str(folder.journal)
+    if location.endswith(".journal") and not Path(location).exists():
+        return []
+    # The names that `Study.study_name` gives.
+    name = arm if storage is None else f"{folder.path.name}-{arm}"
+    with told_briefly("storage", 1, Exception):
+        opened = open_storage(location)
+        study = next((each for each in opened.get_all_studies() if each.study_name == name), None)
+        return [] if study is None else _ordered(opened.get_all_trials(study._study_id), study.direction)
+
+
+def _ordered(trials: Sequence[FrozenTrial], direction: optuna.study.StudyDirection) -> list[FrozenTrial]:
+    """The trials, those with a value first, the best of them before all."""
+    sign = -1 if direction is optuna.study.StudyDirection.MAXIMIZE else 1
+
+    def rank(trial: FrozenTrial) -> tuple[bool, float, int]:
+        complete = trial.state is TrialState.COMPLETE and trial.value is not None
+        return not complete, sign * float(trial.value or 0.0) if complete else 0.0, trial.number
+
+    return sorted(trials, key=rank)
+
+
+def _show_progress(console: Console, arm: str, trials: Sequence[FrozenTrial], config: dict[str, Any]) -> None:
+    if not trials:
+        console.out(f"{arm}: no trials yet")
+        return
+    running = sum(trial.state is TrialState.RUNNING for trial in trials)
+    console.out(
+        f"{arm}: {sum(map(counts, trials))} of {config.get('trials')} trials done, {running} running; the best:"
+    )
+    table = Table(box=None)
+    for column in ("trial", "value", "parameters", "CPU s"):
+        table.add_column(column, justify="right")
+    for trial in trials[:_BEST]:
+        if trial.state is TrialState.COMPLETE:
+            attributes = trial.user_attrs
+            cells = (attributes.get("num_parameters", ""), attributes.get("cpu_seconds", ""))
+            table.add_row(str(trial.number), f"{trial.value:.4f}", *map(str, cells))
+    console.print(table)
+
+
+def _show_failures(console: Console, folder: RunFolder, arms: dict[str, Sequence[FrozenTrial]]) -> None:
+    for arm, trials in arms.items():
+        for trial in sorted(trials, key=lambda each: each.number):
+            if "failure" in trial.user_attrs:
+                console.out(f"trial {trial.number} of {arm} failed: {trial.user_attrs['failure']}")
+                console.out(f"  its traceback: automl-plugins show {folder.path} --trial {trial.number} --arm {arm}")
+
+
+def _draw_best(console: Console, space: SearchSpace, trials: Sequence[FrozenTrial]) -> None:
+    if trials and trials[0].state is TrialState.COMPLETE:
+        console.out(f"\nthe best so far, trial {trials[0].number}:")
+        with told_briefly("space", 2, ValueError):
+            console.out(draw(space.operations(space.architecture(trials[0].params))))
+
+
+def _show_trial(console: Console, arms: dict[str, Sequence[FrozenTrial]], given: Given) -> None:
+    number = convert("trial", given.settings["trial"], int)
+    arm = str(plain(given.settings.get("arm", "search")))
+    if arm not in arms:
+        raise UsageError(f"arm={arm!r}: there is no such search; {did_you_mean(arm, arms)}")
+    numbers = {trial.number: trial for trial in arms[arm]}
+    if number not in numbers:
+        last = f"0 to {max(numbers)}" if numbers else "none yet"
+        raise UsageError(f"trial={shown(number)}: {arm} has the trials {last}")
+    trial = numbers[number]
+    value = "" if trial.value is None else f", {trial.value}"
+    console.out(f"trial {number} of {arm}: {trial.state.name.lower()}{value}")
+    table = Table(box=None, show_header=False)
+    for name, content in (*trial.params.items(), *trial.user_attrs.items()):
+        if name != "traceback":
+            table.add_row(name, str(content))
+    console.print(table, markup=False)
+    if "traceback" in trial.user_attrs:
+        console.out(str(trial.user_attrs["traceback"]), end="")

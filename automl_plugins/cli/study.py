@@ -1,0 +1,94 @@
+"""`automl-plugins study`: search, compare, keep."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import optuna
+
+from automl_plugins.cli.configuration import config_of, study_parser
+from automl_plugins.cli.console import draw_architecture, output
+from automl_plugins.cli.errors import UsageError, told_briefly
+from automl_plugins.cli.settings import read
+from automl_plugins.study import Study
+from automl_plugins.trial_queue import StudyError
+
+_EPILOG = """\
+
+The folder is runs/<name of the config file> unless --folder says otherwise; the same command again goes on
+where it stopped. A space, data or module is named (`--space agnn`, see `automl-plugins list`) or given by
+its class path; its arguments follow: `--space.layers 3`.
+"""
+
+
+def run(arguments: list[str], command: str = "study") -> int:
+    """Run the command.
+
+    Args:
+        arguments: what follows it.
+        command: its name.
+
+    Returns:
+        The exit code.
+
+    Raises:
+        UsageError: a mistake in the arguments.
+    """
+    given = read(arguments)
+    console = output()
+    if "help" in given.switches:
+        console.out(study_parser().format_help() + _EPILOG, highlight=False)
+        return 0
+    config = config_of(given)
+    if "print_config" in given.switches:
+        console.out(config.dump(), end="", highlight=False)
+        return 0
+    # Optuna tells of every study that it makes, among our own progress.
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    study = config.study()
+    config.keep(study.folder)
+    prepare(study)
+    try:
+        with _quiet_workers():
+            summary = study.run()
+    except StudyError as error:
+        raise UsageError(f"{error}; what was found is kept in {study.folder.path}", code=1) from error
+    console.print(summary.table())
+    for line in summary.costs():
+        console.out(line, highlight=False)
+    folder = study.folder
+    if folder.architecture.exists():
+        console.out("\nthe winner:", highlight=False)
+        draw_architecture(console, study.space, folder.architecture)
+    kept = (folder.architecture, folder.network, folder.module, folder.config, folder.trials, folder.summary)
+    console.out("\nkept: " + " ".join(str(path) for path in kept if path.exists()), highlight=False)
+    return 0
+
+
+@contextmanager
+def _quiet_workers() -> Iterator[None]:
+    """Keep worker processes from repeating what PyG says of torch when it is imported."""
+    before = os.environ.get("PYTHONWARNINGS")
+    os.environ["PYTHONWARNINGS"] = ",".join(filter(None, (before, "ignore:`torch.jit.script` is")))
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ["PYTHONWARNINGS"]
+        else:
+            os.environ["PYTHONWARNINGS"] = before
+
+
+def prepare(study: Study) -> None:
+    """Read the data and settle what follows from them, before anything is trained.
+
+    Raises:
+        UsageError: the data cannot be had, or the settings do not fit them; its code is 1.
+    """
+    with told_briefly("data", 1, OSError, ImportError, ValueError, RuntimeError):
+        study.data.prepare_data()
+        study.data.setup("fit")
+    with told_briefly("", 1, StudyError, ValueError, RuntimeError):
+        _ = study.monitor, study.references

@@ -1,0 +1,445 @@
+"""An Optuna study over a space: search, compare with random search and with hand-made networks, keep the result."""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import gc
+import io
+import os
+import time
+import uuid
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+from filelock import FileLock
+from optuna.pruners import BasePruner, NopPruner
+from optuna.samplers import BaseSampler, RandomSampler
+from optuna.storages import BaseStorage
+from optuna.trial import FrozenTrial, TrialState
+
+from automl_plugins import registry, training
+from automl_plugins._lightning import check_distribution, pl
+from automl_plugins.architecture import Architecture
+from automl_plugins.comparison import Comparison, Contender
+from automl_plugins.nearest import did_you_mean
+from automl_plugins.optuna_parts import PartConfig, SamplerFactory, make_pruner, sampler_factory
+from automl_plugins.report.progress import Progress
+from automl_plugins.report.summary import Summary
+from automl_plugins.run_folder import RunFolder, write_whole
+from automl_plugins.space import SearchSpace
+from automl_plugins.storage import open_storage
+from automl_plugins.task import Task
+from automl_plugins.training import Direction, ModuleFactory
+from automl_plugins.trial_pruning import TrialPruning
+from automl_plugins.trial_queue import Claim, Nothing, StudyError, TrialQueue, counts
+from automl_plugins.workers import run_workers
+
+_POLL_SECONDS = 0.3
+
+
+class Study:
+    """Search a space for an architecture, with one Lightning training for each trial.
+
+    The study first runs `trials` trials with the sampler, and as many with random search. The best
+    `finalists` of each are trained over `seeds` new seeds with the full budget; the mean validation score
+    chooses among them, and only what was chosen, and the references, are tested, on the same seeds.
+    Run again, it goes on where it stopped.
+
+    Args:
+        space: what to search.
+        data: the datamodule; it says what the task is, unless `task` does.
+        folder: where everything is kept; the same folder continues the same study.
+        module: makes a LightningModule of a network and its task; the registered one for the task where left out.
+        task: what the networks must fit; the datamodule's own `task` where left out.
+        monitor: the validation metric to select by; the module's own `monitor` where left out.
+        direction: `minimize` or `maximize` it; the module's own `direction` where left out.
+        trials: how many trials to run; 0 goes straight to the references.
+        trial_epochs: epochs of a trial; as many as `trainer` gives where left out.
+        sampler: a class of `optuna.samplers`, a registered sampler, or a class path with `init_args`.
+        pruner: a class of `optuna.pruners`, or a class path with `init_args`; null never stops a trial early.
+        trainer: arguments of Lightning's Trainer, for every training.
+        random_search: run random search beside it, with as many trials and the same pruner.
+        references: registered hand-made networks; all that fit the task where left out.
+        finalists: how many of the best trials are trained over the seeds.
+        seeds: how many seeds the final trainings have.
+        seed: seeds the sampler and every trial; the final trainings have the seeds that follow it.
+        workers: processes to work with; they share the trials.
+        storage: a path ending in `.journal` or an Optuna storage URL; a journal in the folder where left out.
+        max_equal_failures: the same failure this often ends the study.
+
+    Raises:
+        ValueError: a number out of range, or a name that does not exist; before any data is read.
+        TypeError: a datamodule of the other Lightning distribution.
+    """
+
+    def __init__(
+        self,
+        space: SearchSpace,
+        data: pl.LightningDataModule,
+        folder: Path,
+        module: ModuleFactory | None = None,
+        task: Task | None = None,
+        monitor: str | None = None,
+        direction: Direction | None = None,
+        trials: int = 50,
+        trial_epochs: int | None = None,
+        sampler: PartConfig | BaseSampler = "TPESampler",
+        pruner: PartConfig | BasePruner | None = None,
+        trainer: dict[str, Any] | None = None,
+        random_search: bool = True,
+        references: Sequence[str] | None = None,
+        finalists: int = 3,
+        seeds: int = 5,
+        seed: int = 0,
+        workers: int = 1,
+        storage: str | None = None,
+        max_equal_failures: int = 3,
+    ) -> None:
+        for name, value, least in (
+            ("trials", trials, 0),
+            ("trial_epochs", trial_epochs, 1),
+            ("finalists", finalists, 1),
+            ("seeds", seeds, 1),
+            ("seed", seed, 0),
+            ("workers", workers, 1),
+            ("max_equal_failures", max_equal_failures, 1),
+        ):
+            if value is not None and value < least:
+                raise ValueError(f"{name} is at least {least}; got {value}")
+        if direction not in (None, "minimize", "maximize"):
+            raise ValueError(f"direction is minimize or maximize; got {direction!r}")
+        check_distribution(data)
+        self.space = space
+        self.data = data
+        self.folder = RunFolder(Path(folder))
+        self.trials = trials
+        self.trial_epochs = trial_epochs
+        self.sampler = sampler_factory(sampler)
+        self.pruner = make_pruner(pruner)
+        self.trainer = dict(trainer or {})
+        training.check_trainer_options(self.trainer)
+        self.random_search = random_search
+        known = registry.names("references")
+        for name in references or ():
+            if name not in known:
+                raise ValueError(f"references: there is no {name!r}; {did_you_mean(name, known)}")
+        self._references = references
+        self.finalists = finalists
+        self.seeds = seeds
+        self.seed = seed
+        self.workers = workers
+        self.storage = storage if storage is not None else str(self.folder.journal)
+        self.max_equal_failures = max_equal_failures
+        self._module, self._task = module, task
+        self._monitor, self._direction = monitor, direction
+
+    # What follows from the task, once the data has been read.
+
+    @cached_property
+    def task(self) -> Task:
+        """What the networks must fit.
+
+        Raises:
+            StudyError: neither the study nor the datamodule names a task.
+        """
+        task = self._task if self._task is not None else getattr(self.data, "task", None)
+        if not isinstance(task, Task):
+            raise StudyError(f"{type(self.data).__name__} has no `task`; give the study one (automl_plugins.Task)")
+        self.space.check_task(task)
+        return task
+
+    @cached_property
+    def module(self) -> ModuleFactory:
+        """What makes a LightningModule of a network."""
+        if self._module is not None:
+            return self._module
+        factory: ModuleFactory = registry.load("modules", f"{self.task.level}-{self.task.target}")
+        return factory
+
+    @cached_property
+    def _target(self) -> tuple[str, Direction]:
+        monitor, direction = self._monitor, self._direction
+        if monitor is None or direction is None:
+            with training.seeded(self.seed):
+                module = self.module(torch.nn.Identity(), self.task)
+            monitor = monitor or getattr(module, "monitor", None)
+            direction = direction or getattr(module, "direction", None)
+        if monitor is None or direction is None:
+            raise StudyError(
+                f"{type(module).__name__} does not say what to select by: give it the attributes `monitor` and "
+                "`direction`, or give the study `monitor` and `direction`"
+            )
+        return monitor, direction
+
+    @property
+    def monitor(self) -> str:
+        """The validation metric that everything is selected by."""
+        return self._target[0]
+
+    @property
+    def direction(self) -> Direction:
+        """Whether `monitor` is better when lower or higher."""
+        return self._target[1]
+
+    @cached_property
+    def references(self) -> list[Contender]:
+        """The hand-made networks that fit the task."""
+        names = self._references
+        if names is None:
+            names = [
+                name
+                for name in registry.names("references")
+                if self.task.level in getattr(registry.load("references", name), "levels", ())
+            ]
+        return [Contender(label=name, reference=name) for name in names]
+
+    @property
+    def arms(self) -> tuple[str, ...]:
+        """The searches that this study runs, by their names in the storage."""
+        if self.trials == 0:
+            return ()
+        return ("search", "random") if self.random_search else ("search",)
+
+    # Running.
+
+    def run(self) -> Summary:
+        """Run, or go on with, the whole study, and write its result into the folder.
+
+        Raises:
+            StudyError: the study cannot go on; what it has found is kept.
+        """
+        self.folder.path.mkdir(parents=True, exist_ok=True)
+        since = datetime.now()
+        self.data.prepare_data()
+        # Settle the task and the metric now: whatever is wrong with them is said before anything is trained.
+        _ = self.monitor
+        with Progress(self):
+            if self.workers == 1:
+                self.work(since)
+            else:
+                run_workers(self, since)
+        return self._conclude()
+
+    def work(self, since: datetime) -> None:
+        """Do one worker's share of the study: take trials and final trainings until there are none left.
+
+        Args:
+            since: when the study was started; earlier failures are forgiven.
+        """
+        try:
+            with self._presence() as worker:
+                queues = [self._queue(arm, worker, since) for arm in self.arms]
+                while not self._work_through(queues):
+                    time.sleep(_POLL_SECONDS)
+                finalists = [contender for arm in self.arms for contender in self.best_trials(arm)]
+                comparison = self.comparison
+                while not comparison.train([*finalists, *self.references]):
+                    time.sleep(_POLL_SECONDS)
+                while not comparison.test(self.winners + self.references):
+                    time.sleep(_POLL_SECONDS)
+        finally:
+            gc.unfreeze()
+
+    @contextlib.contextmanager
+    def _presence(self) -> Iterator[str]:
+        """Be known as alive, by a name that no other worker has, until the end."""
+        worker = f"{os.getpid()}-{uuid.uuid4().hex[:8]}"
+        path = self.folder.worker_lock(worker)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(path):
+            self.folder.worker_mark(worker).touch()
+            yield worker
+
+    def _queue(self, arm: str, worker: str, since: datetime) -> TrialQueue:
+        search = arm == "search"
+        return TrialQueue(
+            folder=self.folder,
+            storage=self.storage,
+            name=self.study_name(arm),
+            space=self.space,
+            task=self.task,
+            sampler=self.sampler if search else SamplerFactory(RandomSampler),
+            pruner=self.pruner,
+            direction=self.direction,
+            trials=self.trials,
+            # Random search draws from a stream of its own, not the one that a sampler's start-up draws from.
+            seed=self.seed if search else self.seed + 1,
+            worker=worker,
+            max_equal_failures=self.max_equal_failures,
+            since=since,
+        )
+
+    def study_name(self, arm: str) -> str:
+        """The name of an arm's study in the storage: the folder's name before it where others share the storage."""
+        return arm if self.storage == str(self.folder.journal) else f"{self.folder.path.name}-{arm}"
+
+    def _work_through(self, queues: Sequence[TrialQueue]) -> bool:
+        """Train what can be taken; False where other workers still run the last trials."""
+        waiting = False
+        for queue in queues:
+            while isinstance(claim := queue.claim(), Claim):
+                self._run_trial(queue, claim)
+                _free_memory()
+            waiting |= claim is Nothing.WAIT
+        return not waiting
+
+    def _run_trial(self, queue: TrialQueue, claim: Claim) -> None:
+        callbacks = []
+        if not isinstance(queue.pruner, NopPruner):
+            callbacks.append(TrialPruning(self.monitor, claim.trial, queue.storage, queue.pruner))
+        try:
+            with training.seeded(self.seed):
+                module = self.module(self.space.network(claim.architecture, self.task), self.task)
+                result = training.train(module, self.data, self.monitor, self.direction, self.trial_options, callbacks)
+        except Exception as error:  # noqa: BLE001 - a trial's failure is the study's to judge, whatever it is
+            queue.fail(claim, error)
+        else:
+            queue.finish(claim, result, pruned=any(callback.pruned for callback in callbacks))
+
+    @property
+    def trial_options(self) -> dict[str, Any]:
+        """The Trainer's arguments for a trial."""
+        return self.trainer if self.trial_epochs is None else {**self.trainer, "max_epochs": self.trial_epochs}
+
+    # Results.
+
+    def arm_trials(self, arm: str) -> list[FrozenTrial]:
+        """An arm's trials, in the order in which they were asked for."""
+        for study in self._opened.get_all_studies():
+            if study.study_name == self.study_name(arm):
+                return self._opened.get_all_trials(study._study_id, deepcopy=False)
+        return []
+
+    @cached_property
+    def _opened(self) -> BaseStorage:
+        """The storage, opened once: each opening of a journal reads all of it."""
+        return open_storage(self.storage)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in self.__dict__.items() if name != "_opened"}
+
+    def best_trials(self, arm: str) -> list[Contender]:
+        """An arm's `finalists` best architectures, the best first.
+
+        Raises:
+            StudyError: no trial ended with a value.
+        """
+        complete = [
+            trial
+            for trial in self.arm_trials(arm)
+            if trial.state is TrialState.COMPLETE and "copied_from" not in trial.user_attrs
+        ]
+        if not complete:
+            raise StudyError(f"none of the {self.trials} trials of {arm} ended with a value; see the failures above")
+        sign = 1 if self.direction == "minimize" else -1
+        complete.sort(key=lambda trial: (sign * float(trial.value or 0.0), trial.number))
+        return [Contender(arm, self._architecture(trial)) for trial in complete[: self.finalists]]
+
+    def _architecture(self, trial: FrozenTrial) -> Architecture:
+        return self.space.architecture(trial.params)
+
+    @cached_property
+    def comparison(self) -> Comparison:
+        """The final trainings."""
+        return Comparison(
+            folder=self.folder,
+            space=self.space,
+            task=self.task,
+            data=self.data,
+            module=self.module,
+            monitor=self.monitor,
+            direction=self.direction,
+            options=self.trainer,
+            seeds=range(self.seed + 1, self.seed + 1 + self.seeds),
+        )
+
+    @property
+    def winners(self) -> list[Contender]:
+        """The finalist of each arm that validated best over the seeds; the search's first."""
+        return [self.comparison.best(self.best_trials(arm)) for arm in self.arms]
+
+    def _conclude(self) -> Summary:
+        winners = self.winners
+        rows = [self.comparison.row(contender) for contender in winners + self.references]
+        costs = {arm: _cost(self.arm_trials(arm)) for arm in self.arms}
+        summary = Summary(
+            space=self.space.name,
+            data=type(self.data).__name__,
+            monitor=self.monitor,
+            direction=self.direction,
+            rows=rows,
+            searches=costs,
+            seeds=list(self.comparison.seeds),
+        )
+        if winners:
+            self._keep_winner(winners[0])
+            write_whole(self.folder.trials, _trials_csv({arm: self.arm_trials(arm) for arm in self.arms}))
+        write_whole(self.folder.summary, summary.to_json())
+        return summary
+
+    def _keep_winner(self, winner: Contender) -> None:
+        architecture = winner.architecture
+        if architecture is None:
+            raise StudyError("the winner of a search has an architecture")
+        write_whole(self.folder.architecture, architecture.to_json())
+        weights = self.comparison.weights(winner, self.comparison.best_seed(winner))
+        torch.save(weights["network"], self.folder.network)
+        torch.save(weights["module"], self.folder.module)
+
+
+def _free_memory() -> None:
+    """Let go of the last training: a Trainer and its module refer to each other, so only the collector frees them.
+
+    Going through all that the libraries have made takes longer than many a training, so what is
+    still alive after the first one is left out from then on.
+    """
+    gc.collect()
+    if gc.get_freeze_count() == 0:
+        gc.freeze()
+
+
+def _cost(trials: Sequence[FrozenTrial]) -> dict[str, float]:
+    """What an arm's trials came to: how many of each kind, optimizer steps and processor seconds."""
+    asked = [trial for trial in trials if counts(trial)]
+    return {
+        "trials": len(asked),
+        "completed": sum(trial.state is TrialState.COMPLETE for trial in asked),
+        "pruned": sum(trial.state is TrialState.PRUNED for trial in asked),
+        "failed": sum(trial.state is TrialState.FAIL for trial in asked),
+        "copied": sum("copied_from" in trial.user_attrs for trial in asked),
+        "refused": sum("refused" in trial.user_attrs for trial in trials),
+        "steps": sum(trial.user_attrs.get("steps", 0) for trial in trials),
+        "cpu_seconds": round(sum(trial.user_attrs.get("cpu_seconds", 0.0) for trial in trials), 1),
+    }
+
+
+def _trials_csv(arms: dict[str, list[FrozenTrial]]) -> str:
+    """All trials, one a line: their outcome, cost and choices."""
+    every = [(arm, trial) for arm, trials in arms.items() for trial in trials]
+    outcome = [
+        "num_parameters",
+        "steps",
+        "best_epoch",
+        "seconds",
+        "cpu_seconds",
+        "copied_from",
+        "refused",
+        "interrupted",
+        "failure",
+    ]
+    choices = list(dict.fromkeys(name for _, trial in every for name in trial.params))
+    text = io.StringIO()
+    writer = csv.writer(text)
+    writer.writerow(["arm", "number", "state", "value", *outcome, *choices])
+    for arm, trial in every:
+        attributes = [trial.user_attrs.get(name, "") for name in outcome]
+        value = "" if trial.value is None else trial.value
+        writer.writerow(
+            [arm, trial.number, trial.state.name, value, *attributes, *(trial.params.get(name, "") for name in choices)]
+        )
+    return text.getvalue()

@@ -1,0 +1,260 @@
+"""One training through Lightning, without what a short one does not use."""
+
+from __future__ import annotations
+
+import copy
+import inspect
+import logging
+import math
+import os
+import random
+import time
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import nn
+
+from automl_plugins._lightning import check_distribution, pl
+from automl_plugins.nearest import did_you_mean
+from automl_plugins.task import Task
+
+Direction = Literal["minimize", "maximize"]
+ModuleFactory = Callable[[nn.Module, Task], pl.LightningModule]
+"""What makes a LightningModule of a network and its task; most often a LightningModule class itself."""
+
+LEAN: dict[str, Any] = {
+    "logger": False,
+    "enable_checkpointing": False,
+    "enable_progress_bar": False,
+    "enable_model_summary": False,
+    "num_sanity_val_steps": 0,
+    "devices": 1,
+}
+"""Trainer arguments of a training that keeps nothing but its best validation score."""
+
+_SEED_VARIABLES = ("PL_GLOBAL_SEED", "PL_SEED_WORKERS")
+
+
+@dataclass(frozen=True)
+class TrainingResult:
+    """What a training came to.
+
+    Args:
+        score: the best value of the monitored validation metric; nan: no validation gave a finite one.
+        best_epoch: the epoch of that value, from 0; -1: none.
+        steps: optimizer steps taken.
+        seconds: wall time of the whole fit.
+        cpu_seconds: processor time of this process in it.
+    """
+
+    score: float
+    best_epoch: int
+    steps: int
+    seconds: float
+    cpu_seconds: float
+
+
+class BestValidation(pl.Callback):
+    """Remember the best validation score and, where asked, put its weights back at the end.
+
+    The record is in shared memory, so that it comes back from the processes that `ddp_spawn` and
+    `ddp_fork` train in.
+
+    Args:
+        monitor: the validation metric.
+        direction: whether lower or higher is better.
+        keep_weights: keep a copy of the best weights in memory and end the training with them.
+    """
+
+    def __init__(self, monitor: str, direction: Direction, keep_weights: bool) -> None:
+        self.monitor = monitor
+        self.sign = 1.0 if direction == "maximize" else -1.0
+        self.keep_weights = keep_weights
+        self._weights: dict[str, torch.Tensor] = {}
+        # score, epoch, steps
+        self._record = torch.tensor([math.nan, -1.0, 0.0], dtype=torch.float64).share_memory_()
+
+    @property
+    def score(self) -> float:
+        return float(self._record[0])
+
+    @property
+    def best_epoch(self) -> int:
+        return int(self._record[1])
+
+    @property
+    def steps(self) -> int:
+        return int(self._record[2])
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if trainer.sanity_checking:
+            return
+        value = monitored(trainer, self.monitor)
+        if math.isfinite(value) and not self.sign * value <= self.sign * self.score:
+            if trainer.is_global_zero:
+                self._record[0], self._record[1] = value, trainer.current_epoch
+            if self.keep_weights:
+                self._weights = {name: tensor.detach().clone() for name, tensor in pl_module.state_dict().items()}
+
+    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if trainer.is_global_zero:
+            self._record[2] = trainer.global_step
+        if self._weights:
+            pl_module.load_state_dict(self._weights)
+            self._weights = {}
+
+
+def monitored(trainer: pl.Trainer, monitor: str) -> float:
+    """The value of a logged metric.
+
+    Raises:
+        ValueError: no metric of that name was logged; the message names the nearest one.
+    """
+    metrics = trainer.callback_metrics
+    if monitor not in metrics:
+        raise ValueError(f"the monitored metric {monitor!r} was not logged; {did_you_mean(monitor, metrics)}")
+    return float(metrics[monitor])
+
+
+def check_trainer_options(options: Mapping[str, Any]) -> None:
+    """Refuse Trainer arguments that do not exist, or that a training here cannot serve.
+
+    Raises:
+        ValueError: an unknown argument, or a strategy that starts the whole script again on every rank.
+    """
+    valid = set(inspect.signature(pl.Trainer.__init__).parameters) - {"self"}
+    for name in options:
+        if name not in valid:
+            raise ValueError(f"trainer.{name} is no argument of Lightning's Trainer; {did_you_mean(name, valid)}")
+    reason = _relaunches(options)
+    if reason is not None:
+        raise ValueError(
+            f"{reason} starts the whole script again on every rank, each with a search of its own; use the strategy "
+            "'ddp_spawn' or 'ddp_fork', which start processes for the training alone"
+        )
+
+
+def _relaunches(options: Mapping[str, Any]) -> str | None:
+    """The argument with which Lightning would start this script again, once for each device."""
+    strategy, devices = options.get("strategy", "auto"), options.get("devices", 1)
+    if isinstance(strategy, str):
+        method = "popen" if strategy.startswith(("ddp", "fsdp", "deepspeed")) else ""
+        if any(name in strategy for name in ("spawn", "fork", "notebook")):
+            method = strategy
+    else:
+        parallel = isinstance(strategy, pl.strategies.ParallelStrategy)
+        method = getattr(strategy, "_start_method", "popen") if parallel else ""
+    if method == "popen":
+        return f"trainer.strategy={strategy!r}"
+    several = str(devices) not in ("0", "1", "auto") and not (isinstance(devices, list) and len(devices) == 1)
+    return f"trainer.devices={devices!r} without a strategy" if strategy == "auto" and several else None
+
+
+@contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """Seed Python's, NumPy's and torch's generators inside, and give them their states back afterwards."""
+    variables = {name: os.environ.get(name) for name in _SEED_VARIABLES}
+    python_state, numpy_state = random.getstate(), np.random.get_state()  # noqa: NPY002 - to give it back
+    with torch.random.fork_rng():
+        try:
+            pl.seed_everything(seed, workers=True, verbose=False)
+            yield
+        finally:
+            random.setstate(python_state)
+            np.random.set_state(numpy_state)  # noqa: NPY002 - to give it back
+            for name, value in variables.items():
+                if value is None:
+                    os.environ.pop(name, None)
+                else:
+                    os.environ[name] = value
+
+
+@contextmanager
+def quiet_lightning() -> Iterator[None]:
+    """Keep Lightning from announcing devices, stops and advice at every one of thousands of trainings."""
+    # Both distributions log through these names.
+    loggers = [logging.getLogger(name) for name in ("pytorch_lightning", "lightning.pytorch", "lightning_fabric")]
+    levels = [logger.level for logger in loggers]
+    with warnings.catch_warnings():
+        for message in _ADVICE:
+            warnings.filterwarnings("ignore", message=message)
+        try:
+            for logger in loggers:
+                logger.setLevel(logging.WARNING)
+            yield
+        finally:
+            for logger, level in zip(loggers, levels, strict=True):
+                logger.setLevel(level)
+
+
+_ADVICE = (
+    ".*does not have many workers.*",
+    ".*The number of training batches.*is smaller than the logging interval.*",
+    ".*Trying to infer the `batch_size` from an ambiguous collection.*",
+    ".*`isinstance\\(treespec, LeafSpec\\)` is deprecated.*",
+    ".*GPU available but not used.*",
+    ".*`max_epochs` was not set.*",
+)
+
+
+def train(
+    module: pl.LightningModule,
+    data: pl.LightningDataModule,
+    monitor: str,
+    direction: Direction,
+    options: Mapping[str, Any],
+    callbacks: Sequence[pl.Callback] = (),
+    keep_weights: bool = False,
+) -> TrainingResult:
+    """Train a module and say how well it validated at its best.
+
+    Seed before the network is built (see `seeded`); nothing here draws a random number of its own.
+
+    Args:
+        module: the LightningModule; it ends with its best weights where `keep_weights` is set, else with its last.
+        data: the datamodule.
+        monitor: the validation metric that counts.
+        direction: whether it is better when lower or higher.
+        options: arguments of Lightning's Trainer, over those of `LEAN`.
+        callbacks: added to those in `options`.
+        keep_weights: end with the weights of the best validation.
+
+    Raises:
+        TypeError: the module or the datamodule belongs to the other Lightning distribution.
+        ValueError: the monitored metric is never logged.
+    """
+    check_distribution(module)
+    check_distribution(data)
+    best = BestValidation(monitor, direction, keep_weights)
+    # Callbacks and loggers remember what they saw; each training has its own.
+    own = copy.deepcopy(dict(options))
+    # Best weights are put back last, after callbacks that change weights at the end, such as averaging ones.
+    every = [*_listed(own.pop("callbacks", None)), *callbacks, best]
+    wall, cpu = time.perf_counter(), time.process_time()
+    with quiet_lightning():
+        trainer = pl.Trainer(**{**LEAN, **own}, callbacks=every)
+        trainer.fit(module, datamodule=data)
+    if trainer.interrupted:
+        raise KeyboardInterrupt
+    return TrainingResult(
+        best.score, best.best_epoch, best.steps, time.perf_counter() - wall, time.process_time() - cpu
+    )
+
+
+def test(module: pl.LightningModule, data: pl.LightningDataModule, options: Mapping[str, Any]) -> dict[str, float]:
+    """The test metrics of a trained module, by the names that its `test_step` logs them under."""
+    kept = {name: value for name, value in options.items() if name in ("accelerator", "devices", "precision")}
+    with quiet_lightning():
+        (metrics,) = pl.Trainer(**{**LEAN, **kept}).test(module, datamodule=data, verbose=False)
+    return dict(metrics)
+
+
+def _listed(callbacks: pl.Callback | Sequence[pl.Callback] | None) -> list[pl.Callback]:
+    if callbacks is None:
+        return []
+    return [callbacks] if isinstance(callbacks, pl.Callback) else list(callbacks)

@@ -1,0 +1,98 @@
+"""Every snippet of the README and of docs/ runs."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from automl_plugins.cli import main
+
+ROOT = Path(__file__).parents[1]
+DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+# A reader's budgets, and what a test can pay for.
+SMALLER = {
+    r"n_trials=\d+": "n_trials=8",
+    r"max_epochs=\d+": "max_epochs=1",
+    r'"max_epochs": \d+': '"max_epochs": 1',
+    r"trials=20,": "trials=2, seeds=1, finalists=1, random_search=False, references=[],",
+}
+
+
+class Snippet(NamedTuple):
+    document: str
+    language: str
+    text: str
+
+
+def snippets(*languages: str) -> list[Snippet]:
+    found = [
+        Snippet(path.name, language, text)
+        for path in DOCUMENTS
+        for language, text in re.findall(r"```(\w+)\n(.*?)```", path.read_text(encoding="utf-8"), re.DOTALL)
+    ]
+    return [snippet for snippet in found if snippet.language in languages]
+
+
+def test_every_snippet_is_of_a_kind_that_is_tested() -> None:
+    assert {snippet.language for snippet in snippets("python", "yaml", "bash", "toml")} == {
+        snippet.language for snippet in snippets(*re.findall(r"```(\w+)\n", "".join(map(Path.read_text, DOCUMENTS))))
+    }
+
+
+@pytest.mark.parametrize("document", [path.name for path in DOCUMENTS])
+def test_the_python_of_a_document_runs_from_top_to_bottom(document: str, tmp_path: Path) -> None:
+    texts = [snippet.text for snippet in snippets("python") if snippet.document == document]
+    if not texts:
+        pytest.skip(f"{document} has no Python")
+    code = "\n".join(texts)
+    for pattern, smaller in SMALLER.items():
+        code = re.sub(pattern, smaller, code)
+    script = tmp_path / "snippets.py"
+    script.write_text(code, encoding="utf-8")
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    ran = subprocess.run(
+        [sys.executable, "-Wignore", script], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
+    )
+    assert ran.returncode == 0, ran.stderr
+
+
+@pytest.mark.parametrize("snippet", snippets("yaml"), ids=lambda snippet: snippet.document)
+def test_the_configurations_are_valid(snippet: Snippet, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    config = tmp_path / "config.yaml"
+    config.write_text(snippet.text, encoding="utf-8")
+    assert main(["study", "--config", str(config), "--print_config"]) == 0, capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "line",
+    [line for snippet in snippets("bash") for line in snippet.text.splitlines() if line.startswith("automl-plugins ")],
+)
+def test_the_commands_are_valid(line: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.chdir(ROOT)
+    assert main([*line.split()[1:], "--print_config"]) == 0, capsys.readouterr().err
+
+
+@pytest.mark.parametrize("example", sorted((ROOT / "examples").glob("*.yaml")), ids=lambda path: path.name)
+def test_the_examples_are_valid(
+    example: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(ROOT)
+    if "../shared/data" in example.read_text(encoding="utf-8") and not (ROOT / "../shared/data").is_dir():
+        pytest.skip("the folder ../shared/data is absent")
+    assert main(["study", "--config", str(example), "--print_config"]) == 0, capsys.readouterr().err
+
+
+def test_the_two_commands_for_a_fresh_machine_stand_in_the_readme() -> None:
+    """CI runs the second; what the first runs after the installation is the demo."""
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    for name in ("demo", "tests"):
+        block = re.search(rf"<!-- command: {name} -->\n```bash\n(.+)\n```", readme)
+        assert block is not None
+        assert block.group(1).endswith(f".venv/bin/nox -s {name}")
