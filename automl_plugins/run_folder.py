@@ -25,6 +25,11 @@ class RunFolder:
         return self.path / "config.yaml"
 
     @property
+    def description(self) -> Path:
+        """What the study was set up with, as JSON; a study of other settings is refused in this folder."""
+        return self.path / "study.json"
+
+    @property
     def journal(self) -> Path:
         """The study's trials, unless another storage was asked for."""
         return self.path / "study.journal"

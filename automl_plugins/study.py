@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import csv
 import gc
-import io
+import json
 import os
 import time
 import uuid
@@ -26,17 +25,19 @@ from automl_plugins import registry, training
 from automl_plugins._lightning import check_distribution, pl
 from automl_plugins.architecture import Architecture
 from automl_plugins.comparison import Comparison, Contender
+from automl_plugins.description import describe, first_difference
 from automl_plugins.nearest import did_you_mean
 from automl_plugins.optuna_parts import PartConfig, SamplerFactory, make_pruner, sampler_factory
 from automl_plugins.report.progress import Progress
 from automl_plugins.report.summary import Summary
+from automl_plugins.report.trials import cost, trials_csv
 from automl_plugins.run_folder import RunFolder, write_whole
 from automl_plugins.space import SearchSpace
 from automl_plugins.storage import open_storage
 from automl_plugins.task import Task
 from automl_plugins.training import Direction, ModuleFactory
 from automl_plugins.trial_pruning import TrialPruning
-from automl_plugins.trial_queue import Claim, Nothing, StudyError, TrialQueue, counts
+from automl_plugins.trial_queue import Claim, Nothing, StudyError, TrialQueue
 from automl_plugins.workers import run_workers
 
 _POLL_SECONDS = 0.3
@@ -218,12 +219,40 @@ class Study:
         self.data.prepare_data()
         # Settle the task and the metric now: whatever is wrong with them is said before anything is trained.
         _ = self.monitor
+        self._check_folder()
         with Progress(self):
             if self.workers == 1:
                 self.work(since)
             else:
-                run_workers(self, since)
+                run_workers(self.work, self.workers, since)
         return self._conclude()
+
+    def _check_folder(self) -> None:
+        """Refuse a folder in which trials and final trainings of other settings are kept."""
+        mine = {
+            "space": describe(self.space),
+            "data": describe(self.data),
+            "task": describe(self.task.to_dict()),
+            "module": describe(self.module),
+            "monitor": self.monitor,
+            "direction": self.direction,
+            "sampler": {"class": describe(self.sampler.cls), "arguments": describe(self.sampler.arguments)},
+            "pruner": describe(self.pruner),
+            "trainer": describe(self.trainer),
+            "trial_epochs": self.trial_epochs,
+            "seed": self.seed,
+        }
+        path = self.folder.description
+        if not path.exists():
+            write_whole(path, json.dumps(mine, indent=2))
+            return
+        difference = first_difference(json.loads(path.read_text("utf-8")), mine)
+        if difference is not None:
+            key, before, now = difference
+            raise StudyError(
+                f"the study in {self.folder.path} was begun with {key}={before!r}, this one has {now!r}; "
+                "two studies do not mix, so give this one another folder"
+            )
 
     def work(self, since: datetime) -> None:
         """Do one worker's share of the study: take trials and final trainings until there are none left.
@@ -366,7 +395,7 @@ class Study:
     def _conclude(self) -> Summary:
         winners = self.winners
         rows = [self.comparison.row(contender) for contender in winners + self.references]
-        costs = {arm: _cost(self.arm_trials(arm)) for arm in self.arms}
+        costs = {arm: cost(self.arm_trials(arm)) for arm in self.arms}
         summary = Summary(
             space=self.space.name,
             data=type(self.data).__name__,
@@ -378,7 +407,7 @@ class Study:
         )
         if winners:
             self._keep_winner(winners[0])
-            write_whole(self.folder.trials, _trials_csv({arm: self.arm_trials(arm) for arm in self.arms}))
+            write_whole(self.folder.trials, trials_csv({arm: self.arm_trials(arm) for arm in self.arms}))
         write_whole(self.folder.summary, summary.to_json())
         return summary
 
@@ -401,45 +430,3 @@ def _free_memory() -> None:
     gc.collect()
     if gc.get_freeze_count() == 0:
         gc.freeze()
-
-
-def _cost(trials: Sequence[FrozenTrial]) -> dict[str, float]:
-    """What an arm's trials came to: how many of each kind, optimizer steps and processor seconds."""
-    asked = [trial for trial in trials if counts(trial)]
-    return {
-        "trials": len(asked),
-        "completed": sum(trial.state is TrialState.COMPLETE for trial in asked),
-        "pruned": sum(trial.state is TrialState.PRUNED for trial in asked),
-        "failed": sum(trial.state is TrialState.FAIL for trial in asked),
-        "copied": sum("copied_from" in trial.user_attrs for trial in asked),
-        "refused": sum("refused" in trial.user_attrs for trial in trials),
-        "steps": sum(trial.user_attrs.get("steps", 0) for trial in trials),
-        "cpu_seconds": round(sum(trial.user_attrs.get("cpu_seconds", 0.0) for trial in trials), 1),
-    }
-
-
-def _trials_csv(arms: dict[str, list[FrozenTrial]]) -> str:
-    """All trials, one a line: their outcome, cost and choices."""
-    every = [(arm, trial) for arm, trials in arms.items() for trial in trials]
-    outcome = [
-        "num_parameters",
-        "steps",
-        "best_epoch",
-        "seconds",
-        "cpu_seconds",
-        "copied_from",
-        "refused",
-        "interrupted",
-        "failure",
-    ]
-    choices = list(dict.fromkeys(name for _, trial in every for name in trial.params))
-    text = io.StringIO()
-    writer = csv.writer(text)
-    writer.writerow(["arm", "number", "state", "value", *outcome, *choices])
-    for arm, trial in every:
-        attributes = [trial.user_attrs.get(name, "") for name in outcome]
-        value = "" if trial.value is None else trial.value
-        writer.writerow(
-            [arm, trial.number, trial.state.name, value, *attributes, *(trial.params.get(name, "") for name in choices)]
-        )
-    return text.getvalue()

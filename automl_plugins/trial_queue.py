@@ -225,8 +225,13 @@ class TrialQueue:
         retried = any(other.user_attrs.get("retry_of") == trial.number for other in trials)
         # First the retry, then the mark: a kill between them is found and mended by the next worker.
         if drawn and not retried:
-            params = trial.system_attrs.get("fixed_params", trial.params)
-            self.study.enqueue_trial(params, user_attrs={"retry_of": trial.number})
+            # What the sampler noted of the trial (its generation, say) stays, what the pruner did goes.
+            notes = {name: note for name, note in trial.system_attrs.items() if not name.startswith("completed_rung")}
+            notes.setdefault("fixed_params", dict(trial.params))
+            retry = optuna.trial.create_trial(
+                state=TrialState.WAITING, system_attrs=notes, user_attrs={"retry_of": trial.number}
+            )
+            self.study.add_trial(retry)
         self._opened.set_trial_user_attr(trial._trial_id, "interrupted", True)
         self._tell(trial.number, state=TrialState.FAIL)
 

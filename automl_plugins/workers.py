@@ -6,21 +6,23 @@ import multiprocessing
 import os
 import threading
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import datetime
-from typing import TYPE_CHECKING
 
+from automl_plugins._lightning import DISTRIBUTION, VARIABLE
 from automl_plugins.trial_queue import StudyError
-
-if TYPE_CHECKING:
-    from automl_plugins.study import Study
 
 _POLL_SECONDS = 0.5
 
 
-def run_workers(study: Study, since: datetime) -> None:
-    """Work through a study with `study.workers` processes, and outlive the death of all but one.
+def run_workers(work: Callable[[datetime], None], workers: int, since: datetime) -> None:
+    """Do work that can be shared with several processes, and outlive the death of all but one.
 
-    What a worker that dies has taken, the others take over.
+    Args:
+        work: one worker's share, `Study.work`; it is pickled. What a worker that dies has taken, the others take over.
+        workers: how many processes.
+        since: when the study was started, for `work`.
 
     Raises:
         StudyError: a worker found that the study cannot go on, or all of them died.
@@ -29,11 +31,12 @@ def run_workers(study: Study, since: datetime) -> None:
     context = multiprocessing.get_context("spawn")
     messages = context.SimpleQueue()
     processes = [
-        context.Process(target=_work, args=(study, since, messages), name=f"worker {number}", daemon=False)
-        for number in range(study.workers)
+        context.Process(target=_work, args=(work, workers, since, messages), name=f"worker {number}", daemon=False)
+        for number in range(workers)
     ]
-    for process in processes:
-        process.start()
+    with _same_distribution():
+        for process in processes:
+            process.start()
     try:
         while any(process.is_alive() for process in processes):
             if not messages.empty():
@@ -47,10 +50,26 @@ def run_workers(study: Study, since: datetime) -> None:
             process.join()
     if all(process.exitcode != 0 for process in processes):
         codes = ", ".join(str(process.exitcode) for process in processes)
-        raise StudyError(f"all {study.workers} workers died (exit codes {codes}); the same command goes on from here")
+        raise StudyError(f"all {workers} workers died (exit codes {codes}); the same command goes on from here")
 
 
-def _work(study: Study, since: datetime, messages: multiprocessing.SimpleQueue[str]) -> None:
+@contextmanager
+def _same_distribution() -> Iterator[None]:
+    """Have the workers use this process's Lightning, whichever of the two they happen to import first."""
+    before = os.environ.get(VARIABLE)
+    os.environ[VARIABLE] = DISTRIBUTION
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[VARIABLE]
+        else:
+            os.environ[VARIABLE] = before
+
+
+def _work(
+    work: Callable[[datetime], None], workers: int, since: datetime, messages: multiprocessing.SimpleQueue[str]
+) -> None:
     import optuna
     import torch
 
@@ -58,10 +77,10 @@ def _work(study: Study, since: datetime, messages: multiprocessing.SimpleQueue[s
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     # Each worker is one of several, so it takes its share of the cores, unless the user has said otherwise.
     if "OMP_NUM_THREADS" not in os.environ:
-        torch.set_num_threads(max(1, (os.cpu_count() or 1) // study.workers))
+        torch.set_num_threads(max(1, (os.cpu_count() or 1) // workers))
     threading.Thread(target=_end_with_parent, daemon=True).start()
     try:
-        study.work(since)
+        work(since)
     except StudyError as error:
         messages.put(str(error))
     except KeyboardInterrupt:

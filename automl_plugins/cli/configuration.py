@@ -18,6 +18,7 @@ from automl_plugins.cli.checks import check_call, check_keys, shown
 from automl_plugins.cli.errors import UsageError, told_briefly, without_deprecations
 from automl_plugins.cli.plugins import check_part, check_plugin, one_of
 from automl_plugins.cli.settings import Given, merge, plain, read_yaml
+from automl_plugins.description import first_difference
 from automl_plugins.run_folder import RunFolder, write_whole
 from automl_plugins.space import SearchSpace
 from automl_plugins.study import Study
@@ -133,7 +134,10 @@ class StudyConfig:
             UsageError: it does; the message names the first setting that differs.
         """
         if folder.config.exists():
-            kept, mine = StudyConfig(read_yaml(folder.config)).as_dict(), self.as_dict()
+            kept, mine = (
+                {key: value for key, value in config.as_dict().items() if key not in _MAY_CHANGE}
+                for config in (StudyConfig(read_yaml(folder.config)), self)
+            )
             difference = first_difference(kept, mine)
             if difference is not None:
                 key, before, now = difference
@@ -149,24 +153,6 @@ def config_of(given: Given) -> StudyConfig:
     """The configuration that a command line gives, in a folder named after its last YAML file or its data."""
     stem = given.configs[-1].stem if given.configs else None
     return StudyConfig(given.settings, Path("runs", stem) if stem else None)
-
-
-def first_difference(kept: Mapping[str, Any], mine: Mapping[str, Any]) -> tuple[str, Any, Any] | None:
-    """The first setting, with both values, in which two configurations are of different studies."""
-    for key in (*mine, *(key for key in kept if key not in mine)):
-        if key in _MAY_CHANGE or kept.get(key) == mine.get(key):
-            continue
-        return _narrowed(key, kept.get(key), mine.get(key))
-    return None
-
-
-def _narrowed(key: str, kept: Any, mine: Any) -> tuple[str, Any, Any]:
-    """The innermost key in which two different values differ."""
-    if isinstance(kept, Mapping) and isinstance(mine, Mapping):
-        for name in (*mine, *(name for name in kept if name not in mine)):
-            if kept.get(name) != mine.get(name):
-                return _narrowed(f"{key}.{name}", kept.get(name), mine.get(name))
-    return key, kept, mine
 
 
 def check_trainer(settings: Any) -> dict[str, Any]:
