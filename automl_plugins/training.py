@@ -49,7 +49,7 @@ class TrainingResult:
         best_epoch: the epoch of that value, from 0; -1: none.
         steps: optimizer steps taken.
         seconds: wall time of the whole fit.
-        cpu_seconds: processor time of this process in it.
+        cpu_seconds: processor time in it, of this process and of those that it started for the training.
     """
 
     score: float
@@ -235,20 +235,27 @@ def train(
     own = copy.deepcopy(dict(options))
     # Best weights are put back last, after callbacks that change weights at the end, such as averaging ones.
     every = [*_listed(own.pop("callbacks", None)), *callbacks, best]
-    wall, cpu = time.perf_counter(), time.process_time()
+    wall, cpu = time.perf_counter(), _cpu_seconds()
     with quiet_lightning():
         trainer = pl.Trainer(**{**LEAN, **own}, callbacks=every)
         trainer.fit(module, datamodule=data)
     if trainer.interrupted:
         raise KeyboardInterrupt
-    return TrainingResult(
-        best.score, best.best_epoch, best.steps, time.perf_counter() - wall, time.process_time() - cpu
-    )
+    return TrainingResult(best.score, best.best_epoch, best.steps, time.perf_counter() - wall, _cpu_seconds() - cpu)
+
+
+def _cpu_seconds() -> float:
+    """Of this process, and of those that it has started and waited for."""
+    times = os.times()
+    return time.process_time() + times.children_user + times.children_system
 
 
 def test(module: pl.LightningModule, data: pl.LightningDataModule, options: Mapping[str, Any]) -> dict[str, float]:
-    """The test metrics of a trained module, by the names that its `test_step` logs them under."""
-    kept = {name: value for name, value in options.items() if name in ("accelerator", "devices", "precision")}
+    """The test metrics of a trained module, by the names that its `test_step` logs them under; on one device."""
+    kept = {name: value for name, value in options.items() if name in ("accelerator", "precision")}
+    if isinstance(options.get("devices"), list):
+        # Which device, not how many: several would count samples twice, and start this script again.
+        kept["devices"] = options["devices"][:1]
     with quiet_lightning():
         (metrics,) = pl.Trainer(**{**LEAN, **kept}).test(module, datamodule=data, verbose=False)
     return dict(metrics)

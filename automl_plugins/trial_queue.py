@@ -289,6 +289,10 @@ class TrialQueue:
         """Record that a training failed, with its traceback."""
         frames = traceback.extract_tb(error.__traceback__)
         place = f" ({frames[-1].filename}:{frames[-1].lineno})" if frames else ""
-        claim.trial.set_user_attr("failure", f"{type(error).__name__}: {str(error)[:500]}{place}")
+        message = str(error).strip()
+        if "Traceback (most recent call last)" in message:
+            # What failed in a process of `ddp_spawn` or `ddp_fork` comes as text, the error itself last.
+            message = message.splitlines()[-1]
+        claim.trial.set_user_attr("failure", f"{type(error).__name__}: {message[:500]}{place}")
         claim.trial.set_user_attr("traceback", "".join(traceback.format_exception(error)))
         self._tell(claim.trial.number, state=TrialState.FAIL)

@@ -38,6 +38,7 @@ class Progress:
         self._started = time.monotonic()
         self._already: dict[str, int] = {}
         self._shown_failures: set[tuple[str, int]] = set()
+        self._printed: dict[str, str] = {}
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._show, daemon=True)
 
@@ -67,8 +68,11 @@ class Progress:
         self._print_lines()
 
     def _print_lines(self) -> None:
-        for row in self._rows():
-            self.console.print(": ".join((row[0], ", ".join(cell for cell in row[1:] if cell))), highlight=False)
+        for name, *cells in self._rows():
+            line = ", ".join(filter(None, cells))
+            if self._printed.get(name) != line:
+                self._printed[name] = line
+                self.console.print(f"{name}: {line}", highlight=False)
 
     def _table(self) -> Table:
         table = Table(box=None, padding=(0, 2, 0, 0))
