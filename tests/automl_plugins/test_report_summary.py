@@ -1,0 +1,51 @@
+from __future__ import annotations
+
+import io
+
+from rich.console import Console
+
+from automl_plugins.comparison import Row
+from automl_plugins.report.summary import Summary
+
+COST = {
+    "trials": 60,
+    "completed": 40,
+    "pruned": 15,
+    "failed": 2,
+    "copied": 3,
+    "refused": 9,
+    "steps": 12345,
+    "cpu_seconds": 678.4,
+}
+SUMMARY = Summary(
+    space="agnn",
+    data="NpzGraphData",
+    monitor="val_accuracy",
+    direction="maximize",
+    rows=[
+        Row("search", 94_000, 3, 0.81234, 0.00456, {"test_accuracy": (0.8301, 0.002), "test_loss": (0.6, 0.1)}, 12.34),
+        Row("gcn", 92_231, 3, 0.79, 0.0, {"test_accuracy": (0.815, 0.005), "test_loss": (0.7, 0.1)}, 3.0),
+    ],
+    searches={"search": COST},
+    seeds=[1, 2, 3],
+)
+
+
+def test_json_gives_it_back() -> None:
+    assert Summary.from_json(SUMMARY.to_json()) == SUMMARY
+
+
+def test_the_table_has_a_line_for_each_network() -> None:
+    console = Console(file=io.StringIO(), width=120)
+    console.print(SUMMARY.table())
+    text = console.file.getvalue()  # type: ignore[attr-defined]
+    for cell in ("agnn on NpzGraphData", "3 seeds", "94,000", "0.8123 ± 0.0046", "0.8301 ± 0.0020", "gcn", "12.3"):
+        assert cell in text
+    assert "test_loss" not in text
+
+
+def test_each_search_says_what_it_cost() -> None:
+    assert SUMMARY.costs() == [
+        "search: 60 trials (40 completed, 15 stopped early, 2 failed, 3 seen before), "
+        "12,345 optimizer steps, 678 CPU seconds"
+    ]

@@ -1,0 +1,51 @@
+from __future__ import annotations
+
+import math
+import subprocess
+import sys
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+
+import pytest
+
+from automl_plugins.study import Study
+from automl_plugins.trial_queue import StudyError, counts
+from automl_plugins.workers import run_workers
+
+BENCHMARK = Path(__file__).parents[2] / "benchmarks" / "kill_and_continue.py"
+
+
+@pytest.mark.slow
+def test_two_workers_share_a_study_in_a_database(make_study: Callable[..., Study], tmp_path: Path) -> None:
+    study = make_study(trials=8, workers=2, storage=f"sqlite:///{tmp_path}/study.db", sampler="RandomSampler")
+    summary = study.run()
+    trials = study.arm_trials("search")
+    assert sum(map(counts, trials)) == summary.searches["search"]["trials"] == 8
+    trained = [tuple(trial.params.items()) for trial in trials if "steps" in trial.user_attrs]
+    assert len(trained) == len(set(trained))
+    assert study.study_name("search") == "run-search"  # others may share the database
+
+
+@pytest.mark.slow
+def test_what_ends_the_study_in_a_worker_is_said_by_the_study(make_study: Callable[..., Study]) -> None:
+    study = make_study(trials=2, monitor="val_los", max_equal_failures=1, direction="minimize")
+    study.folder.path.mkdir()
+    with pytest.raises(StudyError, match=r"1 trials failed in the same way: ValueError: .*did you mean 'val_loss'"):
+        run_workers(study.work, 1, datetime.now())
+
+
+@pytest.mark.slow
+def test_workers_that_all_die_end_the_study() -> None:
+    with pytest.raises(StudyError, match=r"all 1 workers died \(exit codes 1\); the same command goes on from here"):
+        run_workers(math.sqrt, 1, datetime.now())
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_a_study_that_is_killed_and_continued_is_that_which_was_not() -> None:
+    options = ["--kills", "2", "--trials", "4", "--epochs", "4"]
+    command = [sys.executable, "-W", "ignore", str(BENCHMARK), *options]
+    ran = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    assert ran.stdout.rstrip().endswith("verdict: all held")
