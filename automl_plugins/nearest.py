@@ -10,6 +10,8 @@ def nearest(name: str, valid: Iterable[str]) -> str | None:
     """The valid name that looks most like `name`, or None where nothing does."""
     lowered = {candidate.lower(): candidate for candidate in valid}
     matches = get_close_matches(name.lower(), lowered, n=1, cutoff=0.5)
+    # A part of a name (`TPE` of `TPESampler`) is too short to look like the whole.
+    matches += [candidate for candidate in lowered if name and name.lower() in candidate]
     return lowered[matches[0]] if matches else None
 
 
