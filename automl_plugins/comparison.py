@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import json
 import math
@@ -107,6 +108,12 @@ class Comparison:
         self.direction = direction
         self.options = options
         self.seeds = tuple(seeds)
+
+    def over(self, seeds: Sequence[int]) -> Comparison:
+        """The same comparison on other seeds; trainings on seeds that they share are shared."""
+        other = copy.copy(self)
+        other.seeds = tuple(seeds)
+        return other
 
     def build(self, contender: Contender) -> nn.Module:
         """A contender's network, freshly initialised."""

@@ -11,7 +11,7 @@ from automl_plugins.cli.console import output, read_architecture
 from automl_plugins.cli.errors import UsageError, say, told_briefly
 from automl_plugins.cli.settings import Given, merge, read, read_yaml
 from automl_plugins.cli.study import prepare
-from automl_plugins.comparison import Comparison, Contender
+from automl_plugins.comparison import Contender
 from automl_plugins.report.summary import Summary
 from automl_plugins.run_folder import RunFolder, write_whole
 from automl_plugins.study import Study
@@ -101,7 +101,7 @@ def _evaluate(study: Study, architecture: Architecture, with_references: bool) -
     whole = study.comparison
     for contender in contenders:
         for seed in whole.seeds:
-            one = _of_seed(study, seed)
+            one = whole.over([seed])  # so that there is something to say after each training
             with told_briefly(contender.label, 1, ValueError):
                 while not (one.train([contender]) and one.test([contender])):
                     time.sleep(_POLL_SECONDS)
@@ -121,19 +121,3 @@ def _evaluate(study: Study, architecture: Architecture, with_references: bool) -
     )
     write_whole(study.folder.summary, summary.to_json())
     return summary
-
-
-def _of_seed(study: Study, seed: int) -> Comparison:
-    """The comparison on one seed, so that there is something to say after each training."""
-    whole = study.comparison
-    return Comparison(
-        folder=whole.folder,
-        space=whole.space,
-        task=whole.task,
-        data=whole.data,
-        module=whole.module,
-        monitor=whole.monitor,
-        direction=whole.direction,
-        options=whole.options,
-        seeds=[seed],
-    )
