@@ -34,7 +34,8 @@ class AGNNSpace(SearchSpace):
         skip_connections: add every layer's input (through a linear map where widths differ) to
             its output, from the second layer on, as the paper does for its inductive task.
         batch_norm: normalise before each activation.
-        dropout: rate for the inputs of each layer and for attention coefficients while training; the paper's is 0.6.
+        dropout: rate for the inputs of each layer and for attention coefficients while training; the paper's
+            is 0.6. `constant` attention has no coefficients to drop.
         node_embedding: channels that categorical node features are embedded in.
         edge_embedding: channels that categorical edge features are embedded in.
         max_parameters: networks with more trainable parameters are refused before they are built.

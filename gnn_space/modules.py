@@ -113,7 +113,6 @@ class _GraphModule(pl.LightningModule):
         return self(batch)
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
-        # `foreach` off: on the CPU it costs more than the loop it saves for networks this small.
         return torch.optim.Adam(self.parameters(), lr=self.learning_rate, weight_decay=self.weight_decay)
 
 
