@@ -17,6 +17,8 @@ GROUPS = {
     "samplers": "Optuna samplers",
     "data": "LightningDataModules that name their task",
     "modules": "LightningModules, named `<level>-<target>` after the tasks that they train for",
+    "relaxations": "ways to turn architecture logits into gates",
+    "strategies": "ways to learn architecture logits",
     "references": "hand-made networks to stand beside what was found",
 }
 

@@ -7,13 +7,15 @@ from typing import ClassVar
 
 from torch import nn
 
-from automl_plugins import Architecture, Choice, Operation, SearchSpace, Task
+from automl_plugins import Architecture, Choice, Operation, Task
+from automl_plugins.supernet import SupernetSpace
 from automl_plugins.task import Level
+from perceptron_space.supernet import PerceptronSupernet
 
 _ACTIVATIONS = {"relu": nn.ReLU, "tanh": nn.Tanh}
 
 
-class PerceptronSpace(SearchSpace):
+class PerceptronSpace(SupernetSpace):
     """Perceptrons of 1x1 convolutions.
 
     Args:
@@ -43,6 +45,9 @@ class PerceptronSpace(SearchSpace):
             layers += nn.Conv2d(channels, width, 1), _ACTIVATIONS[architecture["activation"]]()
             channels = width
         return nn.Sequential(*layers, nn.Conv2d(channels, task.out_channels, 1))
+
+    def build_supernet(self, task: Task) -> PerceptronSupernet:
+        return PerceptronSupernet(task, self.choices, _ACTIVATIONS)
 
     def operations(self, architecture: Architecture) -> Sequence[Operation]:
         operations = [Operation("input", "input")]

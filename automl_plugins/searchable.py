@@ -1,0 +1,223 @@
+"""What a user puts where their network was: a supernet with its architecture logits."""
+
+from __future__ import annotations
+
+import json
+import zlib
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from automl_plugins import registry
+from automl_plugins.architecture import Architecture
+from automl_plugins.choice import Value
+from automl_plugins.gates import Gates, option_mask
+from automl_plugins.relaxations import Relaxation
+from automl_plugins.supernet import SupernetSpace
+from automl_plugins.task import Task
+
+_INITIAL_SCALE = 1e-3
+
+
+class Searchable(nn.Module):
+    """A supernet whose gates come from architecture logits of its own; called like any network of the space.
+
+    The logits are an ordinary parameter, so `state_dict`, `deepcopy`, optimizers and plain training
+    loops treat them like any other. A stochastic relaxation draws anew at each forward pass in training mode;
+    what it draws is a function of `seed` and of the number of draws alone, which the `state_dict` keeps.
+
+    Args:
+        space: what is searched.
+        task: what a network must fit.
+        relaxation: how logits become gates: a registered name, or a relaxation.
+        seed: of the initial logits and of the draws.
+
+    Raises:
+        ValueError: the space has no networks for the task, or no relaxation has that name.
+    """
+
+    mask: Tensor
+    signature: Tensor
+    draws: Tensor
+
+    def __init__(
+        self, space: SupernetSpace, task: Task, relaxation: str | Relaxation = "softmax", seed: int = 0
+    ) -> None:
+        super().__init__()
+        self.space = space
+        self.task = task
+        self.seed = seed
+        self.relaxation = make_relaxation(relaxation)
+        self.supernet = space.supernet(task)
+        self.choices = space.gate_choices
+        options = option_mask(self.choices)
+        noise = torch.rand(options.shape, generator=torch.Generator().manual_seed(seed))
+        self.logits = nn.Parameter(torch.where(options, _INITIAL_SCALE * noise, 0.0))
+        """`[num_choices, most_options]`, a row for each of `choices`; what is no option of a row is never read."""
+        self.register_buffer("mask", options)
+        # Which row is whose: a checkpoint of other choices must not be loaded by position.
+        self.register_buffer("signature", _signature(self.choices))
+        self.register_buffer("draws", torch.zeros((), dtype=torch.int64))
+        self.draws_by_itself = True
+        """Whether each forward pass in training mode draws anew; a search that draws once a step switches it off."""
+        self._held: Gates | None = None
+
+    # As a network.
+
+    def forward(self, *inputs: Any, **options: Any) -> Any:
+        if self.draws_by_itself and self.training and self.relaxation.stochastic:
+            self.draw()
+        return self.supernet(*inputs, gates=self.gates(), **options)
+
+    def gates(self) -> Gates:
+        """The gates of the next forward pass."""
+        if self._held is not None:
+            return Gates(self.choices, self._held.matrix.to(self.logits))
+        generator = None
+        if self.training and self.relaxation.stochastic:
+            # A function of the count alone: equal on all ranks, and after a resume.
+            generator = torch.Generator().manual_seed(self.seed * 1_000_003 + int(self.draws))
+        return Gates(self.choices, self.relaxation(self.logits, self.mask, generator))
+
+    def draw(self) -> None:
+        """Have the next forward passes use new noise."""
+        self.draws += 1
+
+    # As the state of a search.
+
+    def architecture_parameters(self) -> list[nn.Parameter]:
+        """The logits, in a list as an optimizer takes it."""
+        return [self.logits]
+
+    def weight_parameters(self) -> list[nn.Parameter]:
+        """All parameters but the logits."""
+        return list(self.supernet.parameters())
+
+    def probabilities(self) -> Gates:
+        """How probable each option is, after the logits and the mask."""
+        return Gates(self.choices, self.relaxation.probabilities(self.logits.detach(), self.mask))
+
+    def entropy(self) -> Tensor:
+        """The mean entropy of the choices' probabilities, as a share of the most there can be: 1 undecided, 0 decided."""
+        shares = self.probabilities().matrix
+        total = shares.sum(dim=1, keepdim=True)
+        shares = shares / total.clamp(min=torch.finfo(shares.dtype).tiny)
+        entropies = -torch.special.xlogy(shares, shares).sum(dim=1)
+        open_options = self.mask.sum(dim=1)
+        undecided = open_options > 1
+        if not undecided.any():
+            return entropies.new_zeros(())
+        return (entropies[undecided] / open_options[undecided].to(shares.dtype).log()).mean()
+
+    def parameter_free_share(self) -> float:
+        """The share of choices, among those that offer both, whose most probable option has no weights."""
+        probabilities = self.probabilities()
+        counted = free = 0
+        for choice in self.choices:
+            are_free = [option in self.space.parameter_free for option in choice.options]
+            if any(are_free) and not all(are_free):
+                counted += 1
+                free += are_free[int(probabilities[choice.name].argmax())]
+        return free / counted if counted else 0.0
+
+    def close(self, name: str, option: Value) -> None:
+        """Close an option for good: its gate is zero from now on.
+
+        Raises:
+            ValueError: no such choice or option, or it is the last one that is open.
+        """
+        row = next((row for row, choice in enumerate(self.choices) if choice.name == name), None)
+        if row is None:
+            raise ValueError(f"the searchable has no choice {name!r}")
+        column = self.choices[row].index(option)
+        remaining = self.mask[row].clone()
+        remaining[column] = False
+        if not remaining.any():
+            raise ValueError(f"{option!r} is the last open option of {name!r}")
+        self.mask[row] = remaining
+
+    @contextmanager
+    def hold(self, held: Architecture | Mapping[str, Tensor]) -> Iterator[None]:
+        """Use an architecture's gates, or any others, instead of those of the logits, inside the `with` block.
+
+        Raises:
+            ValueError: the architecture is not of the space, or the gates are not of its choices.
+        """
+        before = self._held
+        self.put(held)
+        try:
+            yield
+        finally:
+            self._held = before
+
+    def put(self, held: Architecture | Mapping[str, Tensor] | None) -> None:
+        """Use these gates until told otherwise; None: those of the logits again.
+
+        Raises:
+            ValueError: the architecture is not of the space, or the gates are not of its choices.
+        """
+        if isinstance(held, Architecture):
+            held = self.space.gates(held)
+        self._held = None if held is None else Gates.of(self.choices, held)
+
+    def prefer(self, architecture: Architecture, strength: float = 10.0) -> None:
+        """Set the logits so that an architecture is by far the most probable.
+
+        Raises:
+            ValueError: the architecture is not of the space.
+        """
+        with torch.no_grad():
+            self.logits.copy_(strength * self.space.gates(architecture).matrix)
+
+    # What is found.
+
+    def architecture(self) -> Architecture:
+        """What the space decodes from the probabilities as they are now."""
+        return self.space.decode(self.probabilities())
+
+    def derive(self, keep_weights: bool = False) -> nn.Module:
+        """The network of `architecture()`: an ordinary module, ready to be trained.
+
+        Args:
+            keep_weights: take over the supernet's weights; else the network is freshly initialised.
+
+        Raises:
+            ParameterCapError: the network would have more parameters than the space allows.
+        """
+        architecture = self.architecture()
+        if keep_weights:
+            return self.space.inherited(self.supernet, architecture, self.task)
+        return self.space.network(architecture, self.task).to(self.logits.device)
+
+    def _load_from_state_dict(
+        self, state_dict: Mapping[str, Any], prefix: str, local_metadata: Any, strict: bool, *rest: Any
+    ) -> None:
+        signature = state_dict.get(prefix + "signature")
+        if signature is not None and not torch.equal(signature.cpu().bool(), self.signature.cpu()):
+            raise ValueError(
+                f"the weights were saved by a searchable with other choices than this one of the space "
+                f"{self.space.name!r}; make it with the same arguments"
+            )
+        super()._load_from_state_dict(state_dict, prefix, local_metadata, strict, *rest)
+
+
+def make_relaxation(relaxation: str | Relaxation) -> Relaxation:
+    """A relaxation by its registered name; one that is made already is given back.
+
+    Raises:
+        ValueError: no relaxation has that name.
+    """
+    if isinstance(relaxation, Relaxation):
+        return relaxation
+    made: Relaxation = registry.load("relaxations", relaxation)()
+    return made
+
+
+def _signature(choices: tuple[Any, ...]) -> Tensor:
+    """A checksum of names and options, boolean `[32]`: what averages weights (EMA, SWA) leaves booleans alone."""
+    text = json.dumps([[choice.name, list(choice.options)] for choice in choices])
+    checksum = zlib.crc32(text.encode())
+    return torch.tensor([bool(checksum >> bit & 1) for bit in range(32)])

@@ -1,0 +1,128 @@
+"""What a supernet is, and what a search space with one says beside what every space says."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from automl_plugins import decoders
+from automl_plugins.architecture import Architecture
+from automl_plugins.choice import Choice, Value
+from automl_plugins.gates import Gates, matrix_shape
+from automl_plugins.space import SearchSpace
+from automl_plugins.task import Task
+
+if TYPE_CHECKING:
+    from automl_plugins.relaxations import Relaxation
+    from automl_plugins.searchable import Searchable
+
+
+class Supernet(nn.Module):
+    """One module that holds the weights of every option, and is a function of gates.
+
+    With the one-hot gates of an architecture it computes exactly what the architecture's network
+    computes with the same weights; an option whose gate is zero is not run.
+    """
+
+    @abstractmethod
+    def forward(self, *inputs: Any, gates: Mapping[str, Tensor], **options: Any) -> Any:
+        """The output for a network's inputs and the gates of `SupernetSpace.gate_choices`."""
+
+    @abstractmethod
+    def inherit(self, network: nn.Module, architecture: Architecture) -> None:
+        """Copy the weights and buffers that an architecture uses into its network."""
+
+
+class SupernetSpace(SearchSpace):
+    """A search space whose architectures share the weights of one supernet.
+
+    A subclass says how to build the supernet. Where the supernet's decisions are not the space's
+    choices themselves, it also says which they are, what gates an architecture stands for, and
+    which architecture scores stand for. The contract is `automl_plugins.testing.SupernetContract`.
+    """
+
+    parameter_free: ClassVar[frozenset[Value]] = frozenset()
+    """Options of the gates without weights; a search that ends with little else has collapsed."""
+
+    # What a subclass says.
+
+    @abstractmethod
+    def build_supernet(self, task: Task) -> Supernet:
+        """The supernet, freshly initialised; users call `supernet`, which checks first."""
+
+    @property
+    def gate_choices(self) -> tuple[Choice, ...]:
+        """The decisions that the supernet has gates for."""
+        return self.choices
+
+    def gate_values(self, architecture: Architecture) -> Mapping[str, Value]:
+        """The option that each gate is one-hot at; gates left out are zero."""
+        return architecture
+
+    def decode(self, scores: Mapping[str, Tensor]) -> Architecture:
+        """The architecture that scores stand for; that of an architecture's own gates is itself.
+
+        Args:
+            scores: for every gate, `[num_options]`; higher is better.
+        """
+        return self.architecture(decoders.argmax(self.choices, scores))
+
+    # What follows from it.
+
+    def supernet(self, task: Task) -> Supernet:
+        """The supernet of all architectures, freshly initialised.
+
+        Raises:
+            ValueError: the space has no networks for the task.
+        """
+        self.check_task(task)
+        return self.build_supernet(task)
+
+    def searchable(self, task: Task, relaxation: str | Relaxation = "softmax", seed: int = 0) -> Searchable:
+        """The supernet with its architecture logits: what a user puts where their network was.
+
+        Args:
+            task: what a network must fit.
+            relaxation: how logits become gates: a registered name, or a relaxation.
+            seed: of the initial logits and of the draws of stochastic relaxations; weights are
+                initialised from torch's global generator, as any module's.
+
+        Raises:
+            ValueError: the space has no networks for the task, or no relaxation has that name.
+        """
+        from automl_plugins.searchable import Searchable
+
+        return Searchable(self, task, relaxation, seed)
+
+    def gates(self, architecture: Architecture, dtype: torch.dtype | None = None) -> Gates:
+        """The one-hot gates of an architecture.
+
+        Raises:
+            ValueError: the architecture is not of this space.
+        """
+        self.validate(architecture)
+        choices = self.gate_choices
+        matrix = torch.zeros(matrix_shape(choices), dtype=dtype)
+        values = self.gate_values(architecture)
+        for row, choice in enumerate(choices):
+            if choice.name in values:
+                matrix[row, choice.index(values[choice.name])] = 1.0
+        return Gates(choices, matrix)
+
+    def inherited(self, supernet: Supernet, architecture: Architecture, task: Task) -> nn.Module:
+        """The network of an architecture, with the supernet's weights, in the supernet's training mode.
+
+        Raises:
+            ValueError: the architecture is not of this space, or the space has no networks for the task.
+            ParameterCapError: see `network`.
+        """
+        network = self.network(architecture, task)
+        like = next((tensor for tensor in supernet.parameters()), None)
+        if like is not None:
+            network.to(device=like.device, dtype=like.dtype)
+        supernet.inherit(network, architecture)
+        return network.train(supernet.training)
