@@ -96,4 +96,6 @@ class BestSampled:
         for architecture in drawn:
             with searchable.hold(architecture):
                 losses[architecture] = evaluate()
-        return min(losses, key=lambda architecture: (losses[architecture] != losses[architecture], losses[architecture]))
+        return min(
+            losses, key=lambda architecture: (losses[architecture] != losses[architecture], losses[architecture])
+        )

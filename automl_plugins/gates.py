@@ -30,7 +30,9 @@ class Gates(Mapping[str, Tensor]):
         self.choices = tuple(choices)
         shape = matrix_shape(self.choices)
         if tuple(matrix.shape) != shape:
-            raise ValueError(f"the gates of {len(self.choices)} choices are a matrix {shape}; got {tuple(matrix.shape)}")
+            raise ValueError(
+                f"the gates of {len(self.choices)} choices are a matrix {shape}; got {tuple(matrix.shape)}"
+            )
         self.matrix = matrix
         self._rows = {choice.name: row for row, choice in enumerate(self.choices)}
 

@@ -7,17 +7,26 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from gnn_space.agnn import AGNNSpace
+    from gnn_space.egnas import EGNASSpace
     from gnn_space.modules import EdgeClassification, GraphClassification, GraphRegression, NodeClassification
 
 _HOMES = {
     "AGNNSpace": "gnn_space.agnn",
+    "EGNASSpace": "gnn_space.egnas",
     "EdgeClassification": "gnn_space.modules",
     "GraphClassification": "gnn_space.modules",
     "GraphRegression": "gnn_space.modules",
     "NodeClassification": "gnn_space.modules",
 }
 
-__all__ = ["AGNNSpace", "EdgeClassification", "GraphClassification", "GraphRegression", "NodeClassification"]
+__all__ = [
+    "AGNNSpace",
+    "EGNASSpace",
+    "EdgeClassification",
+    "GraphClassification",
+    "GraphRegression",
+    "NodeClassification",
+]
 
 
 def __getattr__(name: str) -> Any:

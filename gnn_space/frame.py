@@ -26,13 +26,13 @@ def feature_dropout(x: Tensor, rate: float, training: bool) -> Tensor:
     return torch.sparse_csr_tensor(x.crow_indices(), x.col_indices(), values, x.shape, check_invariants=False)
 
 
-def batch_norm(channels: int) -> nn.Module:
-    """Batch normalisation of node states `[num_nodes, channels]`.
+def batch_norm(channels: int, affine: bool = True) -> nn.Module:
+    """Batch normalisation of node or edge states `[num_rows, channels]`.
 
     The last batch of an epoch may be one molecule of one atom, which has no variance: it is
     normalised by the running statistics, where torch's own raises an error.
     """
-    return BatchNorm(channels, allow_single_element=True)
+    return BatchNorm(channels, affine=affine, allow_single_element=True)
 
 
 class CategoricalEncoder(nn.Module):

@@ -1,0 +1,240 @@
+"""EGNAS's search space: cells that update nodes and edges."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import combinations
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from automl_plugins.architecture import Architecture
+from automl_plugins.choice import Choice, Value
+from automl_plugins.decoders import strongest_inputs
+from automl_plugins.space import Operation
+from automl_plugins.supernet import SupernetSpace
+from automl_plugins.task import Level, Task
+from gnn_space.egnas_network import EGNASNetwork
+from gnn_space.egnas_operations import EDGE_OPERATIONS, NODE_OPERATIONS, NONE
+from gnn_space.egnas_plan import Kind, StackPlan, Step, plan_stack
+from gnn_space.egnas_supernet import EGNASSupernet
+
+OPERATIONS: Mapping[Kind, tuple[str, ...]] = {"node": NODE_OPERATIONS, "edge": EDGE_OPERATIONS}
+_KINDS: tuple[Kind, ...] = ("node", "edge")
+
+
+class EGNASSpace(SupernetSpace):
+    """The space of EGNAS (Cai, Li, Han, Zha and Huang 2021, arXiv 2109.01356), as its public code has it.
+
+    A cell has two coupled acyclic graphs, one of node states and one of edge states. Its first two
+    states are the outputs of the two cells before it (the embedded input twice for the first cell). Every
+    further state is the sum of operations on `inputs` earlier states; each operation reads the node and
+    the edge state of one of them: see `gnn_space.egnas_operations`. A cell's output is a map of all its
+    states, of each kind.
+
+    An architecture says, for each new state of each kind, which earlier states it reads, and with
+    which operation. The supernet has gates for every operation from every earlier state, with
+    `none` beside them (`cell0.node2.from0.node_operation`); a state keeps the `inputs` sources whose
+    best operation other than `none` scores highest, as in DARTS.
+
+    Where we depart from the code: what does not reach the output (the last cell's edges, on node
+    level) is not built; the readout's hidden layer has `node_channels` channels; edges without
+    features have a learned constant state; eigenvectors of positional encodings change sign at random
+    in training and are computed in the forward pass, so that any loader will do.
+
+    Args:
+        cells: number of cells; each has choices of its own.
+        nodes: new states of each kind in a cell; the paper's intermediate nodes.
+        inputs: how many earlier states a new one reads.
+        share_cells: give all cells the same architecture, with one set of choices.
+        node_channels: of node states.
+        edge_channels: of edge states.
+        merge_node_channels: between the two maps of a cell's node output.
+        merge_edge_channels: between the two maps of a cell's edge output.
+        positional_encodings: Laplacian eigenvectors added to the nodes; 0: none. The paper has 8 for ZINC and
+            20 for CLUSTER and PATTERN.
+        dropout: rate for the outputs of cells.
+        max_parameters: networks with more trainable parameters are refused before they are built.
+
+    Raises:
+        ValueError: a number out of range.
+    """
+
+    name: ClassVar[str] = "egnas"
+    version: ClassVar[int] = 1
+    levels: ClassVar[frozenset[Level]] = frozenset(("node", "edge", "graph"))
+    parameter_free: ClassVar[frozenset[Value]] = frozenset((NONE, "identity"))
+
+    def __init__(
+        self,
+        cells: int = 4,
+        nodes: int = 4,
+        inputs: int = 2,
+        share_cells: bool = False,
+        node_channels: int = 50,
+        edge_channels: int = 25,
+        merge_node_channels: int = 60,
+        merge_edge_channels: int = 30,
+        positional_encodings: int = 0,
+        dropout: float = 0.0,
+        max_parameters: int | None = None,
+    ) -> None:
+        for argument, value, least in (
+            ("cells", cells, 1),
+            ("nodes", nodes, 1),
+            ("inputs", inputs, 1),
+            ("node_channels", node_channels, 1),
+            ("edge_channels", edge_channels, 1),
+            ("merge_node_channels", merge_node_channels, 1),
+            ("merge_edge_channels", merge_edge_channels, 1),
+            ("positional_encodings", positional_encodings, 0),
+        ):
+            if value < least:
+                raise ValueError(f"{argument} is at least {least}; got {value}")
+        if not 0 <= dropout < 1:
+            raise ValueError(f"dropout is at least 0 and less than 1; got {dropout}")
+        self.cells = cells
+        self.nodes = nodes
+        self.inputs = inputs
+        self.share_cells = share_cells
+        self.node_channels = node_channels
+        self.edge_channels = edge_channels
+        self.merge_node_channels = merge_node_channels
+        self.merge_edge_channels = merge_edge_channels
+        self.positional_encodings = positional_encodings
+        self.dropout = dropout
+        choices = [
+            choice
+            for cell in self._cell_names()
+            for kind, target in self._targets()
+            for choice in self._choices_of(cell, kind, target)
+        ]
+        self._gate_choices = tuple(
+            Choice(_gate_name(cell, kind, target, source), (NONE, *OPERATIONS[kind]))
+            for cell in self._cell_names()
+            for kind, target in self._targets()
+            for source in range(target)
+        )
+        super().__init__(choices, max_parameters)
+
+    # Cells, states and names.
+
+    def cell_name(self, cell: int) -> str:
+        """What the choices of a cell begin with."""
+        return "cell" if self.share_cells else f"cell{cell}"
+
+    def _cell_names(self) -> Sequence[str]:
+        return list(dict.fromkeys(self.cell_name(cell) for cell in range(self.cells)))
+
+    @property
+    def states(self) -> int:
+        """The number of states of a kind in a cell, its two inputs included."""
+        return self.nodes + 2
+
+    def _targets(self) -> Iterator[tuple[Kind, int]]:
+        return ((kind, target) for target in range(2, self.states) for kind in _KINDS)
+
+    def _kept(self, target: int) -> int:
+        return min(self.inputs, target)
+
+    def _choices_of(self, cell: str, kind: Kind, target: int) -> Iterator[Choice]:
+        prefix, kept = f"{cell}.{kind}{target}", self._kept(target)
+        yield Choice(f"{prefix}.inputs", tuple("+".join(map(str, each)) for each in combinations(range(target), kept)))
+        for slot in range(kept):
+            yield Choice(f"{prefix}.input{slot}.{kind}_operation", OPERATIONS[kind])
+
+    def steps(self, architecture: Architecture, cell: int) -> list[Step]:
+        """The operations of a cell of an architecture, in order of their targets."""
+        found = []
+        for kind, target in self._targets():
+            prefix = f"{self.cell_name(cell)}.{kind}{target}"
+            sources = map(int, str(architecture[f"{prefix}.inputs"]).split("+"))
+            for slot, source in enumerate(sources):
+                operation = str(architecture[f"{prefix}.input{slot}.{kind}_operation"])
+                found.append(Step(kind, target, source, operation))
+        return found
+
+    def all_steps(self) -> list[Step]:
+        """Every operation that a cell may have, in order of their targets; `none` is left out."""
+        return [
+            Step(kind, target, source, operation)
+            for kind, target in self._targets()
+            for source in range(target)
+            for operation in OPERATIONS[kind]
+        ]
+
+    # What a space says.
+
+    def build(self, architecture: Architecture, task: Task) -> EGNASNetwork:
+        cells = [self.steps(architecture, cell) for cell in range(self.cells)]
+        return EGNASNetwork(plan_stack(cells, self.states, task.level), task, self)
+
+    def operations(self, architecture: Architecture) -> Sequence[Operation]:
+        operations = [Operation("nodes", "embedded nodes"), Operation("edges", "embedded edges")]
+        outputs: list[dict[Kind, str]] = [{"node": "nodes", "edge": "edges"}] * 2
+        for cell in range(self.cells):
+            states = {(kind, state): outputs[state - 2][kind] for kind in _KINDS for state in (0, 1)}
+            for kind, target in self._targets():
+                prefix = f"{self.cell_name(cell)}.{kind}{target}"
+                name = f"cell{cell}.{kind}{target}"
+                added = []
+                steps = [step for step in self.steps(architecture, cell) if (step.kind, step.target) == (kind, target)]
+                for slot, step in enumerate(steps):
+                    added.append(f"{name}.input{slot}")
+                    reads = tuple(dict.fromkeys(states[read] for read in step.reads))
+                    choice = f"{prefix}.input{slot}.{kind}_operation"
+                    operations.append(
+                        Operation(added[-1], f"{step.operation} of state {step.source}", reads, (choice,))
+                    )
+                operations.append(Operation(name, f"{kind} state {target}", tuple(added), (f"{prefix}.inputs",)))
+                states[kind, target] = name
+            given: dict[Kind, str] = {}
+            for kind in _KINDS:
+                given[kind] = f"cell{cell}.{kind}s"
+                every = tuple(dict.fromkeys(states[kind, state] for state in range(self.states)))
+                operations.append(Operation(given[kind], f"merged {kind}s", every))
+            outputs = [outputs[-1], given]
+        last = outputs[-1]
+        return [*operations, Operation("output", "output", (last["node"], last["edge"]))]
+
+    # What a space with a supernet says.
+
+    def build_supernet(self, task: Task) -> EGNASSupernet:
+        return EGNASSupernet(self.supernet_plan(task), task, self)
+
+    def supernet_plan(self, task: Task) -> StackPlan:
+        """What the supernet's cells compute where every option is open."""
+        return plan_stack([self.all_steps()] * self.cells, self.states, task.level)
+
+    @property
+    def gate_choices(self) -> tuple[Choice, ...]:
+        return self._gate_choices
+
+    def gate_name(self, cell: int, step: Step) -> str:
+        """The gate of a step."""
+        return _gate_name(self.cell_name(cell), step.kind, step.target, step.source)
+
+    def gate_values(self, architecture: Architecture) -> Mapping[str, Value]:
+        return {
+            self.gate_name(cell, step): step.operation
+            for cell in range(self.cells)
+            for step in self.steps(architecture, cell)
+        }
+
+    def decode(self, scores: Mapping[str, Tensor]) -> Architecture:
+        values: dict[str, Value] = {}
+        for cell in self._cell_names():
+            for kind, target in self._targets():
+                prefix = f"{cell}.{kind}{target}"
+                # Without the first option, which is `none`.
+                rows = torch.stack([scores[_gate_name(cell, kind, target, source)][1:] for source in range(target)])
+                kept = strongest_inputs(rows, self._kept(target))
+                values[f"{prefix}.inputs"] = "+".join(str(source) for source, _ in kept)
+                for slot, (_, operation) in enumerate(kept):
+                    values[f"{prefix}.input{slot}.{kind}_operation"] = OPERATIONS[kind][operation]
+        return self.architecture(values)
+
+
+def _gate_name(cell: str, kind: Kind, target: int, source: int) -> str:
+    return f"{cell}.{kind}{target}.from{source}.{kind}_operation"

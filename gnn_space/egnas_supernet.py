@@ -1,0 +1,125 @@
+"""EGNAS's supernet in its plain form: operation by operation, the oracle of the joint one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+
+from automl_plugins.architecture import Architecture
+from automl_plugins.gates import Gates
+from automl_plugins.supernet import Supernet
+from automl_plugins.task import Task
+from gnn_space.egnas_network import Embedding, Readout, States, make_merges, membership, merged
+from gnn_space.egnas_operations import make_operation
+from gnn_space.egnas_plan import CellPlan, Kind, StackPlan, Step
+
+if TYPE_CHECKING:
+    from gnn_space.egnas import EGNASSpace
+
+
+class MixedCell(nn.Module):
+    """A cell with all operations, each times its gate; one whose gate is zero is not run.
+
+    Args:
+        plan: every operation that there may be.
+        space: the channels, and the names of the gates.
+        cell: the cell's position.
+    """
+
+    def __init__(self, plan: CellPlan, space: EGNASSpace, cell: int) -> None:
+        super().__init__()
+        self.plan = plan
+        self.operations = nn.ModuleDict(
+            {
+                # Without weights in the normalisation: they would undo what the gates say.
+                step.key: make_operation(step.operation, space.node_channels, space.edge_channels, affine=False)
+                for step in plan.steps
+                if step.has_weights
+            }
+        )
+        self.merges = make_merges(plan, space)
+        choices = {choice.name: choice for choice in space.gate_choices}
+        names = {step: space.gate_name(cell, step) for step in plan.steps}
+        self.positions = {step: (name, choices[name].index(step.operation)) for step, name in names.items()}
+
+    def forward(self, first: States, second: States, edge_index: Tensor, gates: Gates) -> States:
+        nodes, edges = [first.nodes, second.nodes], [first.edges, second.edges]
+        for target in range(2, self.plan.states):
+            new_nodes = self._incoming("node", target, nodes, edges, edge_index, gates)
+            new_edges = self._incoming("edge", target, nodes, edges, edge_index, gates)
+            nodes.append(new_nodes)
+            edges.append(new_edges)
+        return merged(self.merges, nodes, edges)
+
+    def _incoming(
+        self,
+        kind: Kind,
+        target: int,
+        nodes: list[Tensor | None],
+        edges: list[Tensor | None],
+        edge_index: Tensor,
+        gates: Gates,
+    ) -> Tensor | None:
+        steps = self.plan.into(kind, target)
+        own = nodes if kind == "node" else edges
+        if not steps:
+            return None
+        total: Tensor | None = None
+        for step in steps:
+            name, option = self.positions[step]
+            if option in gates.open(name):
+                result = gates[name][option] * self._run(step, nodes, edges, edge_index)
+                total = result if total is None else total + result
+        return torch.zeros_like(own[0]) if total is None else total
+
+    def _run(
+        self, step: Step, nodes: list[Tensor | None], edges: list[Tensor | None], edge_index: Tensor
+    ) -> Tensor | None:
+        if step.has_weights:
+            return self.operations[step.key](nodes[step.source], edges[step.source], edge_index)
+        return (nodes if step.kind == "node" else edges)[step.source]
+
+
+class EGNASPlainSupernet(Supernet):
+    """All architectures of an `EGNASSpace`; inputs and output as those of `EGNASNetwork`.
+
+    Args:
+        plan: what its cells compute.
+        task: what the networks must fit.
+        space: the channels.
+    """
+
+    def __init__(self, plan: StackPlan, task: Task, space: EGNASSpace) -> None:
+        super().__init__()
+        self.choices = space.gate_choices
+        self.embedding = Embedding(task, space, plan.embedded)
+        self.cells = nn.ModuleList(MixedCell(each, space, cell) for cell, each in enumerate(plan.cells))
+        self.readout = Readout(task, space)
+
+    def forward(
+        self,
+        x: Tensor,
+        edge_index: Tensor,
+        edge_attr: Tensor | None = None,
+        batch: Tensor | None = None,
+        num_graphs: int | None = None,
+        *,
+        gates: Mapping[str, Tensor],
+    ) -> Tensor:
+        gates = Gates.of(self.choices, gates)
+        batch, num_graphs = membership(x, batch, num_graphs)
+        states = [self.embedding(x, edge_index, edge_attr, batch, num_graphs)] * 2
+        for cell in self.cells:
+            states.append(cell(states[-2], states[-1], edge_index, gates))
+        return self.readout(states[-1], edge_index, batch, num_graphs)
+
+    def inherit(self, network: nn.Module, architecture: Architecture) -> None:
+        own = self.state_dict()
+        # What the supernet lacks are the weights of normalisations, which start as ones and zeros.
+        network.load_state_dict({name: own[name] for name in network.state_dict() if name in own}, strict=False)
+
+
+EGNASSupernet = EGNASPlainSupernet

@@ -1,0 +1,54 @@
+"""Where a node is in its graph: eigenvectors of the graph's Laplacian."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch_geometric.utils import to_dense_adj
+
+_LARGEST_GRAPH = 1_000
+
+
+@torch.no_grad()
+def laplacian_eigenvectors(
+    edge_index: Tensor, batch: Tensor, num_graphs: int, count: int, random_signs: bool
+) -> Tensor:
+    """The first non-trivial eigenvectors of each graph's symmetrically normalised Laplacian (Dwivedi et al. 2023).
+
+    They are computed densely at every call, the graphs of a batch side by side: milliseconds for a
+    molecule, too much for a large graph.
+
+    Args:
+        edge_index: `[2, num_edges]`; directions are ignored.
+        batch: the graph of each node, `[num_nodes]`, ascending.
+        num_graphs: how many graphs there are.
+        count: how many eigenvectors.
+        random_signs: flip each graph's eigenvectors at random (global generator), since their signs mean nothing.
+
+    Returns:
+        `[num_nodes, count]`; zero where a graph has too few nodes.
+
+    Raises:
+        ValueError: a graph of more than 1,000 nodes.
+    """
+    nodes = torch.bincount(batch, minlength=num_graphs)
+    largest = int(nodes.max()) if len(nodes) else 0
+    if largest > _LARGEST_GRAPH:
+        raise ValueError(
+            f"positional encodings are computed for graphs of up to {_LARGEST_GRAPH:,} nodes; one has {largest:,}"
+        )
+    adjacency = to_dense_adj(edge_index, batch, max_num_nodes=largest, batch_size=num_graphs).double().clamp(max=1.0)
+    adjacency = torch.maximum(adjacency, adjacency.mT)
+    scale = adjacency.sum(dim=2).clamp(min=1.0).rsqrt()
+    laplacian = -scale.unsqueeze(2) * adjacency * scale.unsqueeze(1)
+    positions = torch.arange(largest, device=batch.device)
+    is_node = positions < nodes.unsqueeze(1)
+    # Eigenvalues are at most 2; those of the padding come last.
+    diagonal = torch.where(is_node, 1.0, 4.0)
+    values, vectors = torch.linalg.eigh(laplacian + torch.diag_embed(diagonal.double()))
+    vectors = vectors[:, :, 1 : count + 1].masked_fill((values > 3.0)[:, None, 1 : count + 1], 0.0)
+    vectors = torch.nn.functional.pad(vectors, (0, count - vectors.size(2)))
+    if random_signs:
+        signs = torch.randint(0, 2, (num_graphs, 1, count), device=batch.device) * 2 - 1
+        vectors = vectors * signs
+    return vectors[is_node]
