@@ -101,7 +101,7 @@ class Searchable(nn.Module):
         return Gates(self.choices, self.relaxation.probabilities(self.logits.detach(), self.mask))
 
     def entropy(self) -> Tensor:
-        """The mean entropy of the choices' probabilities, as a share of the most there can be: 1 undecided, 0 decided."""
+        """The mean entropy of the choices' probabilities, from 0 (all decided) to 1 (none decided)."""
         shares = self.probabilities().matrix
         total = shares.sum(dim=1, keepdim=True)
         shares = shares / total.clamp(min=torch.finfo(shares.dtype).tiny)

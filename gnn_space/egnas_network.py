@@ -11,7 +11,7 @@ from torch.nn import functional
 from torch_geometric.nn import global_max_pool, global_mean_pool
 
 from automl_plugins.task import Task
-from gnn_space.egnas_operations import SLOPE, make_operation, two_layers
+from gnn_space.egnas_operations import SLOPE, make_operation
 from gnn_space.egnas_plan import CellPlan, Kind, StackPlan
 from gnn_space.frame import CategoricalEncoder, batch_norm
 from gnn_space.positional import laplacian_eigenvectors
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class States(NamedTuple):
-    """The states of nodes `[num_nodes, node_channels]` and of edges `[num_edges, edge_channels]`; None: nobody reads them."""
+    """States of nodes `[num_nodes, node_channels]` and edges `[num_edges, edge_channels]`; None: nobody reads them."""
 
     nodes: Tensor | None
     edges: Tensor | None

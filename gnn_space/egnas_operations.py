@@ -32,7 +32,8 @@ class NodeOperation(nn.Module):
     the target, j the source and :math:`\phi` a leaky rectifier of slope 0.2,
 
     .. math::
-        V'_i = \mathrm{BN}\big(W_o\, \mathrm{aggregate}_{j \in N(i)}\, [\sigma(B \tilde e_{ij}) * h_j + C \tilde e_{ij}]\big).
+        V'_i = \mathrm{BN}\big(W_o\, \mathrm{aggregate}_{j \in N(i)}\,
+            [\sigma(B \tilde e_{ij}) * h_j + C \tilde e_{ij}]\big).
 
     A node without incoming edges aggregates zero.
 
