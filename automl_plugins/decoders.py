@@ -97,6 +97,5 @@ class BestSampled:
         for architecture in drawn:
             with searchable.hold(architecture):
                 losses[architecture] = evaluate()
-        return min(
-            losses, key=lambda architecture: (losses[architecture] != losses[architecture], losses[architecture])
-        )
+        # A loss that is not a number is worse than any.
+        return min(losses, key=lambda each: (math.isnan(losses[each]), losses[each]))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -25,12 +25,9 @@ class Supernet(nn.Module):
     """One module that holds the weights of every option, and is a function of gates.
 
     With the one-hot gates of an architecture it computes exactly what the architecture's network
-    computes with the same weights; an option whose gate is zero is not run.
+    computes with the same weights; an option whose gate is zero is not run. It is called as its
+    networks are, with the gates of `SupernetSpace.gate_choices` beside: `supernet(*inputs, gates=gates)`.
     """
-
-    @abstractmethod
-    def forward(self, *inputs: Any, gates: Mapping[str, Tensor], **options: Any) -> Any:
-        """The output for a network's inputs and the gates of `SupernetSpace.gate_choices`."""
 
     @abstractmethod
     def inherit(self, network: nn.Module, architecture: Architecture) -> None:

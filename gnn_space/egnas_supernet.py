@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import torch
 from torch import Tensor, nn
@@ -14,7 +14,7 @@ from automl_plugins.supernet import Supernet
 from automl_plugins.task import Task
 from gnn_space.egnas_network import Embedding, Readout, States, make_merges, membership, merged
 from gnn_space.egnas_operations import make_operation
-from gnn_space.egnas_plan import CellPlan, Kind, StackPlan, Step
+from gnn_space.egnas_plan import CellPlan, Kind, StackPlan
 
 if TYPE_CHECKING:
     from gnn_space.egnas import EGNASSpace
@@ -71,16 +71,12 @@ class MixedCell(nn.Module):
         for step in steps:
             name, option = self.positions[step]
             if option in gates.open(name):
-                result = gates[name][option] * self._run(step, nodes, edges, edge_index)
-                total = result if total is None else total + result
-        return torch.zeros_like(own[0]) if total is None else total
-
-    def _run(
-        self, step: Step, nodes: list[Tensor | None], edges: list[Tensor | None], edge_index: Tensor
-    ) -> Tensor | None:
-        if step.has_weights:
-            return self.operations[step.key](nodes[step.source], edges[step.source], edge_index)
-        return (nodes if step.kind == "node" else edges)[step.source]
+                run = self.operations[step.key] if step.has_weights else None
+                source = step.source
+                result = own[source] if run is None else run(nodes[source], edges[source], edge_index)
+                weighted = gates[name][option] * cast(Tensor, result)
+                total = weighted if total is None else total + weighted
+        return torch.zeros_like(cast(Tensor, own[0])) if total is None else total
 
 
 class EGNASPlainSupernet(Supernet):
