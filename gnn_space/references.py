@@ -30,7 +30,12 @@ def _without_edges(task: Task) -> Task:
 
 
 class _Reference(nn.Module):
-    """Convolutions between the encoder and the head; a subclass names its convolution and its node-level sizes."""
+    """Convolutions between the encoder and the head; a subclass names its convolution and its node-level sizes.
+
+    Args:
+        task: what the network must fit.
+        channels: width of the stack that graph and edge level have; given on node level, that has it too.
+    """
 
     levels: ClassVar[frozenset[Level]] = frozenset(("node", "edge", "graph"))
     node_hidden: ClassVar[tuple[int, ...]] = (64,)
@@ -41,17 +46,18 @@ class _Reference(nn.Module):
     reads_edges: ClassVar[bool] = False
     """Whether the convolution reads edge features."""
 
-    def __init__(self, task: Task) -> None:
+    def __init__(self, task: Task, channels: int | None = None) -> None:
         super().__init__()
         if task.level not in self.levels:
             levels = ", ".join(sorted(self.levels))
             raise ValueError(f"{type(self).__name__} is for the levels {levels}; the task's is {task.level!r}")
         # An edge level's head reads them too.
         edges_count = self.reads_edges or task.level == "edge"
-        self.encoder = InputEncoder(task if edges_count else _without_edges(task), _CHANNELS, _EDGE_CHANNELS)
-        self.node_level = task.level == "node"
+        self.node_level = task.level == "node" and channels is None
+        channels = channels or _CHANNELS
+        self.encoder = InputEncoder(task if edges_count else _without_edges(task), channels, _EDGE_CHANNELS)
         # The last layer of a node-level network gives the outputs itself, as published.
-        widths = (*self.node_hidden, task.out_channels) if self.node_level else (_CHANNELS,) * _LAYERS
+        widths = (*self.node_hidden, task.out_channels) if self.node_level else (channels,) * _LAYERS
         self.dropout = self.node_dropout if self.node_level else 0.0
         self.layers = self._stack(self.encoder.node_channels, widths, self.encoder.edge_channels)
         self.norms = nn.ModuleList(nn.Identity() if self.node_level else batch_norm(width) for width in widths)
@@ -132,7 +138,8 @@ class GIN(_Reference):
     reads_edges: ClassVar[bool] = True
 
     def _convolution(self, channels: int, width: int, edge_channels: int, last: bool) -> nn.Module:
-        perceptron = nn.Sequential(nn.Linear(channels, _CHANNELS), nn.ReLU(), nn.Linear(_CHANNELS, width))
+        hidden = _CHANNELS if self.node_level else width
+        perceptron = nn.Sequential(nn.Linear(channels, hidden), nn.ReLU(), nn.Linear(hidden, width))
         if edge_channels:
             return GINEConv(perceptron, train_eps=True, edge_dim=edge_channels)
         return GINConv(perceptron, train_eps=True)

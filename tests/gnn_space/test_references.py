@@ -15,12 +15,13 @@ from torch_geometric.data import Batch, Data
 from automl_plugins import Task
 from automl_plugins.task import Level
 from gnn_space.data.npz import NpzGraphData
+from gnn_space.gated_gcn import GatedGCN
 from gnn_space.references import APPNP, GAT, GCN, GIN, GraphSAGE
 
 # torch says so once in a process, wherever the first such tensor is made.
 pytestmark = pytest.mark.filterwarnings("ignore:Sparse CSR tensor support is in beta")
 
-REFERENCES = (GCN, GAT, GraphSAGE, GIN, APPNP)
+REFERENCES = (GCN, GAT, GraphSAGE, GIN, GatedGCN, APPNP)
 LEVELS: tuple[Level, ...] = ("node", "edge", "graph")
 OFFERED = [(reference, level) for reference in REFERENCES for level in LEVELS if level in reference.levels]
 PLAIN = Task("node", "classes", in_channels=5, out_channels=3)
@@ -118,14 +119,14 @@ def test_a_batch_gives_what_its_graphs_give_one_by_one(reference: type[nn.Module
 
 
 @over_offered
-def test_gin_and_gat_read_edge_features(reference: type[nn.Module], level: Level) -> None:
+def test_gin_gat_and_gated_gcn_read_edge_features(reference: type[nn.Module], level: Level) -> None:
     task = replace(WITH_EDGES, level=level)
     network = reference(task).eval()
     graph = graph_for(task)
     before = run(network, graph)
     graph.edge_attr[0] += 1.0
     changed = (run(network, graph) - before).abs().amax(dim=1) > 1e-6
-    if reference in (GIN, GAT):
+    if reference in (GIN, GAT, GatedGCN):
         # More than the edge's own end: its features travel on with the messages.
         assert changed.sum() >= {"node": 2, "edge": 2, "graph": 1}[level]
     else:
@@ -186,3 +187,12 @@ def test_gcn_is_not_crippled(shared_data: Path) -> None:
         right = network.eval()(x, graph.edge_index).argmax(dim=1) == graph.y
     # Kipf and Welling report 0.815.
     assert right[graph.test_mask].double().mean() > 0.78
+
+
+@pytest.mark.parametrize("reference", [GIN, GatedGCN])
+def test_a_width_of_ones_own_settles_the_size(reference: type[nn.Module]) -> None:
+    sizes = [
+        sum(weight.numel() for weight in reference(WITH_EDGES, channels=channels).parameters())
+        for channels in (8, 16, 32)
+    ]
+    assert sizes == sorted(set(sizes))
