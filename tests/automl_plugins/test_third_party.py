@@ -18,10 +18,10 @@ CONTRACT = """
 import pytest, torch
 pytest.register_assert_rewrite("automl_plugins.testing")
 from automl_plugins import Task
-from automl_plugins.testing import SearchSpaceContract
+from automl_plugins.testing import SupernetContract
 from perceptron_space.space import PerceptronSpace
 
-class TestPerceptronSpace(SearchSpaceContract):
+class TestPerceptronSpace(SupernetContract):
     def space(self):
         return PerceptronSpace()
 

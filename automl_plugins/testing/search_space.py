@@ -379,7 +379,7 @@ class SearchSpaceContract(ABC):
             for _ in range(2):
                 torch.manual_seed(0)
                 states.append(space.network(architecture, task).state_dict())
-            _assert_same_state(*states)
+            assert_same_state(*states)
 
     def test_a_network_survives_its_state_dict(self, task: Task) -> None:
         space = self.space()
@@ -390,7 +390,7 @@ class SearchSpaceContract(ABC):
             file.seek(0)
             again = space.network(Architecture.from_json(architecture.to_json()), task)
             again.load_state_dict(torch.load(file, weights_only=True))
-            _assert_same_state(network.state_dict(), again.state_dict())
+            assert_same_state(network.state_dict(), again.state_dict())
             losses = []
             for each in (network, again, copy.deepcopy(network)):
                 torch.manual_seed(0)
@@ -433,7 +433,8 @@ def _finite(gradient: Tensor | None) -> bool:
     return gradient is not None and bool(gradient.isfinite().all())
 
 
-def _assert_same_state(one: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> None:
+def assert_same_state(one: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> None:
+    """Hold that two `state_dict`s are equal, bit by bit."""
     assert one.keys() == other.keys()
     for name, tensor in one.items():
         assert torch.equal(tensor, other[name]), f"{name} differs"

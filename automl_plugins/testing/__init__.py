@@ -1,0 +1,6 @@
+"""The contracts that search spaces and supernets keep, as test suites to subclass."""
+
+from automl_plugins.testing.search_space import SearchSpaceContract, architecture_with, covering, enumerate_space
+from automl_plugins.testing.supernet import SupernetContract
+
+__all__ = ["SearchSpaceContract", "SupernetContract", "architecture_with", "covering", "enumerate_space"]
