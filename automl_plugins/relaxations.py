@@ -123,7 +123,6 @@ def _perturbed(logits: Tensor, mask: Tensor, generator: torch.Generator | None) 
     log_probabilities = logits.masked_fill(~mask, floor).log_softmax(dim=1)
     if generator is None:
         return log_probabilities
-    uniform = torch.rand(logits.shape, generator=generator, dtype=logits.dtype).clamp(
-        min=torch.finfo(logits.dtype).tiny
-    )
+    uniform = torch.rand(logits.shape, generator=generator, dtype=logits.dtype, device="cpu")
+    uniform = uniform.clamp(min=torch.finfo(logits.dtype).tiny)
     return log_probabilities - (-uniform.log()).log().to(logits.device)

@@ -39,9 +39,8 @@ class Searchable(nn.Module):
         ValueError: the space has no networks for the task, or no relaxation has that name.
     """
 
-    mask: Tensor
+    closed: Tensor
     signature: Tensor
-    draws: Tensor
 
     def __init__(
         self, space: SupernetSpace, task: Task, relaxation: str | Relaxation = "softmax", seed: int = 0
@@ -54,13 +53,17 @@ class Searchable(nn.Module):
         self.supernet = space.supernet(task)
         self.choices = space.gate_choices
         options = option_mask(self.choices)
-        noise = torch.rand(options.shape, generator=torch.Generator().manual_seed(seed))
-        self.logits = nn.Parameter(torch.where(options, _INITIAL_SCALE * noise, 0.0))
+        # On the CPU whatever the default device is: a generator draws on its own device alone.
+        noise = torch.rand(options.shape, generator=torch.Generator().manual_seed(seed), device="cpu")
+        self.logits = nn.Parameter(torch.where(options, _INITIAL_SCALE * noise.to(options.device), 0.0))
         """`[num_choices, most_options]`, a row for each of `choices`; what is no option of a row is never read."""
-        self.register_buffer("mask", options)
+        # Zero where an option is open. Averages of weights (EMA, SWA) may average buffers too, and fail at
+        # integers: an average is zero only where the option was open all the time.
+        self.register_buffer("closed", (~options).to(self.logits.dtype))
         # Which row is whose: a checkpoint of other choices must not be loaded by position.
-        self.register_buffer("signature", _signature(self.choices))
-        self.register_buffer("draws", torch.zeros((), dtype=torch.int64))
+        self.register_buffer("signature", signature_of(self.choices).to(self.logits.dtype))
+        self.draws = 0
+        """How often noise was drawn; kept in the `state_dict` as the extra state."""
         self.draws_by_itself = True
         """Whether each forward pass in training mode draws anew; a search that draws once a step switches it off."""
         self._held: Gates | None = None
@@ -79,7 +82,7 @@ class Searchable(nn.Module):
         generator = None
         if self.training and self.relaxation.stochastic:
             # A function of the count alone: equal on all ranks, and after a resume.
-            generator = torch.Generator().manual_seed(self.seed * 1_000_003 + int(self.draws))
+            generator = torch.Generator().manual_seed(self.seed * 1_000_003 + self.draws)
         return Gates(self.choices, self.relaxation(self.logits, self.mask, generator))
 
     def draw(self) -> None:
@@ -87,6 +90,11 @@ class Searchable(nn.Module):
         self.draws += 1
 
     # As the state of a search.
+
+    @property
+    def mask(self) -> Tensor:
+        """Which options are open, boolean `[num_choices, most_options]`."""
+        return self.closed == 0
 
     def architecture_parameters(self) -> list[nn.Parameter]:
         """The logits, in a list as an optimizer takes it."""
@@ -137,7 +145,7 @@ class Searchable(nn.Module):
         remaining[column] = False
         if not remaining.any():
             raise ValueError(f"{option!r} is the last open option of {name!r}")
-        self.mask[row] = remaining
+        self.closed[row, column] = 1.0
 
     @contextmanager
     def hold(self, held: Architecture | Mapping[str, Tensor]) -> Iterator[None]:
@@ -192,11 +200,17 @@ class Searchable(nn.Module):
             return self.space.inherited(self.supernet, architecture, self.task)
         return self.space.network(architecture, self.task).to(self.logits.device)
 
+    def get_extra_state(self) -> Tensor:
+        return torch.tensor(self.draws)
+
+    def set_extra_state(self, state: Tensor) -> None:
+        self.draws = int(state)
+
     def _load_from_state_dict(
         self, state_dict: Mapping[str, Any], prefix: str, local_metadata: Any, strict: bool, *rest: Any
     ) -> None:
         signature = state_dict.get(prefix + "signature")
-        if signature is not None and not torch.equal(signature.cpu().bool(), self.signature.cpu()):
+        if signature is not None and not torch.equal(signature.cpu().bool(), signature_of(self.choices).cpu()):
             raise ValueError(
                 f"the weights were saved by a searchable with other choices than this one of the space "
                 f"{self.space.name!r}; make it with the same arguments"
@@ -216,8 +230,8 @@ def make_relaxation(relaxation: str | Relaxation) -> Relaxation:
     return made
 
 
-def _signature(choices: tuple[Any, ...]) -> Tensor:
-    """A checksum of names and options, boolean `[32]`: what averages weights (EMA, SWA) leaves booleans alone."""
+def signature_of(choices: tuple[Any, ...]) -> Tensor:
+    """A checksum of names and options, boolean `[32]`: a few bits survive any average or cast of buffers."""
     text = json.dumps([[choice.name, list(choice.options)] for choice in choices])
     checksum = zlib.crc32(text.encode())
     return torch.tensor([bool(checksum >> bit & 1) for bit in range(32)])

@@ -29,13 +29,13 @@ class PerceptronSupernet(Supernet):
         self.hidden = nn.ModuleList([nn.Conv2d(task.in_channels, widest, 1), nn.Conv2d(widest, widest, 1)])
         self.output = nn.Conv2d(widest, task.out_channels, 1)
         self.activations = nn.ModuleList(made() for made in activations.values())
-        masks = [[channel < width for channel in range(widest)] for width in self.widths]
-        self.register_buffer("masks", torch.tensor(masks), persistent=False)
 
     def _layer(self, layer: int, image: Tensor, gates: Gates) -> Tensor:
         image = self.hidden[layer](image)
         mixed = sum(gates["activation"][option] * self.activations[option](image) for option in gates.open("activation"))
-        return mixed * (gates[f"layer{layer}.width"] @ self.masks.to(image.dtype)).view(-1, 1, 1)
+        widths = torch.tensor(self.widths, device=image.device).unsqueeze(1)
+        masks = torch.arange(image.size(1), device=image.device) < widths
+        return mixed * (gates[f"layer{layer}.width"] @ masks.to(image.dtype)).view(-1, 1, 1)
 
     def forward(self, image: Tensor, *, gates: Mapping[str, Tensor]) -> Tensor:
         gates = Gates.of(self.choices, gates)
