@@ -32,7 +32,9 @@ class PerceptronSupernet(Supernet):
 
     def _layer(self, layer: int, image: Tensor, gates: Gates) -> Tensor:
         image = self.hidden[layer](image)
-        mixed = sum(gates["activation"][option] * self.activations[option](image) for option in gates.open("activation"))
+        mixed = sum(
+            gates["activation"][option] * self.activations[option](image) for option in gates.open("activation")
+        )
         widths = torch.tensor(self.widths, device=image.device).unsqueeze(1)
         masks = torch.arange(image.size(1), device=image.device) < widths
         return mixed * (gates[f"layer{layer}.width"] @ masks.to(image.dtype)).view(-1, 1, 1)
