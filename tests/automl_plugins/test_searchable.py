@@ -145,7 +145,7 @@ def test_averages_of_weights_keep_what_is_closed_and_can_be_loaded(
 
 def test_half_precision_keeps_what_is_closed_and_draws_anew() -> None:
     searchable = make("concrete").train()
-    searchable.draws = 1000
+    searchable.draws += 1000
     searchable.close("activation", "relu")
     searchable.to(torch.bfloat16)
     drawn = []
