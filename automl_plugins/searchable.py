@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -62,8 +62,9 @@ class Searchable(nn.Module):
         self.register_buffer("closed", (~options).to(self.logits.dtype))
         # Which row is whose: a checkpoint of other choices must not be loaded by position.
         self.register_buffer("signature", signature_of(self.choices).to(self.logits.dtype))
-        self.draws = 0
-        """How often noise was drawn; kept in the `state_dict` as the extra state."""
+        # No buffer, which averages would average and a GPU would have to be asked for.
+        self.draws = torch.zeros((), dtype=torch.int64, device="cpu")
+        """How often noise was drawn, always on the CPU; kept in the `state_dict` as the extra state."""
         self.draws_by_itself = True
         """Whether each forward pass in training mode draws anew; a search that draws once a step switches it off."""
         self._held: Gates | None = None
@@ -78,12 +79,15 @@ class Searchable(nn.Module):
     def gates(self) -> Gates:
         """The gates of the next forward pass."""
         if self._held is not None:
-            return Gates(self.choices, self._held.matrix.to(self.logits))
-        generator = None
-        if self.training and self.relaxation.stochastic:
-            # A function of the count alone: equal on all ranks, and after a resume.
-            generator = torch.Generator().manual_seed(self.seed * 1_000_003 + self.draws)
-        return Gates(self.choices, self.relaxation(self.logits, self.mask, generator))
+            matrix = self._held.matrix.to(self.logits.device)
+        else:
+            generator = None
+            if self.training and self.relaxation.stochastic:
+                # A function of the count alone: equal on all ranks, and after a resume.
+                generator = torch.Generator().manual_seed(self.seed * 1_000_003 + int(self.draws))
+            matrix = self.relaxation(self.logits, self.mask, generator)
+        weight = next(self.supernet.parameters(), self.logits)
+        return Gates(self.choices, matrix.to(weight.dtype))
 
     def draw(self) -> None:
         """Have the next forward passes use new noise."""
@@ -201,10 +205,17 @@ class Searchable(nn.Module):
         return self.space.network(architecture, self.task).to(self.logits.device)
 
     def get_extra_state(self) -> Tensor:
-        return torch.tensor(self.draws)
+        return self.draws.clone()
 
     def set_extra_state(self, state: Tensor) -> None:
-        self.draws = int(state)
+        self.draws.copy_(state)
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Searchable:
+        applied = super()._apply(fn, recurse)
+        if self.logits.dtype in (torch.bfloat16, torch.float16):
+            # Half precision loses the small steps of an architecture's optimizer; the weights may have it.
+            self.logits.data = self.logits.data.float()
+        return applied
 
     def _load_from_state_dict(
         self, state_dict: Mapping[str, Any], prefix: str, local_metadata: Any, strict: bool, *rest: Any

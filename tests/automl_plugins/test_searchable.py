@@ -157,6 +157,17 @@ def test_half_precision_keeps_what_is_closed_and_draws_anew() -> None:
     make("concrete").load_state_dict(searchable.state_dict())
 
 
+def test_weights_in_half_precision_leave_the_logits_in_single() -> None:
+    searchable = make().to(torch.bfloat16)
+    assert searchable.logits.dtype == torch.float32
+    outputs = searchable(images().bfloat16())
+    assert outputs.dtype == torch.bfloat16
+    with searchable.hold(DEEP):
+        assert searchable(images().bfloat16()).dtype == torch.bfloat16
+    (gradient,) = torch.autograd.grad(outputs.float().sum(), searchable.logits)
+    assert gradient.dtype == torch.float32
+
+
 def test_it_is_made_on_the_default_device() -> None:
     with torch.device("meta"):
         searchable = SPACE.searchable(TASK, "concrete")
