@@ -1,0 +1,435 @@
+"""Differentiable search as a Lightning callback: the user's module, data and Trainer stay as they are."""
+
+from __future__ import annotations
+
+import inspect
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from automl_plugins import registry
+from automl_plugins._lightning import pl
+from automl_plugins.architecture import Architecture
+from automl_plugins.decoders import MostLikely
+from automl_plugins.search import ranks, report
+from automl_plugins.search.checks import check_project, find_searchables
+from automl_plugins.search.data import SearchBatches
+from automl_plugins.search.isolation import evaluating, isolated, shallow
+from automl_plugins.search.learner import LogitsLearner, SkippedStep
+from automl_plugins.search.randomness import random_state, seed_from, set_random_state
+from automl_plugins.search.source import SearchSource, Word
+from automl_plugins.search.strategies import SearchStep, Strategy
+from automl_plugins.searchable import Searchable
+
+_EVALUATION_BATCHES = 16
+"""How many search batches a decoder's evaluation reads at most: many architectures are compared."""
+
+
+class ArchitectureSearch(pl.Callback):
+    """Learn the architecture of every `Searchable` in a LightningModule while its weights are trained.
+
+    The module's `training_step`, optimizers, schedulers, data and loggers, and the Trainer's flags stay what
+    they are. Once before each optimizer step, the logits take a step of their own on a batch of search data,
+    through the module's `training_step`, or its method `architecture_loss(batch)` where it has one (which
+    manual optimization needs); what that logs, counts and draws is not seen. After the fit,
+    `Searchable.derive()` gives what was found.
+
+    Everything is in the Trainer's checkpoint. A search that was killed and goes on from its last checkpoint ends,
+    on the CPU, with the very bits of one that was not killed: at the end of an epoch with any loader, in mid-epoch with
+    training loaders that have `state_dict` and `load_state_dict`, in both cases on as many processes as before.
+
+    Args:
+        strategy: how the logits learn: a registered name, or a strategy.
+        search_data: what the logits learn on: a loader, a callable that gives one, `datamodule` (its
+            `search_dataloader()`), `split` (of the training data of a datamodule), `validation`, or `training`.
+            None: the first that there is of `datamodule`, `split` and, with a warning, `validation`. Strategies
+            on the training batch alone (`single-level`, `snas`) take none.
+        search_fraction: of the training data, for `split`.
+        learning_rate: of the logits.
+        weight_decay: of the logits.
+        betas: Adam's, of the logits.
+        warmup_epochs: epochs in which only the weights learn.
+        collapse: stop when this share of the choices prefers options without weights (DARTS+, Liang et al. 2019, stops
+            at a number of them), and put the logits of the last epoch before that back; None: only warn, from
+            three quarters on.
+        path: where `architecture.json` is written at the end of each epoch; None: nowhere.
+        seed: of the split, the order of search batches, and what strategies draw.
+
+    Raises:
+        ValueError: an argument is out of range, or no strategy has that name.
+    """
+
+    def __init__(
+        self,
+        strategy: str | Strategy = "darts",
+        search_data: Word | Iterable[Any] | Callable[[], Iterable[Any]] | None = None,
+        search_fraction: float = 0.5,
+        learning_rate: float = 3e-4,
+        weight_decay: float = 1e-3,
+        betas: tuple[float, float] = (0.5, 0.999),
+        warmup_epochs: int = 0,
+        collapse: float | None = None,
+        path: str | Path | None = None,
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        self.strategy: Strategy = registry.load("strategies", strategy)() if isinstance(strategy, str) else strategy
+        # Each is said so that nan is refused too.
+        for name, value in (("learning_rate", learning_rate), ("weight_decay", weight_decay)):
+            if not value >= 0:
+                raise ValueError(f"{name} is at least 0; got {value}")
+        for name, count in (("warmup_epochs", warmup_epochs), ("seed", seed)):
+            if count < 0:
+                raise ValueError(f"{name} is at least 0; got {count}")
+        if collapse is not None and not 0 < collapse <= 1:
+            raise ValueError(f"collapse is a share, greater than 0 and at most 1; got {collapse}")
+        if search_data is not None and not self.strategy.uses_search_data:
+            raise ValueError(
+                f"search_data is given, but {type(self.strategy).__name__} learns on the training batch; leave it out"
+            )
+        self.source = SearchSource(search_data, search_fraction, seed)
+        self.settings = {"learning_rate": learning_rate, "weight_decay": weight_decay, "betas": tuple(betas)}
+        self.warmup_epochs = warmup_epochs
+        self.collapse = collapse
+        self.path = None if path is None else Path(path)
+        self.seed = seed
+        self.searchables: dict[str, Searchable] = {}
+        """What is searched in the present fit, by name."""
+        self.steps = 0
+        """Optimizer steps of the weights so far."""
+        self._forget()
+
+    def _forget(self) -> None:
+        self.steps = 0
+        self._learner: LogitsLearner | None = None
+        self._batches: SearchBatches | None = None
+        self._pending: Mapping[str, Any] | None = None
+        self._planned_epochs = -1
+        self._passes_index = True
+        self._between_epochs = False
+        self._final: list[Tensor] = []
+        self._healthy: list[Tensor] = []
+        self._warned_of_collapse = False
+
+    # Before the first step.
+
+    def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        """Take over the logits, before the optimizers are made and DDP looks for parameters.
+
+        Raises:
+            ValueError: the project cannot be searched; the message says why.
+        """
+        if stage != "fit":
+            return
+        self._forget()
+        if sum(type(each).__name__ == type(self).__name__ for each in _callbacks(trainer)) > 1:
+            raise ValueError("the Trainer has two ArchitectureSearch callbacks; one finds all searchables of a module")
+        searchables = find_searchables(pl_module)
+        relaxations = {name: self.strategy.relaxation() for name in searchables}
+        single_path = self.strategy.holds_single_path or any(each.single_path for each in relaxations.values())
+        check_project(trainer, pl_module, self.strategy, single_path, self.warmup_epochs)
+        self.searchables = searchables
+        for name, searchable in searchables.items():
+            searchable.logits.requires_grad_(False)
+            searchable.logits.grad = None
+            searchable.relaxation = relaxations[name]
+            searchable.draws_by_itself = False
+        if self.strategy.uses_search_data:
+            self.source.prepare(trainer, pl_module)
+        # Averaging callbacks append epochs in which nothing learns.
+        self._planned_epochs = -1 if trainer.max_epochs is None else trainer.max_epochs
+        step = getattr(pl_module, "architecture_loss", pl_module.training_step)
+        self._passes_index = len(inspect.signature(step).parameters) > 1
+
+    def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        device = trainer.strategy.root_device
+        scaler = torch.amp.GradScaler(device.type) if trainer.precision == "16-mixed" else None
+        self._learner = LogitsLearner(self.searchables, self.strategy, self.settings, scaler, trainer.world_size)
+        if trainer.world_size > 1:
+            ranks.copy_from_first(self._own_tensors())
+        if self._pending is not None:
+            self._learner.load_state_dict(self._pending["learner"])
+            self.steps = self._pending["steps"]
+            self._healthy = [tensor.to(device) for tensor in self._pending["healthy"]]
+            if self._pending["between_epochs"]:
+                # Lightning goes on to make the epoch's iterator, which draws.
+                self._restore_randomness(trainer)
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if self.strategy.uses_search_data:
+            loader = self.source.loader(trainer)
+            self._batches = SearchBatches(loader, self.seed, trainer.global_rank, trainer.world_size)
+        if self._pending is not None:
+            if self._batches is not None and self._pending["batches"] is not None:
+                self._batches.load_state_dict(self._pending["batches"])
+            if not self._pending["between_epochs"]:
+                # The iterator of an epoch that has begun drew before the state was taken.
+                self._restore_randomness(trainer)
+            self._pending = None
+
+    def _restore_randomness(self, trainer: pl.Trainer) -> None:
+        states = (self._pending or {})["random"]
+        if len(states) != trainer.world_size:
+            warnings.warn(
+                f"the search was on {len(states)} process(es) and goes on on {trainer.world_size}: it is not the very "
+                "one that was interrupted",
+                stacklevel=2,
+            )
+            return
+        set_random_state(states[trainer.global_rank], trainer.strategy.root_device)
+
+    # Steps.
+
+    def on_train_batch_start(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        """Take the step of the architecture, and set the gates for that of the weights."""
+        self._between_epochs = False
+        if self._past_the_end(trainer):
+            self._put_back(self._final)
+            return
+        if batch_idx % trainer.accumulate_grad_batches != 0:
+            return
+        progress = self._progress(trainer, batch_idx)
+        for searchable in self.searchables.values():
+            searchable.put(None)
+            self.strategy.schedule(searchable.relaxation, progress)
+        with isolated(trainer, pl_module, seed_from(self.seed, self.steps, trainer.global_rank)):
+            step = self._step(trainer, pl_module, batch, batch_idx, progress)
+            self._draw()
+            if self.strategy.learns_logits and trainer.current_epoch >= self.warmup_epochs:
+                self._present_learner.step(lambda: self.strategy.architecture_loss(step))
+                if not self.strategy.shares_draw:
+                    self._draw()
+            for searchable in self.searchables.values():
+                searchable.put(self.strategy.weight_gates(searchable, step))
+        self.steps += 1
+
+    def _past_the_end(self, trainer: pl.Trainer) -> bool:
+        return 0 <= self._planned_epochs <= trainer.current_epoch and bool(self._final)
+
+    def _progress(self, trainer: pl.Trainer, batch_idx: int) -> float:
+        """From 0 after the warm-up to 1 at the end, whichever of the Trainer's limits comes first."""
+        epoch = trainer.current_epoch + batch_idx / max(trainer.num_training_batches, 1)
+        progress = 0.0
+        if self._planned_epochs > 0:
+            progress = (epoch - self.warmup_epochs) / (self._planned_epochs - self.warmup_epochs)
+        if trainer.max_steps > 0:
+            progress = max(progress, trainer.global_step / trainer.max_steps)
+        return min(max(progress, 0.0), 1.0)
+
+    def _draw(self) -> None:
+        for searchable in self.searchables.values():
+            if searchable.relaxation.stochastic:
+                searchable.draw()
+
+    def _step(
+        self, trainer: pl.Trainer, module: pl.LightningModule, batch: Any, batch_idx: int, progress: float
+    ) -> SearchStep:
+        drawn: list[Any] = []
+
+        def search_loss() -> Tensor:
+            if not drawn:
+                drawn.append(self._search_batch(trainer, module))
+            return self._loss(trainer, module, drawn[0], batch_idx)
+
+        return SearchStep(
+            progress=progress,
+            searchables=self.searchables,
+            training_loss=lambda: self._loss(trainer, module, batch, batch_idx),
+            search_loss=search_loss,
+            generator=torch.Generator().manual_seed(seed_from(self.seed, self.steps)),
+        )
+
+    def _search_batch(self, trainer: pl.Trainer, module: pl.LightningModule) -> Any:
+        if self._batches is None:
+            raise RuntimeError(
+                f"{type(self.strategy).__name__} asks for search data, but says that it uses none (uses_search_data)"
+            )
+        return _on_device(trainer, module, next(self._batches))
+
+    def _loss(self, trainer: pl.Trainer, module: pl.LightningModule, batch: Any, batch_idx: int) -> Tensor:
+        """The loss of the user's step on a batch.
+
+        Raises:
+            SkippedStep: it gave none.
+        """
+        step = getattr(module, "architecture_loss", module.training_step)
+        arguments = (shallow(batch), batch_idx) if self._passes_index else (shallow(batch),)
+        # The module's own method, not DDP's wrapper: its hooks wait for gradients of the weights.
+        with trainer.precision_plugin.train_step_context():
+            output = step(*arguments)
+        loss = output.get("loss") if isinstance(output, Mapping) else output
+        if loss is None:
+            raise SkippedStep
+        if not isinstance(loss, Tensor):
+            raise TypeError(f"the loss of a step is a tensor, a dict with one as 'loss', or None; got {type(loss)}")
+        return loss
+
+    # Between epochs.
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Compare the ranks, look for a collapse, and tell where the search is.
+
+        Raises:
+            RuntimeError: the logits differ between ranks.
+        """
+        self._between_epochs = True
+        if self._past_the_end(trainer):
+            return
+        device = trainer.strategy.root_device
+        if trainer.world_size > 1 and not ranks.equal_on_all(self._own_tensors(), device):
+            raise RuntimeError(
+                "the architecture logits differ between the processes, so each would find another architecture; "
+                "something moves them on one process alone (random state in a training_step, say)"
+            )
+        if type(self.strategy).end_epoch is not Strategy.end_epoch:
+            with self._evaluation(trainer, pl_module) as evaluate:
+                self.strategy.end_epoch(self.searchables, trainer.current_epoch, evaluate)
+        self._watch(trainer)
+        self._final = [tensor.detach().clone() for tensor in self._own_tensors()]
+        values = report.measures(self.searchables)
+        report.log_measures(trainer, pl_module, values)
+        if self._decodes_as_it_goes:
+            architectures = self._architectures()
+            report.tell(trainer, values, architectures)
+            self._write(trainer, architectures)
+        else:
+            report.tell(trainer, values, {})
+
+    def _watch(self, trainer: pl.Trainer) -> None:
+        """Stop, or warn, when the search has collapsed."""
+        share = report.COLLAPSED_SHARE if self.collapse is None else self.collapse
+        if not any(report.collapsed(searchable, share) for searchable in self.searchables.values()):
+            self._healthy = [searchable.logits.detach().clone() for searchable in self.searchables.values()]
+            return
+        if self.collapse is None:
+            if not self._warned_of_collapse:
+                self._warned_of_collapse = True
+                warnings.warn(
+                    f"the search prefers options without weights in {share:.0%} or more of its choices: it may have "
+                    f"collapsed; collapse={share} stops it there",
+                    stacklevel=2,
+                )
+            return
+        if self._healthy:
+            self._put_back(self._healthy, [searchable.logits for searchable in self.searchables.values()])
+        report.line(
+            f"search stopped after epoch {trainer.current_epoch}: it prefers options without weights in "
+            f"{share:.0%} or more of its choices; the logits are those of the epoch before"
+        )
+        trainer.should_stop = True
+
+    @property
+    def _decodes_as_it_goes(self) -> bool:
+        """Whether the logits say at any time what is found; another decoder says it in the end."""
+        return isinstance(self.strategy.decoder, MostLikely)
+
+    def _architectures(self) -> dict[str, Architecture]:
+        return {name: searchable.architecture() for name, searchable in self.searchables.items()}
+
+    def _write(self, trainer: pl.Trainer, architectures: Mapping[str, Architecture]) -> None:
+        if self.path is not None and trainer.is_global_zero:
+            report.write(self.path, architectures)
+
+    # After the last step.
+
+    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Decode, and set the logits so that `derive` gives what was found."""
+        for searchable in self.searchables.values():
+            searchable.put(None)
+        if not self._decodes_as_it_goes:
+            with self._evaluation(trainer, pl_module) as evaluate:
+                for searchable in self.searchables.values():
+                    searchable.prefer(self.strategy.decoder(searchable, evaluate))
+            self._write(trainer, self._architectures())
+            report.tell(trainer, {}, self._architectures())
+        self._final = [tensor.detach().clone() for tensor in self._own_tensors()]
+
+    @contextmanager
+    def _evaluation(self, trainer: pl.Trainer, module: pl.LightningModule) -> Iterator[Callable[[], float]]:
+        """The mean loss on the same few search batches at each call, equal on all ranks."""
+        batches = [] if self._batches is None else self._batches.first(_EVALUATION_BATCHES)
+
+        def evaluate() -> float:
+            losses = []
+            for index, batch in enumerate(batches):
+                seed = seed_from(self.seed, index, trainer.global_rank)
+                with isolated(trainer, module, seed), evaluating(module):
+                    losses.append(float(self._loss(trainer, module, _on_device(trainer, module, batch), index)))
+            mean = sum(losses) / max(len(losses), 1)
+            return ranks.mean_over_ranks(mean, trainer.strategy.root_device, trainer.world_size)
+
+        yield evaluate
+
+    def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        # A callback that averages weights has averaged the logits, too.
+        self._put_back(self._final)
+
+    def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        if stage == "fit":
+            self._release()
+
+    def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
+        """Give everything back; what was found until an interruption is written first."""
+        if self.searchables and self.steps and self._decodes_as_it_goes:
+            self._write(trainer, self._architectures())
+        self._release()
+
+    def _release(self) -> None:
+        """Make the searchables ordinary modules again. They keep their relaxation: the logits were learned with it."""
+        for searchable in self.searchables.values():
+            searchable.put(None)
+            searchable.logits.requires_grad_(True)
+            searchable.draws_by_itself = True
+        self.source.restore()
+
+    # State.
+
+    @property
+    def _present_learner(self) -> LogitsLearner:
+        if self._learner is None:
+            raise RuntimeError("a step of the architecture was asked for outside of a fit")
+        return self._learner
+
+    def _own_tensors(self) -> list[Tensor]:
+        """What a search changes of searchables beside their weights."""
+        return [tensor for searchable in self.searchables.values() for tensor in (searchable.logits, searchable.closed)]
+
+    def _put_back(self, values: list[Tensor], tensors: list[Tensor] | None = None) -> None:
+        with torch.no_grad():
+            for tensor, value in zip(self._own_tensors() if tensors is None else tensors, values, strict=False):
+                tensor.copy_(value)
+
+    def state_dict(self) -> dict[str, Any]:
+        """All but the logits, which are the module's; Lightning asks for it on all ranks at once."""
+        if self._learner is None:
+            return {}
+        device = next(iter(self.searchables.values())).logits.device
+        return {
+            "steps": self.steps,
+            "learner": self._learner.state_dict(),
+            "batches": None if self._batches is None else self._batches.state_dict(),
+            "between_epochs": self._between_epochs,
+            "healthy": self._healthy,
+            "random": ranks.of_all(random_state(device), self._learner.world_size),
+        }
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self._pending = state_dict or None
+
+
+def _on_device(trainer: pl.Trainer, module: pl.LightningModule, batch: Any) -> Any:
+    """A batch as Lightning hands it to a training step."""
+    batch = trainer.precision_plugin.convert_input(batch)
+    batch = module._on_before_batch_transfer(batch, dataloader_idx=0)
+    return trainer.strategy.batch_to_device(batch, dataloader_idx=0)
+
+
+def _callbacks(trainer: Any) -> list[Any]:
+    return list(trainer.callbacks)

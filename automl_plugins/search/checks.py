@@ -1,0 +1,113 @@
+"""What a search cannot serve, found out before training starts."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any
+
+from torch import nn
+
+from automl_plugins.search.strategies import Strategy
+from automl_plugins.searchable import Searchable
+
+_SHARDED = ("FSDPStrategy", "DeepSpeedStrategy", "ModelParallelStrategy", "XLAFSDPStrategy")
+_SERVED = ("SingleDeviceStrategy", "DDPStrategy")
+_TRUE_HALF = ("16-true", "bf16-true", "transformer-engine", "transformer-engine-float16")
+
+
+def find_searchables(module: nn.Module) -> dict[str, Searchable]:
+    """All searchables of a module, by name, inside compiled parts too; those whose logits are frozen are left out.
+
+    Raises:
+        ValueError: there is none.
+    """
+    found = {
+        name.replace("_orig_mod.", "").removesuffix("_orig_mod").strip("."): part
+        for name, part in module.named_modules()
+        if isinstance(part, Searchable)
+    }
+    if not found:
+        raise ValueError(
+            f"{type(module).__name__} has no Searchable, so there is nothing to search; put `space.searchable(task)` "
+            "where the network was, in `__init__` (what `setup` or `configure_model` makes comes too late)"
+        )
+    free = {name: part for name, part in found.items() if part.logits.requires_grad}
+    if not free:
+        raise ValueError(f"the logits of {', '.join(map(repr, found))} are frozen; set requires_grad to search them")
+    return free
+
+
+def check_project(trainer: Any, module: Any, strategy: Strategy, single_path: bool, warmup_epochs: int) -> None:
+    """Refuse a project that the search cannot serve.
+
+    Args:
+        trainer: the Trainer.
+        module: the LightningModule.
+        strategy: how it is searched.
+        single_path: whether a step leaves weights without a gradient.
+        warmup_epochs: epochs in which only weights learn.
+
+    Raises:
+        ValueError: it cannot; the message says why, and what can be done.
+    """
+    _check_strategy(trainer, single_path)
+    if trainer.precision in _TRUE_HALF:
+        mixed = "bf16-mixed" if trainer.precision.startswith("bf16") else "16-mixed"
+        raise ValueError(
+            f"precision={trainer.precision!r} keeps the architecture logits in half precision too, where a step of "
+            f"the architecture's learning rate rounds to nothing; use precision={mixed!r}"
+        )
+    _check_module(module, strategy)
+    if warmup_epochs and trainer.max_epochs not in (None, -1) and warmup_epochs >= trainer.max_epochs:
+        raise ValueError(
+            f"warmup_epochs={warmup_epochs} leaves no epoch of max_epochs={trainer.max_epochs} for the architecture"
+        )
+    unlimited = trainer.max_epochs in (None, -1) and trainer.max_steps == -1
+    if unlimited and type(strategy).schedule is not Strategy.schedule:
+        raise ValueError(
+            f"{type(strategy).__name__} follows a schedule, which needs an end: give the Trainer max_epochs or "
+            "max_steps"
+        )
+
+
+def _check_strategy(trainer: Any, single_path: bool) -> None:
+    parallel = trainer.strategy
+    ancestors = [ancestor.__name__ for ancestor in type(parallel).__mro__]
+    name = ancestors[0]
+    if any(ancestor in _SHARDED for ancestor in ancestors):
+        raise ValueError(
+            f"{name} shards parameters over the processes, and the architecture logits with them, so that no process "
+            "could take their gradient; use strategy='ddp', or one device"
+        )
+    if not any(ancestor in _SERVED for ancestor in ancestors):
+        raise ValueError(
+            f"{name} was never tried with a search, and logits that silently differ between processes would be worse "
+            "than no search; use strategy='ddp', or one device"
+        )
+    if single_path and "DDPStrategy" in ancestors:
+        arguments = parallel._ddp_kwargs
+        if arguments.get("static_graph"):
+            raise ValueError(
+                "each step runs another path, which DDP's static_graph=True forbids; use "
+                "DDPStrategy(find_unused_parameters=True)"
+            )
+        if not arguments.get("find_unused_parameters"):
+            raise ValueError(
+                "each step runs a single path and leaves the other options' weights without a gradient, for which DDP "
+                "would wait; use strategy='ddp_find_unused_parameters_true', or "
+                "DDPStrategy(find_unused_parameters=True)"
+            )
+
+
+def _check_module(module: Any, strategy: Strategy) -> None:
+    kind = type(module).__name__
+    if hasattr(module, "architecture_loss") or not (strategy.learns_logits or strategy.uses_search_data):
+        return
+    remedy = f"add a method `architecture_loss(self, batch)` to {kind} that returns the loss of a batch"
+    if not module.automatic_optimization:
+        raise ValueError(
+            f"{kind} optimizes manually, so its training_step moves weights and cannot be asked for a loss alone; "
+            f"{remedy}"
+        )
+    if "dataloader_iter" in inspect.signature(module.training_step).parameters:
+        raise ValueError(f"{kind}.training_step fetches its own batches, so it cannot be given one; {remedy}")

@@ -1,0 +1,122 @@
+"""The optimizer of architecture logits."""
+
+from __future__ import annotations
+
+import copy
+import warnings
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from automl_plugins.search import ranks
+from automl_plugins.search.strategies import Strategy
+from automl_plugins.searchable import Searchable
+
+
+class SkippedStep(Exception):
+    """The user's step gave no loss for this batch."""
+
+
+class LogitsLearner:
+    """Moves logits by the gradient of a loss, and nothing else.
+
+    Args:
+        searchables: whose logits, by name.
+        strategy: gives the optimizer.
+        settings: the arguments of `Strategy.optimizer`.
+        scaler: scales losses under 16-bit mixed precision; None: nothing is scaled.
+        world_size: over how many ranks gradients are averaged.
+    """
+
+    def __init__(
+        self,
+        searchables: Mapping[str, Searchable],
+        strategy: Strategy,
+        settings: Mapping[str, Any],
+        scaler: torch.amp.GradScaler | None,
+        world_size: int,
+    ) -> None:
+        self.names = list(searchables)
+        self.logits = [searchable.logits for searchable in searchables.values()]
+        self.optimizer = strategy.optimizer(self.logits, **settings)
+        self.scaler = scaler
+        self.world_size = world_size
+        self._warned = self._learned = False
+
+    def step(self, compute_loss: Callable[[], Tensor]) -> None:
+        """Move the logits against the gradient of a loss; weights and their gradients are not touched.
+
+        Raises:
+            RuntimeError: the loss does not depend on any logits.
+        """
+        gradients = self._gradients(compute_loss)
+        if all(gradient is None for gradient in gradients):
+            if not self._learned:
+                raise RuntimeError(
+                    f"the loss does not depend on the logits of {', '.join(map(repr, self.names))}: the step does "
+                    "not call the searchable, or detaches what it gives"
+                )
+            return
+        self._learned = True
+        try:
+            for logits, gradient in zip(self.logits, gradients, strict=True):
+                logits.grad = gradient
+            if self.scaler is not None:
+                self.scaler.step(self.optimizer)
+                self.scaler.update()
+            elif self._finite(gradients):
+                self.optimizer.step()
+        finally:
+            # Another optimizer may hold the logits too.
+            for logits in self.logits:
+                logits.grad = None
+
+    def _gradients(self, compute_loss: Callable[[], Tensor]) -> list[Tensor | None]:
+        gradients: list[Tensor | None] | tuple[Tensor | None, ...] = [None] * len(self.logits)
+        for logits in self.logits:
+            logits.requires_grad_(True)
+        try:
+            loss = compute_loss()
+            if self.scaler is not None:
+                loss = self.scaler.scale(loss)
+            if loss.requires_grad:
+                # Not backward: weights get no gradient, so accumulated ones stay, and DDP's hooks are silent.
+                gradients = torch.autograd.grad(loss, self.logits, allow_unused=True)
+        except SkippedStep:
+            self._learned = True
+        finally:
+            for logits in self.logits:
+                logits.requires_grad_(False)
+        return ranks.averaged(gradients, self.logits, self.world_size)
+
+    def _finite(self, gradients: list[Tensor | None]) -> bool:
+        """Whether the step may be taken: one with nan would lose the search for good."""
+        present = [gradient.flatten() for gradient in gradients if gradient is not None]
+        finite = bool(torch.cat(present).isfinite().all())
+        if not finite and not self._warned:
+            self._warned = True
+            warnings.warn("a gradient of the architecture logits is not finite; such steps are skipped", stacklevel=2)
+        return finite
+
+    def state_dict(self) -> dict[str, Any]:
+        return {
+            "names": self.names,
+            "optimizer": copy.deepcopy(self.optimizer.state_dict()),
+            "scaler": None if self.scaler is None else self.scaler.state_dict(),
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Continue where the state was taken.
+
+        Raises:
+            ValueError: it was taken with other searchables.
+        """
+        if state["names"] != self.names:
+            raise ValueError(
+                f"the checkpoint was searching {', '.join(state['names'])}; the module has {', '.join(self.names)}"
+            )
+        self.optimizer.load_state_dict(copy.deepcopy(state["optimizer"]))
+        if self.scaler is not None and state["scaler"] is not None:
+            self.scaler.load_state_dict(state["scaler"])

@@ -1,0 +1,74 @@
+"""What the processes of a distributed search agree on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import torch
+import torch.distributed
+from torch import Tensor
+
+
+def averaged(gradients: Sequence[Tensor | None], like: Sequence[Tensor], world_size: int) -> list[Tensor | None]:
+    """The mean of each gradient over the ranks; None where no rank has one.
+
+    Args:
+        gradients: of this rank; None: the loss did not depend on it here.
+        like: tensors of the gradients' shapes.
+        world_size: how many ranks there are.
+    """
+    if world_size == 1:
+        return list(gradients)
+    pieces = [torch.zeros_like(each) if grad is None else grad for grad, each in zip(gradients, like, strict=True)]
+    present = pieces[0].new_tensor([grad is not None for grad in gradients])
+    flat = torch.cat([present, *(piece.flatten() for piece in pieces)])
+    torch.distributed.all_reduce(flat)
+    counts, *means = flat.split([len(pieces), *(piece.numel() for piece in pieces)])
+    return [
+        (mean / world_size).view_as(piece) if count > 0 else None
+        for count, mean, piece in zip(counts.tolist(), means, pieces, strict=True)
+    ]
+
+
+def mean_over_ranks(value: float, device: torch.device, world_size: int) -> float:
+    """The mean of a number over the ranks."""
+    if world_size == 1:
+        return value
+    total = torch.tensor(value, dtype=torch.float64, device=device)
+    torch.distributed.all_reduce(total)
+    return float(total) / world_size
+
+
+def copy_from_first(tensors: Iterable[Tensor]) -> None:
+    """Give all ranks the first one's values."""
+    with torch.no_grad():
+        for tensor in tensors:
+            tensor.copy_(_first(tensor))
+
+
+def equal_on_all(tensors: Iterable[Tensor], device: torch.device) -> bool:
+    """Whether all ranks have the first one's values, bit for bit; all get the same answer."""
+    differs = torch.zeros((), dtype=torch.int64, device=device)
+    for tensor in tensors:
+        same = (_first(tensor) == tensor) | (tensor != tensor)  # what is no number equals nothing
+        differs += (~same).sum()
+    torch.distributed.all_reduce(differs, op=torch.distributed.ReduceOp.MAX)
+    return not differs.item()
+
+
+def of_all(value: Any, world_size: int) -> list[Any]:
+    """The values of all ranks, in order."""
+    if world_size == 1:
+        return [value]
+    values: list[Any] = [None] * world_size
+    torch.distributed.all_gather_object(values, value)
+    return values
+
+
+def _first(tensor: Tensor) -> Tensor:
+    sent = tensor.detach().clone()
+    if sent.dtype == torch.bool:  # not every backend sends booleans
+        sent = sent.to(torch.uint8)
+    torch.distributed.broadcast(sent, src=0)
+    return sent.to(tensor.dtype)

@@ -1,0 +1,83 @@
+"""What a search says about itself: one line an epoch, in the user's loggers, and in a file."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from automl_plugins._lightning import pl
+from automl_plugins.architecture import Architecture
+from automl_plugins.run_folder import write_whole
+from automl_plugins.searchable import Searchable
+
+COLLAPSED_SHARE = 0.75
+"""The share of parameter-free options from which on a search is warned about."""
+DECIDED = 0.9
+"""The entropy below which the logits prefer anything: they begin at almost 1."""
+
+
+def collapsed(searchable: Searchable, share: float) -> bool:
+    """Whether the logits prefer options without weights in at least this share of the choices that offer both."""
+    return float(searchable.entropy()) < DECIDED and searchable.parameter_free_share() >= share
+
+
+def measures(searchables: Mapping[str, Searchable]) -> dict[str, float]:
+    """Entropy, share of parameter-free options, and temperature of each searchable."""
+    values: dict[str, float] = {}
+    for name, searchable in searchables.items():
+        suffix = f"_{name}" if len(searchables) > 1 else ""
+        values[f"search_entropy{suffix}"] = float(searchable.entropy())
+        values[f"search_parameter_free{suffix}"] = searchable.parameter_free_share()
+        values[f"search_temperature{suffix}"] = searchable.relaxation.temperature
+    return values
+
+
+def log_measures(trainer: Any, module: Any, values: Mapping[str, float]) -> None:
+    """Log through the module, so that loggers, progress bar and other callbacks have them; one line without a bar."""
+    if trainer.barebones:
+        return
+    entropies = {name: value for name, value in values.items() if name.startswith("search_entropy")}
+    others = {name: value for name, value in values.items() if name not in entropies}
+    # All ranks have the same values; Lightning wants to hear that they may be reduced.
+    for logged, in_bar in ((entropies, True), (others, False)):
+        module.log_dict(
+            {name: torch.tensor(value) for name, value in logged.items()}, prog_bar=in_bar, sync_dist=True, batch_size=1
+        )
+
+
+def line(text: str) -> None:
+    """Say something on the first rank, as Lightning does."""
+    rank_zero: Any = pl.utilities.rank_zero
+    rank_zero.rank_zero_info(text)
+
+
+def tell(trainer: Any, values: Mapping[str, float], architectures: Mapping[str, Architecture]) -> None:
+    """One line about the epoch, where no progress bar tells it; and the architectures, to loggers that take text."""
+    if values and trainer.progress_bar_callback is None and not trainer.barebones:
+        figures = ", ".join(f"{name.removeprefix('search_')} {value:.3g}" for name, value in values.items())
+        line(f"search epoch {trainer.current_epoch}: {figures}")
+    if not trainer.is_global_zero:
+        return
+    for name, architecture in architectures.items():
+        for logger in trainer.loggers:
+            _log_text(logger, f"search_architecture_{name}".rstrip("_"), architecture.to_json(), trainer.global_step)
+
+
+def _log_text(logger: Any, name: str, text: str, step: int) -> None:
+    """TensorBoard and Weights & Biases take text, each in its own way; other loggers are left alone."""
+    experiment: Any = getattr(logger, "experiment", None)
+    if hasattr(experiment, "add_text"):
+        experiment.add_text(name, f"```json\n{text}\n```", step)
+    elif type(logger).__name__ == "WandbLogger":
+        logger.log_text(name, columns=["step", "architecture"], data=[[step, text]])
+
+
+def write(path: Path, architectures: Mapping[str, Architecture]) -> None:
+    """Write each architecture as JSON; several ones into files named after their searchables."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    for name, architecture in architectures.items():
+        own = path if len(architectures) == 1 else path.with_stem(f"{path.stem}-{name}")
+        write_whole(own, architecture.to_json())

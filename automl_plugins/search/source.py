@@ -1,0 +1,129 @@
+"""Where the search data come from."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from typing import Any, Literal, get_args
+
+from automl_plugins.nearest import did_you_mean
+from automl_plugins.search.data import split_loader
+
+Word = Literal["datamodule", "split", "validation", "training"]
+
+
+class SearchSource:
+    """Finds the search loader, and keeps its samples out of the training where it splits.
+
+    Args:
+        given: a loader, a callable that gives one, a word, or None: the first that there is of the datamodule's
+            `search_dataloader()`, a split of the training data, and the validation data.
+        fraction: of the training data, for the split.
+        seed: of the split.
+
+    Raises:
+        ValueError: there is no such word, or the fraction is out of range.
+    """
+
+    def __init__(self, given: Any, fraction: float, seed: int) -> None:
+        if isinstance(given, str) and given not in get_args(Word):
+            raise ValueError(
+                f"search_data={given!r} is no source of search data; {did_you_mean(given, get_args(Word))}"
+            )
+        if not 0 < fraction < 1:
+            raise ValueError(f"search_fraction is between 0 and 1; got {fraction}")
+        self.given, self.fraction, self.seed = given, fraction, seed
+        self._replaced: tuple[Any, Any] | None = None
+        self._split: Any = None
+        self._reason = ""
+
+    def prepare(self, trainer: Any, module: Any) -> None:
+        """Choose among what there is, before Lightning asks for the training loader.
+
+        Raises:
+            ValueError: what was asked for is not there.
+        """
+        datamodule = trainer.datamodule
+        if self.given == "datamodule" and not hasattr(datamodule, "search_dataloader"):
+            whose = (
+                "there is no datamodule" if datamodule is None else f"{type(datamodule).__name__} has no such method"
+            )
+            raise ValueError(f"search_data='datamodule' is its search_dataloader(), but {whose}")
+        if self.given == "split" or (self.given is None and not hasattr(datamodule, "search_dataloader")):
+            self._split_training(module if datamodule is None else datamodule)
+
+    def _split_training(self, owner: Any) -> None:
+        original: Callable[[], Any] = owner.train_dataloader
+
+        # A plain function: Lightning looks at its code to see whether the hook is there.
+        def train_dataloader() -> Any:
+            loader = original()
+            try:
+                training, search = split_loader(loader, self.fraction, self.seed)
+            except ValueError as error:
+                if self.given == "split":
+                    raise ValueError(f"search_data='split': {error}") from error
+                self._reason = str(error)
+                return loader
+            if self._split is None:
+                self._split = search
+            return training
+
+        # Lightning's own hook raises: the loaders were given to the Trainer.
+        if getattr(original, "__qualname__", "") != "DataHooks.train_dataloader":
+            self._replaced = owner, vars(owner).get("train_dataloader")
+            owner.train_dataloader = train_dataloader
+
+    def loader(self, trainer: Any) -> Any:
+        """The search loader; the training loader is made by now.
+
+        Raises:
+            ValueError: there is none.
+        """
+        given, datamodule = self.given, trainer.datamodule
+        if given is not None and not isinstance(given, str):
+            return given() if callable(given) else given
+        if given == "training":
+            return _single(trainer.train_dataloader, "training")
+        if given == "validation":
+            return _single(trainer.val_dataloaders, "validation")
+        if self._split is not None:
+            return self._split
+        if given == "split":
+            raise ValueError(
+                "search_data='split' needs a LightningDataModule (or a LightningModule with train_dataloader); bare "
+                "loaders are split by automl_plugins.search.split_loader: fit on its first, search on its second"
+            )
+        if given == "datamodule" or hasattr(datamodule, "search_dataloader"):
+            return datamodule.search_dataloader()
+        reason = self._reason or "the training loader was given to the Trainer alone"
+        loader = _single(trainer.val_dataloaders, "validation", f" (the training data cannot be split: {reason})")
+        warnings.warn(
+            f"the architecture is searched on the validation data, because the training data could not be split "
+            f"({reason}); an honest selection then needs a third set. search_data='validation' says that this is meant",
+            stacklevel=2,
+        )
+        return loader
+
+    def restore(self) -> None:
+        """Give the training data back."""
+        if self._replaced is not None:
+            owner, before = self._replaced
+            if before is None:
+                vars(owner).pop("train_dataloader", None)
+            else:
+                owner.train_dataloader = before
+        self._replaced = self._split = None
+        self._reason = ""
+
+
+def _single(loader: Any, kind: str, why: str = "") -> Any:
+    if isinstance(loader, list | tuple) and len(loader) == 1:
+        loader = loader[0]
+    if loader is None or isinstance(loader, list | tuple | dict):
+        found = "there is none" if not loader else f"there are {len(loader)}"
+        raise ValueError(
+            f"the architecture needs one {kind} loader to learn on, but {found}{why}; give ArchitectureSearch "
+            "search_data=<a loader>"
+        )
+    return loader

@@ -1,0 +1,9 @@
+"""Search strategies: one file for each published method, found by name through the entry points `.strategies`."""
+
+from automl_plugins.search.strategies.base import SearchStep, Strategy
+from automl_plugins.search.strategies.darts import DARTS, SingleLevel
+from automl_plugins.search.strategies.gdas import GDAS
+from automl_plugins.search.strategies.random_search import RandomSearch
+from automl_plugins.search.strategies.snas import SNAS
+
+__all__ = ["DARTS", "GDAS", "SNAS", "RandomSearch", "SearchStep", "SingleLevel", "Strategy"]
