@@ -34,6 +34,7 @@ from automl_plugins._lightning import pl
 from automl_plugins.comparison import Comparison, Contender, Row
 from automl_plugins.report.drawing import draw
 from automl_plugins.run_folder import RunFolder, write_whole
+from automl_plugins.search import ArchitectureSearch
 from automl_plugins.task import Task
 from gnn_space import EGNASSpace, GraphRegression, NodeClassification
 from gnn_space.data.block_models import ClusterData
@@ -171,8 +172,6 @@ def search(setting: Setting, folder: Path, strategy: str, seed: int) -> tuple[Ar
     """Search once; the architecture, and the CPU seconds that it took."""
     kept = folder / f"search-{strategy}-{seed}.json"
     if not kept.exists():
-        from automl_plugins.search import ArchitectureSearch
-
         data = setting.data()
         data.setup("fit")
         with training.seeded(seed), training.quiet_lightning():
