@@ -60,6 +60,16 @@ class RunFolder:
         return self.path / "summary.json"
 
     @property
+    def checkpoint(self) -> Path:
+        """The last checkpoint of a differentiable search."""
+        return self.path / "checkpoints" / "last.ckpt"
+
+    @property
+    def search(self) -> Path:
+        """What a differentiable search came to, as JSON; it is there once the search has ended."""
+        return self.path / "search.json"
+
+    @property
     def claim_lock(self) -> Path:
         """Held while a worker takes a trial."""
         return self.path / "workers" / "claim.lock"

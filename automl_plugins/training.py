@@ -180,9 +180,7 @@ def quiet_lightning() -> Iterator[None]:
     # Both distributions log through these names.
     loggers = [logging.getLogger(name) for name in ("pytorch_lightning", "lightning.pytorch", "lightning_fabric")]
     levels = [logger.level for logger in loggers]
-    with warnings.catch_warnings():
-        for message in _ADVICE:
-            warnings.filterwarnings("ignore", message=message)
+    with without_advice():
         try:
             for logger in loggers:
                 logger.setLevel(logging.WARNING)
@@ -190,6 +188,15 @@ def quiet_lightning() -> Iterator[None]:
         finally:
             for logger, level in zip(loggers, levels, strict=True):
                 logger.setLevel(level)
+
+
+@contextmanager
+def without_advice() -> Iterator[None]:
+    """Keep Lightning's warnings about settings that are meant as they are to ourselves."""
+    with warnings.catch_warnings():
+        for message in _ADVICE:
+            warnings.filterwarnings("ignore", message=message)
+        yield
 
 
 _ADVICE = (

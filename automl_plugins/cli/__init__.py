@@ -13,6 +13,9 @@ from automl_plugins.nearest import did_you_mean
 
 _HOMES = {
     "study": "study",
+    "search": "search",
+    "derive": "derive",
+    "attach": "attach",
     "show": "show",
     "evaluate": "evaluate",
     "list": "listing",
@@ -29,9 +32,12 @@ Find network architectures, compare them with hand-made ones, and train what was
 
 commands:
   study      search a space, train the best and the references over seeds, print the table
+  search     learn an architecture by gradients, with a config or inside a training script of your own
+  derive     the architecture in a search's checkpoint
+  attach     run a training script of your own with the network that was found
   show       a run, a search space, or an architecture drawn as text
   evaluate   train an architecture.json again, over seeds
-  list       what is installed: spaces, samplers, pruners, data, modules, references
+  list       what is installed: spaces, samplers, pruners, strategies, data, modules, ...
   fit        train one architecture.json with LightningCLI
   validate, test, predict
              the same, for the other things that LightningCLI does

@@ -77,7 +77,7 @@ class StudyConfig:
         if settings.get("trainer") is not None:
             checked["trainer"] = check_trainer(settings["trainer"])
         if "folder" not in settings:
-            settings = {**settings, "folder": str(folder or Path("runs", _short_name(settings["data"])))}
+            settings = {**settings, "folder": str(folder or Path("runs", short_name(settings["data"])))}
         rest = {key: value for key, value in settings.items() if key not in checked and key not in _PLUGINS}
         checked |= check_call(Study, rest, supplied=[*_PLUGINS, *checked])
         for key in ("sampler", "pruner"):
@@ -87,7 +87,7 @@ class StudyConfig:
         # What is wrong now is what only jsonargparse can know, such as the arguments of a nested class.
         with told_briefly("", 2, ArgumentError, ValueError, TypeError), without_deprecations():
             self.values: Namespace = self.parser.parse_object(plain(checked))
-        _check_files(self.as_dict())
+        check_files(self.as_dict())
 
     def dump(self) -> str:
         """The whole configuration, as YAML that starts the same run."""
@@ -138,15 +138,30 @@ class StudyConfig:
                 {key: value for key, value in config.as_dict().items() if key not in _MAY_CHANGE}
                 for config in (StudyConfig(read_yaml(folder.config)), self)
             )
-            difference = first_difference(kept, mine)
-            if difference is not None:
-                key, before, now = difference
-                raise UsageError(
-                    f"{key}={shown(now)}: the study in {folder.path} was begun with {shown(before)}; "
-                    "two studies do not mix, so give this one another --folder"
-                )
+            refuse_another(folder, kept, mine, "study")
         with told_briefly("folder", 2, OSError):
             write_whole(folder.config, self.dump())
+
+
+def refuse_another(folder: RunFolder, kept: Mapping[str, Any], mine: Mapping[str, Any], what: str) -> None:
+    """Refuse to go on in a folder whose run was begun with other settings.
+
+    Args:
+        folder: the run's folder.
+        kept: the settings that it was begun with.
+        mine: those of now.
+        what: `study` or `search`.
+
+    Raises:
+        UsageError: they differ; the message names the first setting that does.
+    """
+    difference = first_difference(kept, mine)
+    if difference is not None:
+        key, before, now = difference
+        raise UsageError(
+            f"{key}={shown(now)}: the {what} in {folder.path} was begun with {shown(before)}; "
+            "two of them do not mix, so give this one another --folder"
+        )
 
 
 def config_of(given: Given) -> StudyConfig:
@@ -208,12 +223,13 @@ def space_setting(given: Given, beside: Path | None, fallback: str | None = None
     return merge(base, {key: value for key, value in given.settings.items() if key == "space"}).get("space")
 
 
-def _short_name(data: Any) -> str:
+def short_name(data: Any) -> str:
+    """The last part of the name in a plugin's setting."""
     name = str(data.get("class_path") if isinstance(data, Mapping) else data)
     return name.rpartition(".")[2]
 
 
-def _check_files(settings: Mapping[str, Any]) -> None:
+def check_files(settings: Mapping[str, Any]) -> None:
     """Refuse paths that cannot be read or written, before anything is read or written."""
     folder = Path(settings["folder"])
     if any(path.exists() and not path.is_dir() for path in (folder, *folder.parents)):

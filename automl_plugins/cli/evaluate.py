@@ -17,6 +17,8 @@ from automl_plugins.run_folder import RunFolder, write_whole
 from automl_plugins.study import Study
 
 _POLL_SECONDS = 0.5
+_OF_A_SEARCH = ("search", "target", "command")
+"""Keys of a differentiable search's config that say nothing of a training."""
 
 _HELP = """\
 usage: automl-plugins evaluate <target> [--seeds 5] [--references [gcn, gat]] [--folder F] [--config FILE] [--key value]
@@ -86,11 +88,11 @@ def _config(path: Path, given: Given) -> StudyConfig:
         if not beside.is_file():
             raise UsageError(f"config is missing: there is no {beside}; give one with --config")
         # What belongs to the run's search, not to its trainings.
-        own = ("folder", "references", "storage", "workers", "trials")
+        own = ("folder", "references", "storage", "workers", "trials", *_OF_A_SEARCH)
         base = {key: value for key, value in read_yaml(beside).items() if key not in own}
     settings = merge(base, given.settings)
     if given.configs:
-        settings.pop("folder", None)
+        settings = {key: value for key, value in settings.items() if key not in ("folder", *_OF_A_SEARCH)}
     if "folder" in given.settings:
         settings["folder"] = given.settings["folder"]
     return StudyConfig(settings, path.parent / "evaluation")

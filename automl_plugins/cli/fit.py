@@ -30,8 +30,8 @@ _HELP = """\
 usage: automl-plugins {command} --architecture runs/x/architecture.json [--config FILE] [--key value]
 
 LightningCLI's `{command}` for the network of an architecture.json. The config.yaml beside the file, which a study
-writes, gives the space, the data, the module, the Trainer's arguments and the seed; so does the study's own
-config, whose folder then holds the architecture:
+or a search writes, gives the space, the data, the module, the Trainer's arguments and the seed; so does that
+config itself, whose folder then holds the architecture:
 
   automl-plugins fit --architecture runs/solubility/architecture.json
   automl-plugins fit --config runs/solubility/config.yaml --trainer.max_epochs 200
@@ -140,7 +140,7 @@ def _checked(given: Given, command: str, own: Mapping[str, Any]) -> dict[str, An
     """The settings for LightningCLI, every one checked."""
     settings = _flattened(given.settings)
     known = ("architecture", "space", "data", "module", "trainer", "seed_everything", "optimizer", "lr_scheduler", *own)
-    check_keys(settings, [*known, *STUDY_KEYS], near=("config", "print_config"))
+    check_keys(settings, [*known, *STUDY_KEYS, "search"], near=("config", "print_config"))
     path = _architecture_path(settings)
     beside = RunFolder(path.parent).config
     if not given.configs and beside.is_file():

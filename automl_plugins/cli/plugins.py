@@ -13,7 +13,7 @@ from automl_plugins.cli.errors import UsageError, told_briefly, without_deprecat
 from automl_plugins.nearest import did_you_mean
 from automl_plugins.study import Study
 
-_ONE = {"spaces": "space", "data": "data", "modules": "module"}
+_ONE = {"spaces": "space", "data": "data", "modules": "module", "strategies": "strategy"}
 
 
 def class_path(key: str, group: str, name: str) -> str:

@@ -20,6 +20,7 @@ from automl_plugins.cli.errors import UsageError, told_briefly
 from automl_plugins.cli.settings import Given, merge, plain, read, read_yaml
 from automl_plugins.nearest import did_you_mean
 from automl_plugins.report.drawing import draw
+from automl_plugins.report.search import SearchSummary
 from automl_plugins.report.summary import Summary
 from automl_plugins.run_folder import RunFolder
 from automl_plugins.space import SearchSpace
@@ -33,7 +34,8 @@ _HELP = """\
 usage: automl-plugins show <target> [--space ...] [--trial N] [--arm search]
 
 target:
-  a run folder          its table, costs and winner; a run that goes on still: its trials so far
+  a run folder          its table, costs and winner; a run that goes on still: its trials so far; a
+                        differentiable search: what it cost and found
   an architecture.json  its drawing
   a space               its choices, options and size (see `automl-plugins list spaces`)
 
@@ -110,6 +112,9 @@ def _show_run(console: Console, folder: RunFolder, given: Given) -> None:
         raise UsageError(f"{str(folder.path)!r} is no run folder: it has no {folder.config.name}")
     config = read_yaml(folder.config)
     space = make_space(space_setting(given, folder.config))
+    if "search" in config:
+        _show_search(console, space, folder)
+        return
     arms = {arm: _trials(folder, config.get("storage"), arm) for arm in _ARMS}
     if "trial" in given.settings:
         _show_trial(console, arms, given)
@@ -129,6 +134,20 @@ def _show_run(console: Console, folder: RunFolder, given: Given) -> None:
         draw_architecture(console, space, folder.architecture)
     else:
         _draw_best(console, space, arms["search"])
+
+
+def _show_search(console: Console, space: SearchSpace, folder: RunFolder) -> None:
+    """A differentiable search, through LightningCLI or in a training script."""
+    if folder.search.exists():
+        with told_briefly(str(folder.search), 2, ValueError, TypeError):
+            summary = SearchSummary.from_json(folder.search.read_text(encoding="utf-8"))
+        for line in summary.lines():
+            console.out(line)
+    elif folder.checkpoint.exists():
+        console.out(f"the search has not ended; what its logits stand for now: automl-plugins derive {folder.path}")
+    if folder.architecture.exists():
+        console.out("\nfound:")
+        draw_architecture(console, space, folder.architecture)
 
 
 def _trials(folder: RunFolder, storage: str | None, arm: str) -> Sequence[FrozenTrial]:

@@ -1,0 +1,186 @@
+"""`automl-plugins attach`: train what was found in a script that stays as it is; and how such scripts are run."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import shutil
+import subprocess
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import MISSING, fields
+from pathlib import Path
+from typing import Any
+
+from automl_plugins.architecture import Architecture
+from automl_plugins.cli.attached import VARIABLE
+from automl_plugins.cli.checks import check_call, check_keys, convert
+from automl_plugins.cli.configuration import make_space
+from automl_plugins.cli.console import output, read_architecture
+from automl_plugins.cli.errors import UsageError, told_briefly
+from automl_plugins.cli.plugins import check_plugin
+from automl_plugins.cli.settings import merge, plain, read, read_yaml
+from automl_plugins.run_folder import RunFolder
+from automl_plugins.space import SearchSpace
+from automl_plugins.task import Task
+
+_HELP = """\
+usage: automl-plugins attach --architecture FILE [--target net] [--key value] -- python train.py ...
+
+Run a training script that knows nothing of a search, and stays as it is, with the network of an architecture.json
+in place of its own. Lightning hands the script our callback, which replaces the network before the optimizers are made.
+
+options:
+  --architecture FILE      what to train
+  --target PATH            the attribute of the script's LightningModule that is replaced: net, model.encoder
+  --space NAME             the architecture's space, with arguments as --space.nodes 3
+  --task.KEY VALUE         what the network must fit, where the script's datamodule has no `task`:
+                           --task.level graph --task.target regression --task.in_channels 9 --task.out_channels 1
+  --config FILE            YAML with any of these keys
+
+The config.yaml beside the file, which `automl-plugins search` leaves there, gives what is left out.
+"""
+
+
+def run(arguments: list[str], command: str = "attach") -> int:
+    """Run the command.
+
+    Args:
+        arguments: what follows it.
+        command: its name.
+
+    Returns:
+        The exit code.
+
+    Raises:
+        UsageError: a mistake in the arguments, or the script failed.
+    """
+    own, script = split(arguments)
+    given = read(own)
+    if "help" in given.switches:
+        output().out(_HELP, end="")
+        return 0
+    keys = ("architecture", "target", "space", "task")
+    check_keys(given.settings, keys, near=("config", "print_config"))
+    if given.settings.get("architecture") is None:
+        raise UsageError("architecture is missing; it is an architecture.json, such as a search leaves in its folder")
+    path = Path(str(given.settings["architecture"]))
+    with told_briefly(str(path), 2, ValueError, OSError):
+        name = Architecture.from_json(path.read_text(encoding="utf-8")).space
+    beside = RunFolder(path.parent).config
+    kept = read_yaml(beside) if beside.is_file() else {}
+    settings = merge({key: kept[key] for key in keys if kept.get(key) is not None}, given.settings)
+    setting = merge({"space": name}, {"space": settings["space"]} if "space" in settings else {})["space"]
+    read_architecture(make_space(setting), path)
+    config = plain(
+        {
+            "space": check_plugin("space", "spaces", setting, SearchSpace),
+            **check_script_settings(settings, script),
+            "architecture": str(path.absolute()),
+        }
+    )
+    if "print_config" in given.switches:
+        output().out(json.dumps(config, indent=2))
+        return 0
+    launch(script, config)
+    return 0
+
+
+def split(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Our own arguments, and the script's command after `--`."""
+    position = arguments.index("--") if "--" in arguments else len(arguments)
+    return list(arguments[:position]), list(arguments[position + 1 :])
+
+
+def name_of(script: Sequence[str]) -> str:
+    """What a command's folder is called: the name of its Python file, or else of its program."""
+    files = [part for part in script if part.endswith(".py")] or script[:1]
+    return Path(files[0]).stem
+
+
+def shown(script: Sequence[str]) -> str:
+    """A command as it is typed."""
+    return shlex.join(script)
+
+
+def check_script_settings(settings: Mapping[str, Any], script: Sequence[str]) -> dict[str, Any]:
+    """Check where in which script the network is replaced, and for what task.
+
+    Args:
+        settings: with `target` and `task`.
+        script: the command.
+
+    Returns:
+        The checked `target` and `task`.
+
+    Raises:
+        UsageError: whatever is wrong with them.
+    """
+    if settings.get("target") is None:
+        raise UsageError(
+            "target is missing; it is the attribute of the script's LightningModule to replace, such as net"
+        )
+    target = convert("target", settings["target"], str)
+    if not script:
+        raise UsageError("the script is missing; it comes last: -- python train.py ...")
+    if shutil.which(script[0]) is None:
+        raise UsageError(f"{script[0]!r}: there is no such program")
+    given = settings.get("task") or {}
+    if not isinstance(given, Mapping):
+        raise UsageError(f"task={plain(given)!r}: it is a mapping of arguments, such as level: graph")
+    names = [each.name for each in fields(Task)]
+    task = plain(check_call(Task, given, "task.", elsewhere=names))
+    if all(each.name in task for each in fields(Task) if each.default is MISSING):
+        # What is missing comes from the datamodule, in the script.
+        with told_briefly("task", 2, ValueError):
+            Task(**task)
+    return {"target": target, "task": task}
+
+
+def refuse_foreign(folder: RunFolder) -> None:
+    """Refuse a folder that another command keeps its run in; an earlier search in a script is written over.
+
+    Raises:
+        UsageError: it does.
+    """
+    if folder.path.exists() and not folder.path.is_dir():
+        raise UsageError(f"folder={str(folder.path)!r}: there is a file of that name; a search needs a folder")
+    if folder.config.exists() and "command" not in read_yaml(folder.config):
+        raise UsageError(f"folder={str(folder.path)!r}: another run is kept there; give this one another --folder")
+
+
+def launch(script: Sequence[str], settings: Mapping[str, Any], result: Path | None = None) -> None:
+    """Run the script with the settings in its environment, and wait for it.
+
+    Args:
+        script: the command.
+        settings: see `attached.make_callbacks`.
+        result: what a search in it writes.
+
+    Raises:
+        UsageError: it failed, or wrote nothing; its code is 1. After Ctrl-C, when the script has ended, it is 130.
+    """
+    before = _written(result)
+    process = subprocess.Popen(script, env={**os.environ, VARIABLE: json.dumps(settings)})  # noqa: S603 - the user's own
+    interrupted = False
+    while process.poll() is None:
+        # Ctrl-C reaches the script too; Lightning ends in good order, and we wait for that.
+        with suppress(KeyboardInterrupt):
+            process.wait()
+            break
+        interrupted = True
+    if interrupted:
+        raise UsageError(f"stopped, with {shown(script)}", code=130)
+    if process.returncode != 0:
+        raise UsageError(f"{shown(script)} ended with the exit code {process.returncode}", code=1)
+    if result is not None and _written(result) == before:
+        raise UsageError(
+            f"{shown(script)} has ended without a search: it made no `fit` with Lightning's Trainer, or automl-plugins "
+            "is not installed for its Python",
+            code=1,
+        )
+
+
+def _written(result: Path | None) -> int | None:
+    return result.stat().st_mtime_ns if result is not None and result.exists() else None

@@ -1,0 +1,67 @@
+"""What an untouched training script meets: a factory of callbacks that Lightning asks at every new Trainer.
+
+Both distributions of Lightning find it through their entry points. It gives none, and imports nothing, unless
+`automl-plugins search` or `attach` has started the script.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from functools import partial
+from typing import Any
+
+VARIABLE = "AUTOML_PLUGINS_ATTACHED"
+"""The environment variable that holds the settings, as JSON."""
+
+_DISTRIBUTION_VARIABLE = "AUTOML_PLUGINS_LIGHTNING"
+
+
+def for_pytorch_lightning() -> list[Any]:
+    """The callbacks for a Trainer of `pytorch_lightning`."""
+    return _callbacks("pytorch_lightning")
+
+
+def for_lightning() -> list[Any]:
+    """The callbacks for a Trainer of `lightning.pytorch`."""
+    return _callbacks("lightning")
+
+
+def _callbacks(distribution: str) -> list[Any]:
+    text = os.environ.get(VARIABLE)
+    if not text:
+        return []
+    # A script may have imported both; the one whose Trainer is made is the one that counts.
+    os.environ.setdefault(_DISTRIBUTION_VARIABLE, distribution)
+    from automl_plugins import _lightning
+
+    if distribution != _lightning.DISTRIBUTION:
+        raise RuntimeError(
+            f"the script's Trainer is of {distribution}, but automl-plugins runs on {_lightning.DISTRIBUTION} in it; "
+            f"set {_DISTRIBUTION_VARIABLE}={distribution}"
+        )
+    return make_callbacks(json.loads(text))
+
+
+def make_callbacks(settings: dict[str, Any]) -> list[Any]:
+    """The callbacks that settings ask for.
+
+    Args:
+        settings: `target`, `space` and `task`; and either `architecture`, a file, or `search`, the arguments of
+            `ArchitectureSearch`, with the `seed` of the searchable.
+    """
+    from pathlib import Path
+
+    from automl_plugins.cli.configuration import make
+    from automl_plugins.cli.console import read_architecture
+    from automl_plugins.cli.search import make_search
+    from automl_plugins.search.attach import ReplaceNetwork
+    from automl_plugins.space import SearchSpace
+
+    space = make("space", SearchSpace, settings["space"])
+    target, task = settings["target"], settings["task"]
+    if "architecture" in settings:
+        architecture = read_architecture(space, Path(settings["architecture"]))
+        return [ReplaceNetwork(target, partial(space.network, architecture), task)]
+    replace = ReplaceNetwork(target, partial(space.searchable, seed=settings["search"]["seed"]), task)
+    return [replace, make_search(settings["search"])]

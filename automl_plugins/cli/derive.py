@@ -1,0 +1,133 @@
+"""`automl-plugins derive`: the architecture that a search's logits stand for."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from automl_plugins import registry
+from automl_plugins.cli.checks import check_keys
+from automl_plugins.cli.configuration import make_space, space_setting
+from automl_plugins.cli.console import output
+from automl_plugins.cli.errors import UsageError, told_briefly
+from automl_plugins.cli.plugins import one_of
+from automl_plugins.cli.search import check_search, make_search
+from automl_plugins.cli.settings import Given, read, read_yaml
+from automl_plugins.nearest import did_you_mean
+from automl_plugins.relaxations import Relaxation
+from automl_plugins.report.drawing import draw
+from automl_plugins.run_folder import RunFolder, write_whole
+from automl_plugins.search.checkpoint import decode, searchables_in, state_of
+from automl_plugins.searchable import make_relaxation
+from automl_plugins.supernet import SupernetSpace
+
+_HELP = f"""\
+usage: automl-plugins derive <target> [--output architecture.json] [--space NAME] [--key value]
+
+Decode the architecture logits of a checkpoint, write the architecture and draw it.
+
+target:
+  a search's folder     its last checkpoint, also while the search goes on
+  a checkpoint          Lightning's, or a `state_dict` that torch.save wrote
+
+options:
+  --output FILE         where to write it (architecture.json beside the checkpoint)
+  --space NAME          what was searched, with arguments as --space.nodes 3; that of the search's config.yaml
+                        where left out
+  --config FILE         YAML with the space, such as that config.yaml
+  --target PATH         which searchable, where the checkpoint has several: net
+  --relaxation NAME     how logits become gates: {", ".join(registry.names("relaxations"))}
+                        (that of the strategy in the search's config.yaml; softmax where there is none)
+"""
+
+
+def run(arguments: list[str], command: str = "derive") -> int:
+    """Run the command.
+
+    Args:
+        arguments: what follows it.
+        command: its name.
+
+    Returns:
+        The exit code.
+
+    Raises:
+        UsageError: a mistake in the arguments, or a checkpoint without a search.
+    """
+    given = read(arguments, targets=1)
+    console = output()
+    if "help" in given.switches:
+        console.out(_HELP, end="")
+        return 0
+    known = ("space", "output", "target", "relaxation")
+    # A search's config.yaml may be given for its space; the rest of it says nothing here.
+    check_keys(given.settings, [*known, *(_ELSEWHERE if given.configs else ())], near=("config",))
+    if not given.targets:
+        raise UsageError("name what to derive from: a search's folder or a checkpoint")
+    target = Path(given.targets[0])
+    path = RunFolder(target).checkpoint if target.is_dir() else target
+    beside = next(
+        (each for each in (RunFolder(target), *map(RunFolder, path.parents[:2])) if each.config.is_file()), None
+    )
+    setting = space_setting(given, None if beside is None else beside.config)
+    if setting is None:
+        raise UsageError(f"space is missing; {one_of('spaces')}")
+    space = make_space(setting)
+    if not isinstance(space, SupernetSpace):
+        raise UsageError(f"space={space.name!r}: it has no supernet, so no checkpoint has logits of it")
+    state = _read(path)
+    relaxation = _relaxation(given, beside)
+    with told_briefly(str(path), 1, ValueError):
+        architecture = decode(state, _searchable(state, given.settings.get("target"), path), space, relaxation)
+    written = Path(str(given.settings.get("output", (beside or RunFolder(path.parent)).architecture)))
+    with told_briefly("output", 2, OSError):
+        write_whole(written, architecture.to_json())
+    console.out(draw(space.operations(architecture)))
+    console.out(f"\nkept: {written}")
+    return 0
+
+
+_ELSEWHERE = ("data", "module", "trainer", "search", "seed", "folder", "task", "command")
+
+
+def _read(path: Path) -> Mapping[str, Any]:
+    """The weights in a checkpoint; nothing is unpickled from it."""
+    if not path.is_file():
+        raise UsageError(f"{str(path)!r}: there is no such file")
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        reason = "it is no checkpoint, or it holds objects, which are not unpickled"
+        raise UsageError(f"{str(path)!r}: {reason}", code=1) from error
+    except (OSError, RuntimeError, EOFError, ValueError) as error:
+        raise UsageError(f"{str(path)!r}: it is no checkpoint: {error}", code=1) from error
+    if not isinstance(content, Mapping):
+        raise UsageError(f"{str(path)!r}: it holds a {type(content).__name__}, not weights", code=1)
+    return state_of(content)
+
+
+def _relaxation(given: Given, beside: RunFolder | None) -> Relaxation:
+    """How logits become gates: as asked for, or as the search's strategy has it."""
+    if "relaxation" in given.settings:
+        with told_briefly("relaxation", 2, ValueError):
+            return make_relaxation(str(given.settings["relaxation"]))
+    search = given.settings.get("search") or (read_yaml(beside.config).get("search") if beside is not None else None)
+    return make_search(check_search(search or {})).strategy.relaxation()
+
+
+def _searchable(state: Mapping[str, Any], target: str | None, path: Path) -> str:
+    """The attribute path of the searchable to decode."""
+    found = searchables_in(state)
+    if not found:
+        raise UsageError(f"{str(path)!r}: it has no architecture logits; it is no checkpoint of a search", code=1)
+    if target is None:
+        if len(found) > 1:
+            raise UsageError(f"target is missing: there are several searchables, {', '.join(found)}")
+        return found[0]
+    if target not in found:
+        raise UsageError(f"target={str(target)!r}: there is no such searchable; {did_you_mean(str(target), found)}")
+    return str(target)

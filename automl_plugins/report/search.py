@@ -1,0 +1,57 @@
+"""What a differentiable search came to."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+
+
+@dataclass(frozen=True)
+class SearchSummary:
+    """What a differentiable search came to.
+
+    Args:
+        space: the searched space.
+        data: the datamodule's class.
+        strategy: how the logits were learned.
+        epochs: of the search.
+        steps: optimizer steps of the weights.
+        seconds: wall time of the training loop, over all the times that it was resumed.
+        cpu_seconds: processor time of this process, likewise.
+        supernet_parameters: trainable parameters of the supernet.
+        network_parameters: trainable parameters of the network that was found.
+        metrics: what the last validation and the last epoch logged. They are of the supernet: of the network
+            that was found, a training of its own says more.
+    """
+
+    space: str
+    data: str
+    strategy: str
+    epochs: int
+    steps: int
+    seconds: float
+    cpu_seconds: float
+    supernet_parameters: int
+    network_parameters: int
+    metrics: Mapping[str, float]
+
+    def to_json(self) -> str:
+        """The summary as JSON, with which `from_json` gives it back."""
+        return json.dumps(asdict(self), indent=2)
+
+    @classmethod
+    def from_json(cls, text: str) -> SearchSummary:
+        """Read what `to_json` wrote."""
+        return cls(**json.loads(text))
+
+    def lines(self) -> list[str]:
+        """What a person reads."""
+        metrics = ", ".join(f"{name} {value:.4f}" for name, value in sorted(self.metrics.items()))
+        return [
+            f"{self.space} on {self.data} with {self.strategy}: {self.epochs} epochs, {self.steps:,} steps, "
+            f"{self.seconds:.1f} s ({self.cpu_seconds:.1f} CPU s)",
+            f"the network that was found has {self.network_parameters:,} parameters, "
+            f"the supernet {self.supernet_parameters:,}",
+            *([f"the supernet at the end: {metrics}"] if metrics else []),
+        ]

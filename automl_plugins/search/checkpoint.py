@@ -1,0 +1,55 @@
+"""What the logits in a checkpoint stand for, without the data or the task that they were learned on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from automl_plugins.architecture import Architecture
+from automl_plugins.gates import Gates, matrix_shape
+from automl_plugins.relaxations import Relaxation
+from automl_plugins.searchable import signature_of
+from automl_plugins.supernet import SupernetSpace
+
+_PARTS = ("logits", "closed", "signature")
+
+
+def state_of(checkpoint: Mapping[str, Any]) -> Mapping[str, Tensor]:
+    """The weights in a Lightning checkpoint; a bare `state_dict` is one itself."""
+    state: Mapping[str, Tensor] = checkpoint.get("state_dict", checkpoint)
+    return state
+
+
+def searchables_in(state: Mapping[str, Any]) -> list[str]:
+    """The attribute paths of the searchables in a `state_dict`; that of a searchable alone is empty."""
+    paths = [name.removesuffix("logits").removesuffix(".") for name in state if name.rpartition(".")[2] == "logits"]
+    return [path for path in paths if all(_name(path, part) in state for part in _PARTS)]
+
+
+def decode(state: Mapping[str, Tensor], path: str, space: SupernetSpace, relaxation: Relaxation) -> Architecture:
+    """The architecture that a searchable's logits stand for.
+
+    Args:
+        state: a `state_dict`.
+        path: the attribute path of the searchable in it.
+        space: the space that it searches.
+        relaxation: how its logits become gates.
+
+    Raises:
+        ValueError: its choices are not the space's.
+    """
+    logits, closed, signature = (state[_name(path, part)].cpu() for part in _PARTS)
+    choices = space.gate_choices
+    if tuple(logits.shape) != matrix_shape(choices) or not torch.equal(signature.bool(), signature_of(choices)):
+        raise ValueError(
+            f"the {len(logits)} choices of the searchable {path!r} are not the {len(choices)} of this space "
+            f"{space.name!r}; make it with the arguments that it was searched with"
+        )
+    return space.decode(Gates(choices, relaxation.probabilities(logits, closed == 0)))
+
+
+def _name(path: str, part: str) -> str:
+    return f"{path}.{part}" if path else part

@@ -1,0 +1,201 @@
+"""A LightningModule that knows nothing of a search is searched, and trained with what was found."""
+
+from __future__ import annotations
+
+import copy
+import json
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytorch_lightning as pl
+import torch
+from perceptron_space.data import WavesData
+from perceptron_space.space import PerceptronSpace
+from torch import nn
+
+from automl_plugins import Task
+from automl_plugins.cli import attached
+from automl_plugins.search.attach import ReplaceNetwork, find_target, find_task
+from automl_plugins.searchable import Searchable
+
+SPACE = PerceptronSpace(widest=4)
+TASK = {"level": "pixel", "target": "regression", "in_channels": 3, "out_channels": 1}
+
+
+class LitUser(pl.LightningModule):
+    """Written by someone who never heard of us."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.net = nn.Sequential(nn.Conv2d(3, 7, 1), nn.ReLU(), nn.Conv2d(7, 1, 1))
+        self.parts = nn.ModuleDict({"encoder": nn.ModuleList([nn.Identity()])})
+
+    def training_step(self, batch: Any, batch_index: int) -> torch.Tensor:
+        image, target = batch
+        return nn.functional.mse_loss(self.net(image), target)
+
+    def validation_step(self, batch: Any, batch_index: int) -> None:
+        self.log("val_loss", self.training_step(batch, batch_index))
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        return torch.optim.SGD(self.parameters(), lr=0.1)
+
+
+class Unnamed(WavesData):
+    """A datamodule as there are many: it has no `task`."""
+
+    task = None  # type: ignore[assignment]
+
+
+def trainer(*callbacks: pl.Callback, epochs: int = 1) -> pl.Trainer:
+    return pl.Trainer(
+        accelerator="cpu",
+        max_epochs=epochs,
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        callbacks=list(callbacks),
+    )
+
+
+def fit(module: pl.LightningModule, **given: Any) -> pl.LightningModule:
+    settings = {"target": "net", "make": SPACE.searchable, **given}
+    trainer(ReplaceNetwork(**settings)).fit(module, datamodule=WavesData(images=16))
+    return module
+
+
+# The target.
+
+
+@pytest.mark.parametrize(
+    ("target", "parent", "name"),
+    [
+        ("net", "", "net"),
+        ("model.net", "", "net"),
+        ("net.2", "net", "2"),
+        ("parts.encoder", "parts", "encoder"),
+        ("model.parts.encoder.0", "parts.encoder", "0"),
+    ],
+)
+def test_a_target_is_an_attribute_path_below_the_module(target: str, parent: str, name: str) -> None:
+    module = LitUser()
+    assert find_target(module, target) == (module.get_submodule(parent), name)
+
+
+def test_a_module_called_model_comes_before_the_name_for_the_whole() -> None:
+    module = LitUser()
+    module.model = nn.ModuleDict({"net": nn.Identity()})
+    assert find_target(module, "model.net") == (module.model, "net")
+
+
+@pytest.mark.parametrize("target", ["nett", "model", "model.model.net", "parts.decoder", "", "training_step"])
+def test_a_wrong_target_is_told_what_it_could_have_been(target: str) -> None:
+    with pytest.raises(ValueError, match=f"target='{target}': LitUser has no such module.*all: net, parts, net.0"):
+        find_target(LitUser(), target)
+
+
+def test_the_nearest_target_is_named() -> None:
+    with pytest.raises(ValueError, match="did you mean 'net'"):
+        find_target(LitUser(), "nett")
+
+
+# The task.
+
+
+def test_the_datamodule_names_the_task_and_what_was_given_comes_over_it() -> None:
+    assert find_task({}, WavesData()) == WavesData().task
+    assert find_task({"out_channels": 2}, WavesData()).out_channels == 2
+    assert find_task(TASK, None) == Task(**TASK)
+
+
+def test_a_task_that_is_not_whole_is_told_what_is_missing() -> None:
+    with pytest.raises(ValueError, match=r"there is no datamodule, and task.level, task.target, .* are not given"):
+        find_task({}, None)
+    with pytest.raises(ValueError, match=r"Unnamed has no `task`, and task.level is not given"):
+        find_task({name: value for name, value in TASK.items() if name != "level"}, Unnamed())
+
+
+# The replacement.
+
+
+def test_the_network_is_replaced_and_trained() -> None:
+    module = LitUser()
+    torch.manual_seed(0)
+    fresh = SPACE.supernet(WavesData().task).state_dict()
+    torch.manual_seed(0)
+    fit(module)
+    assert isinstance(module.net, Searchable)
+    trained = module.net.supernet.state_dict()
+    assert any(not torch.equal(fresh[name], trained[name]) for name in fresh)
+
+
+def test_the_network_that_was_found_takes_its_place() -> None:
+    architecture = SPACE.sample(torch.Generator().manual_seed(3))
+    module = fit(LitUser(), make=partial(SPACE.network, architecture))
+    assert [type(layer) for layer in module.net] == [type(layer) for layer in SPACE.network(architecture, Task(**TASK))]
+
+
+def test_a_second_trainer_goes_on_with_what_the_first_one_has_trained() -> None:
+    architecture = SPACE.sample(torch.Generator().manual_seed(3))
+    module = fit(LitUser(), make=partial(SPACE.network, architecture))
+    for again in (module, copy.deepcopy(module)):
+        trained = {name: value.clone() for name, value in again.net.state_dict().items()}
+        callback = ReplaceNetwork("net", partial(SPACE.network, architecture))
+        trainer(callback, epochs=0).fit(again, datamodule=WavesData(images=16))
+        assert all(torch.equal(value, trained[name]) for name, value in again.net.state_dict().items())
+
+
+def test_a_network_that_comes_too_late_is_told_so() -> None:
+    class Late(LitUser):
+        def setup(self, stage: str) -> None:
+            self.net = nn.Conv2d(3, 1, 1)
+
+    with pytest.raises(ValueError, match="Late makes this network anew in its `setup` or `configure_model`"):
+        fit(Late())
+
+
+def test_an_optimizer_of_the_replaced_network_is_refused() -> None:
+    class Early(LitUser):
+        def __init__(self) -> None:
+            super().__init__()
+            self.kept = [torch.optim.SGD(self.parameters(), lr=0.1)]
+
+        def configure_optimizers(self) -> torch.optim.Optimizer:
+            return self.kept[0]
+
+    with pytest.raises(ValueError, match="an optimizer of Early holds parameters of the network that was replaced"):
+        fit(Early())
+
+
+def test_processes_that_would_be_changed_alone_are_refused() -> None:
+    callback = ReplaceNetwork("net", SPACE.searchable)
+    ours = trainer(callback)
+    ours.strategy._start_method = "spawn"
+    with pytest.raises(ValueError, match="use the strategy 'ddp' instead"):
+        callback.setup(ours, LitUser(), "fit")
+
+
+# The entry points.
+
+
+def test_lightning_is_given_nothing_unless_a_script_was_started_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(attached.VARIABLE, raising=False)
+    assert attached.for_pytorch_lightning() == attached.for_lightning() == []
+
+
+def test_the_callbacks_of_the_environment_are_on_every_new_trainer(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    architecture = SPACE.sample(torch.Generator().manual_seed(1))
+    (tmp_path / "architecture.json").write_text(architecture.to_json())
+    space = {"class_path": "perceptron_space.space.PerceptronSpace", "init_args": {"widest": 4}}
+    settings = {"target": "net", "space": space, "task": {}, "architecture": str(tmp_path / "architecture.json")}
+    monkeypatch.setenv(attached.VARIABLE, json.dumps(settings))
+    module = LitUser()
+    trainer().fit(module, datamodule=WavesData(images=16))
+    assert [type(layer) for layer in module.net] == [type(layer) for layer in SPACE.network(architecture, Task(**TASK))]
+    with pytest.raises(RuntimeError, match="AUTOML_PLUGINS_LIGHTNING=lightning"):
+        attached.for_lightning()

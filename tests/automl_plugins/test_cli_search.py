@@ -1,0 +1,353 @@
+"""`automl-plugins search`, `derive` and `attach`."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from perceptron_space.data import WavesData
+from perceptron_space.space import PerceptronSpace
+
+from automl_plugins import Architecture
+from automl_plugins.cli import main
+from automl_plugins.search import ArchitectureSearch
+
+# What one training says of loggers, intervals and devices is not this file's subject.
+pytestmark = pytest.mark.filterwarnings("ignore")
+
+SMALL = """
+space: {class_path: perceptron_space.space.PerceptronSpace, init_args: {widest: 4}}
+data: {class_path: perceptron_space.data.WavesData, init_args: {images: 32}}
+module: {class_path: perceptron_space.module.PixelRegression}
+search: {learning_rate: 0.1}
+trainer: {max_epochs: 2, accelerator: cpu, enable_progress_bar: false, enable_model_summary: false}
+"""
+
+SCRIPT = """
+import sys
+if "lightning" in sys.argv:
+    import lightning.pytorch as pl
+else:
+    import pytorch_lightning as pl
+import torch
+from torch import nn
+from torch.utils.data import DataLoader, TensorDataset
+
+
+class LitUser(pl.LightningModule):
+    def __init__(self):
+        super().__init__()
+        self.net = nn.Sequential(nn.Conv2d(3, 7, 1), nn.ReLU(), nn.Conv2d(7, 1, 1))
+
+    def training_step(self, batch, batch_index):
+        return nn.functional.mse_loss(self.net(batch[0]), batch[1])
+
+    def validation_step(self, batch, batch_index):
+        self.log("val_loss", self.training_step(batch, batch_index))
+
+    def configure_optimizers(self):
+        return torch.optim.Adam(self.net.parameters(), lr=0.01)
+
+
+image = torch.rand(32, 3, 4, 4)
+loaders = [DataLoader(TensorDataset(image, image.sum(1, keepdim=True).sin()), batch_size=8) for _ in range(2)]
+trainer = pl.Trainer(max_epochs=1, accelerator="cpu", logger=False, enable_checkpointing=False,
+                     enable_progress_bar=False, enable_model_summary=False)
+module = LitUser()
+trainer.fit(module, *loaders)
+print(type(module.net).__name__, sum(p.numel() for p in module.net.parameters()))
+"""
+
+TASK = ["--task.level", "pixel", "--task.target", "regression", "--task.in_channels", "3", "--task.out_channels", "1"]
+SPACE = ["--space", "perceptron_space.space.PerceptronSpace", "--space.widest", "4"]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the commands are run: it holds `small.yaml` and its search, `runs/small`."""
+    folder = tmp_path_factory.mktemp("search")
+    (folder / "small.yaml").write_text(SMALL)
+    (folder / "train.py").write_text(SCRIPT)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        assert main(["search", "--config", "small.yaml"]) == 0
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def _inside(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.chdir(folder)
+    yield
+    # Lightning leaves its seed there.
+    for name in ("PL_GLOBAL_SEED", "PL_SEED_WORKERS"):
+        os.environ.pop(name, None)
+
+
+def said(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
+    """What a command that succeeds prints."""
+    assert main(list(arguments)) == 0
+    return capsys.readouterr().out
+
+
+def refused(capsys: pytest.CaptureFixture[str], *arguments: str, code: int = 2) -> str:
+    """The one line of a command that is refused."""
+    assert main(list(arguments)) == code
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.count("\n") == 1, captured.err
+    return captured.err
+
+
+def found(folder: str) -> Architecture:
+    return Architecture.from_json(Path(folder, "architecture.json").read_text())
+
+
+# search
+
+
+def test_a_search_keeps_what_it_found() -> None:
+    summary = json.loads(Path("runs/small/search.json").read_text())
+    assert (summary["space"], summary["strategy"], summary["epochs"]) == ("perceptron", "darts", 2)
+    assert summary["seconds"] > 0
+    assert "val_loss" in summary["metrics"]
+    assert found("runs/small").space == "perceptron"
+    assert Path("runs/small/checkpoints/last.ckpt").exists()
+
+
+def test_the_same_command_again_shows_it_and_trains_nothing(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pytorch_lightning.Trainer.fit", None)
+    shown = said(capsys, "search", "--config", "small.yaml")
+    assert "2 epochs" in shown
+    assert "layer0" in shown
+    assert "automl-plugins evaluate runs/small" in shown
+    assert "2 epochs" in said(capsys, "search", "--config", "runs/small/config.yaml")
+
+
+def test_another_search_in_the_same_folder_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    told = refused(capsys, "search", "--config", "small.yaml", "--search.learning_rate", "0.2")
+    assert "search.learning_rate=0.2: the search in runs/small was begun with 0.1" in told
+
+
+def test_print_config_is_whole_and_starts_the_same_search(capsys: pytest.CaptureFixture[str]) -> None:
+    whole = yaml.safe_load(said(capsys, "search", "--config", "small.yaml", "--print_config"))
+    assert whole == yaml.safe_load(Path("runs/small/config.yaml").read_text())
+    assert whole["search"]["strategy"] == "darts"
+    assert whole["data"]["init_args"]["batch_size"] == 8
+
+
+def test_a_search_that_was_stopped_goes_on_and_ends_as_one_that_was_not(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stop(callback: ArchitectureSearch, trainer: object, *_: object) -> None:
+        if trainer.current_epoch == 1:  # type: ignore[attr-defined]
+            raise KeyboardInterrupt
+
+    command = ["search", "--config", "small.yaml", "--folder", "runs/stopped"]
+    with monkeypatch.context() as patch:
+        patch.setattr(ArchitectureSearch, "on_train_epoch_start", stop, raising=False)
+        assert main(command) == 130
+    assert capsys.readouterr().err == "automl-plugins search: stopped; the same command goes on from here\n"
+    assert not Path("runs/stopped/search.json").exists()
+    assert "layer0" in said(capsys, "derive", "runs/stopped", "--output", "now.json")
+    assert "automl-plugins derive runs/stopped" in said(capsys, "show", "runs/stopped")
+    said(capsys, *command)
+    ended, whole = (
+        torch.load(Path("runs", name, "checkpoints/last.ckpt"), weights_only=True) for name in ("stopped", "small")
+    )
+    assert ended["global_step"] == whole["global_step"]
+    for name, value in whole["state_dict"].items():
+        assert torch.equal(value, ended["state_dict"][name]), name
+    assert found("runs/stopped") == found("runs/small")
+
+
+@pytest.mark.parametrize(
+    ("flags", "named"),
+    [
+        ("--trails 3", ["trails=3", "no such key"]),
+        ("--search.strategy dart", ["search.strategy='dart'", "'darts'"]),
+        ("--search.learning_rat 1", ["search.learning_rat=1", "'learning_rate'"]),
+        ("--search.learning_rate fast", ["search.learning_rate is a number", "'fast'"]),
+        ("--search.learning_rate -1", ["learning_rate", "-1"]),
+        ("--search.strategy gdas --search.strategy.stat 1", ["search.strategy.stat=1", "'start'"]),
+        ("--search.strategy gdas --search.strategy.start 0", ["start", "greater than 0"]),
+        ("--search 3", ["search is a mapping", "3"]),
+        ("--search.path x", ["search.path='x'", "no such key"]),
+        ("--seed -1", ["seed is at least 0", "-1"]),
+        ("--space.widst 4", ["space.widst=4", "'widest'"]),
+        ("--trainer.max_epoch 4", ["trainer.max_epoch=4", "'max_epochs'"]),
+        ("--folder small.yaml", ["folder='small.yaml'", "there is a file of that name"]),
+        ("--data.imags 4", ["data.imags=4", "'images'"]),
+        ("--module.rate 4", ["module.rate=4", "'learning_rate'"]),
+        ("surplus", ["'surplus'"]),
+    ],
+)
+def test_a_mistake_is_told_in_one_line(flags: str, named: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    told = refused(capsys, "search", "--config", "small.yaml", *flags.split())
+    assert all(part in told for part in named), told
+
+
+def test_a_space_without_a_supernet_is_told_so(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from automl_plugins.cli import search
+
+    monkeypatch.setattr(search, "SupernetSpace", type("SupernetSpace", (), {}))
+    told = refused(capsys, "search", "--config", "small.yaml")
+    assert "space='PerceptronSpace': it has no supernet" in told
+    assert "automl-plugins study" in told
+
+
+# What goes on from its folder.
+
+
+def test_evaluate_trains_what_was_found(capsys: pytest.CaptureFixture[str]) -> None:
+    assert "over 2 seeds" in said(capsys, "evaluate", "runs/small", "--seeds", "2")
+    (kept,) = Path("runs/small/evaluation/contenders").glob("architecture-*")
+    assert len(list(kept.glob("*-test.json"))) == 2
+    shown = said(
+        capsys, "evaluate", "runs/small", "--config", "runs/small/config.yaml", "--seeds", "1", "--folder", "e"
+    )
+    assert "over 1 seeds" in shown
+
+
+def test_fit_trains_what_was_found(capsys: pytest.CaptureFixture[str]) -> None:
+    flags = ["--trainer.max_epochs", "1", "--trainer.default_root_dir", "lit"]
+    said(capsys, "fit", "--config", "runs/small/config.yaml", *flags)
+    (checkpoint,) = Path("lit").glob("**/*.ckpt")
+    names = torch.load(checkpoint, weights_only=True)["state_dict"]
+    assert not any("logits" in name for name in names)
+
+
+def test_show_a_search(capsys: pytest.CaptureFixture[str]) -> None:
+    shown = said(capsys, "show", "runs/small")
+    assert "with darts: 2 epochs" in shown
+    assert "layer0" in shown
+
+
+# derive
+
+
+def test_derive_decodes_the_last_checkpoint(capsys: pytest.CaptureFixture[str]) -> None:
+    said(capsys, "derive", "runs/small", "--output", "derived/again.json")
+    assert Architecture.from_json(Path("derived/again.json").read_text()) == found("runs/small")
+
+
+@pytest.mark.parametrize("path", ["", "net", "encoder.net"])
+def test_derive_decodes_any_state_dict(path: str, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    space = PerceptronSpace(widest=4)
+    architecture = space.sample(torch.Generator().manual_seed(5))
+    searchable = space.searchable(WavesData().task)
+    searchable.prefer(architecture)
+    state = {f"{path}.{name}" if path else name: value for name, value in searchable.state_dict().items()}
+    torch.save(state, tmp_path / "weights.pt")
+    said(capsys, "derive", str(tmp_path / "weights.pt"), *SPACE)
+    assert found(str(tmp_path)) == architecture
+
+
+def test_derive_refuses_what_it_cannot_decode(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    two = {f"{net}.{part}": torch.zeros(1) for net in "ab" for part in ("logits", "closed", "signature")}
+    for name, content in (("plain", {"weight": torch.zeros(1)}), ("two", two), ("objects", {"x": Path("x")})):
+        torch.save(content, tmp_path / f"{name}.pt")
+    (tmp_path / "text.pt").write_text("nothing")
+
+    def told(name: str, *flags: str, code: int = 1) -> str:
+        return refused(capsys, "derive", str(tmp_path / name), *(flags or SPACE), code=code)
+
+    assert "there is no such file" in told("absent.pt", code=2)
+    assert "no architecture logits" in told("plain.pt")
+    assert "it is no checkpoint" in told("text.pt")
+    assert "which are not unpickled" in told("objects.pt")
+    assert "several searchables, a, b" in told("two.pt", code=2)
+    assert "space is missing" in refused(capsys, "derive", str(tmp_path / "two.pt"))
+    checkpoint = "runs/small/checkpoints/last.ckpt"
+    other = refused(capsys, "derive", checkpoint, "--space.widest", "8", code=1)
+    assert "are not the 4 of this space 'perceptron'" in other
+    assert "target='nett'" in refused(capsys, "derive", checkpoint, "--target", "nett")
+
+
+# An untouched script.
+
+
+@pytest.fixture
+def _script_finds_the_space(monkeypatch: pytest.MonkeyPatch) -> None:
+    third_party = str(Path(__file__).parents[1] / "third_party")
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(filter(None, (third_party, os.environ.get("PYTHONPATH")))))
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    monkeypatch.setenv("PYTHONWARNINGS", "ignore")
+
+
+@pytest.mark.usefixtures("_script_finds_the_space")
+def test_an_untouched_script_searches_and_then_trains_what_was_found(capfd: pytest.CaptureFixture[str]) -> None:
+    script = ["--", sys.executable, "train.py"]
+    flags = ["--target", "model.net", *SPACE, *TASK, "--search.strategy", "gdas"]
+    shown = said(capfd, "search", *flags, *script)
+    assert "Searchable" in shown
+    assert "automl-plugins attach --architecture runs/train/architecture.json --" in shown
+
+    # All that is left out stands in the config.yaml beside it.
+    count = PerceptronSpace(widest=4).num_parameters(found("runs/train"), WavesData().task)
+    assert f"Sequential {count}" in said(capfd, "attach", "--architecture", "runs/train/architecture.json", *script)
+    assert "layer0" in said(capfd, "show", "runs/train")
+
+
+@pytest.mark.usefixtures("_script_finds_the_space")
+def test_a_script_on_the_other_distribution_searches_too(capfd: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("lightning")
+    flags = ["--target", "net", *SPACE, *TASK, "--folder", "runs/other"]
+    assert "Searchable" in said(capfd, "search", *flags, "--", sys.executable, "train.py", "lightning")
+    assert found("runs/other").space == "perceptron"
+
+
+def test_a_script_without_a_fit_is_told_so(capsys: pytest.CaptureFixture[str]) -> None:
+    told = refused(capsys, "search", "--target", "net", *SPACE, "--", sys.executable, "-c", "", code=1)
+    assert "has ended without a search" in told
+
+
+def test_a_script_that_fails_is_told_so(capsys: pytest.CaptureFixture[str]) -> None:
+    told = refused(
+        capsys, "search", "--target", "net", *SPACE, "--", sys.executable, "-c", "raise SystemExit(7)", code=1
+    )
+    assert "ended with the exit code 7" in told
+
+
+@pytest.mark.parametrize(
+    ("command", "named"),
+    [
+        ("search --target net -- python3", ["space is missing"]),
+        ("search --target net --space nothing -- python3", ["space='nothing'"]),
+        ("search --target net {space}", ["the script is missing", "-- python train.py"]),
+        ("search {space} -- python3 train.py", ["target is missing"]),
+        ("search --target net {space} -- pythn3 train.py", ["'pythn3': there is no such program"]),
+        ("search --target net {space} --task.level nod -- python3", ["task.level is one of node", "'nod'"]),
+        ("search --target net {space} --task.levl node -- python3", ["task.levl", "'level'"]),
+        ("search --target net {space} {task} --task.in_channels 0 -- python3", ["task: Task.in_channels", "0"]),
+        ("search --target net {space} --data cluster -- python3", ["data='cluster'", "no such key"]),
+        ("search --target net {space} --search.strategy dart -- python3", ["search.strategy='dart'"]),
+        ("search --target net {space} --folder runs/small -- python3", ["runs/small", "another run is kept there"]),
+        ("attach --target net -- python3", ["architecture is missing"]),
+        ("attach --architecture absent.json -- python3", ["absent.json"]),
+        ("attach --architecture runs/small/architecture.json -- python3", ["target is missing"]),
+        ("attach --architecture runs/small/architecture.json --target net", ["the script is missing"]),
+    ],
+)
+def test_a_mistake_is_told_before_the_script_starts(
+    command: str, named: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = command.format(space=" ".join(SPACE), task=" ".join(TASK)).split()
+    told = refused(capsys, *arguments)
+    assert all(part in told for part in named), told
+
+
+def test_what_a_script_is_given_can_be_printed(capsys: pytest.CaptureFixture[str]) -> None:
+    flags = ["--target", "net", *SPACE, "--folder", "runs/printed", "--print_config"]
+    whole = yaml.safe_load(said(capsys, "search", *flags, "--", "python3", "train.py"))
+    assert whole["command"] == ["python3", "train.py"]
+    assert not Path("runs/printed").exists()
