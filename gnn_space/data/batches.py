@@ -1,13 +1,16 @@
-"""Batches that are made once: for evaluation, and for training on a single graph."""
+"""Batches that are made once, and training batches in an order that can be gone on with."""
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import torch
-from torch.utils.data import Dataset, DistributedSampler
-from torch_geometric.data import Data
+from torch.utils.data import DataLoader, Dataset, DistributedSampler, Subset
+from torch_geometric.data import Batch, Data
+
+from gnn_space.data.splits import mask, random_split
 
 
 class FixedBatches:
@@ -45,6 +48,35 @@ class RepeatedBatch(FixedBatches):
     def __init__(self, batch: Data, times: int) -> None:
         super().__init__([batch] * times)
 
+    def split(self, fraction: float, seed: int) -> tuple[RepeatedBatch, RepeatedBatch]:
+        """Share the training nodes out: a search learns weights on some, and the architecture on the others.
+
+        Args:
+            fraction: of the nodes in `train_mask`, for the second part.
+            seed: of the split.
+
+        Returns:
+            The graph with the first part as `train_mask`, and with the second.
+
+        Raises:
+            ValueError: there are too few training nodes.
+        """
+        graph = self.batches[0]
+        nodes = graph.train_mask.nonzero().flatten()
+        halves = []
+        for part in random_split(len(nodes), (1 - fraction, fraction), seed):
+            half = copy.copy(graph)
+            half.train_mask = mask(len(graph.train_mask), nodes[part])
+            halves.append(RepeatedBatch(half, len(self)))
+        return halves[0], halves[1]
+
+    def state_dict(self) -> dict[str, Any]:
+        """Nothing: all batches are the same, so a pass that was broken off can be gone on with at any of them."""
+        return {}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Nothing: see `state_dict`."""
+
 
 class SeededOrder(DistributedSampler[Data]):
     """A random order that is a function of `(seed, epoch)` alone, dealt out to the processes.
@@ -67,6 +99,63 @@ class SeededOrder(DistributedSampler[Data]):
         order = list(super().__iter__())
         self.epoch += 1
         yield from order
+
+
+class ResumableLoader(DataLoader[Batch]):
+    """A DataLoader in a `SeededOrder` that can say where it is, and go on from there.
+
+    Lightning keeps its `state_dict` in checkpoints. A state is of one pass: another one begins at its beginning.
+    """
+
+    _reached: tuple[int, int] = (0, 0)
+    """The pass, and the batches given of it."""
+    _resumed: tuple[int, int] | None = None
+
+    def __iter__(self) -> Iterator[Batch]:  # type: ignore[override]  # a generator, so that Lightning sets the epoch first
+        epoch = getattr(self.sampler, "epoch", 0)
+        resumed, self._resumed = self._resumed, None
+        start = resumed[1] if resumed is not None and resumed[0] == epoch else 0
+        for count, batch in enumerate(super().__iter__(), start=1):
+            self._reached = epoch, count
+            if count > start:
+                yield batch
+
+    def split(self, fraction: float, seed: int) -> tuple[ResumableLoader, ResumableLoader]:
+        """Share the graphs out: a search learns weights on some, and the architecture on the others.
+
+        Args:
+            fraction: of the graphs, for the second loader.
+            seed: of the split.
+
+        Raises:
+            ValueError: there are too few graphs.
+        """
+        parts = random_split(len(self.dataset), (1 - fraction, fraction), seed)  # type: ignore[arg-type]  # has a length
+        first, second = (self._over(Subset(self.dataset, part.tolist())) for part in parts)
+        return first, second
+
+    def _over(self, dataset: Dataset[Any]) -> ResumableLoader:
+        order = self.sampler
+        if not isinstance(order, SeededOrder):
+            raise ValueError(f"the graphs come in a {type(order).__name__}; only a SeededOrder can be shared out")
+        return ResumableLoader(
+            dataset,
+            batch_size=self.batch_size,
+            sampler=SeededOrder(dataset, order.seed, order.num_replicas, order.rank),
+            collate_fn=self.collate_fn,
+            generator=generator(order.seed),
+        )
+
+    def state_dict(self) -> dict[str, Any]:
+        """The pass, and how many of its batches were given."""
+        epoch, batches = self._reached
+        return {"epoch": epoch, "batches": batches}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on there: the next pass leaves out what was given, if it is the same one."""
+        self._resumed = self._reached = state["epoch"], state["batches"]
+        if isinstance(self.sampler, SeededOrder):
+            self.sampler.set_epoch(state["epoch"])
 
 
 def generator(seed: int) -> torch.Generator:

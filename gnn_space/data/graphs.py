@@ -5,12 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-from torch.utils.data import DataLoader
-from torch_geometric.data import Batch
-
 from automl_plugins.task import Task
 from gnn_space.data.base import GraphDataModule
-from gnn_space.data.batches import FixedBatches, SeededOrder, generator
+from gnn_space.data.batches import FixedBatches, ResumableLoader, SeededOrder, generator
 from gnn_space.data.checks import at_least
 from gnn_space.data.store import GraphStore, collate
 
@@ -47,11 +44,11 @@ class ManyGraphsData(GraphDataModule[ManyGraphs]):
         super().__init__(seed)
         self.batch_size = at_least("batch_size", batch_size, 1)
 
-    def train_dataloader(self) -> DataLoader[Batch]:
+    def train_dataloader(self) -> ResumableLoader:
         """Shuffled batches; each call begins again with the order of epoch 0."""
         store = self.loaded.train
         world_size, rank = (1, 0) if self.trainer is None else (self.trainer.world_size, self.trainer.global_rank)
-        return DataLoader(
+        return ResumableLoader(
             store,
             batch_size=self.batch_size,
             sampler=SeededOrder(store, self.seed, world_size, rank),

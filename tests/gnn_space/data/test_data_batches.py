@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import torch
 from torch_geometric.data import Data
 
-from gnn_space.data.batches import FixedBatches, RepeatedBatch, SeededOrder
+from gnn_space.data.batches import FixedBatches, RepeatedBatch, ResumableLoader, SeededOrder
+from gnn_space.data.store import GraphStore, collate
 
 
 def graph() -> Data:
@@ -66,3 +69,62 @@ def test_a_pass_that_is_broken_off_moves_on_all_the_same() -> None:
 def test_processes_share_the_data() -> None:
     shares = [list(SeededOrder(range(20), 1, num_replicas=2, rank=rank)) for rank in range(2)]  # type: ignore[arg-type]
     assert sorted(shares[0] + shares[1]) == list(range(20))
+
+
+def loader_of(count: int = 10, batch_size: int = 3) -> ResumableLoader:
+    graphs = [
+        Data(x=torch.full((2, 1), float(i)), edge_index=graph().edge_index, y=torch.zeros(1)) for i in range(count)
+    ]
+    store = GraphStore.from_graphs(graphs)
+    return ResumableLoader(store, batch_size=batch_size, sampler=SeededOrder(store, 1), collate_fn=collate)
+
+
+def seen(batches: Iterable[Data]) -> list[list[float]]:
+    return [batch.x[::2, 0].tolist() for batch in batches]
+
+
+def test_a_pass_that_was_broken_off_goes_on_where_it_was() -> None:
+    uninterrupted = loader_of()
+    passes = [seen(uninterrupted) for _ in range(3)]
+    for epoch in range(3):
+        for given in range(1, 5):
+            broken = loader_of()
+            broken.sampler.set_epoch(epoch)
+            iterator = iter(broken)
+            for _ in range(given):
+                next(iterator)
+            resumed = loader_of()
+            resumed.load_state_dict(broken.state_dict())
+            assert resumed.state_dict() == broken.state_dict() == {"epoch": epoch, "batches": given}
+            assert seen(resumed) == passes[epoch][given:]
+            if epoch < 2:
+                assert seen(resumed) == passes[epoch + 1]
+
+
+def test_a_state_of_one_pass_does_not_shorten_another() -> None:
+    resumed = loader_of()
+    resumed.load_state_dict({"epoch": 0, "batches": 4})
+    iterator = iter(resumed)
+    resumed.sampler.set_epoch(1)  # as Lightning does when the checkpoint was of the last batch
+    expected = loader_of()
+    expected.sampler.set_epoch(1)
+    assert seen(iterator) == seen(expected)
+
+
+def test_graphs_are_shared_out_for_a_search() -> None:
+    training, search = loader_of(20).split(0.25, seed=3)
+    first, second = ({value for batch in seen(part) for value in batch} for part in (training, search))
+    assert (len(first), len(second)) == (15, 5)
+    assert first | second == set(range(20))
+    again = loader_of(20).split(0.25, seed=3)[1]
+    assert {value for batch in seen(again) for value in batch} == second
+    assert isinstance(training, ResumableLoader), "what is left can be gone on with, too"
+
+
+def test_the_training_nodes_of_one_graph_are_shared_out_for_a_search() -> None:
+    whole = Data(x=torch.zeros(10, 1), train_mask=torch.arange(10) < 8)
+    training, search = RepeatedBatch(whole, 2).split(0.5, seed=0)
+    masks = [next(iter(part)).train_mask for part in (training, search)]
+    assert [int(mask.sum()) for mask in masks] == [4, 4]
+    assert torch.equal(masks[0] | masks[1], whole.train_mask)
+    assert len(training) == len(search) == 2
