@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, ClassVar
-
-import torch
-from torch import Tensor, nn
+from typing import ClassVar
 
 from automl_plugins.architecture import Architecture
-from automl_plugins.choice import Choice
-from automl_plugins.space import Operation, SearchSpace
+from automl_plugins.choice import Choice, Value
+from automl_plugins.space import Operation
+from automl_plugins.supernet import SupernetSpace
 from automl_plugins.task import Level, Task
-from gnn_space.frame import Head, InputEncoder, batch_norm, feature_dropout
-from gnn_space.operations import ACTIVATIONS, AGGREGATIONS, ATTENTIONS, COMBINES, AttentionLayer
+from gnn_space.agnn_network import CLASSES, AGNNNetwork
+from gnn_space.agnn_supernet import AGNNSupernet
+from gnn_space.operations import ACTIVATIONS, AGGREGATIONS, ATTENTIONS, COMBINES
 
 HIDDEN_CHANNELS = (4, 8, 16, 32, 64, 128, 256)
 HEADS = (1, 2, 4, 6, 8, 16)
 
 
-class AGNNSpace(SearchSpace):
+class AGNNSpace(SupernetSpace):
     """The space of Auto-GNN (Zhou, Song, Huang and Hu, Frontiers in Big Data 2022, section 3.1).
 
     Each layer has six independent choices: hidden channels of a head, attention function,
@@ -29,8 +28,14 @@ class AGNNSpace(SearchSpace):
     Where we depart from the paper: the last layer is searched like the others, heads
     concatenated, and a linear map from it gives the outputs, so that all of its choices count on every task.
 
+    The supernet's layers are as wide as the widest option: see `gnn_space.agnn_supernet.AGNNSupernet` for
+    what options share. With soft gates a layer of the paper's options computes 16 heads of 256 channels for
+    every edge; where that is too much, offer fewer.
+
     Args:
         layers: number of layers.
+        hidden_channels: what a head's hidden channels are chosen from.
+        heads: what the number of attention heads is chosen from.
         skip_connections: add every layer's input (through a linear map where widths differ) to
             its output, from the second layer on, as the paper does for its inductive task.
         batch_norm: normalise before each activation.
@@ -41,7 +46,7 @@ class AGNNSpace(SearchSpace):
         max_parameters: networks with more trainable parameters are refused before they are built.
 
     Raises:
-        ValueError: fewer than one layer or channel, or a dropout rate outside [0, 1).
+        ValueError: fewer than one layer, channel or head, or a dropout rate outside [0, 1).
     """
 
     name: ClassVar[str] = "agnn"
@@ -51,6 +56,8 @@ class AGNNSpace(SearchSpace):
     def __init__(
         self,
         layers: int = 2,
+        hidden_channels: tuple[int, ...] = HIDDEN_CHANNELS,
+        heads: tuple[int, ...] = HEADS,
         skip_connections: bool = False,
         batch_norm: bool = False,
         dropout: float = 0.6,
@@ -60,6 +67,8 @@ class AGNNSpace(SearchSpace):
     ) -> None:
         for argument, value in (
             ("layers", layers),
+            *(("hidden_channels", option) for option in hidden_channels),
+            *(("heads", option) for option in heads),
             ("node_embedding", node_embedding),
             ("edge_embedding", edge_embedding),
         ):
@@ -68,15 +77,29 @@ class AGNNSpace(SearchSpace):
         if not 0 <= dropout < 1:
             raise ValueError(f"dropout is at least 0 and less than 1; got {dropout}")
         self.layers = layers
+        self.hidden_channels = tuple(hidden_channels)
+        self.heads = tuple(heads)
         self.skip_connections = skip_connections
         self.batch_norm = batch_norm
         self.dropout = dropout
         self.node_embedding = node_embedding
         self.edge_embedding = edge_embedding
-        super().__init__([choice for layer in range(layers) for choice in _layer_choices(layer)], max_parameters)
+        options: dict[str, tuple[Value, ...]] = {
+            "hidden_channels": self.hidden_channels,
+            "attention": ATTENTIONS,
+            "heads": self.heads,
+            "aggregation": AGGREGATIONS,
+            "combine": COMBINES,
+            "activation": tuple(ACTIVATIONS),
+        }
+        choices = [Choice(f"layer{layer}.{kind}", options[kind]) for layer in range(layers) for kind in CLASSES]
+        super().__init__(choices, max_parameters)
 
     def build(self, architecture: Architecture, task: Task) -> AGNNNetwork:
         return AGNNNetwork(architecture, task, self)
+
+    def build_supernet(self, task: Task) -> AGNNSupernet:
+        return AGNNSupernet(task, self)
 
     def operations(self, architecture: Architecture) -> Sequence[Operation]:
         operations = [Operation("input", "input")]
@@ -97,81 +120,3 @@ class AGNNSpace(SearchSpace):
                 operations.append(Operation(prefix + "skip", "skip connection", (operations[-1].name, previous)))
         operations.append(Operation("output", "output", (operations[-1].name,)))
         return operations
-
-
-def _layer_choices(layer: int) -> tuple[Choice, ...]:
-    return (
-        Choice(f"layer{layer}.hidden_channels", HIDDEN_CHANNELS),
-        Choice(f"layer{layer}.attention", ATTENTIONS),
-        Choice(f"layer{layer}.heads", HEADS),
-        Choice(f"layer{layer}.aggregation", AGGREGATIONS),
-        Choice(f"layer{layer}.combine", COMBINES),
-        Choice(f"layer{layer}.activation", tuple(ACTIVATIONS)),
-    )
-
-
-class AGNNNetwork(nn.Module):
-    """The network of one architecture of `AGNNSpace`.
-
-    Shapes:
-        x `[num_nodes, in_channels]`, dense or in CSR layout; edge_index `[2, num_edges]`; edge_attr
-        `[num_edges, edge_channels]` where the task has edge channels; batch `[num_nodes]`, the
-        graph of each node, None for a single graph; output
-        `[num_nodes | num_edges | num_graphs, out_channels]` after the task's level.
-    """
-
-    def __init__(self, architecture: Architecture, task: Task, space: AGNNSpace) -> None:
-        super().__init__()
-        self.dropout = space.dropout
-        self.encoder = InputEncoder(task, space.node_embedding, space.edge_embedding)
-        self.layers = nn.ModuleList()
-        self.norms = nn.ModuleList()
-        self.activations = nn.ModuleList()
-        self.skips = nn.ModuleList()
-        channels = self.encoder.node_channels
-        for layer in range(space.layers):
-            values: dict[str, Any] = {choice.kind: architecture[choice.name] for choice in _layer_choices(layer)}
-            activation = ACTIVATIONS[values.pop("activation")]()
-            convolution = AttentionLayer(
-                channels, edge_channels=self.encoder.edge_channels, dropout=space.dropout, **values
-            )
-            width = convolution.heads * convolution.hidden_channels
-            self.layers.append(convolution)
-            self.norms.append(batch_norm(width) if space.batch_norm else nn.Identity())
-            self.activations.append(activation)
-            if space.skip_connections and layer > 0:
-                self.skips.append(nn.Identity() if width == channels else nn.Linear(channels, width, bias=False))
-            channels = width
-        self.head = Head(task, channels, self.encoder.edge_channels)
-
-    def forward(
-        self,
-        x: Tensor,
-        edge_index: Tensor,
-        edge_attr: Tensor | None = None,
-        batch: Tensor | None = None,
-        num_graphs: int | None = None,
-    ) -> Tensor:
-        x, edge_attr = self.encoder(x, edge_attr)
-        loops, loop_attr = _with_self_loops(edge_index, edge_attr, x.size(0))
-        for position, layer in enumerate(self.layers):
-            state = feature_dropout(x, self.dropout, self.training)
-            state = self.activations[position](self.norms[position](layer(state, loops, loop_attr)))
-            x = state + self.skips[position - 1](x) if self.skips and position > 0 else state
-        if self.head.level == "node":
-            x = feature_dropout(x, self.dropout, self.training)
-        return self.head(x, edge_index, edge_attr, batch, num_graphs)
-
-
-def _with_self_loops(edge_index: Tensor, edge_attr: Tensor | None, num_nodes: int) -> tuple[Tensor, Tensor | None]:
-    """Give every node without a self-loop one, without features: its edge term is zero.
-
-    PyG's function keeps one loop of a node that has several, and which one is settled by their order.
-    """
-    missing = torch.ones(num_nodes, dtype=torch.bool, device=edge_index.device)
-    missing[edge_index[0, edge_index[0] == edge_index[1]]] = False
-    nodes = missing.nonzero().flatten()
-    edge_index = torch.cat([edge_index, nodes.expand(2, -1)], dim=1)
-    if edge_attr is None:
-        return edge_index, None
-    return edge_index, torch.cat([edge_attr, edge_attr.new_zeros(len(nodes), edge_attr.size(1))])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import torch
 from torch import Tensor, nn
@@ -80,26 +80,10 @@ class AttentionLayer(MessagePassing):
         self.transform = nn.Linear(in_channels, channels, bias=False)
         self.edge_transform = nn.Linear(edge_channels, channels, bias=False) if edge_channels else None
         glorot(self.transform.weight)
-        if attention not in ("constant", "gcn"):
-            self.target_weight = self._head_weight()
-            self.source_weight = self._head_weight()
-            # `cos` reads the edge inside the source term, so it has no weight of its own for edges.
-            if edge_channels and attention != "cos":
-                self.edge_weight = self._head_weight()
-        if attention == "gene-linear":
-            self.general_weight = nn.Parameter(torch.empty(hidden_channels))
-            nn.init.uniform_(self.general_weight, -(hidden_channels**-0.5), hidden_channels**-0.5)
-        self.combine = (
-            nn.Sequential(nn.Linear(channels, _COMBINE_CHANNELS), nn.ReLU(), nn.Linear(_COMBINE_CHANNELS, channels))
-            if combine == "mlp"
-            else nn.Identity()
-        )
+        for name, vector in attention_vectors(attention, heads, hidden_channels, bool(edge_channels)).items():
+            self.register_parameter(name, vector)
+        self.combine = combine_perceptron(channels) if combine == "mlp" else nn.Identity()
         self.bias = nn.Parameter(torch.zeros(channels))
-
-    def _head_weight(self) -> nn.Parameter:
-        weight = nn.Parameter(torch.empty(1, self.heads, self.hidden_channels))
-        glorot(weight)
-        return weight
 
     def forward(self, x: Tensor, edge_index: Tensor, edge_attr: Tensor | None = None) -> Tensor:
         hidden = self.transform(x).view(-1, self.heads, self.hidden_channels)
@@ -113,40 +97,97 @@ class AttentionLayer(MessagePassing):
         return self.combine(received.flatten(1)) + self.bias
 
     def message(self, x_j: Tensor, edge: Tensor | None, coefficients: Tensor | None) -> Tensor:
-        message = x_j if edge is None else functional.relu(x_j + edge)
-        return message if coefficients is None else message * coefficients.unsqueeze(-1)
+        return weighted_message(x_j, edge, coefficients)
 
     def coefficients(self, hidden: Tensor, edge_index: Tensor, edge: Tensor | None) -> Tensor | None:
-        """The attention coefficients `[num_edges, heads]` (gcn: `[num_edges, 1]`), or None where all are one."""
-        source, target = edge_index[0], edge_index[1]
-        num_nodes = hidden.size(0)
-        if self.attention == "constant":
-            return None
-        if self.attention == "gcn":
-            inverse_root = degree(target, num_nodes, hidden.dtype).clamp(min=1).rsqrt()
-            return (inverse_root.index_select(0, source) * inverse_root.index_select(0, target)).unsqueeze(-1)
-        return softmax(self._scores(hidden, source, target, edge), target, num_nodes=num_nodes)
+        """The attention coefficients, see `attention_coefficients`."""
+        vectors = dict(self.named_parameters(recurse=False))
+        return attention_coefficients(self.attention, hidden, edge_index, edge, vectors)
 
-    def _scores(self, hidden: Tensor, source: Tensor, target: Tensor, edge: Tensor | None) -> Tensor:
-        """The scores before the softmax, `[num_edges, heads]`."""
-        if self.attention == "cos":
-            query = (hidden * self.target_weight * self.source_weight).index_select(0, target)
-            key = hidden.index_select(0, source)
-            return (query * (key if edge is None else key + edge)).sum(-1)
-        weighted_target = hidden * self.target_weight
-        weighted_source = hidden * self.source_weight
-        weighted_edge = None if edge is None else edge * self.edge_weight
-        if self.attention == "gene-linear":
-            terms = weighted_target.index_select(0, target) + weighted_source.index_select(0, source)
-            return (terms if weighted_edge is None else terms + weighted_edge).tanh() @ self.general_weight
-        # A head's channels are added up before the gather: one number for an edge instead of all channels.
-        as_target, as_source = weighted_target.sum(-1), weighted_source.sum(-1)
-        along_edge = 0 if weighted_edge is None else weighted_edge.sum(-1)
-        forward = as_target.index_select(0, target) + as_source.index_select(0, source) + along_edge
-        if self.attention == "linear":
-            return forward.tanh()
-        score = functional.leaky_relu(forward, 0.2)
-        if self.attention == "sym-gat":
-            backward = as_target.index_select(0, source) + as_source.index_select(0, target) + along_edge
-            score = score + functional.leaky_relu(backward, 0.2)
-        return score
+
+def attention_vectors(attention: str, heads: int, hidden_channels: int, has_edges: bool) -> dict[str, nn.Parameter]:
+    """What an attention function learns, freshly initialised, by name; see `AttentionLayer`.
+
+    Returns:
+        `target_weight`, `source_weight` and `edge_weight` `[1, heads, hidden_channels]`, `general_weight`
+        `[hidden_channels]`, as far as the function has them.
+    """
+    names: list[str] = []
+    if attention not in ("constant", "gcn"):
+        names = ["target_weight", "source_weight"]
+        # `cos` reads the edge inside the source term, so it has no weight of its own for edges.
+        if has_edges and attention != "cos":
+            names.append("edge_weight")
+    vectors = {name: nn.Parameter(torch.empty(1, heads, hidden_channels)) for name in names}
+    for vector in vectors.values():
+        glorot(vector)
+    if attention == "gene-linear":
+        vectors["general_weight"] = nn.Parameter(torch.empty(hidden_channels))
+        nn.init.uniform_(vectors["general_weight"], -(hidden_channels**-0.5), hidden_channels**-0.5)
+    return vectors
+
+
+def combine_perceptron(channels: int) -> nn.Sequential:
+    """The combine function `mlp`."""
+    return nn.Sequential(nn.Linear(channels, _COMBINE_CHANNELS), nn.ReLU(), nn.Linear(_COMBINE_CHANNELS, channels))
+
+
+def weighted_message(source: Tensor, edge: Tensor | None, coefficients: Tensor | None) -> Tensor:
+    """The messages along edges, weighted by their coefficients, `[num_edges, heads, hidden_channels]`.
+
+    Args:
+        source: the states of the edges' sources, `[num_edges, heads, hidden_channels]`.
+        edge: mapped edge features, of the same shape; None: the task has none.
+        coefficients: `[num_edges, heads]`, or ones in place of either; None: all are one.
+    """
+    message = source if edge is None else functional.relu(source + edge)
+    return message if coefficients is None else message * coefficients.unsqueeze(-1)
+
+
+def attention_coefficients(
+    attention: str, hidden: Tensor, edge_index: Tensor, edge: Tensor | None, vectors: Mapping[str, Tensor]
+) -> Tensor | None:
+    """The attention coefficients `[num_edges, heads]` (gcn: `[num_edges, 1]`), or None where all are one.
+
+    Args:
+        attention: one of `ATTENTIONS`.
+        hidden: `[num_nodes, heads, hidden_channels]`.
+        edge_index: `[2, num_edges]`.
+        edge: mapped edge features `[num_edges, heads, hidden_channels]`; None: the task has none.
+        vectors: what the function learns, see `attention_vectors`.
+    """
+    source, target = edge_index[0], edge_index[1]
+    num_nodes = hidden.size(0)
+    if attention == "constant":
+        return None
+    if attention == "gcn":
+        inverse_root = degree(target, num_nodes, hidden.dtype).clamp(min=1).rsqrt()
+        return (inverse_root.index_select(0, source) * inverse_root.index_select(0, target)).unsqueeze(-1)
+    return softmax(_scores(attention, hidden, source, target, edge, vectors), target, num_nodes=num_nodes)
+
+
+def _scores(
+    attention: str, hidden: Tensor, source: Tensor, target: Tensor, edge: Tensor | None, vectors: Mapping[str, Tensor]
+) -> Tensor:
+    """The scores before the softmax, `[num_edges, heads]`."""
+    weighted_target = hidden * vectors["target_weight"]
+    if attention == "cos":
+        query = (weighted_target * vectors["source_weight"]).index_select(0, target)
+        key = hidden.index_select(0, source)
+        return (query * (key if edge is None else key + edge)).sum(-1)
+    weighted_source = hidden * vectors["source_weight"]
+    weighted_edge = None if edge is None else edge * vectors["edge_weight"]
+    if attention == "gene-linear":
+        terms = weighted_target.index_select(0, target) + weighted_source.index_select(0, source)
+        return (terms if weighted_edge is None else terms + weighted_edge).tanh() @ vectors["general_weight"]
+    # A head's channels are added up before the gather: one number for an edge instead of all channels.
+    as_target, as_source = weighted_target.sum(-1), weighted_source.sum(-1)
+    along_edge = 0 if weighted_edge is None else weighted_edge.sum(-1)
+    forward = as_target.index_select(0, target) + as_source.index_select(0, source) + along_edge
+    if attention == "linear":
+        return forward.tanh()
+    score = functional.leaky_relu(forward, 0.2)
+    if attention == "sym-gat":
+        backward = as_target.index_select(0, source) + as_source.index_select(0, target) + along_edge
+        score = score + functional.leaky_relu(backward, 0.2)
+    return score

@@ -1,0 +1,223 @@
+"""One layer of AGNN's supernet."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, cast
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+from torch.nn import functional
+from torch_geometric.nn.inits import glorot
+from torch_geometric.utils import degree, scatter
+
+from automl_plugins.choice import Choice, Value
+from automl_plugins.gates import Gates
+from gnn_space.agnn_widths import Widths, Window, open_options, same_width, widths_of
+from gnn_space.frame import batch_norm, feature_dropout
+from gnn_space.operations import (
+    ACTIVATIONS,
+    ATTENTIONS,
+    attention_coefficients,
+    attention_vectors,
+    combine_perceptron,
+    weighted_message,
+)
+
+if TYPE_CHECKING:
+    from gnn_space.agnn import AGNNSpace
+
+_ACTIVATIONS = {name: make() for name, make in ACTIVATIONS.items()}
+# The vectors through which a head's channels are added up; all of them for the other functions.
+_SUMMING = {"cos": ("target_weight",), "gene-linear": ("general_weight",)}
+
+
+class WideLayer(nn.Module):
+    """One layer of an `AGNNSupernet`.
+
+    Args:
+        choices: the layer's, by class.
+        inputs: the widest input.
+        outputs: the widest output.
+        edge_channels: of edge features; 0: the task has none.
+        space: what surrounds the layers.
+        skips: whether a skip connection leads around the layer.
+    """
+
+    def __init__(
+        self,
+        choices: Mapping[str, Choice],
+        inputs: Window,
+        outputs: Window,
+        edge_channels: int,
+        space: AGNNSpace,
+        skips: bool,
+    ) -> None:
+        super().__init__()
+        self.choices = choices
+        self.inputs = inputs
+        self.outputs = outputs
+        self.dropout = space.dropout
+        self.transform = nn.Linear(inputs.width, outputs.width, bias=False)
+        self.edge_transform = nn.Linear(edge_channels, outputs.width, bias=False) if edge_channels else None
+        glorot(self.transform.weight)
+        vectors = {name: attention_vectors(name, *outputs, bool(edge_channels)) for name in ATTENTIONS}
+        self.vectors = nn.ModuleDict({name: nn.ParameterDict(each) for name, each in vectors.items() if each})
+        self.combine = combine_perceptron(outputs.width)
+        self.bias = nn.Parameter(torch.zeros(outputs.width))
+        self.norm = batch_norm(outputs.width) if space.batch_norm else None
+        self.skip = nn.Linear(inputs.width, outputs.width, bias=False) if skips else None
+
+    def forward(
+        self, x: Tensor, inputs: Widths | None, edge_index: Tensor, edge_attr: Tensor | None, gates: Gates
+    ) -> tuple[Tensor, Widths]:
+        """The layer's states, each channel with its share, and their widths.
+
+        Args:
+            x: `[num_nodes, channels]`, the states of the layer before, or a task's features.
+            inputs: the widths of the layer before; None: `x` are features.
+            edge_index: `[2, num_edges]`, self-loops included.
+            edge_attr: `[num_edges, edge_channels]`, or None.
+            gates: of all layers.
+        """
+        widths = widths_of(gates, self.choices["heads"], self.choices["hidden_channels"])
+        window = widths.window
+        read = self.inputs if inputs is None else inputs.window
+        state = feature_dropout(x, self.dropout, self.training)
+        hidden = functional.linear(state, self.narrow(self.transform.weight, read, window)).unflatten(1, window)
+        edge = None
+        if self.edge_transform is not None:
+            weight = self.outputs.cut(self.edge_transform.weight, window)
+            edge = functional.linear(cast(Tensor, edge_attr), weight).unflatten(1, window)
+        coefficients = self._coefficients(hidden, edge_index, edge, gates, widths)
+        message = weighted_message(hidden.index_select(0, edge_index[0]), edge, coefficients)
+        received = self._aggregate(message, edge_index[1], hidden.size(0), gates).flatten(1)
+        state = self._combine(received, gates, widths) + self.outputs.cut(self.bias, window)
+        state = self._activate(self._normalise(state, window), gates) * widths.share
+        if self.skip is not None and inputs is not None:
+            state = state + self._skipped(x, inputs, widths, self.skip.weight)
+        return state, widths
+
+    def _coefficients(
+        self, hidden: Tensor, edge_index: Tensor, edge: Tensor | None, gates: Gates, widths: Widths
+    ) -> Tensor:
+        """The mixed attention coefficients, `[num_edges, heads]` or ones in place of either."""
+        constant: Tensor | None = None
+        learned: list[Tensor] = []
+        for name, gate in self._open(gates, "attention"):
+            vectors = self._vectors(name, widths)
+            coefficients = attention_coefficients(name, hidden, edge_index, edge, vectors)
+            if coefficients is None:
+                constant = gate.view(1, 1)
+            else:
+                learned.append(gate * coefficients)
+        if not learned:
+            return cast(Tensor, constant)
+        mixed = functional.dropout(_total(learned), self.dropout, self.training)
+        return mixed if constant is None else mixed + constant
+
+    def _vectors(self, attention: str, widths: Widths) -> dict[str, Tensor]:
+        """An attention function's vectors, narrowed, with the channels' shares where channels are added up."""
+        narrow = self._narrow_vectors(attention, widths.window)
+        return {
+            name: vector * widths.channels if name in _SUMMING.get(attention, narrow.keys()) else vector
+            for name, vector in narrow.items()
+        }
+
+    def _narrow_vectors(self, attention: str, window: Window) -> dict[str, Tensor]:
+        if attention not in self.vectors:
+            return {}
+        parameters = cast(nn.ParameterDict, self.vectors[attention])
+        return {
+            name: vector[..., : window.heads, : window.channels] if vector.dim() > 1 else vector[: window.channels]
+            for name, vector in parameters.items()
+        }
+
+    def _aggregate(self, message: Tensor, target: Tensor, num_nodes: int, gates: Gates) -> Tensor:
+        """What nodes receive, `[num_nodes, heads, channels]`."""
+        opened = dict(self._open(gates, "aggregation"))
+        received: list[Tensor] = []
+        if "max" in opened:
+            received.append(opened["max"] * scatter(message, target, 0, num_nodes, reduce="max"))
+        if "sum" in opened or "mean" in opened:
+            # A mean is the sum by the number of messages, so both take one pass.
+            scale: Tensor | float = opened.get("sum", 0.0)
+            if "mean" in opened:
+                counts = degree(target, num_nodes, message.dtype).clamp(min=1).view(-1, 1, 1)
+                scale = scale + opened["mean"] / counts
+            received.append(scale * scatter(message, target, 0, num_nodes, reduce="sum"))
+        return _total(received)
+
+    def _combine(self, received: Tensor, gates: Gates, widths: Widths) -> Tensor:
+        combined = []
+        for name, gate in self._open(gates, "combine"):
+            result = received
+            if name == "mlp":
+                result = functional_call(self.combine, self._perceptron(widths.window), (received * widths.share,))
+            combined.append(gate * result)
+        return _total(combined)
+
+    def _normalise(self, state: Tensor, window: Window) -> Tensor:
+        if self.norm is None:
+            return state
+        state_of_norm = {name: each for name, each in self.norm_state(window).items() if each.dim()}
+        running = {name: each.clone() for name, each in state_of_norm.items() if "running" in name}
+        result = functional_call(self.norm, {**state_of_norm, **running}, (state,))
+        if self.training:
+            for name, each in running.items():
+                self.outputs.put(self.norm.get_buffer(name), each, window)
+        return result
+
+    def _activate(self, state: Tensor, gates: Gates) -> Tensor:
+        return _total([gate * _ACTIVATIONS[name](state) for name, gate in self._open(gates, "activation")])
+
+    def _skipped(self, x: Tensor, inputs: Widths, outputs: Widths, weight: Tensor) -> Tensor:
+        same, remaining = same_width(x, inputs, outputs)
+        parts = [] if same is None else [same]
+        if remaining is not None:
+            mapped = functional.linear(x, self.narrow(weight, inputs.window, outputs.window))
+            parts.append(remaining * outputs.share * mapped)
+        return _total(parts)
+
+    def _open(self, gates: Gates, kind: str) -> list[tuple[str, Tensor]]:
+        """The open options of a choice, by their names, and their gates."""
+        choice = self.choices[kind]
+        return [(str(choice.options[each]), gates[choice.name][each]) for each in open_options(gates, choice)]
+
+    # Weights.
+
+    def narrow(self, weight: Tensor, inputs: Window, outputs: Window) -> Tensor:
+        """The part of a map from the widest input to the widest output that leads from and to narrower ones."""
+        return self.outputs.cut(self.inputs.cut(weight, inputs, dim=1), outputs)
+
+    def norm_state(self, outputs: Window) -> dict[str, Tensor]:
+        """The weights and statistics of the normalisation of a narrower output, under the network's names."""
+        if self.norm is None:
+            return {}
+        state = dict([*self.norm.named_parameters(), *self.norm.named_buffers()])
+        return {name: self.outputs.cut(each, outputs) if each.dim() else each for name, each in state.items()}
+
+    def _perceptron(self, outputs: Window) -> dict[str, Tensor]:
+        """The weights of the combine function `mlp` between narrower states, under the names that they have in it."""
+        state: dict[str, Tensor] = dict(self.combine.named_parameters())
+        for name, dim in (("0.weight", 1), ("2.weight", 0), ("2.bias", 0)):
+            state[name] = self.outputs.cut(state[name], outputs, dim)
+        return state
+
+    def weights(self, values: Mapping[str, Value], inputs: Window, outputs: Window) -> dict[str, Tensor]:
+        """What an `AttentionLayer` with these values takes over, under its names."""
+        state = {"transform.weight": self.narrow(self.transform.weight, inputs, outputs)}
+        if self.edge_transform is not None:
+            state["edge_transform.weight"] = self.outputs.cut(self.edge_transform.weight, outputs)
+        state |= self._narrow_vectors(str(values["attention"]), outputs)
+        if values["combine"] == "mlp":
+            state |= {f"combine.{name}": each for name, each in self._perceptron(outputs).items()}
+        state["bias"] = self.outputs.cut(self.bias, outputs)
+        return state
+
+
+def _total(parts: Sequence[Tensor]) -> Tensor:
+    # No zero in front, which `sum` would add: one pass over the states less.
+    return functools.reduce(torch.add, parts)

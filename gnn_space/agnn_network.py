@@ -1,0 +1,86 @@
+"""The network of an architecture of AGNN's space."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from automl_plugins.architecture import Architecture
+from automl_plugins.task import Task
+from gnn_space.frame import Head, InputEncoder, batch_norm, feature_dropout
+from gnn_space.operations import ACTIVATIONS, AttentionLayer
+
+if TYPE_CHECKING:
+    from gnn_space.agnn import AGNNSpace
+
+CLASSES = ("hidden_channels", "attention", "heads", "aggregation", "combine", "activation")
+"""The action classes: the choices of each layer."""
+
+
+class AGNNNetwork(nn.Module):
+    """The network of one architecture of `AGNNSpace`.
+
+    Shapes:
+        x `[num_nodes, in_channels]`, dense or in CSR layout; edge_index `[2, num_edges]`; edge_attr
+        `[num_edges, edge_channels]` where the task has edge channels; batch `[num_nodes]`, the
+        graph of each node, None for a single graph; output
+        `[num_nodes | num_edges | num_graphs, out_channels]` after the task's level.
+    """
+
+    def __init__(self, architecture: Architecture, task: Task, space: AGNNSpace) -> None:
+        super().__init__()
+        self.dropout = space.dropout
+        self.encoder = InputEncoder(task, space.node_embedding, space.edge_embedding)
+        self.layers = nn.ModuleList()
+        self.norms = nn.ModuleList()
+        self.activations = nn.ModuleList()
+        self.skips = nn.ModuleList()
+        channels = self.encoder.node_channels
+        for layer in range(space.layers):
+            values: dict[str, Any] = {kind: architecture[f"layer{layer}.{kind}"] for kind in CLASSES}
+            activation = ACTIVATIONS[values.pop("activation")]()
+            convolution = AttentionLayer(
+                channels, edge_channels=self.encoder.edge_channels, dropout=space.dropout, **values
+            )
+            width = convolution.heads * convolution.hidden_channels
+            self.layers.append(convolution)
+            self.norms.append(batch_norm(width) if space.batch_norm else nn.Identity())
+            self.activations.append(activation)
+            if space.skip_connections and layer > 0:
+                self.skips.append(nn.Identity() if width == channels else nn.Linear(channels, width, bias=False))
+            channels = width
+        self.head = Head(task, channels, self.encoder.edge_channels)
+
+    def forward(
+        self,
+        x: Tensor,
+        edge_index: Tensor,
+        edge_attr: Tensor | None = None,
+        batch: Tensor | None = None,
+        num_graphs: int | None = None,
+    ) -> Tensor:
+        x, edge_attr = self.encoder(x, edge_attr)
+        loops, loop_attr = with_self_loops(edge_index, edge_attr, x.size(0))
+        for position, layer in enumerate(self.layers):
+            state = feature_dropout(x, self.dropout, self.training)
+            state = self.activations[position](self.norms[position](layer(state, loops, loop_attr)))
+            x = state + self.skips[position - 1](x) if self.skips and position > 0 else state
+        if self.head.level == "node":
+            x = feature_dropout(x, self.dropout, self.training)
+        return self.head(x, edge_index, edge_attr, batch, num_graphs)
+
+
+def with_self_loops(edge_index: Tensor, edge_attr: Tensor | None, num_nodes: int) -> tuple[Tensor, Tensor | None]:
+    """Give every node without a self-loop one, without features: its edge term is zero.
+
+    PyG's function keeps one loop of a node that has several, and which one is settled by their order.
+    """
+    missing = torch.ones(num_nodes, dtype=torch.bool, device=edge_index.device)
+    missing[edge_index[0, edge_index[0] == edge_index[1]]] = False
+    nodes = missing.nonzero().flatten()
+    edge_index = torch.cat([edge_index, nodes.expand(2, -1)], dim=1)
+    if edge_attr is None:
+        return edge_index, None
+    return edge_index, torch.cat([edge_attr, edge_attr.new_zeros(len(nodes), edge_attr.size(1))])

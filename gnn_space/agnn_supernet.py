@@ -1,0 +1,116 @@
+"""AGNN's supernet: layers as wide as the widest option, in which narrower ones are the first heads and channels."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, cast
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from automl_plugins.architecture import Architecture
+from automl_plugins.gates import Gates
+from automl_plugins.supernet import Supernet
+from automl_plugins.task import Task
+from gnn_space.agnn_layer import WideLayer
+from gnn_space.agnn_network import CLASSES, with_self_loops
+from gnn_space.agnn_widths import Widths, Window
+from gnn_space.frame import Head, InputEncoder, feature_dropout
+
+if TYPE_CHECKING:
+    from gnn_space.agnn import AGNNSpace
+
+
+class AGNNSupernet(Supernet):
+    """All architectures of an `AGNNSpace`; inputs and output as those of `AGNNNetwork`.
+
+    **What is shared.** Each layer has one linear map of its inputs, one of edge features, one `mlp` for
+    `combine`, one bias, one normalisation and one skip connection, as wide as the widest option. An option with
+    fewer heads uses the first heads, one with fewer hidden channels the first channels of each head, and the
+    maps that read its output (next layer, skip connection, head) the columns that belong to them. All attention
+    functions share the linear maps, but each has its vectors (`target_weight` and the like) for itself: they are
+    small beside the maps, and what scores well inside a tanh does not inside a product. Aggregations and
+    activations have no weights. The input encoder and the hidden layer of the head are shared by all.
+
+    **What soft gates compute.** In each layer, one step after the other: attention coefficients are mixed by
+    their gates (`constant` adds its gate to all of them, after dropout), the messages weighted by the mixture
+    are aggregated once for each open aggregation and the results mixed, then the combine functions' results,
+    then the activations'. Widths are channel masks: wherever channels are added up (attention scores, the
+    first map of `mlp`, all that reads the layer's output) each one counts with its share, the sum of the gates
+    of the options that have it. Shares do not enter the normalisation, which would undo them. A skip connection
+    is the identity for combinations of equal input and output width, each weighted by the product of its
+    gates, and the linear map with the weight that is left. With one-hot gates all of this is the network.
+
+    **What is not run.** Options with a gate of zero; of the layers and their weights only the heads and
+    channels that the widest open options have.
+
+    Args:
+        task: what the networks must fit.
+        space: the options and what surrounds the layers.
+    """
+
+    def __init__(self, task: Task, space: AGNNSpace) -> None:
+        super().__init__()
+        self.choices = space.gate_choices
+        self.dropout = space.dropout
+        self.encoder = InputEncoder(task, space.node_embedding, space.edge_embedding)
+        inputs, widest = Window(1, self.encoder.node_channels), Window(max(space.heads), max(space.hidden_channels))
+        self.layers = nn.ModuleList()
+        for layer in range(space.layers):
+            own = self.choices[layer * len(CLASSES) : (layer + 1) * len(CLASSES)]
+            choices = {choice.kind: choice for choice in own}
+            skips = space.skip_connections and layer > 0
+            self.layers.append(WideLayer(choices, inputs, widest, self.encoder.edge_channels, space, skips))
+            inputs = widest
+        self.widest = widest
+        self.head = Head(task, widest.width, self.encoder.edge_channels)
+
+    def forward(
+        self,
+        x: Tensor,
+        edge_index: Tensor,
+        edge_attr: Tensor | None = None,
+        batch: Tensor | None = None,
+        num_graphs: int | None = None,
+        *,
+        gates: Mapping[str, Tensor],
+    ) -> Tensor:
+        gates = Gates.of(self.choices, gates)
+        x, edge_attr = self.encoder(x, edge_attr)
+        loops, loop_attr = with_self_loops(edge_index, edge_attr, x.size(0))
+        widths: Widths | None = None
+        for layer in self.layers:
+            x, widths = layer(x, widths, loops, loop_attr, gates)
+        if self.head.level == "node":
+            x = feature_dropout(x, self.dropout, self.training)
+        window = self.widest if widths is None else widths.window
+        weights = self._head_weights(window)
+        return functional_call(self.head, weights, (x, edge_index, edge_attr, batch, num_graphs))
+
+    def _head_weights(self, window: Window) -> dict[str, Tensor]:
+        """The head's weights whose columns belong to channels of the last layer, narrowed to a window."""
+        name = "output.weight" if self.head.level == "node" else "output.0.weight"
+        weight = self.head.get_parameter(name)
+        blocks = {"node": 1, "edge": 2, "graph": 3}[self.head.level]
+        states = weight[:, : blocks * self.widest.width].unflatten(1, (blocks, self.widest.width))
+        narrow = self.widest.cut(states, window, dim=2).flatten(1)
+        return {name: torch.cat([narrow, weight[:, blocks * self.widest.width :]], dim=1)}
+
+    def inherit(self, network: nn.Module, architecture: Architecture) -> None:
+        state = {f"encoder.{name}": tensor for name, tensor in self.encoder.state_dict().items()}
+        inputs = Window(1, self.encoder.node_channels)
+        for position, layer in enumerate(cast(Iterable[WideLayer], self.layers)):
+            values = {kind: architecture[choice.name] for kind, choice in layer.choices.items()}
+            outputs = Window(cast(int, values["heads"]), cast(int, values["hidden_channels"]))
+            state |= {
+                f"layers.{position}.{name}": each for name, each in layer.weights(values, inputs, outputs).items()
+            }
+            state |= {f"norms.{position}.{name}": each for name, each in layer.norm_state(outputs).items()}
+            # Between equal widths the network's skip connection is the identity.
+            if layer.skip is not None and inputs.width != outputs.width:
+                state[f"skips.{position - 1}.weight"] = layer.narrow(layer.skip.weight, inputs, outputs)
+            inputs = outputs
+        head = {**self.head.state_dict(), **self._head_weights(inputs)}
+        state |= {f"head.{name}": tensor for name, tensor in head.items()}
+        network.load_state_dict(state)
