@@ -40,6 +40,11 @@ def snippets(*languages: str) -> list[Snippet]:
     return [snippet for snippet in found if snippet.language in languages]
 
 
+def command_for(config: str) -> str:
+    """The command that a configuration is for."""
+    return "search" if re.search(r"^search:", config, re.MULTILINE) else "study"
+
+
 def test_every_snippet_is_of_a_kind_that_is_tested() -> None:
     assert {snippet.language for snippet in snippets("python", "yaml", "bash", "toml")} == {
         snippet.language for snippet in snippets(*re.findall(r"```(\w+)\n", "".join(map(Path.read_text, DOCUMENTS))))
@@ -67,7 +72,7 @@ def test_the_python_of_a_document_runs_from_top_to_bottom(document: str, tmp_pat
 def test_the_configurations_are_valid(snippet: Snippet, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     config = tmp_path / "config.yaml"
     config.write_text(snippet.text, encoding="utf-8")
-    assert main(["study", "--config", str(config), "--print_config"]) == 0, capsys.readouterr().err
+    assert main([command_for(snippet.text), "--config", str(config), "--print_config"]) == 0, capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -76,7 +81,8 @@ def test_the_configurations_are_valid(snippet: Snippet, tmp_path: Path, capsys: 
 )
 def test_the_commands_are_valid(line: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.chdir(ROOT)
-    assert main([*line.split()[1:], "--print_config"]) == 0, capsys.readouterr().err
+    own, separator, script = line.partition(" -- ")
+    assert main([*own.split()[1:], "--print_config", *f"{separator}{script}".split()]) == 0, capsys.readouterr().err
 
 
 @pytest.mark.parametrize("example", sorted((ROOT / "examples").glob("*.yaml")), ids=lambda path: path.name)
@@ -84,9 +90,10 @@ def test_the_examples_are_valid(
     example: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(ROOT)
-    if "../shared/data" in example.read_text(encoding="utf-8") and not (ROOT / "../shared/data").is_dir():
+    text = example.read_text(encoding="utf-8")
+    if "../shared/data" in text and not (ROOT / "../shared/data").is_dir():
         pytest.skip("the folder ../shared/data is absent")
-    assert main(["study", "--config", str(example), "--print_config"]) == 0, capsys.readouterr().err
+    assert main([command_for(text), "--config", str(example), "--print_config"]) == 0, capsys.readouterr().err
 
 
 def test_the_two_commands_for_a_fresh_machine_stand_in_the_readme() -> None:

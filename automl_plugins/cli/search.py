@@ -151,6 +151,7 @@ class _SearchCLI(_cli.LightningCLI):  # type: ignore[misc, name-defined]  # one 
             "logger": {"class_path": "CSVLogger", "init_args": {"save_dir": str(self.folder.path), "name": "logs"}},
             # Without one, the search tells of each epoch in a line.
             "enable_progress_bar": output().is_terminal,
+            "enable_model_summary": False,
         }
         super().__init__(
             model_class=searched_network,
@@ -236,10 +237,10 @@ class _LastCheckpoint(pl.callbacks.Checkpoint):
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         limits = ((trainer.current_epoch + 1, trainer.max_epochs), (trainer.global_step, trainer.max_steps))
         if not trainer.should_stop and not any(done == limit for done, limit in limits):
-            trainer.save_checkpoint(self.path)
+            trainer.save_checkpoint(self.path, weights_only=False)
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        trainer.save_checkpoint(self.path)
+        trainer.save_checkpoint(self.path, weights_only=False)
 
 
 class _Clock(pl.Callback):
@@ -392,7 +393,8 @@ def _fit(cli: _SearchCLI, clock: _Clock) -> None:
     last = cli.folder.checkpoint
     try:
         with training.without_advice():
-            cli.trainer.fit(cli.model, datamodule=cli.datamodule, ckpt_path=last if last.exists() else None)
+            ckpt_path = last if last.exists() else None
+            cli.trainer.fit(cli.model, datamodule=cli.datamodule, ckpt_path=ckpt_path, weights_only=True)
     except SystemExit:  # so Lightning answers Ctrl-C
         raise KeyboardInterrupt from None
     except ValueError as error:
