@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import pytest
 import torch
@@ -281,6 +282,44 @@ def test_a_mixture_of_widths_counts_each_channel_with_the_gates_that_have_it() -
     heads, channels = torch.tensor([1.0, 0.8, 0.5, 0.5]), torch.tensor([1.0, 1.0, 0.4, 0.4])
     shares = torch.outer(heads, channels).double()
     torch.testing.assert_close(states[1], states[0] * shares, rtol=0, atol=1e-6)
+
+
+def soft_widths(space: AGNNSpace, layer: int) -> dict[str, Tensor]:
+    gates = dict(space.gates(architecture_of(space), torch.float64))
+    gates[f"layer{layer}.heads"] = torch.tensor([0.2, 0.3, 0.5], dtype=torch.float64)
+    gates[f"layer{layer}.hidden_channels"] = torch.tensor([0.6, 0.1, 0.3], dtype=torch.float64)
+    return gates
+
+
+def test_the_first_map_of_the_mlp_counts_each_channel_with_its_share() -> None:
+    layer = made(SPACE, NODE).layers[0]
+    gates = Gates.of(SPACE.gate_choices, soft_widths(SPACE, 0))
+    widths = widths_of(gates, layer.choices["heads"], layer.choices["hidden_channels"])
+    received = torch.randn(5, 16, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    shares = torch.outer(torch.tensor([1.0, 0.8, 0.5, 0.5]), torch.tensor([1.0, 1.0, 0.4, 0.3])).flatten()
+    with torch.no_grad():
+        found = layer._combine(received, gates, widths)
+        torch.testing.assert_close(found, layer.combine(received * shares.double()), rtol=0, atol=1e-6)
+
+
+def test_a_skip_connection_between_mixed_widths_is_its_linear_map_with_the_weight_that_is_left() -> None:
+    layer = made(SPACE, NODE).layers[1]
+    gates = Gates.of(SPACE.gate_choices, soft_widths(SPACE, 1))
+    outputs = widths_of(gates, layer.choices["heads"], layer.choices["hidden_channels"])
+    # The layer before has one width, 2 x 3, which no output has but 2 x 3 itself.
+    before = architecture_of(SPACE, layer0_heads=2, layer0_hidden_channels=3)
+    names = {kind: replace(layer.choices[kind], name=f"layer0.{kind}") for kind in ("heads", "hidden_channels")}
+    inputs = widths_of(SPACE.gates(before, torch.float64), names["heads"], names["hidden_channels"])
+    x = torch.randn(5, 6, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    equal = 0.3 * 0.1
+    identity = torch.zeros(5, 4, 4, dtype=torch.float64)
+    identity[:, :2, :3] = x.view(5, 2, 3)
+    columns = [head * 4 + channel for head in range(2) for channel in range(3)]
+    with torch.no_grad():
+        mapped = x @ layer.skip.weight[:, columns].t()
+        expected = equal * identity.flatten(1) + (1 - equal) * outputs.share * mapped
+        found = layer._skipped(x, inputs, outputs, layer.skip.weight)
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-12)
 
 
 @pytest.mark.parametrize("attention", ["gat", "sym-gat", "cos", "linear", "gene-linear"])
