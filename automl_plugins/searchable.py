@@ -211,7 +211,7 @@ class Searchable(nn.Module):
         self.draws.copy_(state)
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Searchable:
-        applied = super()._apply(fn, recurse)
+        applied: Searchable = super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
         if self.logits.dtype in (torch.bfloat16, torch.float16):
             # Half precision loses the small steps of an architecture's optimizer; the weights may have it.
             self.logits.data = self.logits.data.float()
