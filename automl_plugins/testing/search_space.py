@@ -6,7 +6,7 @@ A space of your own is proven by three methods in a test file of your own::
 
     class TestPerceptronSpace(SearchSpaceContract):
         def space(self):
-            return PerceptronSpace(layers=2)
+            return PerceptronSpace()
 
         def tasks(self):
             return [Task("pixel", "regression", in_channels=3, out_channels=1)]
