@@ -15,10 +15,10 @@ from automl_plugins.decoders import strongest_inputs
 from automl_plugins.space import Operation
 from automl_plugins.supernet import SupernetSpace
 from automl_plugins.task import Level, Task
+from gnn_space.egnas_joint import EGNASSupernet
 from gnn_space.egnas_network import EGNASNetwork
 from gnn_space.egnas_operations import EDGE_OPERATIONS, NODE_OPERATIONS, NONE
 from gnn_space.egnas_plan import Kind, StackPlan, Step, plan_stack
-from gnn_space.egnas_supernet import EGNASSupernet
 
 OPERATIONS: Mapping[Kind, tuple[str, ...]] = {"node": NODE_OPERATIONS, "edge": EDGE_OPERATIONS}
 _KINDS: tuple[Kind, ...] = ("node", "edge")

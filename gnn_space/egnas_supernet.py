@@ -116,6 +116,3 @@ class EGNASPlainSupernet(Supernet):
         own = self.state_dict()
         # What the supernet lacks are the weights of normalisations, which start as ones and zeros.
         network.load_state_dict({name: own[name] for name in network.state_dict() if name in own}, strict=False)
-
-
-EGNASSupernet = EGNASPlainSupernet
