@@ -115,6 +115,7 @@ class ArchitectureSearch(pl.Callback):
         self._final: list[Tensor] = []
         self._healthy: list[Tensor] = []
         self._warned_of_collapse = False
+        self._decoded = False
 
     # Before the first step.
 
@@ -271,6 +272,16 @@ class ArchitectureSearch(pl.Callback):
             raise TypeError(f"the loss of a step is a tensor, a dict with one as 'loss', or None; got {type(loss)}")
         return loss
 
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        # From a checkpoint of an epoch's last batch Lightning goes on with the next epoch, and leaves out validation.
+        self._between_epochs = trainer.is_last_batch
+
+    def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        # From a checkpoint of a validation it goes on in the same epoch, even where no batch is left.
+        self._between_epochs = False
+
     # Between epochs.
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -341,10 +352,14 @@ class ArchitectureSearch(pl.Callback):
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Decode, and set the logits so that `derive` gives what was found."""
+        self._decode(trainer, pl_module)
+
+    def _decode(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        self._decoded = True
         for searchable in self.searchables.values():
             searchable.put(None)
         if not self._decodes_as_it_goes:
-            with self._evaluation(trainer, pl_module) as evaluate:
+            with self._evaluation(trainer, module) as evaluate:
                 for searchable in self.searchables.values():
                     searchable.prefer(self.strategy.decoder(searchable, evaluate))
             self._write(trainer, self._architectures())
@@ -368,6 +383,11 @@ class ArchitectureSearch(pl.Callback):
         yield evaluate
 
     def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if not self._decoded:
+            # The checkpoint was of the last step, so there was nothing left to train, and no end of a training.
+            self.on_train_start(trainer, pl_module)
+            pl_module.to(trainer.strategy.root_device)
+            self._decode(trainer, pl_module)
         # A callback that averages weights has averaged the logits, too.
         self._put_back(self._final)
 

@@ -12,7 +12,6 @@ from automl_plugins.searchable import Searchable
 
 _SHARDED = ("FSDPStrategy", "DeepSpeedStrategy", "ModelParallelStrategy", "XLAFSDPStrategy")
 _SERVED = ("SingleDeviceStrategy", "DDPStrategy")
-_TRUE_HALF = ("16-true", "bf16-true", "transformer-engine", "transformer-engine-float16")
 
 
 def find_searchables(module: nn.Module) -> dict[str, Searchable]:
@@ -51,12 +50,6 @@ def check_project(trainer: Any, module: Any, strategy: Strategy, single_path: bo
         ValueError: it cannot; the message says why, and what can be done.
     """
     _check_strategy(trainer, single_path)
-    if trainer.precision in _TRUE_HALF:
-        mixed = "bf16-mixed" if trainer.precision.startswith("bf16") else "16-mixed"
-        raise ValueError(
-            f"precision={trainer.precision!r} keeps the architecture logits in half precision too, where a step of "
-            f"the architecture's learning rate rounds to nothing; use precision={mixed!r}"
-        )
     _check_module(module, strategy)
     if warmup_epochs and trainer.max_epochs not in (None, -1) and warmup_epochs >= trainer.max_epochs:
         raise ValueError(

@@ -87,7 +87,7 @@ def make_trainer(folder: Path, *callbacks: pl.Callback, **given: Any) -> pl.Trai
         "accelerator": "cpu",
         "devices": 1,
         "logger": False,
-        "enable_checkpointing": False,
+        "enable_checkpointing": any(isinstance(each, pl.callbacks.Checkpoint) for each in callbacks),
         "enable_progress_bar": False,
         "enable_model_summary": False,
         "default_root_dir": folder,

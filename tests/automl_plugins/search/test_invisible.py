@@ -24,7 +24,7 @@ class Noisy(Dataset[tuple[Tensor, Tensor]]):
         return 8
 
     def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
-        image = torch.rand(3, 2, 2) + np.random.rand() + random.random()
+        image = torch.rand(3, 2, 2) + np.random.rand() + random.random()  # noqa: NPY002
         return image, image.sum(dim=0, keepdim=True)
 
 
