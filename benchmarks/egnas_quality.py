@@ -178,7 +178,7 @@ def search(setting: Setting, folder: Path, strategy: str, seed: int) -> tuple[Ar
             width = 32 if setting.budget == 100_000 else 16
             searchable = space_of_width(width).searchable(data.task, seed=seed)
             module = setting.module(searchable, data.task)
-            callback = ArchitectureSearch(strategy, search_data="split", learning_rate=3e-3, seed=seed)
+            callback = ArchitectureSearch(strategy, search_data="split", learning_rate=2e-2, seed=seed)
             options = {**training.LEAN, "accelerator": "cpu", "gradient_clip_val": 5.0, "callbacks": [callback]}
             start = time.process_time()
             # Nothing is selected by validation here, so nothing is validated.
