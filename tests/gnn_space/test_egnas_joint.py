@@ -6,7 +6,7 @@ import copy
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from automl_plugins.gates import Gates
@@ -108,20 +108,31 @@ def assert_agree(space, task, graph, matrix, training):
     num_nodes=st.integers(1, 9),
     num_edges=st.integers(0, 20),
     level=st.sampled_from(["node", "edge", "graph"]),
-    edge_channels=st.sampled_from([0, 2]),
     form=st.sampled_from(["soft", "one-hot", "partly closed"]),
     training=st.booleans(),
     seed=st.integers(0, 1_000),
 )
 def test_values_gradients_and_running_statistics_are_those_of_the_plain_form(
-    num_nodes, num_edges, level, edge_channels, form, training, seed
+    num_nodes, num_edges, level, form, training, seed
 ):
+    # Without edges all nodes receive the same, and normalisation leaves rounding errors alone: with
+    # no other operation beside, rectifiers would be differentiated at their kinks.
+    assume(num_edges > 0 or form == "soft")
     generator = torch.Generator().manual_seed(seed)
     torch.manual_seed(seed)
     space = make_space()
-    graph = random_graph(num_nodes, num_edges, edge_channels, generator)
+    graph = random_graph(num_nodes, num_edges, 2, generator)
     matrix = random_gates(space, form, generator)
-    assert_agree(space, make_task(level, edge_channels), graph, matrix, training)
+    assert_agree(space, make_task(level), graph, matrix, training)
+
+
+@pytest.mark.parametrize("level", ["node", "edge", "graph"])
+def test_edges_without_features_agree_with_the_plain_form_too(level):
+    space = make_space()
+    generator = torch.Generator().manual_seed(0)
+    graph = random_graph(8, 20, 0, generator)
+    graph["edge_index"][:, 10:] = graph["edge_index"][:, :10]  # whose messages tie for the maximum
+    assert_agree(space, make_task(level, 0), graph, random_gates(space, "soft", generator), True)
 
 
 def test_a_molecule_of_one_atom_without_an_edge_is_normalised_by_running_statistics():
