@@ -128,8 +128,6 @@ class ArchitectureSearch(pl.Callback):
         if stage != "fit":
             return
         self._forget()
-        if sum(type(each).__name__ == type(self).__name__ for each in _callbacks(trainer)) > 1:
-            raise ValueError("the Trainer has two ArchitectureSearch callbacks; one finds all searchables of a module")
         searchables = find_searchables(pl_module)
         relaxations = {name: self.strategy.relaxation() for name in searchables}
         single_path = self.strategy.holds_single_path or any(each.single_path for each in relaxations.values())
@@ -449,7 +447,3 @@ def _on_device(trainer: pl.Trainer, module: pl.LightningModule, batch: Any) -> A
     batch = trainer.precision_plugin.convert_input(batch)
     batch = module._on_before_batch_transfer(batch, dataloader_idx=0)
     return trainer.strategy.batch_to_device(batch, dataloader_idx=0)
-
-
-def _callbacks(trainer: Any) -> list[Any]:
-    return list(trainer.callbacks)
