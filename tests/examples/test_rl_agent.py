@@ -89,6 +89,18 @@ def test_the_policy_that_acts_is_the_one_that_learns(agent: PPOAgent) -> None:
     torch.testing.assert_close(ratio, torch.ones_like(ratio))
 
 
+@pytest.mark.parametrize("draws_by_itself", [False, True])
+def test_a_relaxation_that_draws_must_draw_once_a_rollout(draws_by_itself: bool) -> None:
+    torch.manual_seed(0)
+    encoder = VectorCellSpace(channels=8).searchable(TASK, "concrete")
+    encoder.draws_by_itself = draws_by_itself
+    encoder.draw()
+    agent = PPOAgent(encoder, features=8, actions=2).train()
+    seen, actions, log_probabilities, _, _ = collected(agent)
+    ratio = (agent(seen)[0].log_prob(actions) - log_probabilities).exp()
+    assert torch.allclose(ratio, torch.ones_like(ratio), atol=1e-5) is not draws_by_itself
+
+
 def test_a_batch_of_one_is_a_row_of_a_larger_one(agent: PPOAgent, observations: Tensor) -> None:
     policy, values = agent(observations)
     for row in range(2):
