@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import inspect
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +16,13 @@ from automl_plugins.architecture import Architecture
 from automl_plugins.decoders import MostLikely
 from automl_plugins.search import ranks, report
 from automl_plugins.search.checks import check_project, find_searchables
+from automl_plugins.search.collapse import CollapseWatch
 from automl_plugins.search.data import SearchBatches
-from automl_plugins.search.isolation import evaluating, isolated, shallow
-from automl_plugins.search.learner import LogitsLearner, SkippedStep
+from automl_plugins.search.learner import LogitsLearner
 from automl_plugins.search.randomness import random_state, seed_from, set_random_state
 from automl_plugins.search.source import SearchSource, Word
 from automl_plugins.search.strategies import SearchStep, Strategy
+from automl_plugins.search.user_step import UserStep
 from automl_plugins.searchable import Searchable
 
 _EVALUATION_BATCHES = 16
@@ -110,11 +109,9 @@ class ArchitectureSearch(pl.Callback):
         self._batches: SearchBatches | None = None
         self._pending: Mapping[str, Any] | None = None
         self._planned_epochs = -1
-        self._passes_index = True
         self._between_epochs = False
         self._final: list[Tensor] = []
-        self._healthy: list[Tensor] = []
-        self._warned_of_collapse = False
+        self.watch = CollapseWatch(self.collapse)
         self._decoded = False
 
     # Before the first step.
@@ -140,10 +137,7 @@ class ArchitectureSearch(pl.Callback):
             searchable.draws_by_itself = False
         if self.strategy.uses_search_data:
             self.source.prepare(trainer, pl_module)
-        # Averaging callbacks append epochs in which nothing learns.
         self._planned_epochs = -1 if trainer.max_epochs is None else trainer.max_epochs
-        step = getattr(pl_module, "architecture_loss", pl_module.training_step)
-        self._passes_index = len(inspect.signature(step).parameters) > 1
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         device = trainer.strategy.root_device
@@ -151,10 +145,12 @@ class ArchitectureSearch(pl.Callback):
         self._learner = LogitsLearner(self.searchables, self.strategy, self.settings, scaler, trainer.world_size)
         if trainer.world_size > 1:
             ranks.copy_from_first(self._own_tensors())
+        self._remember()
+        self.watch.remember(self.searchables)
         if self._pending is not None:
             self._learner.load_state_dict(self._pending["learner"])
             self.steps = self._pending["steps"]
-            self._healthy = [tensor.to(device) for tensor in self._pending["healthy"]]
+            self.watch.healthy = [tensor.to(device) for tensor in self._pending["healthy"]]
             if self._pending["between_epochs"]:
                 # Lightning goes on to make the epoch's iterator, which draws.
                 self._restore_randomness(trainer)
@@ -190,7 +186,7 @@ class ArchitectureSearch(pl.Callback):
         """Take the step of the architecture, and set the gates for that of the weights."""
         self._between_epochs = False
         if self._past_the_end(trainer):
-            self._put_back(self._final)
+            self._put_back()
             return
         if batch_idx % trainer.accumulate_grad_batches != 0:
             return
@@ -198,8 +194,9 @@ class ArchitectureSearch(pl.Callback):
         for searchable in self.searchables.values():
             searchable.put(None)
             self.strategy.schedule(searchable.relaxation, progress)
-        with isolated(trainer, pl_module, seed_from(self.seed, self.steps, trainer.global_rank)):
-            step = self._step(trainer, pl_module, batch, batch_idx, progress)
+        user = UserStep(trainer, pl_module)
+        with user.isolated(self.seed, self.steps):
+            step = self._step(user, batch, batch_idx, progress)
             self._draw()
             if self.strategy.learns_logits and trainer.current_epoch >= self.warmup_epochs:
                 self._present_learner.step(lambda: self.strategy.architecture_loss(step))
@@ -210,7 +207,8 @@ class ArchitectureSearch(pl.Callback):
         self.steps += 1
 
     def _past_the_end(self, trainer: pl.Trainer) -> bool:
-        return 0 <= self._planned_epochs <= trainer.current_epoch and bool(self._final)
+        """Whether this is an epoch that an averaging callback has appended, in which nothing is to learn."""
+        return 0 <= self._planned_epochs <= trainer.current_epoch
 
     def _progress(self, trainer: pl.Trainer, batch_idx: int) -> float:
         """From 0 after the warm-up to 1 at the end, whichever of the Trainer's limits comes first."""
@@ -227,48 +225,24 @@ class ArchitectureSearch(pl.Callback):
             if searchable.relaxation.stochastic:
                 searchable.draw()
 
-    def _step(
-        self, trainer: pl.Trainer, module: pl.LightningModule, batch: Any, batch_idx: int, progress: float
-    ) -> SearchStep:
+    def _step(self, user: UserStep, batch: Any, batch_idx: int, progress: float) -> SearchStep:
         drawn: list[Any] = []
 
         def search_loss() -> Tensor:
+            if self._batches is None:
+                name = type(self.strategy).__name__
+                raise RuntimeError(f"{name} asks for search data, but says that it uses none (uses_search_data)")
             if not drawn:
-                drawn.append(self._search_batch(trainer, module))
-            return self._loss(trainer, module, drawn[0], batch_idx)
+                drawn.append(user.on_device(next(self._batches)))
+            return user.loss(drawn[0], batch_idx)
 
         return SearchStep(
             progress=progress,
             searchables=self.searchables,
-            training_loss=lambda: self._loss(trainer, module, batch, batch_idx),
+            training_loss=lambda: user.loss(batch, batch_idx),
             search_loss=search_loss,
             generator=torch.Generator().manual_seed(seed_from(self.seed, self.steps)),
         )
-
-    def _search_batch(self, trainer: pl.Trainer, module: pl.LightningModule) -> Any:
-        if self._batches is None:
-            raise RuntimeError(
-                f"{type(self.strategy).__name__} asks for search data, but says that it uses none (uses_search_data)"
-            )
-        return _on_device(trainer, module, next(self._batches))
-
-    def _loss(self, trainer: pl.Trainer, module: pl.LightningModule, batch: Any, batch_idx: int) -> Tensor:
-        """The loss of the user's step on a batch.
-
-        Raises:
-            SkippedStep: it gave none.
-        """
-        step = getattr(module, "architecture_loss", module.training_step)
-        arguments = (shallow(batch), batch_idx) if self._passes_index else (shallow(batch),)
-        # The module's own method, not DDP's wrapper: its hooks wait for gradients of the weights.
-        with trainer.precision_plugin.train_step_context():
-            output = step(*arguments)
-        loss = output.get("loss") if isinstance(output, Mapping) else output
-        if loss is None:
-            raise SkippedStep
-        if not isinstance(loss, Tensor):
-            raise TypeError(f"the loss of a step is a tensor, a dict with one as 'loss', or None; got {type(loss)}")
-        return loss
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -297,11 +271,14 @@ class ArchitectureSearch(pl.Callback):
                 "the architecture logits differ between the processes, so each would find another architecture; "
                 "something moves them on one process alone (random state in a training_step, say)"
             )
-        if type(self.strategy).end_epoch is not Strategy.end_epoch:
-            with self._evaluation(trainer, pl_module) as evaluate:
-                self.strategy.end_epoch(self.searchables, trainer.current_epoch, evaluate)
-        self._watch(trainer)
-        self._final = [tensor.detach().clone() for tensor in self._own_tensors()]
+        self.strategy.end_epoch(self.searchables, trainer.current_epoch, self._evaluation(trainer, pl_module))
+        if self.watch.stops(self.searchables):
+            trainer.should_stop = True
+            report.line(
+                f"search stopped after epoch {trainer.current_epoch}: options without weights are preferred in "
+                f"{self.watch.share:.0%} or more of the choices; the logits are those of the last epoch before that"
+            )
+        self._remember()
         values = report.measures(self.searchables)
         report.log_measures(trainer, pl_module, values)
         if self._decodes_as_it_goes:
@@ -310,29 +287,6 @@ class ArchitectureSearch(pl.Callback):
             self._write(trainer, architectures)
         else:
             report.tell(trainer, values, {})
-
-    def _watch(self, trainer: pl.Trainer) -> None:
-        """Stop, or warn, when the search has collapsed."""
-        share = report.COLLAPSED_SHARE if self.collapse is None else self.collapse
-        if not any(report.collapsed(searchable, share) for searchable in self.searchables.values()):
-            self._healthy = [searchable.logits.detach().clone() for searchable in self.searchables.values()]
-            return
-        if self.collapse is None:
-            if not self._warned_of_collapse:
-                self._warned_of_collapse = True
-                warnings.warn(
-                    f"the search prefers options without weights in {share:.0%} or more of its choices: it may have "
-                    f"collapsed; collapse={share} stops it there",
-                    stacklevel=2,
-                )
-            return
-        if self._healthy:
-            self._put_back(self._healthy, [searchable.logits for searchable in self.searchables.values()])
-        report.line(
-            f"search stopped after epoch {trainer.current_epoch}: it prefers options without weights in "
-            f"{share:.0%} or more of its choices; the logits are those of the epoch before"
-        )
-        trainer.should_stop = True
 
     @property
     def _decodes_as_it_goes(self) -> bool:
@@ -350,44 +304,37 @@ class ArchitectureSearch(pl.Callback):
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Decode, and set the logits so that `derive` gives what was found."""
-        self._decode(trainer, pl_module)
-
-    def _decode(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         self._decoded = True
+        # A callback that averages weights may have averaged the logits, too.
+        self._put_back()
         for searchable in self.searchables.values():
             searchable.put(None)
         if not self._decodes_as_it_goes:
-            with self._evaluation(trainer, module) as evaluate:
-                for searchable in self.searchables.values():
-                    searchable.prefer(self.strategy.decoder(searchable, evaluate))
+            evaluate = self._evaluation(trainer, pl_module)
+            for searchable in self.searchables.values():
+                searchable.prefer(self.strategy.decoder(searchable, evaluate))
             self._write(trainer, self._architectures())
             report.tell(trainer, {}, self._architectures())
-        self._final = [tensor.detach().clone() for tensor in self._own_tensors()]
+        self._remember()
 
-    @contextmanager
-    def _evaluation(self, trainer: pl.Trainer, module: pl.LightningModule) -> Iterator[Callable[[], float]]:
-        """The mean loss on the same few search batches at each call, equal on all ranks."""
-        batches = [] if self._batches is None else self._batches.first(_EVALUATION_BATCHES)
+    def _evaluation(self, trainer: pl.Trainer, module: pl.LightningModule) -> Callable[[], float]:
+        """The mean loss on the same few search batches at each call."""
+        batches: list[Any] = []
 
         def evaluate() -> float:
-            losses = []
-            for index, batch in enumerate(batches):
-                seed = seed_from(self.seed, index, trainer.global_rank)
-                with isolated(trainer, module, seed), evaluating(module):
-                    losses.append(float(self._loss(trainer, module, _on_device(trainer, module, batch), index)))
-            mean = sum(losses) / max(len(losses), 1)
-            return ranks.mean_over_ranks(mean, trainer.strategy.root_device, trainer.world_size)
+            if not batches and self._batches is not None:
+                batches.extend(self._batches.first(_EVALUATION_BATCHES))
+            return UserStep(trainer, module).mean_loss(batches, self.seed)
 
-        yield evaluate
+        return evaluate
 
     def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if not self._decoded:
             # The checkpoint was of the last step, so there was nothing left to train, and no end of a training.
             self.on_train_start(trainer, pl_module)
             pl_module.to(trainer.strategy.root_device)
-            self._decode(trainer, pl_module)
-        # A callback that averages weights has averaged the logits, too.
-        self._put_back(self._final)
+            self.on_train_end(trainer, pl_module)
+        self._put_back()
 
     def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         if stage == "fit":
@@ -419,9 +366,12 @@ class ArchitectureSearch(pl.Callback):
         """What a search changes of searchables beside their weights."""
         return [tensor for searchable in self.searchables.values() for tensor in (searchable.logits, searchable.closed)]
 
-    def _put_back(self, values: list[Tensor], tensors: list[Tensor] | None = None) -> None:
+    def _remember(self) -> None:
+        self._final = [tensor.detach().clone() for tensor in self._own_tensors()]
+
+    def _put_back(self) -> None:
         with torch.no_grad():
-            for tensor, value in zip(self._own_tensors() if tensors is None else tensors, values, strict=False):
+            for tensor, value in zip(self._own_tensors(), self._final, strict=True):
                 tensor.copy_(value)
 
     def state_dict(self) -> dict[str, Any]:
@@ -434,16 +384,9 @@ class ArchitectureSearch(pl.Callback):
             "learner": self._learner.state_dict(),
             "batches": None if self._batches is None else self._batches.state_dict(),
             "between_epochs": self._between_epochs,
-            "healthy": self._healthy,
+            "healthy": self.watch.healthy,
             "random": ranks.of_all(random_state(device), self._learner.world_size),
         }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self._pending = state_dict or None
-
-
-def _on_device(trainer: pl.Trainer, module: pl.LightningModule, batch: Any) -> Any:
-    """A batch as Lightning hands it to a training step."""
-    batch = trainer.precision_plugin.convert_input(batch)
-    batch = module._on_before_batch_transfer(batch, dataloader_idx=0)
-    return trainer.strategy.batch_to_device(batch, dataloader_idx=0)

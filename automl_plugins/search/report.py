@@ -13,16 +13,6 @@ from automl_plugins.architecture import Architecture
 from automl_plugins.run_folder import write_whole
 from automl_plugins.searchable import Searchable
 
-COLLAPSED_SHARE = 0.75
-"""The share of parameter-free options from which on a search is warned about."""
-DECIDED = 0.9
-"""The entropy below which the logits prefer anything: they begin at almost 1."""
-
-
-def collapsed(searchable: Searchable, share: float) -> bool:
-    """Whether the logits prefer options without weights in at least this share of the choices that offer both."""
-    return float(searchable.entropy()) < DECIDED and searchable.parameter_free_share() >= share
-
 
 def measures(searchables: Mapping[str, Searchable]) -> dict[str, float]:
     """Entropy, share of parameter-free options, and temperature of each searchable."""

@@ -157,11 +157,13 @@ def test_manual_optimization_without_a_loss_to_ask_for_is_refused(trainer: Calla
         trainer(search()).fit(LitManual(), datamodule=UserData())
 
 
-def test_an_average_of_weights_is_not_one_of_the_logits(trainer: Callable[..., pl.Trainer]) -> None:
+@pytest.mark.parametrize("first", [True, False])
+def test_an_average_of_weights_is_not_one_of_the_logits(trainer: Callable[..., pl.Trainer], first: bool) -> None:
     alone, averaged = LitUser(), LitUser()
-    for module, extra in ((alone, []), (averaged, [pl.callbacks.EMAWeightAveraging(decay=0.5)])):
+    both = [pl.callbacks.EMAWeightAveraging(decay=0.5), search()]
+    for module, callbacks in ((alone, [search()]), (averaged, both if first else both[::-1])):
         pl.seed_everything(1, verbose=False)
-        fitted(trainer(search(), *extra), module)
+        fitted(trainer(*callbacks), module)
     moved = differing(state(alone), state(averaged))
     assert "net.supernet.output.weight" in moved
     assert "net.logits" not in moved

@@ -1,0 +1,70 @@
+"""The user's training step as a function from a batch to a loss."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterable, Mapping
+from contextlib import AbstractContextManager
+from typing import Any
+
+from torch import Tensor
+
+from automl_plugins.search import ranks
+from automl_plugins.search.isolation import evaluating, isolated, shallow
+from automl_plugins.search.learner import SkippedStep
+from automl_plugins.search.randomness import seed_from
+
+
+class UserStep:
+    """The module's `architecture_loss`, or else its `training_step`, as the Trainer would run it.
+
+    Args:
+        trainer: the Trainer.
+        module: the LightningModule.
+    """
+
+    def __init__(self, trainer: Any, module: Any) -> None:
+        self.trainer, self.module = trainer, module
+        # The module's own method, not DDP's wrapper: its hooks wait for gradients of the weights.
+        self.step = getattr(module, "architecture_loss", module.training_step)
+        self.takes_index = len(inspect.signature(self.step).parameters) > 1
+
+    def loss(self, batch: Any, batch_idx: int) -> Tensor:
+        """The loss of a batch that is on the device.
+
+        Raises:
+            SkippedStep: the step gave none.
+            TypeError: the step gave something else.
+        """
+        arguments = (shallow(batch), batch_idx) if self.takes_index else (shallow(batch),)
+        with self.trainer.precision_plugin.train_step_context():
+            output = self.step(*arguments)
+        loss = output.get("loss") if isinstance(output, Mapping) else output
+        if loss is None:
+            raise SkippedStep
+        if not isinstance(loss, Tensor):
+            kind = type(loss).__name__
+            raise TypeError(f"the loss of a step is a tensor, a dict with one as 'loss', or None; got a {kind}")
+        return loss
+
+    def on_device(self, batch: Any) -> Any:
+        """A batch of a loader as Lightning hands it to a training step."""
+        batch = self.trainer.precision_plugin.convert_input(batch)
+        batch = self.module._on_before_batch_transfer(batch, dataloader_idx=0)
+        return self.trainer.strategy.batch_to_device(batch, dataloader_idx=0)
+
+    def isolated(self, *seeds: int) -> AbstractContextManager[None]:
+        """What the step does to the project inside is not seen outside; each rank draws noise of its own."""
+        return isolated(self.trainer, self.module, seed_from(*seeds, self.trainer.global_rank))
+
+    def mean_loss(self, batches: Iterable[Any], seed: int) -> float:
+        """The mean loss of batches of a loader, without dropout, equal on all ranks; nan where there is none."""
+        losses = []
+        for index, batch in enumerate(batches):
+            with self.isolated(seed, index), evaluating(self.module):
+                try:
+                    losses.append(float(self.loss(self.on_device(batch), index)))
+                except SkippedStep:
+                    continue
+        mean = sum(losses) / len(losses) if losses else float("nan")
+        return ranks.mean_over_ranks(mean, self.trainer.strategy.root_device, self.trainer.world_size)
