@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections import deque
+from collections import OrderedDict, defaultdict, deque
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from functools import cache
@@ -18,7 +18,7 @@ from automl_plugins.search.randomness import seeded_aside
 from automl_plugins.searchable import Searchable
 
 _SILENCED = ("log", "log_dict", "print")
-_CONTAINERS = (list, dict, set, deque)
+_CONTAINERS = (list, dict, set, deque, defaultdict, OrderedDict)
 
 
 @contextmanager
@@ -79,13 +79,24 @@ def _attributes_aside(module: nn.Module) -> Iterator[None]:
     """Let a LightningModule change attributes and fill containers that are put back."""
     attributes = vars(module)
     own = {name: value for name, value in attributes.items() if name not in _internals()}
-    attributes.update({name: copy.copy(value) for name, value in own.items() if type(value) in _CONTAINERS})
+    attributes.update({name: _copied(value) for name, value in own.items() if type(value) in _CONTAINERS})
     try:
         yield
     finally:
         for name in attributes.keys() - own.keys() - _internals():
             del attributes[name]
         attributes.update(own)
+
+
+def _copied(container: Any) -> Any:
+    """A container of the same things, in which containers are copies too."""
+    made = copy.copy(container)
+    if isinstance(container, list | deque | dict):
+        items = container.items() if isinstance(container, dict) else enumerate(container)
+        for key, value in items:
+            if type(value) in _CONTAINERS:
+                made[key] = _copied(value)
+    return made
 
 
 @contextmanager
@@ -136,13 +147,14 @@ def shallow(batch: Any) -> Any:
     """A batch of the same tensors, to which a step may assign without changing the original."""
     if isinstance(batch, Tensor) or batch is None:
         return batch
-    if isinstance(batch, dict):
-        return type(batch)((key, shallow(value)) for key, value in batch.items())
-    if isinstance(batch, tuple) and hasattr(batch, "_fields"):
-        return type(batch)(*(shallow(value) for value in batch))
-    if isinstance(batch, list | tuple):
-        return type(batch)(shallow(value) for value in batch)
-    return copy.copy(batch)
+    if isinstance(batch, tuple):
+        parts = (shallow(value) for value in batch)
+        return type(batch)(*parts) if hasattr(batch, "_fields") else type(batch)(parts)
+    made = copy.copy(batch)
+    if isinstance(batch, list | dict):
+        for key, value in batch.items() if isinstance(batch, dict) else enumerate(batch):
+            made[key] = shallow(value)
+    return made
 
 
 @contextmanager

@@ -29,6 +29,7 @@ class LitUser(pl.LightningModule):
         self.scores = MetricCollection({"mae": MeanAbsoluteError(), "mse": MeanSquaredError()})
         self.mean = MeanMetric()
         self.losses: list[Tensor] = []
+        self.kept: dict[str, list[float]] = {"training": []}
         self.seen = 0
 
     def forward(self, image: Tensor) -> Tensor:
@@ -41,6 +42,7 @@ class LitUser(pl.LightningModule):
         self.scores.update(output, target)
         self.mean.update(loss.detach())
         self.losses.append(loss.detach())
+        self.kept["training"].append(loss.item())
         self.seen += 1
         self.log("train_loss", loss, on_step=True, on_epoch=True)
         return loss
@@ -50,6 +52,7 @@ class LitUser(pl.LightningModule):
         self.log("mean", self.mean.compute())
         self.log("listed", torch.stack(self.losses).mean())
         self.log("seen", float(self.seen))
+        self.log("kept", float(len(self.kept["training"])))
         self.scores.reset()
         self.mean.reset()
         self.losses.clear()

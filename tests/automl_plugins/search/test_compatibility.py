@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pickle
 import subprocess
 import sys
 from collections.abc import Callable
@@ -12,9 +13,10 @@ from typing import Any
 import pytest
 import pytorch_lightning as pl
 import torch
-from search_project import TASK, LitUser, UserData, differing, loader, state
+from search_project import TASK, LitUser, UserData, differing, loader, samples, state
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.utils.data import DataLoader
 from torch_geometric.data import Data
 
 from automl_plugins.search import ArchitectureSearch
@@ -287,6 +289,35 @@ def test_a_gradient_that_is_not_finite_is_not_taken(trainer: Callable[..., pl.Tr
     with pytest.warns(UserWarning, match="gradient of the architecture logits is not finite"):
         trainer(search()).fit(module, datamodule=UserData())
     assert module.net.logits.isfinite().all()
+
+
+@pytest.mark.filterwarnings("ignore:Trying to infer the `batch_size`")
+def test_a_step_that_changes_its_batch(trainer: Callable[..., pl.Trainer]) -> None:
+    class LitDict(LitUser):
+        def training_step(self, batch: Any, batch_idx: int) -> Tensor:
+            batch["pair"].append("seen")
+            assert batch["pair"].count("seen") == 1
+            return super().training_step(batch["pair"][:2], batch_idx)
+
+    def pairs(batch: list[Any]) -> dict[str, Any]:
+        return {"pair": [torch.stack(part) for part in zip(*batch, strict=True)]}
+
+    data = DataLoader(samples(8, 1), 4, collate_fn=pairs)
+    module = LitDict()
+    run = trainer(search(strategy="single-level"), max_epochs=1)
+    run.fit(module, data, loader(8))
+    assert module.seen == 2
+
+
+@pytest.mark.parametrize("options", [{"fast_dev_run": True}, {"overfit_batches": 1}, {"limit_train_batches": 1}])
+@pytest.mark.filterwarnings("ignore:You requested to overfit but enabled")
+def test_short_runs(trainer: Callable[..., pl.Trainer], options: dict[str, Any]) -> None:
+    fitted(trainer(search(), **options), LitUser())
+
+
+def test_the_callback_can_be_sent_to_other_processes() -> None:
+    callback = pickle.loads(pickle.dumps(search(strategy="random", search_data=loader(8))))
+    assert callback.settings["learning_rate"] == 0.1
 
 
 def graph_module(task: Any) -> NodeClassification:
