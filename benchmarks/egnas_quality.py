@@ -107,11 +107,11 @@ SETTINGS = {
         metric="test_rmse",
     ),
     "cluster": Setting(
-        data=lambda: ClusterData(600, 200, 200, batch_size=16),
+        data=lambda: ClusterData(600, 200, 200, batch_size=4),
         module=lambda network, task: Classification(network, task, 3e-3, 0.0, class_weighted=True),
         budget=25_000,
-        epochs=5,
-        search_epochs=5,
+        epochs=3,
+        search_epochs=3,
         metric="test_accuracy",
     ),
 }
