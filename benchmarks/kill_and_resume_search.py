@@ -31,7 +31,7 @@ from gnn_space import EGNASSpace
 from gnn_space.data import ClusterData
 from gnn_space.modules import NodeClassification
 
-EPOCHS = 6
+EPOCHS = 8
 STRATEGIES = ("darts", "gdas")
 _PAUSE = 0.03
 """Seconds that a search waits after each checkpoint, so that kills fall between steps as well as into them."""
@@ -116,7 +116,7 @@ def kill_once(folder: Path, strategy: str, processes: int, generator: random.Ran
     """Start or go on, and kill some checkpoints later, at any moment; None: it came to its end first."""
     checkpoint = folder / "last.ckpt"
     seen = checkpoint.stat().st_mtime_ns if checkpoint.exists() else 0
-    remaining = generator.randint(1, 8)
+    remaining = generator.randint(1, 5)
     process = start(folder, strategy, processes, _PAUSE)
     while process.poll() is None:
         now = checkpoint.stat().st_mtime_ns if checkpoint.exists() else 0

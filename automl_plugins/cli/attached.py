@@ -31,10 +31,15 @@ def _callbacks(distribution: str) -> list[Any]:
     text = os.environ.get(VARIABLE)
     if not text:
         return []
-    # A script may have imported both; the one whose Trainer is made is the one that counts.
+    # A script may have imported both; the one whose Trainer is made is the one that counts, unless the user says.
+    # It is settled by our first import; the variable stays set no longer, for processes that are started from here.
+    given = _DISTRIBUTION_VARIABLE in os.environ
     os.environ.setdefault(_DISTRIBUTION_VARIABLE, distribution)
-    from automl_plugins import _lightning
-
+    try:
+        from automl_plugins import _lightning
+    finally:
+        if not given:
+            del os.environ[_DISTRIBUTION_VARIABLE]
     if distribution != _lightning.DISTRIBUTION:
         raise RuntimeError(
             f"the script's Trainer is of {distribution}, but automl-plugins runs on {_lightning.DISTRIBUTION} in it; "

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import os
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -199,3 +200,11 @@ def test_the_callbacks_of_the_environment_are_on_every_new_trainer(
     assert [type(layer) for layer in module.net] == [type(layer) for layer in SPACE.network(architecture, Task(**TASK))]
     with pytest.raises(RuntimeError, match="AUTOML_PLUGINS_LIGHTNING=lightning"):
         attached.for_lightning()
+
+
+def test_asking_for_callbacks_leaves_the_environment_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(attached.VARIABLE, "{}")
+    monkeypatch.delenv("AUTOML_PLUGINS_LIGHTNING", raising=False)
+    with pytest.raises(RuntimeError, match="AUTOML_PLUGINS_LIGHTNING=lightning"):
+        attached.for_lightning()
+    assert "AUTOML_PLUGINS_LIGHTNING" not in os.environ
