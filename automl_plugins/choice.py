@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import cast
 
 Value = str | int | float | bool | None
 """What an option may be: a plain JSON scalar, which is what Optuna's categorical distribution keeps."""
+
+Requirement = Mapping[str, Sequence[Value]]
+"""Names of other choices, and for each the values of which it took one."""
 
 _TYPES = (str, int, float, bool, type(None))
 
@@ -20,20 +24,22 @@ class Choice:
         name: unique within its space; dots group names (`layer0.attention`).
         options: the values to choose from; at least one, all different.
         requires: the choice is active only where every choice named here is active and took
-            one of the listed values; empty: always active. Each must stand earlier in the space.
+            one of the listed values; empty: always active. Each must stand earlier in the space. Several
+            such mappings: any one of them is enough.
 
     Raises:
         ValueError: no option, an option twice, an option that is no JSON scalar or that Python
-            takes for another one (`1`, `1.0`, `True`), or a required choice without a value.
+            takes for another one (`1`, `1.0`, `True`), a required choice without a value, or an
+            alternative that requires nothing.
     """
 
     name: str
     options: tuple[Value, ...]
-    requires: Mapping[str, tuple[Value, ...]] = field(default_factory=dict, hash=False)
+    requires: Requirement | Sequence[Requirement] = field(default=(), hash=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "options", tuple(self.options))
-        object.__setattr__(self, "requires", {name: tuple(values) for name, values in self.requires.items()})
+        object.__setattr__(self, "requires", _normalised(self.requires))
         if not self.options:
             raise ValueError(f"choice {self.name!r} has no options; give at least one")
         for option in self.options:
@@ -48,9 +54,30 @@ class Choice:
         # Optuna finds a value among the options by equality, so 1 and True would be one option to it.
         if len(set(self.options)) < len(self.options):
             raise ValueError(f"choice {self.name!r} has an option twice: {', '.join(map(repr, self.options))}")
-        for name, values in self.requires.items():
-            if not values:
-                raise ValueError(f"choice {self.name!r} requires {name!r} without a value, so it is never active")
+        for alternative in self.alternatives:
+            if not alternative:
+                raise ValueError(f"choice {self.name!r} requires nothing in one alternative, so the others say nothing")
+            for name, values in alternative.items():
+                if not values:
+                    raise ValueError(f"choice {self.name!r} requires {name!r} without a value, so it is never active")
+
+    @property
+    def alternatives(self) -> tuple[Mapping[str, tuple[Value, ...]], ...]:
+        """What makes the choice active: any of these mappings, all of its entries; none: it always is."""
+        return cast("tuple[Mapping[str, tuple[Value, ...]], ...]", self.requires)
+
+    @property
+    def parents(self) -> frozenset[str]:
+        """The names of the choices that settle whether this one is active."""
+        return frozenset(name for alternative in self.alternatives for name in alternative)
+
+    @property
+    def condition(self) -> str:
+        """What the choice requires, for people to read; empty where it is always active."""
+        return " or ".join(
+            " and ".join(f"{name} in {values}" for name, values in alternative.items())
+            for alternative in self.alternatives
+        )
 
     @property
     def kind(self) -> str:
@@ -70,4 +97,13 @@ class Choice:
 
     def is_active(self, values: Mapping[str, Value]) -> bool:
         """Whether the earlier `values` (of active choices only) make this choice one to be made."""
-        return all(name in values and values[name] in accepted for name, accepted in self.requires.items())
+        return not self.alternatives or any(
+            all(name in values and values[name] in accepted for name, accepted in alternative.items())
+            for alternative in self.alternatives
+        )
+
+
+def _normalised(requires: Requirement | Sequence[Requirement]) -> tuple[dict[str, tuple[Value, ...]], ...]:
+    if isinstance(requires, Mapping):
+        requires = (requires,) if requires else ()
+    return tuple({name: tuple(values) for name, values in alternative.items()} for alternative in requires)

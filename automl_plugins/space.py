@@ -77,11 +77,12 @@ class SearchSpace(ABC):
     def _check_requirements(self) -> None:
         earlier: dict[str, Choice] = {}
         for choice in self.choices:
-            for parent, values in choice.requires.items():
-                if parent not in earlier:
-                    raise ValueError(f"choice {choice.name!r} requires {parent!r}, which is no earlier choice")
-                for value in values:
-                    earlier[parent].index(value)
+            for alternative in choice.alternatives:
+                for parent, values in alternative.items():
+                    if parent not in earlier:
+                        raise ValueError(f"choice {choice.name!r} requires {parent!r}, which is no earlier choice")
+                    for value in values:
+                        earlier[parent].index(value)
             earlier[choice.name] = choice
 
     # What a subclass says.
@@ -99,7 +100,7 @@ class SearchSpace(ABC):
     @property
     def size(self) -> int:
         """How many architectures there are, exactly."""
-        last_use = {parent: position for position, choice in enumerate(self.choices) for parent in choice.requires}
+        last_use = {parent: position for position, choice in enumerate(self.choices) for parent in choice.parents}
         # Only values that a later choice asks for tell partial architectures apart; the rest is a factor.
         counts: dict[tuple[tuple[str, Value], ...], int] = {(): 1}
         for position, choice in enumerate(self.choices):
@@ -149,8 +150,7 @@ class SearchSpace(ABC):
             if active and choice.name not in architecture:
                 raise ValueError(f"choice {choice.name!r} is missing; options: {', '.join(map(repr, choice.options))}")
             if not active and choice.name in architecture:
-                conditions = " and ".join(f"{parent} in {values}" for parent, values in choice.requires.items())
-                raise ValueError(f"choice {choice.name!r} is not active here: it requires {conditions}")
+                raise ValueError(f"choice {choice.name!r} is not active here: it requires {choice.condition}")
             if active:
                 choice.index(architecture[choice.name])
 

@@ -95,8 +95,7 @@ def _show_space(console: Console, target: str, given: Given) -> None:
     for column in ("choice", "kind", "options", "only where"):
         table.add_column(column, overflow="fold")
     for choice in space.choices:
-        conditions = " and ".join(f"{name} in {values}" for name, values in choice.requires.items())
-        table.add_row(choice.name, choice.kind, ", ".join(map(str, choice.options)), conditions)
+        table.add_row(choice.name, choice.kind, ", ".join(map(str, choice.options)), choice.condition)
     console.print(table, markup=False)
 
 

@@ -39,7 +39,7 @@ import torch
 from torch import Tensor, nn
 
 from automl_plugins.architecture import Architecture
-from automl_plugins.choice import Value
+from automl_plugins.choice import Choice, Value
 from automl_plugins.space import ParameterCapError, SearchSpace
 from automl_plugins.task import Level, Task
 
@@ -75,22 +75,42 @@ def architecture_with(space: SearchSpace, name: str, value: Value, generator: np
     Raises:
         ValueError: there is none, because what the choice requires contradicts itself.
     """
-    allowed: dict[str, tuple[Value, ...]] = {name: (value,)}
-    # Backwards: what a choice requires is settled before what that requires in turn.
-    for choice in reversed(space.choices):
-        if choice.name in allowed:
-            for parent, accepted in choice.requires.items():
-                both = [option for option in allowed.get(parent, accepted) if option in accepted]
-                allowed[parent] = tuple(both)
-    for parent, options in allowed.items():
-        if not options:
-            raise ValueError(f"choice {name!r} is never active: no value of {parent!r} meets all that it requires")
+    allowed = _settled(list(reversed(space.choices)), {name: (value,)}, generator)
+    if allowed is None:
+        raise ValueError(f"choice {name!r} never takes {value!r}: what it requires contradicts itself")
     values: dict[str, Value] = {}
     for choice in space.choices:
         if choice.is_active(values):
             options = allowed.get(choice.name, choice.options)
             values[choice.name] = options[int(generator.integers(len(options)))]
     return Architecture(space.name, space.version, values)
+
+
+def _settled(
+    backwards: Sequence[Choice], allowed: Mapping[str, tuple[Value, ...]], generator: np.random.Generator
+) -> dict[str, tuple[Value, ...]] | None:
+    """What choices may take so that each one named in `allowed` is active; None: there is no way.
+
+    Args:
+        backwards: choices, the last first: what a choice requires is settled before what that requires in turn.
+        allowed: choices that are to be active, and the values that they may take.
+        generator: settles in which order alternatives are tried.
+    """
+    for position, choice in enumerate(backwards):
+        if choice.name not in allowed or not choice.alternatives:
+            continue
+        for number in generator.permutation(len(choice.alternatives)):
+            alternative = choice.alternatives[number]
+            both = {
+                parent: tuple(option for option in allowed.get(parent, accepted) if option in accepted)
+                for parent, accepted in alternative.items()
+            }
+            if all(both.values()):
+                settled = _settled(backwards[position + 1 :], {**allowed, **both}, generator)
+                if settled is not None:
+                    return settled
+        return None
+    return dict(allowed)
 
 
 def covering(space: SearchSpace, generator: np.random.Generator) -> Iterator[Architecture]:

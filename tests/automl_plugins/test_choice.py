@@ -71,3 +71,24 @@ def test_a_choice_is_active_where_all_that_it_requires_holds() -> None:
     assert not choice.is_active({"depth": 2, "kind": "b"})
     assert not choice.is_active({"depth": 2})
     assert Choice("width", (1, 2)).is_active({})
+
+
+def test_any_of_several_requirements_makes_a_choice_active() -> None:
+    choice = Choice("width", (1, 2), [{"depth": (2, 3), "kind": ("a",)}, {"kind": ["b"]}])
+    assert choice.is_active({"depth": 2, "kind": "a"})
+    assert choice.is_active({"depth": 1, "kind": "b"})
+    assert not choice.is_active({"depth": 1, "kind": "a"})
+    assert not choice.is_active({"depth": 2})
+    assert choice.parents == {"depth", "kind"}
+    assert choice.condition == "depth in (2, 3) and kind in ('a',) or kind in ('b',)"
+    assert pickle.loads(pickle.dumps(choice)) == choice
+
+
+def test_one_requirement_may_stand_alone_or_in_a_list() -> None:
+    assert Choice("width", (1, 2), {"depth": (1,)}) == Choice("width", (1, 2), [{"depth": [1]}])
+    assert Choice("width", (1, 2), {}) == Choice("width", (1, 2), []) == Choice("width", (1, 2))
+
+
+def test_an_alternative_that_requires_nothing_is_refused() -> None:
+    with pytest.raises(ValueError, match="'width' requires nothing"):
+        Choice("width", (1, 2), [{"depth": (1,)}, {}])

@@ -86,11 +86,19 @@ def spaces(draw: st.DrawFn) -> AnySpace:
     options = st.lists(st.sampled_from(["a", "b", 0, 1, 2, 0.5, None]), min_size=1, max_size=3, unique=True)
     choices: list[Choice] = []
     for position in range(draw(st.integers(1, 5))):
-        parents = draw(st.lists(st.sampled_from(choices), max_size=2, unique=True)) if choices else []
-        requires = {
-            parent.name: tuple(draw(st.lists(st.sampled_from(parent.options), min_size=1, unique=True)))
-            for parent in parents
-        }
+        # Up to two alternatives, each of which may require two choices.
+        alternatives = (
+            draw(st.lists(st.lists(st.sampled_from(choices), min_size=1, max_size=2, unique=True), max_size=2))
+            if choices
+            else []
+        )
+        requires = [
+            {
+                parent.name: tuple(draw(st.lists(st.sampled_from(parent.options), min_size=1, unique=True)))
+                for parent in parents
+            }
+            for parents in alternatives
+        ]
         choices.append(Choice(f"group{position % 2}.choice{position}", tuple(draw(options)), requires))
     return AnySpace(choices)
 
