@@ -14,12 +14,12 @@ from automl_plugins import registry
 from automl_plugins._lightning import pl
 from automl_plugins.architecture import Architecture
 from automl_plugins.decoders import MostLikely
+from automl_plugins.randomness import random_state, seed_from, set_random_state
 from automl_plugins.search import ranks, report
 from automl_plugins.search.checks import check_project, find_searchables
 from automl_plugins.search.collapse import CollapseWatch
 from automl_plugins.search.data import SearchBatches
 from automl_plugins.search.learner import LogitsLearner
-from automl_plugins.search.randomness import random_state, seed_from, set_random_state
 from automl_plugins.search.source import SearchSource, Word
 from automl_plugins.search.strategies import SearchStep, Strategy
 from automl_plugins.search.user_step import UserStep

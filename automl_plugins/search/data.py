@@ -19,7 +19,8 @@ from torch.utils.data import (
     SubsetRandomSampler,
 )
 
-from automl_plugins.search.randomness import seed_from, seeded_aside
+from automl_plugins.data.batches import SeededIndex
+from automl_plugins.randomness import seed_from, seeded_aside
 
 
 @runtime_checkable
@@ -172,7 +173,10 @@ class SearchOrder(Sampler[list[int]]):
         order = torch.randperm(len(self.indices), generator=generator).tolist()
         for batch in range(self.start, len(self)):
             whole = order[batch * self.whole : (batch + 1) * self.whole]
-            yield [self.indices[place] for place in whole[self.rank :: self.world_size]]
+            yield [
+                SeededIndex(self.indices[place], (self.seed, self.cycle))
+                for place in whole[self.rank :: self.world_size]
+            ]
 
 
 class SearchBatches:

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torchmetrics import Metric, MetricCollection
 
 from automl_plugins._lightning import pl
-from automl_plugins.search.randomness import seeded_aside
+from automl_plugins.randomness import seeded_aside
 from automl_plugins.searchable import Searchable
 
 _SILENCED = ("log", "log_dict", "print")

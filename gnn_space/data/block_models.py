@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import torch
 
+from automl_plugins.data.checks import at_least
 from automl_plugins.task import Task
 from gnn_space.data.block_graphs import BlockGraph, Integers, cluster_graph, new_pattern, pattern_graph
-from gnn_space.data.checks import at_least
 from gnn_space.data.graphs import ManyGraphs, ManyGraphsData
 from gnn_space.data.store import GraphStore, StoreLevel
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
+from automl_plugins.data.base import TaskDataModule
+from automl_plugins.data.batches import FixedBatches, ResumableLoader, SeededOrder, generator
+from automl_plugins.data.checks import at_least
 from automl_plugins.task import Task
-from gnn_space.data.base import GraphDataModule
-from gnn_space.data.batches import FixedBatches, ResumableLoader, SeededOrder, generator
-from gnn_space.data.checks import at_least
 from gnn_space.data.store import GraphStore, collate
 
 
@@ -23,7 +23,7 @@ class ManyGraphs:
     fixed: dict[str, FixedBatches] = field(default_factory=dict)
 
 
-class ManyGraphsData(GraphDataModule[ManyGraphs]):
+class ManyGraphsData(TaskDataModule[ManyGraphs]):
     """Batches of PyG graphs with `x`, `edge_index`, `edge_attr` (or none), `y`, `batch` and `ptr`.
 
     Training batches are shuffled, in an order that is a function of the seed and the epoch alone.

@@ -11,11 +11,11 @@ from torch import Tensor
 from torch_geometric.data import Data
 
 from automl_plugins._lightning import pl
+from automl_plugins.data.checks import one_of, three_fractions
+from automl_plugins.data.splits import random_split
 from automl_plugins.task import Task
-from gnn_space.data.checks import one_of, three_fractions
 from gnn_space.data.graphs import ManyGraphs, ManyGraphsData
 from gnn_space.data.smiles import ATOM_CATEGORIES, BOND_CATEGORIES, import_chem, molecule_graph, molecule_store, parse
-from gnn_space.data.splits import random_split
 
 MoleculeTarget = Literal["regression", "binary", "multilabel"]
 

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 from torch_geometric.data import Data
 
+from automl_plugins.data.splits import mask
 from gnn_space.data.single import SingleGraphData
-from gnn_space.data.splits import mask
 
 REQUIRED = ("adj_indptr", "adj_indices", "x_indptr", "x_indices", "x_data", "x_shape", "y")
 SPLITS = ("train_idx", "val_idx", "test_idx")

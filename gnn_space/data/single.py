@@ -10,11 +10,11 @@ from torch import Tensor
 from torch_geometric.data import Data
 from torch_geometric.utils import to_undirected
 
+from automl_plugins.data.base import TaskDataModule
+from automl_plugins.data.checks import at_least
+from automl_plugins.data.splits import mask, random_split
 from automl_plugins.task import Task
-from gnn_space.data.base import GraphDataModule
 from gnn_space.data.batches import RepeatedBatch
-from gnn_space.data.checks import at_least
-from gnn_space.data.splits import mask, random_split
 
 FRACTIONS = (0.6, 0.2, 0.2)
 """Training, validation and test nodes where the data have no split of their own."""
@@ -28,7 +28,7 @@ class OneGraph:
     graph: Data
 
 
-class SingleGraphData(GraphDataModule[OneGraph]):
+class SingleGraphData(TaskDataModule[OneGraph]):
     """Node classification on one graph, transductive: every batch is the whole graph.
 
     A batch has `x` `[num_nodes, in_channels]`, `edge_index` `[2, num_edges]` (both directions of

@@ -8,11 +8,11 @@ import torch
 from torch_geometric.data import Data, InMemoryDataset
 from torch_geometric.datasets import TUDataset
 
+from automl_plugins.data.checks import three_fractions
+from automl_plugins.data.splits import random_split
 from automl_plugins.task import Task
-from gnn_space.data.checks import three_fractions
 from gnn_space.data.download import open_dataset
 from gnn_space.data.graphs import ManyGraphs, ManyGraphsData
-from gnn_space.data.splits import random_split
 from gnn_space.data.store import GraphStore
 
 FRACTIONS = three_fractions("FRACTIONS", (0.8, 0.1, 0.1))

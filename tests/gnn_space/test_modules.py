@@ -20,9 +20,9 @@ from torch_geometric.data import Batch, Data
 
 from automl_plugins import Task, training
 from automl_plugins._lightning import pl
+from automl_plugins.data.batches import FixedBatches
 from automl_plugins.training import LEAN
 from gnn_space import AGNNSpace, EdgeClassification, GraphClassification, GraphRegression, NodeClassification
-from gnn_space.data.batches import FixedBatches
 
 NODE = Task("node", "classes", in_channels=3, out_channels=3)
 TWO_CLASSES = Task("node", "classes", in_channels=2, out_channels=2)

@@ -7,7 +7,8 @@ from collections.abc import Iterable
 import torch
 from torch_geometric.data import Data
 
-from gnn_space.data.batches import FixedBatches, RepeatedBatch, ResumableLoader, SeededOrder
+from automl_plugins.data.batches import FixedBatches, ResumableLoader, SeededOrder
+from gnn_space.data.batches import RepeatedBatch
 from gnn_space.data.store import GraphStore, collate
 
 
@@ -38,39 +39,6 @@ def test_a_step_that_assigns_to_its_batch_does_not_change_the_next_one() -> None
     assert next(iter(batches)).x.device.type == "cpu"
 
 
-def test_an_order_depends_on_the_seed_and_the_epoch_alone() -> None:
-    def orders(seed: int, noise: int) -> list[list[int]]:
-        torch.manual_seed(noise)
-        order = SeededOrder(range(20), seed)  # type: ignore[arg-type]  # anything with a length
-        return [list(order) for _ in range(3)]
-
-    first = orders(seed=1, noise=0)
-    assert first == orders(seed=1, noise=5)
-    assert first[0] != first[1] != first[2], "each epoch has its own"
-    assert first != orders(seed=2, noise=0)
-    assert all(sorted(order) == list(range(20)) for order in first)
-
-
-def test_lightning_sets_the_epoch_so_that_a_resumed_training_sees_the_orders_that_were_due() -> None:
-    order = SeededOrder(range(20), 1)  # type: ignore[arg-type]
-    due = [list(order) for _ in range(3)][2]
-    resumed = SeededOrder(range(20), 1)  # type: ignore[arg-type]
-    iterator = iter(resumed)  # Lightning makes the iterator first, and sets the epoch afterwards
-    resumed.set_epoch(2)
-    assert list(iterator) == due
-
-
-def test_a_pass_that_is_broken_off_moves_on_all_the_same() -> None:
-    order = SeededOrder(range(20), 1)  # type: ignore[arg-type]
-    next(iter(order))
-    assert order.epoch == 1
-
-
-def test_processes_share_the_data() -> None:
-    shares = [list(SeededOrder(range(20), 1, num_replicas=2, rank=rank)) for rank in range(2)]  # type: ignore[arg-type]
-    assert sorted(shares[0] + shares[1]) == list(range(20))
-
-
 def loader_of(count: int = 10, batch_size: int = 3) -> ResumableLoader:
     graphs = [
         Data(x=torch.full((2, 1), float(i)), edge_index=graph().edge_index, y=torch.zeros(1)) for i in range(count)
@@ -83,32 +51,11 @@ def seen(batches: Iterable[Data]) -> list[list[float]]:
     return [batch.x[::2, 0].tolist() for batch in batches]
 
 
-def test_a_pass_that_was_broken_off_goes_on_where_it_was() -> None:
-    uninterrupted = loader_of()
-    passes = [seen(uninterrupted) for _ in range(3)]
-    for epoch in range(3):
-        for given in range(1, 5):
-            broken = loader_of()
-            broken.sampler.set_epoch(epoch)
-            iterator = iter(broken)
-            for _ in range(given):
-                next(iterator)
-            resumed = loader_of()
-            resumed.load_state_dict(broken.state_dict())
-            assert resumed.state_dict() == broken.state_dict() == {"epoch": epoch, "batches": given}
-            assert seen(resumed) == passes[epoch][given:]
-            if epoch < 2:
-                assert seen(resumed) == passes[epoch + 1]
-
-
-def test_a_state_of_one_pass_does_not_shorten_another() -> None:
+def test_batches_of_a_store_go_on_where_they_were() -> None:
+    whole = seen(loader_of())
     resumed = loader_of()
-    resumed.load_state_dict({"epoch": 0, "batches": 4})
-    iterator = iter(resumed)
-    resumed.sampler.set_epoch(1)  # as Lightning does when the checkpoint was of the last batch
-    expected = loader_of()
-    expected.sampler.set_epoch(1)
-    assert seen(iterator) == seen(expected)
+    resumed.load_state_dict({"epoch": 0, "batches": 2})
+    assert seen(resumed) == whole[2:]
 
 
 def test_graphs_are_shared_out_for_a_search() -> None:

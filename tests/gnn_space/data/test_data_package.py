@@ -7,11 +7,9 @@ import sys
 from pathlib import Path
 
 import pytest
-import torch
 from jsonargparse import ArgumentParser
 
 import gnn_space.data
-from gnn_space.data.splits import random_split
 
 
 @pytest.mark.parametrize("name", gnn_space.data.__all__)
@@ -30,17 +28,6 @@ def test_importing_the_package_imports_no_pyg_and_no_rdkit() -> None:
     code = "import sys, gnn_space.data; sys.exit(bool({'torch_geometric', 'rdkit', 'datamol'} & set(sys.modules)))"
     root = Path(gnn_space.data.__file__).parents[2]
     assert subprocess.run([sys.executable, "-c", code], cwd=root, check=False).returncode == 0
-
-
-def test_a_split_covers_everything_once() -> None:
-    parts = random_split(103, (0.6, 0.2, 0.2), seed=0)
-    assert [len(part) for part in parts] == [62, 20, 21]
-    assert sorted(torch.cat(parts).tolist()) == list(range(103))
-
-
-def test_a_split_with_an_empty_part_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"3 items are too few for a split of 0.8, 0.1, 0.1: it would have 2, 1, 0"):
-        random_split(3, (0.8, 0.1, 0.1), seed=0)
 
 
 CONFIGS = {

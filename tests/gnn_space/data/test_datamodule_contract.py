@@ -18,11 +18,11 @@ from torch.utils.data import DistributedSampler
 from torch_geometric.data import Data
 
 from automl_plugins._lightning import pl
+from automl_plugins.data.base import TaskDataModule
 from automl_plugins.task import Task
 from gnn_space.data import ClusterData, EdgeCommunityData, FreesolvData, NpzGraphData, PatternData, SmilesTable
-from gnn_space.data.base import GraphDataModule
 
-Make = Callable[[int], GraphDataModule[Any]]
+Make = Callable[[int], TaskDataModule[Any]]
 
 
 def npz_graph(folder: Path) -> Path:
@@ -66,11 +66,11 @@ def make(request: pytest.FixtureRequest, tmp_path: Path) -> Make:
     return makers[request.param]
 
 
-def loaders(data: GraphDataModule[Any]) -> list[Any]:
+def loaders(data: TaskDataModule[Any]) -> list[Any]:
     return [data.train_dataloader(), data.val_dataloader(), data.test_dataloader()]
 
 
-def contents(data: GraphDataModule[Any]) -> list[list[dict[str, torch.Tensor]]]:
+def contents(data: TaskDataModule[Any]) -> list[list[dict[str, torch.Tensor]]]:
     return [[batch.to_dict() for batch in loader] for loader in loaders(data)]
 
 

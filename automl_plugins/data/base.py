@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any, Generic, Protocol, TypeVar
 
 from automl_plugins._lightning import pl
+from automl_plugins.data.checks import at_least
 from automl_plugins.task import Task
-from gnn_space.data.checks import at_least
 
 
 class HasTask(Protocol):
@@ -20,7 +20,7 @@ class HasTask(Protocol):
 Loaded = TypeVar("Loaded", bound=HasTask)
 
 
-class GraphDataModule(pl.LightningDataModule, Generic[Loaded]):
+class TaskDataModule(pl.LightningDataModule, Generic[Loaded]):
     """A LightningDataModule that names its `task` and keeps what it has loaded.
 
     Lightning calls `prepare_data` and `setup` at every fit, and a search has thousands of short
