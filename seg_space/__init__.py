@@ -6,12 +6,17 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    # Each of these comes with its module.
-    pass
+    from seg_space.modules import DenseRegression, SemanticSegmentation
 
-_HOMES: dict[str, str] = {}
+_HOMES: dict[str, str] = {
+    "DenseRegression": "seg_space.modules",
+    "SemanticSegmentation": "seg_space.modules",
+}
 
-__all__: list[str] = []
+__all__ = [
+    "DenseRegression",
+    "SemanticSegmentation",
+]
 
 
 def __getattr__(name: str) -> Any:

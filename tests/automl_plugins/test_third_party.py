@@ -65,7 +65,7 @@ def test_it_is_found_by_its_entry_points(run: Run) -> None:
         "from automl_plugins import registry\n"
         "space = registry.load('spaces', 'perceptron')()\n"
         "data = registry.load('data', 'waves')()\n"
-        "module = registry.load('modules', f'{data.task.level}-{data.task.target}')\n"
+        "module = registry.load('modules', 'squared-error')\n"
         "print(space.name, space.size, module.__name__, 'agnn' in registry.names('spaces'))"
     )
     ran = run("-c", code)
@@ -81,8 +81,9 @@ def test_it_keeps_the_contract(run: Run, tmp_path: Path) -> None:
 
 
 def test_it_is_studied_from_the_command_line(run: Run, tmp_path: Path) -> None:
+    module = ("--module", "squared-error", "--module.learning_rate", "0.02")
     flags = ("--trials", "2", "--seeds", "1", "--finalists", "1", "--trainer.max_epochs", "1", "--folder", "runs/waves")
-    ran = run("-m", "automl_plugins", "study", "--space", "perceptron", "--data", "waves", *flags)
+    ran = run("-m", "automl_plugins", "study", "--space", "perceptron", "--data", "waves", *module, *flags)
     assert ran.returncode == 0, ran.stderr
     assert "perceptron on WavesData" in ran.stdout
     assert '"space": "perceptron"' in (tmp_path / "runs/waves/architecture.json").read_text()

@@ -1,0 +1,273 @@
+"""LightningModules that train a network of pixels: semantic segmentation and dense regression."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, ClassVar, Literal
+
+import torch
+from torch import Tensor, nn
+from torchmetrics import MeanMetric, MeanSquaredError, Metric, MetricCollection
+from torchmetrics.classification import (
+    BinaryConfusionMatrix,
+    MulticlassConfusionMatrix,
+    MultilabelConfusionMatrix,
+)
+
+from automl_plugins.task import Level, Task
+from automl_plugins.task_module import TaskModule
+from seg_space.losses import PixelLoss
+from seg_space.metrics import intersection_over_union, pixel_accuracy, sample_errors
+
+Optimizer = Literal["adam", "sgd"]
+Schedule = Literal["poly", "constant"]
+
+MOMENTUM = 0.9
+POLY_POWER = 0.9
+"""The learning rate at step s of S is (1 - s / S) to this power of the first one (Chen et al. 2017, DeepLab, 4.1)."""
+
+
+class _PixelModule(TaskModule):
+    """How a network of pixels is called, and how it is optimized."""
+
+    level: ClassVar[Level] = "pixel"
+
+    def __init__(
+        self,
+        network: nn.Module,
+        task: Task,
+        learning_rate: float,
+        weight_decay: float,
+        optimizer: Optimizer,
+        schedule: Schedule,
+    ) -> None:
+        super().__init__(network, task, learning_rate, weight_decay)
+        if optimizer not in ("adam", "sgd"):
+            raise ValueError(f"optimizer is adam or sgd; got {optimizer!r}")
+        if schedule not in ("poly", "constant"):
+            raise ValueError(f"schedule is poly or constant; got {schedule!r}")
+        self.optimizer = optimizer
+        self.schedule = schedule
+        self._steps = math.inf
+
+    def forward(self, images: Tensor) -> Tensor:
+        """The outputs `[batch, out_channels, height, width]` for images `[batch, in_channels, height, width]`."""
+        return self.network(images)
+
+    def _outputs(self, batch: tuple[Tensor, Tensor]) -> Tensor:
+        images, targets = batch
+        outputs: Tensor = self.network(images)
+        if outputs.dim() != 4 or outputs.shape[-2:] != targets.shape[-2:]:
+            raise ValueError(
+                f"the network gives outputs of shape {list(outputs.shape)} for targets of shape {list(targets.shape)}; "
+                "it has to give [batch, channels, height, width] of the targets' height and width"
+            )
+        return outputs
+
+    def predict_step(self, batch: Any, batch_index: int) -> Tensor:
+        return self(batch[0] if isinstance(batch, list | tuple) else batch)
+
+    def on_train_start(self) -> None:
+        if self.schedule == "poly":
+            # Not in `configure_optimizers`: asking there loads the training data before a checkpoint's state is in.
+            self._steps = self.trainer.estimated_stepping_batches
+            if not 0 < self._steps < math.inf:
+                raise ValueError(
+                    "schedule='poly' lets the learning rate end at 0, so it needs to know when: give the Trainer "
+                    "max_epochs or max_steps, or take schedule='constant'"
+                )
+
+    def configure_optimizers(self) -> Any:
+        if self.optimizer == "adam":
+            optimizer: torch.optim.Optimizer = super().configure_optimizers()
+        else:
+            optimizer = torch.optim.SGD(
+                self.parameters(), lr=self.learning_rate, momentum=MOMENTUM, weight_decay=self.weight_decay
+            )
+        if self.schedule == "constant":
+            return optimizer
+
+        def factor(step: int) -> float:
+            return max(1 - step / self._steps, 0.0) ** POLY_POWER
+
+        scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+
+class SemanticSegmentation(_PixelModule):
+    """Label every pixel: with one of several classes, with yes or no, or with several labels.
+
+    Batches are `(images, masks)`: images `[batch, in_channels, height, width]`, and integer masks
+    `[batch, height, width]` (for several labels `[batch, out_channels, height, width]`) that hold classes, or 0
+    and 1; pixels that hold `ignore_index` count nowhere. The datamodules of `seg_space` give 255 for them, whatever
+    their files have.
+
+    Metrics come from one confusion matrix of the whole epoch and all ranks: never from means over batches or images,
+    which weigh classes differently. `miou` is the mean of the classes' intersections over unions. A class that
+    neither occurs nor is predicted has no union and is left out of the mean, as in the scripts of PASCAL VOC and
+    Cityscapes; one that does not occur but is predicted counts as 0. For a binary target it is the foreground's
+    alone, for several labels the mean of their foregrounds. `pixel_accuracy` is the share of right pixels (of right
+    labels). A test also gives each class's as `test_iou_<class>`, by the datamodule's `classes` or by number.
+
+    Args:
+        network: gives logits `[batch, out_channels, height, width]`.
+        task: of level `pixel`, target `classes`, `binary` or `multilabel`.
+        learning_rate: the optimizer's.
+        weight_decay: its L2 penalty.
+        optimizer: `adam`, or `sgd` with momentum 0.9.
+        schedule: `poly`: the learning rate falls to 0 with the power 0.9 over the Trainer's steps; or `constant`.
+        loss: `cross_entropy`, `dice`, `focal`, `jaccard`, `lovasz`, `tversky`, or a sum such as `cross_entropy+dice`.
+        ignore_index: the value of pixels that do not count.
+
+    Raises:
+        ValueError: a task of another level or target, an unknown loss, or a value out of range; (in training)
+            outputs of another size than the masks, or `poly` in a training without an end.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        task: Task,
+        learning_rate: float = 1e-3,
+        weight_decay: float = 0.0,
+        optimizer: Optimizer = "adam",
+        schedule: Schedule = "poly",
+        loss: str = "cross_entropy",
+        ignore_index: int = 255,
+    ) -> None:
+        super().__init__(network, task, learning_rate, weight_decay, optimizer, schedule)
+        if task.target == "regression":
+            raise ValueError("SemanticSegmentation needs a target of classes or labels; the task's is 'regression'")
+        least = task.out_channels if task.target == "classes" else 2
+        if 0 <= ignore_index < least:
+            raise ValueError(f"ignore_index is none of the classes 0 to {least - 1}; got {ignore_index}")
+        self.ignore_index = ignore_index
+        self.loss = PixelLoss(loss, task.target, ignore_index)
+        self.monitor, self.direction = "val_miou", "maximize"
+        self._track({"confusion": self._confusion()})
+
+    def _confusion(self) -> Metric:
+        count = self.task.out_channels
+        settings: dict[str, Any] = {"ignore_index": self.ignore_index, "validate_args": False}
+        if self.task.target == "classes":
+            return MulticlassConfusionMatrix(count, **settings)
+        if self.task.target == "binary":
+            return BinaryConfusionMatrix(**settings)
+        return MultilabelConfusionMatrix(count, **settings)
+
+    def _select(self, batch: tuple[Tensor, Tensor], outputs: Tensor, stage: str) -> tuple[Tensor, Tensor]:
+        masks = batch[1].long()
+        return outputs, masks if self.task.target == "classes" else masks.view_as(outputs)
+
+    def _loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        return self.loss(outputs, targets)
+
+    def _known(self, targets: Tensor) -> Tensor:
+        return targets != self.ignore_index
+
+    def _update(self, metrics: MetricCollection, outputs: Tensor, targets: Tensor) -> None:
+        found = outputs.argmax(dim=1) if self.task.target == "classes" else (outputs > 0).long()
+        metrics.update(found, targets)
+
+    def _values(self, stage: str, computed: dict[str, Tensor]) -> dict[str, Tensor]:
+        confusion = computed[f"{stage}_confusion"]
+        if self.task.target == "binary":
+            confusion = confusion.unsqueeze(0)
+        scores = intersection_over_union(confusion)
+        values = {f"{stage}_miou": scores.nanmean(), f"{stage}_pixel_accuracy": pixel_accuracy(confusion)}
+        if stage == "test" and self.task.target != "binary":
+            present = (~scores.isnan()).tolist()
+            values |= {
+                f"test_iou_{name}": score
+                for name, score, there in zip(self._names(), scores, present, strict=True)
+                if there
+            }
+        return values
+
+    def _names(self) -> list[str]:
+        names = getattr(getattr(self.trainer, "datamodule", None), "classes", None)
+        if names is None or len(names) != self.task.out_channels:
+            return [str(number) for number in range(self.task.out_channels)]
+        return [str(name) for name in names]
+
+
+class DenseRegression(_PixelModule):
+    """Predict real values of every pixel.
+
+    Batches are `(images, targets)`, both `[batch, channels, height, width]`. The network learns standardised
+    targets: `forward` and the metrics are in the targets' own units. Mean and scale of each channel come from the
+    datamodule's `target_statistics` (of its training samples) where it has them, and are kept in the
+    `state_dict`. Targets that are nan do not count.
+
+    `relative_l2` is the mean over samples of ||prediction - target||_2 / ||target||_2, in the targets' own
+    units, as on Darcy flow (Li et al. 2021, arXiv 2010.08895); a sample whose target is 0 everywhere does not count.
+
+    Args:
+        network: gives values `[batch, out_channels, height, width]`.
+        task: of level `pixel`, target `regression`.
+        learning_rate: the optimizer's.
+        weight_decay: its L2 penalty.
+        optimizer: `adam`, or `sgd` with momentum 0.9.
+        schedule: `poly`: the learning rate falls to 0 with the power 0.9 over the Trainer's steps; or `constant`.
+        loss: `relative_l2`, or `squared`: the mean squared error of standardised targets, judged by RMSE.
+
+    Raises:
+        ValueError: a task of another level or target, another loss, or a value out of range; (in training)
+            outputs of another size than the targets, or `poly` in a training without an end.
+    """
+
+    mean: Tensor
+    scale: Tensor
+
+    def __init__(
+        self,
+        network: nn.Module,
+        task: Task,
+        learning_rate: float = 1e-3,
+        weight_decay: float = 0.0,
+        optimizer: Optimizer = "adam",
+        schedule: Schedule = "poly",
+        loss: Literal["relative_l2", "squared"] = "relative_l2",
+    ) -> None:
+        super().__init__(network, task, learning_rate, weight_decay, optimizer, schedule)
+        if task.target != "regression":
+            raise ValueError(f"DenseRegression needs a target of real values; the task's is {task.target!r}")
+        if loss not in ("relative_l2", "squared"):
+            raise ValueError(f"loss is relative_l2 or squared; got {loss!r}")
+        self.loss = loss
+        self.monitor, self.direction = ("val_relative_l2" if loss == "relative_l2" else "val_rmse"), "minimize"
+        self.register_buffer("mean", torch.zeros(task.out_channels))
+        self.register_buffer("scale", torch.ones(task.out_channels))
+        self._track({"rmse": MeanSquaredError(squared=False), "relative_l2": MeanMetric()})
+
+    def setup(self, stage: str) -> None:
+        statistics: Any = getattr(getattr(self.trainer, "datamodule", None), "target_statistics", None)
+        if stage == "fit" and statistics is not None:
+            mean, scale = statistics
+            self.mean.copy_(mean)
+            self.scale.copy_(scale.masked_fill(scale == 0, 1.0))
+
+    def forward(self, images: Tensor) -> Tensor:
+        """The predictions `[batch, out_channels, height, width]`, in the targets' units."""
+        return self._restored(self.network(images))
+
+    def _restored(self, standardised: Tensor) -> Tensor:
+        return standardised * self.scale.view(-1, 1, 1) + self.mean.view(-1, 1, 1)
+
+    def _select(self, batch: tuple[Tensor, Tensor], outputs: Tensor, stage: str) -> tuple[Tensor, Tensor]:
+        return self._restored(outputs), batch[1]
+
+    def _loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        if self.loss == "relative_l2":
+            errors = sample_errors(outputs, targets)
+            counts = ~errors.isnan()
+            return torch.where(counts, errors, 0.0).sum() / counts.sum().clamp(min=1)
+        known = ~targets.isnan()
+        errors = (torch.where(known, targets, outputs) - outputs) / self.scale.view(-1, 1, 1)
+        return errors.square().sum() / known.sum().clamp(min=1)
+
+    def _update(self, metrics: MetricCollection, outputs: Tensor, targets: Tensor) -> None:
+        known = ~targets.isnan()
+        metrics["rmse"].update(outputs[known], targets[known])
+        errors = sample_errors(outputs, targets)
+        metrics["relative_l2"].update(errors[~errors.isnan()])
