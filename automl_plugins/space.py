@@ -97,6 +97,15 @@ class SearchSpace(ABC):
 
     # What follows from it.
 
+    def drawing(self, architecture: Architecture) -> str:
+        """A valid architecture as text, without a line break at the end.
+
+        It is the flow of data between the `operations`; a space that knows a shorter way says so itself.
+        """
+        from automl_plugins.report.drawing import draw
+
+        return draw(self.operations(architecture))
+
     @property
     def size(self) -> int:
         """How many architectures there are, exactly."""

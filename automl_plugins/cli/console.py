@@ -8,7 +8,6 @@ from rich.console import Console
 
 from automl_plugins.architecture import Architecture
 from automl_plugins.cli.errors import UsageError
-from automl_plugins.report.drawing import draw
 from automl_plugins.space import SearchSpace
 
 _WIDTH = 160
@@ -40,4 +39,4 @@ def draw_architecture(console: Console, space: SearchSpace, path: Path) -> None:
     Raises:
         UsageError: it cannot be read, or is no architecture of the space.
     """
-    console.out(draw(space.operations(read_architecture(space, path))), highlight=False)
+    console.out(space.drawing(read_architecture(space, path)), highlight=False)

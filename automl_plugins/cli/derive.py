@@ -19,7 +19,6 @@ from automl_plugins.cli.search import check_search, make_search
 from automl_plugins.cli.settings import Given, read, read_yaml
 from automl_plugins.nearest import did_you_mean
 from automl_plugins.relaxations import Relaxation
-from automl_plugins.report.drawing import draw
 from automl_plugins.run_folder import RunFolder, write_whole
 from automl_plugins.search.checkpoint import decode, searchables_in, state_of
 from automl_plugins.searchable import make_relaxation
@@ -86,7 +85,7 @@ def run(arguments: list[str], command: str = "derive") -> int:
     written = Path(str(given.settings.get("output", (beside or RunFolder(path.parent)).architecture)))
     with told_briefly("output", 2, OSError):
         write_whole(written, architecture.to_json())
-    console.out(draw(space.operations(architecture)))
+    console.out(space.drawing(architecture))
     console.out(f"\nkept: {written}")
     return 0
 

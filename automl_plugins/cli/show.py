@@ -19,7 +19,6 @@ from automl_plugins.cli.console import draw_architecture, output
 from automl_plugins.cli.errors import UsageError, told_briefly
 from automl_plugins.cli.settings import Given, merge, plain, read, read_yaml
 from automl_plugins.nearest import did_you_mean
-from automl_plugins.report.drawing import draw
 from automl_plugins.report.search import SearchSummary
 from automl_plugins.report.summary import Summary
 from automl_plugins.run_folder import RunFolder
@@ -204,7 +203,7 @@ def _draw_best(console: Console, space: SearchSpace, trials: Sequence[FrozenTria
     if trials and trials[0].state is TrialState.COMPLETE:
         console.out(f"\nthe best so far, trial {trials[0].number}:")
         with told_briefly("space", 2, ValueError):
-            console.out(draw(space.operations(space.architecture(trials[0].params))))
+            console.out(space.drawing(space.architecture(trials[0].params)))
 
 
 def _show_trial(console: Console, arms: dict[str, Sequence[FrozenTrial]], given: Given) -> None:

@@ -1,0 +1,285 @@
+"""Auto-DeepLab's hierarchical search space: a cell, and a path of resolutions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import ClassVar, Literal
+
+import torch
+from torch import Tensor
+
+from automl_plugins.architecture import Architecture
+from automl_plugins.choice import Choice, Value
+from automl_plugins.decoders import strongest_inputs
+from automl_plugins.nearest import did_you_mean
+from automl_plugins.space import Operation
+from automl_plugins.supernet import SupernetSpace
+from automl_plugins.task import Level, Task
+from seg_space.auto_deeplab_network import AutoDeepLabNetwork
+from seg_space.cell import (
+    GATE_OPTIONS,
+    IDENTITY,
+    NONE,
+    OPERATIONS,
+    POOLS,
+    Step,
+    input_options,
+    number_of_cells,
+    states_before,
+)
+from seg_space.drawing import draw_cell, draw_path
+from seg_space.frame import HEADS
+from seg_space.mixed_cell import gate_name
+from seg_space.supernet import AutoDeepLabSupernet
+from seg_space.trellis import Trellis, number_of_paths
+
+_SLOTS = (0, 1)
+
+
+class AutoDeepLabSpace(SupernetSpace):
+    """The space of Auto-DeepLab (Liu, Chen, Schroff, Adam, Hua, Yuille and Fei-Fei 2019, arXiv 1901.02985).
+
+    A cell, the same in all layers, has blocks: each adds two operations on two different states out of the
+    outputs of the two layers before and of the earlier blocks. A network has a stem, then layers, each at one
+    of four resolutions; from layer to layer the stride halves, stays or doubles.
+
+    An architecture says which states each block reads (`cell.block1.inputs`) and with which
+    operations (`cell.block1.input0.operation`), and for each layer which stride follows the one before
+    (`layer3.after8`: the stride of layer 3 where that of layer 2 is 8). The supernet has gates for every operation
+    from every state, with `none` beside them (`cell.block1.from0.operation`), and for every arrow between
+    layers (`layer3.after8`): a softmax over a choice is then the paper's normalisation over what leaves a node.
+    A block keeps the two states whose best operation other than `none` scores highest; the path is the
+    most probable one (section 3.3).
+
+    The same architecture in a space with other filters, stem and head is how what was found is
+    retrained: the paper searches with the defaults, and retrains with 20, 32 or 48 filters,
+    `stem=(64, 64, 128)`, `head="deeplab"` and `drop_path`.
+
+    Where we depart from the paper: see `supernet.AutoDeepLabSupernet` for the second input of a cell. Pooling is
+    followed by batch normalisation, as in DARTS's supernet, in the networks too.
+
+    Args:
+        layers: how many follow the stem.
+        blocks: of the cell.
+        filters: a block has `filters * stride / stem_stride` channels.
+        stem: channels of its 3x3 convolutions. The first has stride 2, and so has the last where `stem_stride`
+            is 4; where it is 1, none.
+        stem_stride: the finest stride, 1, 2 or 4; there are four, each twice the one before. Small maps of dense
+            regression need 1 or 2.
+        head: `aspp`, as in the paper's search, or `deeplab`, as in its final networks.
+        decoder_channels: of the head `deeplab`.
+        drop_path: rate at which operations of the last layer are dropped at the end of training, less before; see
+            `AutoDeepLabNetwork.schedule_drop_path`. The supernet drops nothing.
+        merge_inputs: in the supernet, add the maps that come into a node before its cell, which is then run once;
+            not what the paper does, unless only one map comes in.
+        max_parameters: networks with more trainable parameters are refused before they are built.
+
+    Raises:
+        ValueError: a number out of range, or an unknown head.
+    """
+
+    name: ClassVar[str] = "auto-deeplab"
+    version: ClassVar[int] = 1
+    levels: ClassVar[frozenset[Level]] = frozenset(("pixel",))
+    parameter_free: ClassVar[frozenset[Value]] = frozenset((NONE, IDENTITY, *POOLS))
+
+    def __init__(
+        self,
+        layers: int = 12,
+        blocks: int = 5,
+        filters: int = 8,
+        stem: Sequence[int] = (32, 64),
+        stem_stride: int = 4,
+        head: Literal["aspp", "deeplab"] = "aspp",
+        decoder_channels: int = 256,
+        drop_path: float = 0.0,
+        merge_inputs: bool = False,
+        max_parameters: int | None = None,
+    ) -> None:
+        stem = tuple(stem)
+        for argument, value, least in (
+            ("layers", layers, 1),
+            ("blocks", blocks, 1),
+            ("filters", filters, 1),
+            ("decoder_channels", decoder_channels, 1),
+            *((f"stem[{number}]", each, 1) for number, each in enumerate(stem)),
+        ):
+            if value < least:
+                raise ValueError(f"{argument} is at least {least}; got {value}")
+        if stem_stride not in (1, 2, 4):
+            raise ValueError(f"stem_stride is 1, 2 or 4; got {stem_stride}")
+        if len(stem) < (2 if stem_stride == 4 else 1):
+            raise ValueError(f"stem has too few convolutions for a stride of {stem_stride}; got {stem}")
+        if head not in HEADS:
+            raise ValueError(f"there is no head {head!r}; {did_you_mean(head, HEADS)}")
+        if not 0 <= drop_path < 1:
+            raise ValueError(f"drop_path is at least 0 and less than 1; got {drop_path}")
+        self.layers = layers
+        self.blocks = blocks
+        self.filters = filters
+        self.stem = stem
+        self.stem_stride = stem_stride
+        self.head = head
+        self.decoder_channels = decoder_channels
+        self.drop_path = drop_path
+        self.merge_inputs = merge_inputs
+        self.trellis = Trellis(layers, stem_stride)
+        arrows = [self._arrows(layer, stride) for layer, stride in self.trellis.sources]
+        self._gate_choices = (
+            *(
+                Choice(gate_name(block, state), GATE_OPTIONS)
+                for block in range(blocks)
+                for state in range(states_before(block))
+            ),
+            # A supernet has gates for every arrow, wherever a path goes.
+            *(Choice(choice.name, choice.options) for choice in arrows),
+        )
+        super().__init__([*self._cell_choices(), *arrows], max_parameters)
+
+    # Choices and what they mean.
+
+    def _cell_choices(self) -> Iterator[Choice]:
+        for block in range(self.blocks):
+            yield Choice(_inputs_name(block), input_options(block))
+            for slot in _SLOTS:
+                yield Choice(_operation_name(block, slot), OPERATIONS)
+
+    def _arrows(self, layer: int, stride: int) -> Choice:
+        """Where the path goes from a node."""
+        requires = [
+            {self.arrow_name(layer - 1, before): (stride,)} for before in self.trellis.preceding(layer - 1, stride)
+        ]
+        return Choice(self.arrow_name(layer, stride), self.trellis.following(stride), requires if layer > 1 else ())
+
+    def arrow_name(self, layer: int, stride: int) -> str:
+        """The choice of the stride of a layer, where that of the layer before is `stride`."""
+        return f"layer{layer}.after{stride}"
+
+    def path(self, architecture: Architecture) -> tuple[int, ...]:
+        """The stride of each layer."""
+        strides = [self.stem_stride]
+        for layer in range(1, self.layers + 1):
+            strides.append(int(str(architecture[self.arrow_name(layer, strides[-1])])))
+        return tuple(strides[1:])
+
+    def steps(self, architecture: Architecture) -> list[Step]:
+        """The operations of the cell, two for each block."""
+        return [
+            Step(block, slot, int(source), str(architecture[_operation_name(block, slot)]))
+            for block in range(self.blocks)
+            for slot, source in enumerate(str(architecture[_inputs_name(block)]).split("+"))
+        ]
+
+    @property
+    def cells(self) -> int:
+        """How many cells there are, exactly; `cell.paper_number_of_cells` counts as the paper does."""
+        return number_of_cells(self.blocks)
+
+    @property
+    def paths(self) -> int:
+        """How many paths there are, exactly: 75,025 for 12 layers; see `trellis.number_of_paths`."""
+        return number_of_paths(self.layers)
+
+    # Channels.
+
+    def state_channels(self, stride: int) -> int:
+        """Of each state of a cell."""
+        return self.filters * stride // self.stem_stride
+
+    def node_channels(self, stride: int) -> int:
+        """Of a layer's map, which is all blocks of its cell."""
+        return self.blocks * self.state_channels(stride)
+
+    def map_channels(self, layer: int, stride: int) -> int:
+        """Of a layer's map; what is before the first layer is the stem's."""
+        return self.node_channels(stride) if layer > 0 else self.stem[-1]
+
+    # What a space says.
+
+    def build(self, architecture: Architecture, task: Task) -> AutoDeepLabNetwork:
+        nodes = self.trellis.path_nodes(self.path(architecture))
+        return AutoDeepLabNetwork(nodes, self.steps(architecture), task, self)
+
+    def operations(self, architecture: Architecture) -> Sequence[Operation]:
+        operations = [Operation("stem", "stem")]
+        outputs, strides = ["stem", "stem"], [self.stem_stride, self.stem_stride]
+        steps = self.steps(architecture)
+        for node in self.trellis.path_nodes(self.path(architecture)):
+            layer = f"layer{node.layer}"
+            arrow = self.arrow_name(node.layer, strides[-1])
+            states = [f"{layer}.before", f"{layer}.previous"]
+            operations += [
+                Operation(states[0], _resized(strides[-2], node.stride), (outputs[-2],), (arrow,)),
+                Operation(states[1], _resized(strides[-1], node.stride), (outputs[-1],), (arrow,)),
+            ]
+            for block in range(self.blocks):
+                name = f"{layer}.block{block}"
+                added = []
+                for step in steps[2 * block : 2 * block + 2]:
+                    added.append(f"{name}.input{step.slot}")
+                    choice = _operation_name(block, step.slot)
+                    operations.append(Operation(added[-1], step.operation, (states[step.source],), (choice,)))
+                operations.append(Operation(name, "sum", tuple(added), (_inputs_name(block),)))
+                states.append(name)
+            operations.append(Operation(layer, f"stride {node.stride}", tuple(states[2:])))
+            outputs.append(layer)
+            strides.append(node.stride)
+        reads = (outputs[-1], "stem") if self.head == "deeplab" else (outputs[-1],)
+        return [*operations, Operation("head", self.head, reads)]
+
+    def drawing(self, architecture: Architecture) -> str:
+        path = draw_path(self.path(architecture), self.trellis.strides)
+        return f"{path}\n\n{draw_cell(self.steps(architecture))}"
+
+    # What a space with a supernet says.
+
+    def build_supernet(self, task: Task) -> AutoDeepLabSupernet:
+        return AutoDeepLabSupernet(task, self)
+
+    @property
+    def gate_choices(self) -> tuple[Choice, ...]:
+        return self._gate_choices
+
+    def gate_values(self, architecture: Architecture) -> Mapping[str, Value]:
+        cell = {gate_name(step.block, step.source): step.operation for step in self.steps(architecture)}
+        arrows = {
+            name: architecture[name]
+            for name in (self.arrow_name(*source) for source in self.trellis.sources)
+            if name in architecture
+        }
+        return {**cell, **arrows}
+
+    def decode(self, scores: Mapping[str, Tensor]) -> Architecture:
+        """The architecture that scores stand for; that of an architecture's own gates is itself.
+
+        Args:
+            scores: for every gate, `[num_options]`; higher is better. Those of arrows are not negative; a
+                node's are divided by their sum, and a path's score is the product of its arrows' shares.
+
+        Raises:
+            ValueError: an arrow's score is negative or not a number.
+        """
+        values: dict[str, Value] = {}
+        for block in range(self.blocks):
+            # Without the first option, which is `none`.
+            rows = torch.stack([scores[gate_name(block, state)][1:] for state in range(states_before(block))])
+            kept = strongest_inputs(rows, len(_SLOTS))
+            values[_inputs_name(block)] = "+".join(str(state) for state, _ in kept)
+            for slot, (_, operation) in enumerate(kept):
+                values[_operation_name(block, slot)] = OPERATIONS[operation]
+        path = self.trellis.best_path(lambda *source: scores[self.arrow_name(*source)].tolist())
+        for layer, (before, stride) in enumerate(zip((self.stem_stride, *path), path, strict=False), start=1):
+            values[self.arrow_name(layer, before)] = stride
+        return self.architecture(values)
+
+
+def _inputs_name(block: int) -> str:
+    return f"cell.block{block}.inputs"
+
+
+def _operation_name(block: int, slot: int) -> str:
+    return f"cell.block{block}.input{slot}.operation"
+
+
+def _resized(before: int, after: int) -> str:
+    return f"stride {before} to {after}" if before != after else f"stride {after}"

@@ -1,0 +1,156 @@
+"""Auto-DeepLab's supernet."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, cast
+
+from torch import Tensor, nn
+
+from automl_plugins.architecture import Architecture
+from automl_plugins.gates import Gates
+from automl_plugins.supernet import Supernet
+from automl_plugins.task import Task
+from seg_space.auto_deeplab_network import AutoDeepLabNetwork, Layer, size_at
+from seg_space.frame import Stem, make_head
+from seg_space.mixed_cell import Input, MixedCell
+from seg_space.operations import Resize
+from seg_space.trellis import Node, Trellis, node_key
+
+if TYPE_CHECKING:
+    from seg_space.auto_deeplab import AutoDeepLabSpace
+
+
+class MixedNode(nn.Module):
+    """One resolution of one layer: a mixed cell, and the maps that bring what it reads to its stride.
+
+    Args:
+        layer: from 1.
+        stride: of its map.
+        space: the channels, and which strides its inputs may have.
+    """
+
+    def __init__(self, layer: int, stride: int, space: AutoDeepLabSpace) -> None:
+        super().__init__()
+        trellis, channels = space.trellis, space.state_channels(stride)
+        self.incoming = trellis.preceding(layer, stride)
+        # Without weights in the normalisations: they would undo what the weights of arrows say.
+        self.resize = nn.ModuleDict(
+            {
+                str(source): Resize(space.map_channels(layer - 1, source), channels, source, stride, affine=False)
+                for source in self.incoming
+            }
+        )
+        self.resize_before = nn.ModuleDict(
+            {
+                str(source): Resize(
+                    space.map_channels(layer - 2, source), channels, source, stride, affine=False, bilinear=True
+                )
+                for source in trellis.second_inputs(layer, stride)
+            }
+        )
+        self.cell = MixedCell(space.blocks, channels, 1 if space.merge_inputs else len(self.incoming))
+
+    def place(self, source: int) -> int:
+        """The place of the map that comes in with this stride."""
+        return 0 if self.cell.maps == 1 else self.incoming.index(source)
+
+
+class AutoDeepLabSupernet(Supernet):
+    r"""All architectures of an `AutoDeepLabSpace`; inputs and output as those of `AutoDeepLabNetwork`.
+
+    The map of stride s of a layer is, with weights :math:`\beta` of arrows (Liu et al. 2019, equation 5),
+
+    .. math::
+        {}^sH^l = \sum_{r \in \{s/2, s, 2s\}} \beta^l_{r \to s}\, \mathrm{Cell}({}^rH^{l-1}, {}^sH^{l-2}; \alpha),
+
+    one run of the cell, with the same weights, for each r. With `merge_inputs` it is one run for the sum of the
+    maps, :math:`\mathrm{Cell}(\sum_r \beta^l_{r \to s}\, {}^rH^{l-1}, {}^sH^{l-2}; \alpha)`.
+
+    Where we depart from the paper: the second input is :math:`{}^sH^{l-2}` where that is run. Where it is not,
+    as on a path that had another stride two layers before (and for all of the first layers' larger strides),
+    it is the sum of what is run of that layer, at most two arrows away, each resized by a map of its own, as
+    in the paper's final networks. Under soft gates that happens in the first three layers alone.
+
+    Running statistics: a cell has statistics for each map that comes in. They are those of the gates of
+    the last training steps, so that a network that inherits them from a mixture should see some data in
+    training mode (`torch.optim.swa_utils.update_bn`) before it is evaluated.
+
+    Args:
+        task: what the networks must fit.
+        space: its layers, channels, stem and head.
+    """
+
+    def __init__(self, task: Task, space: AutoDeepLabSpace) -> None:
+        super().__init__()
+        self.choices = space.gate_choices
+        self.trellis: Trellis = space.trellis
+        self.merge_inputs = space.merge_inputs
+        self.arrow_names = {source: space.arrow_name(*source) for source in self.trellis.sources}
+        self.stem = Stem(task.in_channels, space.stem, space.stem_stride)
+        self.nodes = nn.ModuleDict(
+            {
+                node_key(layer, stride): MixedNode(layer, stride, space)
+                for layer in range(1, space.layers + 1)
+                for stride in self.trellis.strides_at(layer)
+            }
+        )
+        self.head = make_head(self.trellis.strides_at(space.layers), task, space)
+
+    def open_nodes(self, gates: Gates) -> tuple[Node, ...]:
+        """What is run with these gates."""
+
+        def targets(layer: int, source: int) -> list[int]:
+            following = self.trellis.following(source)
+            return [following[position] for position in gates.open(self.arrow_names[layer, source])]
+
+        return self.trellis.open_nodes(targets)
+
+    def forward(self, images: Tensor, *, gates: Mapping[str, Tensor]) -> Tensor:
+        gates = Gates.of(self.choices, gates)
+        first: Tensor = self.stem(images)
+        stem_stride = self.trellis.stem_stride
+        maps = {(-1, stem_stride): first, (0, stem_stride): first}
+        for node in self.open_nodes(gates):
+            maps[node.layer, node.stride] = self._run(node, maps, size_at(first, node.stride // stem_stride), gates)
+        last = {stride: map for (layer, stride), map in maps.items() if layer == self.trellis.layers}
+        return self.head(last, first, (images.size(2), images.size(3)))
+
+    def _run(self, node: Node, maps: Mapping[tuple[int, int], Tensor], size: tuple[int, int], gates: Gates) -> Tensor:
+        module = cast(MixedNode, self.nodes[node.key])
+        before = _sum([module.resize_before[str(each)](maps[node.layer - 2, each], size) for each in node.before])
+        inputs = [
+            Input(
+                module.resize[str(source)](maps[node.layer - 1, source], size),
+                module.place(source),
+                gates[self.arrow_names[node.layer, source]][self.trellis.following(source).index(node.stride)],
+            )
+            for source in node.incoming
+        ]
+        if self.merge_inputs:
+            inputs = [Input(_sum([cast(Tensor, each.weight) * each.map for each in inputs]), 0, None)]
+        return module.cell(before, inputs, gates)
+
+    def inherit(self, network: nn.Module, architecture: Architecture) -> None:
+        network = cast(AutoDeepLabNetwork, network)
+        network.stem.load_state_dict(self.stem.state_dict())
+        # The network's head is for one of the resolutions.
+        head = self.head.state_dict()
+        network.head.load_state_dict({name: head[name] for name in network.head.state_dict()})
+        for layer in network.layers:
+            layer = cast(Layer, layer)
+            own = cast(MixedNode, self.nodes[layer.node.key])
+            (source,), (before,) = layer.node.incoming, layer.node.before
+            # What the supernet lacks are the weights of normalisations, which start as ones and zeros.
+            layer.resize_previous.load_state_dict(own.resize[str(source)].state_dict(), strict=False)
+            layer.resize_before.load_state_dict(own.resize_before[str(before)].state_dict(), strict=False)
+            for step in layer.cell.steps:
+                state = own.cell.state_of(step, own.place(source))
+                layer.cell.operations[step.key].load_state_dict(state, strict=False)
+
+
+def _sum(tensors: list[Tensor]) -> Tensor:
+    total = tensors[0]
+    for tensor in tensors[1:]:
+        total = total + tensor
+    return total

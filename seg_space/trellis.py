@@ -1,0 +1,159 @@
+"""Auto-DeepLab's trellis: which resolutions may follow each other, what is run of it, and the best path through it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+LEVELS = 4
+"""How many resolutions there are; each has half the size of the one before."""
+_FARTHEST = 4
+"""Two layers change the stride at most by this factor."""
+
+
+class Node(NamedTuple):
+    """One resolution of one layer, with what it reads.
+
+    Args:
+        layer: from 1.
+        stride: of its map.
+        incoming: strides of the maps of the layer before that are run into it.
+        before: strides of the maps of the layer before that one which are its second input.
+    """
+
+    layer: int
+    stride: int
+    incoming: tuple[int, ...]
+    before: tuple[int, ...]
+
+    @property
+    def key(self) -> str:
+        """The name of its module in a supernet."""
+        return node_key(self.layer, self.stride)
+
+
+def node_key(layer: int, stride: int) -> str:
+    """What a node is called where names have no dots."""
+    return f"layer{layer}_stride{stride}"
+
+
+def number_of_paths(transitions: int) -> int:
+    """How many paths of so many arrows leave the first resolution.
+
+    12 arrows, one into each layer of a network of 12, give 75,025. The paper (Liu et al. 2019, section 3.2)
+    says 2.9e4: that is 28,657, of 11 arrows between 12 layers, with the first layer's resolution given.
+    """
+    counts = [1] + [0] * (LEVELS - 1)
+    for _ in range(transitions):
+        counts = [sum(counts[max(0, level - 1) : level + 2]) for level in range(LEVELS)]
+    return sum(counts)
+
+
+@dataclass(frozen=True)
+class Trellis:
+    """Layers by resolutions; an arrow leads from a node to the next layer, at half, equal or double stride.
+
+    Args:
+        layers: how many follow the stem.
+        stem_stride: of the stem's map, which is the first and finest resolution.
+    """
+
+    layers: int
+    stem_stride: int = 4
+
+    @property
+    def strides(self) -> tuple[int, ...]:
+        """Of all resolutions, the finest first."""
+        return tuple(self.stem_stride * 2**level for level in range(LEVELS))
+
+    def strides_at(self, layer: int) -> tuple[int, ...]:
+        """The strides that a layer may have; layer 0, like what is before it, is the stem."""
+        return self.strides[: max(layer, 0) + 1]
+
+    def following(self, stride: int) -> tuple[int, ...]:
+        """The strides that may come next, in ascending order."""
+        return tuple(each for each in self.strides if max(each, stride) <= 2 * min(each, stride))
+
+    def preceding(self, layer: int, stride: int) -> tuple[int, ...]:
+        """The strides of the layer before that may lead to a node, in ascending order."""
+        return tuple(each for each in self.strides_at(layer - 1) if stride in self.following(each))
+
+    def second_inputs(self, layer: int, stride: int) -> tuple[int, ...]:
+        """The strides that the second input of a node may have: of two layers before, two arrows away at most."""
+        return tuple(each for each in self.strides_at(layer - 2) if max(each, stride) <= _FARTHEST * min(each, stride))
+
+    @property
+    def sources(self) -> Iterator[tuple[int, int]]:
+        """Every node that arrows leave, as the layer that they lead to and the node's own stride."""
+        return ((layer, stride) for layer in range(1, self.layers + 1) for stride in self.strides_at(layer - 1))
+
+    def open_nodes(self, targets: Callable[[int, int], Sequence[int]]) -> tuple[Node, ...]:
+        """The nodes that are run, layer by layer, where some arrows are closed.
+
+        A node is run where open arrows lead to it from the stem and its map is read: by a node of the next
+        layer, by one two layers on as its second input, or by the head.
+
+        Args:
+            targets: of `sources`: the strides that a node's open arrows lead to.
+        """
+        reached: dict[int, set[int]] = {-1: {self.stem_stride}, 0: {self.stem_stride}}
+        nodes: list[Node] = []
+        for layer in range(1, self.layers + 1):
+            arrows = {source: targets(layer, source) for source in sorted(reached[layer - 1])}
+            reached[layer] = {target for each in arrows.values() for target in each}
+            for stride in sorted(reached[layer]):
+                incoming = tuple(source for source, each in arrows.items() if stride in each)
+                nodes.append(Node(layer, stride, incoming, self._second_inputs(layer, stride, reached[layer - 2])))
+        read = {(self.layers, stride) for stride in reached[self.layers]}
+        for node in reversed(nodes):
+            if (node.layer, node.stride) in read:
+                read.update((node.layer - 1, source) for source in node.incoming)
+                read.update((node.layer - 2, source) for source in node.before)
+        return tuple(node for node in nodes if (node.layer, node.stride) in read)
+
+    def _second_inputs(self, layer: int, stride: int, reached: set[int]) -> tuple[int, ...]:
+        if stride in reached:
+            return (stride,)
+        return tuple(each for each in self.second_inputs(layer, stride) if each in reached)
+
+    def path_nodes(self, path: Sequence[int]) -> tuple[Node, ...]:
+        """The nodes of one path, given by the stride of each layer."""
+        return self.open_nodes(lambda layer, source: (path[layer - 1],))
+
+    def best_path(self, weights: Callable[[int, int], Sequence[float]]) -> tuple[int, ...]:
+        """The most probable path (Viterbi), where arrows are drawn by their share of what leaves a node.
+
+        Among equals it is the path whose last layers have the smaller strides. A closed arrow, of weight
+        zero, is taken only where no path does without; the path with the fewest of them then wins.
+
+        Args:
+            weights: of `sources`: the weights of a node's arrows, not negative, in the order of `following`.
+
+        Returns:
+            The stride of each layer.
+
+        Raises:
+            ValueError: a weight is negative or not a number.
+        """
+        best: dict[int, tuple[tuple[int, float], tuple[int, ...]]] = {self.stem_stride: ((0, 0.0), ())}
+        for layer in range(1, self.layers + 1):
+            found: dict[int, tuple[tuple[int, float], tuple[int, ...]]] = {}
+            for source in sorted(best):
+                (opened, total), path = best[source]
+                logarithms = _log_shares(weights(layer, source))
+                for target, logarithm in zip(self.following(source), logarithms, strict=True):
+                    closed = logarithm == -math.inf
+                    score = (opened - 1, total) if closed else (opened, total + logarithm)
+                    if target not in found or score > found[target][0]:
+                        found[target] = (score, (*path, target))
+            best = found
+        return max((best[stride] for stride in sorted(best)), key=lambda each: each[0])[1]
+
+
+def _log_shares(weights: Sequence[float]) -> list[float]:
+    if not all(weight >= 0 for weight in weights):
+        raise ValueError(f"the weights of a node's arrows are not negative; got {list(weights)}")
+    total = sum(weights)
+    return [math.log(weight / total) if weight > 0 else -math.inf for weight in weights]
