@@ -6,14 +6,17 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from seg_space.auto_deeplab import AutoDeepLabSpace
     from seg_space.modules import DenseRegression, SemanticSegmentation
 
 _HOMES: dict[str, str] = {
+    "AutoDeepLabSpace": "seg_space.auto_deeplab",
     "DenseRegression": "seg_space.modules",
     "SemanticSegmentation": "seg_space.modules",
 }
 
 __all__ = [
+    "AutoDeepLabSpace",
     "DenseRegression",
     "SemanticSegmentation",
 ]
