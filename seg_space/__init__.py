@@ -8,17 +8,20 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from seg_space.auto_deeplab import AutoDeepLabSpace
     from seg_space.modules import DenseRegression, SemanticSegmentation
+    from seg_space.smp_space import SmpSpace
 
 _HOMES: dict[str, str] = {
     "AutoDeepLabSpace": "seg_space.auto_deeplab",
     "DenseRegression": "seg_space.modules",
     "SemanticSegmentation": "seg_space.modules",
+    "SmpSpace": "seg_space.smp_space",
 }
 
 __all__ = [
     "AutoDeepLabSpace",
     "DenseRegression",
     "SemanticSegmentation",
+    "SmpSpace",
 ]
 
 
