@@ -70,7 +70,7 @@ class AutoDeepLabSupernet(Supernet):
     Where we depart from the paper: the second input is :math:`{}^sH^{l-2}` where that is run. Where it is not,
     as on a path that had another stride two layers before (and for all of the first layers' larger strides),
     it is the sum of what is run of that layer, at most two arrows away, each resized by a map of its own, as
-    in the paper's final networks. Under soft gates that happens in the first three layers alone.
+    in the paper's final networks. Under soft gates that happens in the first four layers alone.
 
     Running statistics: a cell has statistics for each map that comes in. They are those of the gates of
     the last training steps, so that a network that inherits them from a mixture should see some data in
