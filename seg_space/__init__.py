@@ -7,21 +7,34 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from seg_space.auto_deeplab import AutoDeepLabSpace
+    from seg_space.encoder import AutoDeepLabEncoder
     from seg_space.modules import DenseRegression, SemanticSegmentation
+    from seg_space.smp_models import create_model, from_pretrained, register_encoder
+    from seg_space.smp_network import SmpNetwork
     from seg_space.smp_space import SmpSpace
 
 _HOMES: dict[str, str] = {
+    "AutoDeepLabEncoder": "seg_space.encoder",
     "AutoDeepLabSpace": "seg_space.auto_deeplab",
     "DenseRegression": "seg_space.modules",
     "SemanticSegmentation": "seg_space.modules",
+    "SmpNetwork": "seg_space.smp_network",
     "SmpSpace": "seg_space.smp_space",
+    "create_model": "seg_space.smp_models",
+    "from_pretrained": "seg_space.smp_models",
+    "register_encoder": "seg_space.smp_models",
 }
 
 __all__ = [
+    "AutoDeepLabEncoder",
     "AutoDeepLabSpace",
     "DenseRegression",
     "SemanticSegmentation",
+    "SmpNetwork",
     "SmpSpace",
+    "create_model",
+    "from_pretrained",
+    "register_encoder",
 ]
 
 

@@ -50,20 +50,26 @@ def smp_arguments(values: Mapping[str, Any]) -> dict[str, Any]:
     arguments |= {name: values[kind] for kind, name in _NAMES.items() if kind in values}
     if "norm" in values:
         arguments["decoder_use_norm"] = _NORMS[values["norm"]]
+    arguments |= depth_arguments(decoder, depth)
     if "width" in values:
         scale = _SCALES[values["width"]]
-        # A map of one stride has one width, whatever the depth.
         arguments["decoder_channels"] = [max(_LEAST_WIDTH, int(width * scale)) for width in _WIDTHS[-depth:]]
     if "channels" in values:
         arguments[_CHANNELS.get(decoder, "decoder_channels")] = values["channels"]
     if "rates" in values:
         arguments["decoder_atrous_rates"] = [int(rate) for rate in values["rates"].split("-")]
-    # smp's defaults are those of one depth: the outputs would be larger or smaller than the image.
-    if decoder == "PSPNet":
-        arguments["upsampling"] = 2**depth
-    if decoder == "FPN":
-        arguments["upsampling"] = 2 ** (depth - 3)
     return arguments
+
+
+def depth_arguments(decoder: str, depth: int) -> dict[str, Any]:
+    """What a decoder needs for an encoder of a depth: smp's defaults are those of one depth, and fail at others."""
+    if decoder in ("Unet", "UnetPlusPlus", "MAnet"):
+        # A map of one stride has one width, whatever the depth.
+        return {"decoder_channels": list(_WIDTHS[-depth:])}
+    # The outputs would be larger or smaller than the images.
+    if decoder == "PSPNet":
+        return {"upsampling": 2**depth}
+    return {"upsampling": 2 ** (depth - 3)} if decoder == "FPN" else {}
 
 
 class SmpNetwork(nn.Module):
