@@ -1,0 +1,108 @@
+"""A folder of images and a folder of masks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+from automl_plugins.data.checks import one_of, three_fractions
+from automl_plugins.data.splits import random_split
+from seg_space.data.base import MaskFilesData, Size, class_names, some_channels
+from seg_space.data.files import IMAGE_SUFFIXES, MASK_SUFFIXES, ImageFiles, Labels, folder_of, listing, paired
+
+MaskTarget = Literal["classes", "binary", "multilabel"]
+
+SPLITS = ("train", "val", "test")
+
+
+class ImagesAndMasks(MaskFilesData):
+    """Semantic segmentation of your own images: PNG, JPEG or TIFF, with masks in PNG or TIFF.
+
+    The folder holds `images/<name>.<suffix>` and `masks/<name>.<suffix>`, which are split at random; or, with a split
+    of its own, `train/images/`, `train/masks/`, and the same in `val/` and `test/`. For several labels, `masks/` has a
+    folder `masks/<label>/` for each of them.
+
+    A mask holds one number a pixel (grey, 16-bit, or the indices of a palette): the class; for a binary target and
+    for labels 0, and 1 or 255; and `ignore_index`, where a pixel does not count. Images and their masks are of one
+    size; several images need not be. Colour images may be grey here and there; 16-bit ones are read as they are.
+
+    Args:
+        path: the folder.
+        classes: names of the classes in the order of their numbers from 0, or how many there are; the names of the
+            labels; unused for a binary target.
+        target: `classes`, `binary` or `multilabel`.
+        channels: of the images: 1, 3 or 4 (with transparency).
+        ignore_index: the number of pixels that do not count; None: there are none.
+        mask_suffix: what the names of masks have at their end over those of images, such as `_mask`.
+        fractions: shares of training, validation and test, where the folder has no split.
+        size: bring all images and masks to this size; scores are then of masks of this size. None: as they are.
+        batch_size: images of a batch.
+        crop: size of the random piece of an image that is trained on; None: the image's own.
+        scales: between which factors a training image is scaled at random; (1, 1): not at all.
+        flip: mirror half of the training images left to right.
+        workers: processes that read images; 0: none beside the training itself.
+        seed: of the split, of the order of training batches, and of augmentation.
+
+    Raises:
+        ValueError: an argument is out of range; (in `setup`) something is wrong with a file.
+        FileNotFoundError: (in `setup`) a folder is missing.
+    """
+
+    def __init__(
+        self,
+        path: str | Path,
+        classes: int | tuple[str, ...] = 2,
+        target: MaskTarget = "classes",
+        channels: int = 3,
+        ignore_index: int | None = None,
+        mask_suffix: str = "",
+        fractions: tuple[float, float, float] = (0.7, 0.15, 0.15),
+        size: Size = None,
+        batch_size: int = 8,
+        crop: Size = None,
+        scales: tuple[float, float] = (0.5, 2.0),
+        flip: bool = True,
+        workers: int = 0,
+        seed: int = 0,
+    ) -> None:
+        super().__init__(path, size, batch_size, crop, scales, flip, workers, seed)
+        one_of("target", target, ("classes", "binary", "multilabel"))
+        self.target = target
+        self.channels = some_channels(channels)
+        self._classes = ("foreground",) if target == "binary" else class_names(classes)
+        if target == "multilabel" and isinstance(classes, int):
+            raise ValueError("classes are the names of the labels' folders, for several labels; got a number")
+        self.ignore_index = ignore_index
+        numbers = len(self._classes) if target == "classes" else 2
+        if ignore_index is not None and ignore_index < numbers:
+            raise ValueError(f"ignore_index is none of the numbers 0 to {numbers - 1}; got {ignore_index}")
+        self.mask_suffix = mask_suffix
+        self.fractions = three_fractions("fractions", fractions)
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        return self._classes
+
+    def _labels(self) -> Labels:
+        if self.target == "classes":
+            return Labels.of_classes(len(self.classes), self.ignore_index)
+        return Labels.of_foreground(self.ignore_index)
+
+    def _files(self) -> tuple[Sequence[ImageFiles], Sequence[ImageFiles], Sequence[ImageFiles]]:
+        folder_of(self.path, "images and masks")
+        if any((self.path / split).is_dir() for split in SPLITS):
+            train, val, test = (self._pairs(folder_of(self.path / split, "a split's files")) for split in SPLITS)
+            return train, val, test
+        files = self._pairs(self.path)
+        parts = random_split(len(files), self.fractions, self.seed)
+        train, val, test = ([files[index] for index in part] for part in parts)
+        return train, val, test
+
+    def _pairs(self, folder: Path) -> list[ImageFiles]:
+        images = listing(folder / "images", "images", IMAGE_SUFFIXES)
+        folders = [folder / "masks"]
+        if self.target == "multilabel":
+            folders = [folder / "masks" / label for label in self.classes]
+        by_folder = [paired(images, listing(each, "masks", MASK_SUFFIXES), self.mask_suffix) for each in folders]
+        return [ImageFiles(rows[0].image, tuple(row.masks[0] for row in rows)) for rows in zip(*by_folder, strict=True)]

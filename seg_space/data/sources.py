@@ -1,0 +1,165 @@
+"""Where samples come from: files, or tensors; and the data set that a DataLoader reads."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import nullcontext
+from typing import Any, NamedTuple, Protocol
+
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+from torchvision import tv_tensors
+from torchvision.transforms.v2 import functional as transforms
+
+from automl_plugins.data.batches import SeededIndex
+from seg_space.data.augmentation import Augmentation
+from seg_space.data.files import IGNORED, ImageFiles, Labels, check_sizes, read_image, read_mask
+
+KEPT_BYTES = 1 << 29
+"""A split of at most so much is decoded once and kept in memory; 512 MiB."""
+STATISTICS_SAMPLES = 400
+"""Statistics are taken of at most so many training images."""
+
+
+class Source(Protocol):
+    """Samples that have not been normalised."""
+
+    def __len__(self) -> int:
+        """How many there are."""
+
+    def read(self, index: int) -> tuple[Tensor, Tensor]:
+        """An image `[channels, height, width]` and its target."""
+
+
+class TensorSource:
+    """Samples in memory.
+
+    Args:
+        images: `[samples, channels, height, width]`.
+        targets: `[samples, height, width]`, or `[samples, channels, height, width]`.
+    """
+
+    def __init__(self, images: Tensor, targets: Tensor) -> None:
+        self.images, self.targets = images, targets
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def read(self, index: int) -> tuple[Tensor, Tensor]:
+        return self.images[index], self.targets[index]
+
+
+class FileSource:
+    """Images and masks in files. All headers are read at once; so is the rest where it fits into memory.
+
+    Args:
+        files: of the images and masks.
+        channels: of the images.
+        labels: what the numbers in the masks stand for.
+        stacked: whether an image has one mask for each label.
+        size: height and width that images and masks are brought to; None: as they are.
+
+    Raises:
+        ValueError: something is wrong with a file; the message names it.
+    """
+
+    def __init__(
+        self, files: Sequence[ImageFiles], channels: int, labels: Labels, stacked: bool, size: tuple[int, int] | None
+    ) -> None:
+        self.files, self.channels, self.labels, self.stacked, self.size = files, channels, labels, stacked, size
+        sizes = [self.size or size for size in check_sizes(files)]
+        layers = channels + max(len(each.masks) for each in files)
+        fits = sum(height * width for height, width in sizes) * layers <= KEPT_BYTES
+        self._kept = [self._decoded(index) for index in range(len(files))] if fits else None
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    def read(self, index: int) -> tuple[Tensor, Tensor]:
+        return self._decoded(index) if self._kept is None else self._kept[index]
+
+    def _decoded(self, index: int) -> tuple[Tensor, Tensor]:
+        image_path, mask_paths = self.files[index]
+        image = read_image(image_path, self.channels)
+        masks = [read_mask(path, self.labels) for path in mask_paths]
+        mask = torch.stack(masks) if self.stacked else masks[0]
+        if self.size is not None:
+            image = transforms.resize(tv_tensors.Image(image), list(self.size), antialias=True).as_subclass(Tensor)
+            mask = transforms.resize(tv_tensors.Mask(mask), list(self.size)).as_subclass(Tensor)
+        return image, mask
+
+
+class Statistics(NamedTuple):
+    """Mean and standard deviation of each channel, `[channels]`."""
+
+    mean: Tensor
+    deviation: Tensor
+
+    @classmethod
+    def of(cls, source: Source) -> Statistics:
+        """Of the pixels of a source's images: of all images, or of `STATISTICS_SAMPLES` spread over them."""
+        step = max(len(source) / STATISTICS_SAMPLES, 1.0)
+        indices = [int(place * step) for place in range(min(len(source), STATISTICS_SAMPLES))]
+        total = squares = torch.zeros((), dtype=torch.float64)
+        count = 0
+        for index in indices:
+            pixels = source.read(index)[0].flatten(1).double()
+            count += pixels.size(1)
+            total = total + pixels.sum(dim=1)
+            squares = squares + pixels.square().sum(dim=1)
+        mean = total / count
+        deviation = (squares / count - mean.square()).clamp(min=0).sqrt()
+        # A constant channel is left as it is.
+        return cls(mean.float(), deviation.masked_fill(deviation == 0, 1.0).float())
+
+
+class PixelDataset(Dataset[tuple[Tensor, Tensor]]):
+    """Normalised images `[channels, height, width]`, float32, with integer masks or real targets.
+
+    Args:
+        source: the samples.
+        statistics: of the training images.
+        augmentation: what is done to a sample at random; None: nothing. It is a function of the sample's
+            `SeededIndex`; with any other index it draws from torch's generator.
+    """
+
+    def __init__(self, source: Source, statistics: Statistics, augmentation: Augmentation | None = None) -> None:
+        self.source, self.statistics, self.augmentation = source, statistics, augmentation
+
+    def __len__(self) -> int:
+        return len(self.source)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
+        image, target = self.source.read(index)
+        if self.augmentation is not None:
+            seeded = isinstance(index, SeededIndex)
+            with torch.random.fork_rng(devices=[]) if seeded else nullcontext():
+                if isinstance(index, SeededIndex):
+                    # Not torch.manual_seed, which would seed other devices for good.
+                    torch.default_generator.manual_seed(index.seed)
+                image, target = self.augmentation(image, target)
+        mean, deviation = (values.view(-1, 1, 1) for values in self.statistics)
+        normalised = (image.float() - mean) / deviation
+        return normalised, target if target.is_floating_point() else target.long()
+
+
+def collate(samples: Sequence[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
+    """A batch of samples; smaller ones are filled up, at the right and below, with pixels that do not count.
+
+    Those are 0 in images (the mean of the training images), `IGNORED` in masks and nan in real targets.
+    """
+    images, targets = zip(*samples, strict=True)
+    outside: Any = float("nan") if targets[0].is_floating_point() else IGNORED
+    return _stacked(images, 0.0), _stacked(targets, outside)
+
+
+def _stacked(tensors: Sequence[Tensor], outside: float) -> Tensor:
+    height, width = (max(tensor.size(dim) for tensor in tensors) for dim in (-2, -1))
+    filled = [
+        tensor
+        if tensor.shape[-2:] == (height, width)
+        else torch.nn.functional.pad(tensor, (0, width - tensor.size(-1), 0, height - tensor.size(-2)), value=outside)
+        for tensor in tensors
+    ]
+    return torch.stack(filled)

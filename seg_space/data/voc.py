@@ -1,0 +1,75 @@
+"""PASCAL VOC's segmentation images."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from seg_space.data.base import Size
+from seg_space.data.files import ImageFiles, Labels, folder_of, listed
+from seg_space.data.held_out import HeldOutData
+
+
+class VOCData(HeldOutData):
+    """PASCAL VOC 2012's 20 kinds of objects and the background (Everingham et al. 2010), as it is unpacked.
+
+    Below `path`: `JPEGImages/<id>.jpg`, `SegmentationClass/<id>.png` (a palette; 255 is ignored) and
+    `ImageSets/Segmentation/{train,val}.txt`. The official validation images are the test images, see `HeldOutData`.
+
+    Args:
+        path: the folder, such as `VOCdevkit/VOC2012`.
+        masks: the folder of the masks; `SegmentationClassAug` for Hariharan et al.'s 10,582 training masks.
+        train_list: the name of the list of training images; `trainaug` goes with `SegmentationClassAug`.
+        val_share: of the training images, for validation.
+        size: bring all images and masks to this size; scores are then of masks of this size. None: as they are.
+        batch_size: images of a batch.
+        crop: size of the random piece of an image that is trained on; None: the image's own.
+        scales: between which factors a training image is scaled at random; (1, 1): not at all.
+        flip: mirror half of the training images left to right.
+        workers: processes that read images; 0: none beside the training itself.
+        seed: of the share, of the order of training batches, and of augmentation.
+
+    Raises:
+        ValueError: an argument is out of range; (in `setup`) something is wrong with a file.
+        FileNotFoundError: (in `setup`) a file or folder is missing.
+    """
+
+    classes = (
+        *("background", "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow"),
+        *("diningtable", "dog", "horse", "motorbike", "person", "pottedplant", "sheep", "sofa", "train", "tvmonitor"),
+    )
+
+    def __init__(
+        self,
+        path: str | Path,
+        masks: str = "SegmentationClass",
+        train_list: str = "train",
+        val_share: float = 0.1,
+        size: Size = None,
+        batch_size: int = 8,
+        crop: Size = 512,
+        scales: tuple[float, float] = (0.5, 2.0),
+        flip: bool = True,
+        workers: int = 0,
+        seed: int = 0,
+    ) -> None:
+        super().__init__(path, val_share, size, batch_size, crop, scales, flip, workers, seed)
+        self.masks, self.train_list = masks, train_list
+
+    def _labels(self) -> Labels:
+        return Labels.of_classes(len(self.classes), 255)
+
+    def _public_files(self) -> tuple[list[ImageFiles], list[ImageFiles]]:
+        return self._listed(self.train_list), self._listed("val")
+
+    def _listed(self, name: str) -> list[ImageFiles]:
+        images = folder_of(self.path / "JPEGImages", "images")
+        masks = folder_of(self.path / self.masks, "masks")
+        file = self.path / "ImageSets" / "Segmentation" / f"{name}.txt"
+        names = listed(file)
+        if names is None:
+            raise FileNotFoundError(f"{file} is missing; it lists the images of a split, one name a line")
+        files = [ImageFiles(images / f"{each}.jpg", (masks / f"{each}.png",)) for each in names]
+        for path in (path for each in files for path in (each.image, *each.masks)):
+            if not path.is_file():
+                raise FileNotFoundError(f"{file} names {path.stem!r}, but there is no {path}")
+        return files
