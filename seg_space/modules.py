@@ -28,7 +28,10 @@ POLY_POWER = 0.9
 
 
 class _PixelModule(TaskModule):
-    """How a network of pixels is called, and how it is optimized."""
+    """How a network of pixels is called, and how it is optimized.
+
+    A network with a method `schedule_drop_path(progress)` is told before each step which part of the training is done.
+    """
 
     level: ClassVar[Level] = "pixel"
 
@@ -68,14 +71,20 @@ class _PixelModule(TaskModule):
         return self(batch[0] if isinstance(batch, list | tuple) else batch)
 
     def on_train_start(self) -> None:
-        if self.schedule == "poly":
-            # Not in `configure_optimizers`: asking there loads the training data before a checkpoint's state is in.
-            self._steps = self.trainer.estimated_stepping_batches
-            if not 0 < self._steps < math.inf:
-                raise ValueError(
-                    "schedule='poly' lets the learning rate end at 0, so it needs to know when: give the Trainer "
-                    "max_epochs or max_steps, or take schedule='constant'"
-                )
+        # Not in `configure_optimizers`: asking there loads the training data before a checkpoint's state is in.
+        steps = self.trainer.estimated_stepping_batches
+        self._steps = steps if steps > 0 else math.inf
+        if self.schedule == "poly" and self._steps == math.inf:
+            raise ValueError(
+                "schedule='poly' lets the learning rate end at 0, so it needs to know when: give the Trainer "
+                "max_epochs or max_steps, or take schedule='constant'"
+            )
+
+    def on_train_batch_start(self, batch: Any, batch_index: int) -> None:
+        # Scheduled drop path, of the networks that have it.
+        schedule = getattr(self.network, "schedule_drop_path", None)
+        if schedule is not None:
+            schedule(min(self.trainer.global_step / self._steps, 1.0))
 
     def configure_optimizers(self) -> Any:
         if self.optimizer == "adam":

@@ -378,6 +378,24 @@ def test_a_resumed_training_has_the_learning_rates_that_were_due(tmp_path: Any) 
     assert len(second.seen) == 4
 
 
+class Dropping(Echo):
+    """Writes down how far the training is said to be."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.told: list[float] = []
+
+    def schedule_drop_path(self, progress: float) -> None:
+        self.told.append(progress)
+
+
+@pytest.mark.parametrize("schedule", ["poly", "constant"])
+def test_a_network_that_drops_paths_is_told_how_far_the_training_is(schedule: str) -> None:
+    module = SemanticSegmentation(Dropping(), CLASSES, schedule=schedule)  # type: ignore[arg-type]
+    pl.Trainer(**LEAN, max_epochs=2).fit(module, Tiny([predicting(FOUND, TRUTH)] * 2, CLASSES))
+    assert module.network.told == [0.0, 0.25, 0.5, 0.75]
+
+
 class StopAfter(pl.Callback):
     """Ends the training after so many steps."""
 
