@@ -137,4 +137,5 @@ class AutoDeepLabNetwork(nn.Module):
 
 def size_at(first: Tensor, times: int) -> tuple[int, int]:
     """Height and width of a map whose stride is so many times that of the first one: halves, rounded up."""
-    return -(-first.size(2) // times), -(-first.size(3) // times)
+    # Written as the size that convolutions give, so that torch.export sees that they are equal for all images.
+    return (first.size(2) - 1) // times + 1, (first.size(3) - 1) // times + 1

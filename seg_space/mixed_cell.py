@@ -38,32 +38,55 @@ class Statistics(nn.Module):
     A cell has one set of weights for all maps that come into it, but each map has statistics of its own.
 
     Args:
+        edges: how many operations have them.
         maps: how many maps may come in.
-        shape: of the statistics of one of them; the last axis is the channels.
+        channels: of each.
     """
 
     mean: Tensor
     variance: Tensor
 
-    def __init__(self, maps: int, *shape: int) -> None:
+    def __init__(self, edges: int, maps: int, channels: int) -> None:
         super().__init__()
-        self.register_buffer("mean", torch.zeros(maps, *shape))
-        self.register_buffer("variance", torch.ones(maps, *shape))
+        self.register_buffer("mean", torch.zeros(edges, maps, channels))
+        self.register_buffer("variance", torch.ones(edges, maps, channels))
 
-    def normalise(self, x: Tensor, *place: int) -> Tensor:
+    def normalise(self, x: Tensor, edge: int, place: int) -> Tensor:
         """Normalise `[batch, channels, height, width]` as `nn.BatchNorm2d(affine=False)` does, in either mode.
 
         Args:
             x: what to normalise.
-            place: which of the statistics are its own.
+            edge: the operation.
+            place: of the map that comes in.
         """
-        return functional.batch_norm(
-            x, self.mean[place], self.variance[place], training=self.training, momentum=MOMENTUM, eps=EPSILON
-        )
+        return self._batch_norm(x, self.mean[edge, place], self.variance[edge, place], None)
 
-    def state_of(self, *place: int) -> dict[str, Tensor]:
+    def normalise_together(
+        self, x: Tensor, edges: Sequence[int], places: Sequence[int], weight: Tensor | None
+    ) -> Tensor:
+        """Normalise several operations and maps at once, and multiply.
+
+        Args:
+            x: `[batch, len(edges) * len(places) * channels, height, width]`.
+            edges: the operations, in order.
+            places: of the maps that come in, in order.
+            weight: what the channels of x are multiplied by; None: one.
+        """
+        if len(edges) == self.mean.size(0) and len(places) == self.mean.size(1):
+            return self._batch_norm(x, self.mean.view(-1), self.variance.view(-1), weight)
+        own = torch.tensor(edges, device=x.device).unsqueeze(1), torch.tensor(places, device=x.device)
+        mean, variance = self.mean[own], self.variance[own]
+        result = self._batch_norm(x, mean.view(-1), variance.view(-1), weight)
+        if self.training:
+            self.mean[own], self.variance[own] = mean, variance
+        return result
+
+    def _batch_norm(self, x: Tensor, mean: Tensor, variance: Tensor, weight: Tensor | None) -> Tensor:
+        return functional.batch_norm(x, mean, variance, weight, training=self.training, momentum=MOMENTUM, eps=EPSILON)
+
+    def state_of(self, edge: int, place: int) -> dict[str, Tensor]:
         """The buffers of a `nn.BatchNorm2d` with these statistics."""
-        return {"running_mean": self.mean[place], "running_var": self.variance[place]}
+        return {"running_mean": self.mean[edge, place], "running_var": self.variance[edge, place]}
 
 
 class StackedStage(nn.Module):
@@ -86,15 +109,15 @@ class StackedStage(nn.Module):
         self.pointwise = nn.Parameter(
             torch.empty(edges, channels, channels, 1, 1).uniform_(-1, 1) / math.sqrt(channels)
         )
-        self.statistics = Statistics(maps, edges, channels)
+        self.statistics = Statistics(edges, maps, channels)
 
     def forward(self, x: Tensor, edge: int, place: int) -> Tensor:
         x = functional.relu(x)
         x = functional.conv2d(x, self.depthwise[edge], padding=self.padding, dilation=self.dilation, groups=x.size(1))
-        return self.statistics.normalise(functional.conv2d(x, self.pointwise[edge]), place, edge)
+        return self.statistics.normalise(functional.conv2d(x, self.pointwise[edge]), edge, place)
 
     def state_of(self, edge: int, place: int) -> dict[str, Tensor]:
-        norm = {f"norm.{name}": tensor for name, tensor in self.statistics.state_of(place, edge).items()}
+        norm = {f"norm.{name}": tensor for name, tensor in self.statistics.state_of(edge, place).items()}
         return {"depthwise.weight": self.depthwise[edge], "pointwise.weight": self.pointwise[edge], **norm}
 
 
@@ -142,7 +165,7 @@ class StateOperations(nn.Module):
             }
         )
         # What is pooled does not depend on who reads it, so it has statistics once for all.
-        self.pools = nn.ModuleDict({name: Statistics(maps, channels) for name in POOLS})
+        self.pools = nn.ModuleDict({name: Statistics(1, maps, channels) for name in POOLS})
 
     def state_of(self, step: Step, place: int) -> dict[str, Tensor]:
         """The weights and statistics of an operation that reads this state, by their names in a network."""
@@ -151,7 +174,7 @@ class StateOperations(nn.Module):
             return convolution.state_of(self.readers.index(step.block), place)
         if step.operation in POOLS:
             statistics = cast(Statistics, self.pools[step.operation])
-            return {f"norm.{name}": tensor for name, tensor in statistics.state_of(place).items()}
+            return {f"norm.{name}": tensor for name, tensor in statistics.state_of(0, place).items()}
         return {}
 
     def forward(self, x: Tensor, place: int, gates: Gates) -> dict[int, Tensor]:
@@ -174,7 +197,7 @@ class StateOperations(nn.Module):
                 elif operation in POOLS:
                     if operation not in pooled:
                         statistics = cast(Statistics, self.pools[operation])
-                        pooled[operation] = statistics.normalise(pool(x, operation), place)
+                        pooled[operation] = statistics.normalise(pool(x, operation), 0, place)
                     result = pooled[operation]
                 else:
                     result = self.convolutions[operation](x, edge, place)

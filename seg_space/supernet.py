@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import TYPE_CHECKING, cast
 
+import torch
 from torch import Tensor, nn
 
 from automl_plugins.architecture import Architecture
@@ -13,6 +15,7 @@ from automl_plugins.supernet import Supernet
 from automl_plugins.task import Task
 from seg_space.auto_deeplab_network import AutoDeepLabNetwork, Layer, size_at
 from seg_space.frame import Stem, make_head
+from seg_space.joint_cell import JointCell
 from seg_space.mixed_cell import Input, MixedCell
 from seg_space.operations import Resize
 from seg_space.trellis import Node, Trellis, node_key
@@ -28,9 +31,10 @@ class MixedNode(nn.Module):
         layer: from 1.
         stride: of its map.
         space: the channels, and which strides its inputs may have.
+        joint: whether the cell has its joint form.
     """
 
-    def __init__(self, layer: int, stride: int, space: AutoDeepLabSpace) -> None:
+    def __init__(self, layer: int, stride: int, space: AutoDeepLabSpace, joint: bool) -> None:
         super().__init__()
         trellis, channels = space.trellis, space.state_channels(stride)
         self.incoming = trellis.preceding(layer, stride)
@@ -49,7 +53,8 @@ class MixedNode(nn.Module):
                 for source in trellis.second_inputs(layer, stride)
             }
         )
-        self.cell = MixedCell(space.blocks, channels, 1 if space.merge_inputs else len(self.incoming))
+        cell = JointCell if joint else MixedCell
+        self.cell = cell(space.blocks, channels, 1 if space.merge_inputs else len(self.incoming))
 
     def place(self, source: int) -> int:
         """The place of the map that comes in with this stride."""
@@ -79,10 +84,13 @@ class AutoDeepLabSupernet(Supernet):
     Args:
         task: what the networks must fit.
         space: its layers, channels, stem and head.
+        joint: compute cells jointly (`joint_cell.JointCell`), not operation by operation; weights and
+            results are the same.
     """
 
-    def __init__(self, task: Task, space: AutoDeepLabSpace) -> None:
+    def __init__(self, task: Task, space: AutoDeepLabSpace, joint: bool = True) -> None:
         super().__init__()
+        self._make_plain = partial(AutoDeepLabSupernet, task, space, joint=False)
         self.choices = space.gate_choices
         self.trellis: Trellis = space.trellis
         self.merge_inputs = space.merge_inputs
@@ -90,7 +98,7 @@ class AutoDeepLabSupernet(Supernet):
         self.stem = Stem(task.in_channels, space.stem, space.stem_stride)
         self.nodes = nn.ModuleDict(
             {
-                node_key(layer, stride): MixedNode(layer, stride, space)
+                node_key(layer, stride): MixedNode(layer, stride, space, joint)
                 for layer in range(1, space.layers + 1)
                 for stride in self.trellis.strides_at(layer)
             }
@@ -130,6 +138,14 @@ class AutoDeepLabSupernet(Supernet):
         if self.merge_inputs:
             inputs = [Input(_sum([cast(Tensor, each.weight) * each.map for each in inputs]), 0, None)]
         return module.cell(before, inputs, gates)
+
+    def plain(self) -> AutoDeepLabSupernet:
+        """The plain form, with copies of these weights, in the same training mode."""
+        with torch.random.fork_rng(devices=[]):
+            plain = self._make_plain()
+        like = next(self.parameters())
+        plain.to(device=like.device, dtype=like.dtype).load_state_dict(self.state_dict())
+        return plain.train(self.training)
 
     def inherit(self, network: nn.Module, architecture: Architecture) -> None:
         network = cast(AutoDeepLabNetwork, network)
