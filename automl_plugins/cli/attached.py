@@ -59,7 +59,7 @@ def make_callbacks(settings: dict[str, Any]) -> list[Any]:
 
     from automl_plugins.cli.configuration import make
     from automl_plugins.cli.console import read_architecture
-    from automl_plugins.cli.search import make_search
+    from automl_plugins.cli.search_settings import make_search
     from automl_plugins.search.attach import ReplaceNetwork
     from automl_plugins.space import SearchSpace
 

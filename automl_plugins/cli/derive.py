@@ -15,7 +15,7 @@ from automl_plugins.cli.configuration import make_space, space_setting
 from automl_plugins.cli.console import output
 from automl_plugins.cli.errors import UsageError, told_briefly
 from automl_plugins.cli.plugins import one_of
-from automl_plugins.cli.search import check_search, make_search
+from automl_plugins.cli.search_settings import check_search, make_search
 from automl_plugins.cli.settings import Given, read, read_yaml
 from automl_plugins.nearest import did_you_mean
 from automl_plugins.relaxations import Relaxation

@@ -1,0 +1,179 @@
+"""LightningCLI around a supernet: it makes the datamodule, the LightningModule and the Trainer of a search."""
+
+from __future__ import annotations
+
+import importlib
+import time
+from pathlib import Path
+from typing import Any, cast
+
+import yaml
+
+from automl_plugins import registry
+from automl_plugins._lightning import pl
+from automl_plugins.cli.configuration import make_space, refuse_another
+from automl_plugins.cli.console import output
+from automl_plugins.cli.errors import told_briefly
+from automl_plugins.cli.search_settings import make_search, search_defaults
+from automl_plugins.cli.settings import read_yaml
+from automl_plugins.run_folder import RunFolder, write_whole
+from automl_plugins.supernet import SupernetSpace
+from automl_plugins.task import Task
+from automl_plugins.training import ModuleFactory
+
+_cli = importlib.import_module(f"{pl.__name__}.cli")
+
+
+def searched_network(
+    data: pl.LightningDataModule, space: SupernetSpace, module: ModuleFactory | None = None, seed: int = 0
+) -> pl.LightningModule:
+    """The LightningModule around the supernet of a space.
+
+    Args:
+        data: the datamodule; it says what the task is.
+        space: what is searched.
+        module: makes the LightningModule; the registered one for the task where left out.
+        seed: of the initial logits and of stochastic relaxations.
+    """
+    task: Task = getattr(data, "task")  # noqa: B009 - Lightning's class does not declare it
+    factory: ModuleFactory = module or registry.load("modules", f"{task.level}-{task.target}")
+    return factory(space.searchable(task, seed=seed), task)
+
+
+class HasEnded(Exception):
+    """The folder keeps a search with these settings that has ended."""
+
+
+class SearchCLI(_cli.LightningCLI):  # type: ignore[misc, name-defined]  # one of two distributions, see _lightning
+    """LightningCLI whose model is a supernet, on the task of the data.
+
+    Args:
+        settings: checked.
+        clock: a callback that takes the time.
+        print_config: print the whole configuration and end.
+    """
+
+    def __init__(self, settings: dict[str, Any], clock: pl.Callback, print_config: bool) -> None:
+        self._settings = settings
+        self.folder = RunFolder(Path(settings["folder"]))
+        self._prints_config = print_config
+        search = {**settings["search"], "path": str(self.folder.architecture), "seed": settings["seed"]}
+        trainer = {
+            "default_root_dir": str(self.folder.path),
+            "logger": {"class_path": "CSVLogger", "init_args": {"save_dir": str(self.folder.path), "name": "logs"}},
+            # Without one, the search tells of each epoch in a line.
+            "enable_progress_bar": output().is_terminal,
+            "enable_model_summary": False,
+        }
+        super().__init__(
+            model_class=searched_network,
+            datamodule_class=pl.LightningDataModule,
+            subclass_mode_data=True,
+            save_config_callback=None,
+            trainer_defaults={"callbacks": [clock, make_search(search), _LastCheckpoint(self.folder.checkpoint)]},
+            parser_kwargs={"exit_on_error": False},
+            auto_configure_optimizers=False,
+            run=False,
+            args={
+                "model": {key: settings[key] for key in ("space", "module", "seed") if key in settings},
+                "data": settings["data"],
+                "trainer": {**trainer, **settings["trainer"]},
+                "seed_everything": settings["seed"],
+            },
+        )
+
+    @property
+    def space(self) -> SupernetSpace:
+        """What is searched."""
+        space = make_space(self._settings["space"])
+        return cast(SupernetSpace, space)
+
+    def add_arguments_to_parser(self, parser: Any) -> None:
+        parser.link_arguments("data", "model.data", apply_on="instantiate")
+
+    def parse_arguments(self, parser: Any, args: Any) -> None:
+        # Lightning's own would warn that there are arguments on the command line beside these.
+        self.config = parser.parse_object(args)
+
+    def before_instantiate_classes(self) -> None:
+        """Print the configuration, or keep it; a search that has ended needs no more."""
+        whole = yaml.safe_load(self.parser.dump(self.config, skip_unset=False))
+        config = {
+            "space": whole["model"]["space"],
+            "data": whole["data"],
+            "module": whole["model"]["module"],
+            # What was given: what was not is settled by each command that reads it.
+            "trainer": self._settings["trainer"],
+            "search": {**search_defaults(), **self._settings["search"]},
+            "seed": self._settings["seed"],
+            "folder": self._settings["folder"],
+        }
+        text = yaml.safe_dump(config, sort_keys=False)
+        if self._prints_config:
+            output().out(text)
+            raise SystemExit(0)
+        if self.folder.config.exists():
+            kept, mine = (
+                {key: value for key, value in each.items() if key != "folder"}
+                for each in (read_yaml(self.folder.config), yaml.safe_load(text))
+            )
+            refuse_another(self.folder, kept, mine, "search")
+        with told_briefly("folder", 2, OSError):
+            write_whole(self.folder.config, text)
+        if self.folder.search.exists():
+            raise HasEnded
+
+    def instantiate_classes(self) -> None:
+        """Read the data, and make what they need.
+
+        Raises:
+            UsageError: the data cannot be had, or the settings do not fit them; its code is 1.
+        """
+        with told_briefly("", 1, OSError, ImportError, ValueError, RuntimeError):
+            super().instantiate_classes()
+
+
+class _LastCheckpoint(pl.callbacks.Checkpoint):
+    """The checkpoint that a search goes on from: after each epoch, the last one after the decoding.
+
+    A search that is killed while it decodes repeats its last epoch, since Lightning would not decode again.
+
+    Args:
+        path: of the file.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        limits = ((trainer.current_epoch + 1, trainer.max_epochs), (trainer.global_step, trainer.max_steps))
+        if not trainer.should_stop and not any(done == limit for done, limit in limits):
+            trainer.save_checkpoint(self.path, weights_only=False)
+
+    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        trainer.save_checkpoint(self.path, weights_only=False)
+
+
+class Clock(pl.Callback):
+    """The time in the training loop, kept in the checkpoints so that a search that was resumed tells all of it."""
+
+    def __init__(self) -> None:
+        self.seconds = self.cpu_seconds = 0.0
+        self._started: tuple[float, float] | None = None
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._started = time.perf_counter() - self.seconds, time.process_time() - self.cpu_seconds
+
+    @property
+    def started(self) -> bool:
+        """Whether the training loop has been entered."""
+        return self._started is not None
+
+    def state_dict(self) -> dict[str, float]:
+        if self._started is not None:
+            wall, cpu = self._started
+            self.seconds, self.cpu_seconds = time.perf_counter() - wall, time.process_time() - cpu
+        return {"seconds": self.seconds, "cpu_seconds": self.cpu_seconds}
+
+    def load_state_dict(self, state_dict: dict[str, float]) -> None:
+        self.seconds, self.cpu_seconds = state_dict["seconds"], state_dict["cpu_seconds"]

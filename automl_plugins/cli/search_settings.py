@@ -1,0 +1,108 @@
+"""The settings of a search: what `search`, `derive` and an attached script check and make alike."""
+
+from __future__ import annotations
+
+import inspect
+import textwrap
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import docstring_parser
+
+from automl_plugins.cli.checks import check_call, check_keys, convert, shown
+from automl_plugins.cli.configuration import make, make_space, short_name
+from automl_plugins.cli.errors import UsageError, told_briefly
+from automl_plugins.cli.plugins import check_plugin, one_of
+from automl_plugins.cli.settings import Given, plain
+from automl_plugins.search import ArchitectureSearch, Strategy
+from automl_plugins.supernet import SupernetSpace
+
+_SUPPLIED = ("path", "seed")
+"""Arguments of `ArchitectureSearch` that follow from the folder and the seed."""
+
+_HELP_WIDTH = 92
+
+
+def check_search_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Check what a search has in a training script and through LightningCLI alike: `space`, `search` and `seed`.
+
+    Raises:
+        UsageError: whatever is wrong with them.
+    """
+    if settings.get("space") is None:
+        raise UsageError(f"space is missing; {one_of('spaces')}")
+    space = make_space(settings["space"])
+    if not isinstance(space, SupernetSpace):
+        raise UsageError(
+            f"space={short_name(settings['space'])!r}: it has no supernet to learn by gradients; "
+            "`automl-plugins study` searches it by trials"
+        )
+    seed = convert("seed", settings.get("seed", 0), int)
+    if seed < 0:
+        raise UsageError(f"seed is at least 0; got {seed}")
+    search = check_search(settings.get("search") or {})
+    make_search({**search, "seed": seed})
+    return {"space": check_plugin("space", "spaces", settings["space"], SupernetSpace), "search": search, "seed": seed}
+
+
+def check_search(given: Any) -> dict[str, Any]:
+    """Check the arguments of `ArchitectureSearch`.
+
+    Raises:
+        UsageError: whatever is wrong with them.
+    """
+    # A flag `--search 3` over a mapping reads like the name of a class.
+    name = given.get("class_path") if isinstance(given, Mapping) else given
+    if name is not None:
+        raise UsageError(f"search is a mapping of arguments, such as strategy: darts; got {shown(name)}")
+    rest = {key: value for key, value in given.items() if key != "strategy"}
+    check_keys(rest, [*search_defaults()], "search.")
+    checked = check_call(ArchitectureSearch, rest, "search.", supplied=("strategy", *_SUPPLIED))
+    strategy = given.get("strategy")
+    if strategy is not None:
+        plugin = check_plugin("search.strategy", "strategies", strategy, Strategy)
+        checked["strategy"] = str(strategy) if isinstance(strategy, str) else plugin
+    return dict(plain(checked))
+
+
+def make_search(settings: Mapping[str, Any]) -> ArchitectureSearch:
+    """The callback, from its checked arguments.
+
+    Raises:
+        UsageError: one is out of range.
+    """
+    arguments = dict(settings)
+    if isinstance(arguments.get("strategy"), Mapping):
+        arguments["strategy"] = make("strategy", Strategy, arguments["strategy"])
+    with told_briefly("search", 2, ValueError, TypeError):
+        return ArchitectureSearch(**arguments)
+
+
+def folder_of(given: Given, otherwise: str) -> str:
+    """The folder that is given, or one named after the last YAML file, or after something else.
+
+    Raises:
+        UsageError: it is no text.
+    """
+    stem = given.configs[-1].stem if given.configs else otherwise
+    return str(convert("folder", given.settings.get("folder", str(Path("runs", stem))), str))
+
+
+def search_defaults() -> dict[str, Any]:
+    """The arguments of `ArchitectureSearch` that are settings, with their defaults."""
+    parameters = inspect.signature(ArchitectureSearch).parameters
+    return {name: each.default for name, each in parameters.items() if name not in _SUPPLIED}
+
+
+def describe_search() -> str:
+    """The arguments of `ArchitectureSearch`, as lines of the help."""
+    meanings = {
+        each.arg_name: each.description or "" for each in docstring_parser.parse(str(ArchitectureSearch.__doc__)).params
+    }
+    lines = []
+    for name, value in search_defaults().items():
+        text = f"{' '.join(meanings.get(name, '').split())} ({'null' if value is None else value})"
+        first, *rest = textwrap.wrap(text, _HELP_WIDTH)
+        lines += [f"    {name:<22} {first}", *(" " * 27 + line for line in rest)]
+    return "\n".join(lines)
