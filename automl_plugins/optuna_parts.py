@@ -14,24 +14,27 @@ from optuna.samplers import BaseSampler
 
 from automl_plugins import registry
 from automl_plugins.nearest import did_you_mean
+from automl_plugins.samplers.base import ArchitectureSampler
+from automl_plugins.space import SearchSpace
 
 PartConfig = str | Mapping[str, Any]
 """A name, or a mapping with `class_path` and, where wanted, `init_args`."""
 
 
-def sampler_factory(config: PartConfig | BaseSampler) -> SamplerFactory:
+def sampler_factory(config: PartConfig | BaseSampler, space: SearchSpace | None = None) -> SamplerFactory:
     """What makes the sampler of each trial.
 
     Args:
         config: a class of `optuna.samplers` (`TPESampler`), a registered sampler, or a class path
             with `init_args`; or a sampler, which is then used as it is.
+        space: what is searched, for samplers that take a `space`.
 
     Raises:
         ValueError: no such sampler, or an argument that it does not take.
     """
     if isinstance(config, BaseSampler):
         return SamplerFactory(type(config), sampler=config)
-    return SamplerFactory(*_resolve("sampler", config, optuna.samplers, BaseSampler))
+    return SamplerFactory(*_resolve("sampler", config, optuna.samplers, BaseSampler), space=space)
 
 
 class SamplerFactory:
@@ -39,21 +42,30 @@ class SamplerFactory:
 
     A study that was killed therefore goes on with the very architectures that it would have
     asked for, and workers that start together ask for different ones. A sampler that takes no
-    `seed` is made once and used for all trials, as is one that was given as an object.
+    `seed` is made once and used for all trials, as is one that was given as an object, and one of
+    ours (`ArchitectureSampler`), which sees to the same by itself and learns over the trials.
 
     Args:
         cls: the sampler's class.
         arguments: what it is made with.
         sampler: or a sampler as it is.
+        space: what is searched; a sampler that takes a `space` is given it.
     """
 
     def __init__(
-        self, cls: type[BaseSampler], arguments: Mapping[str, Any] | None = None, sampler: BaseSampler | None = None
+        self,
+        cls: type[BaseSampler],
+        arguments: Mapping[str, Any] | None = None,
+        sampler: BaseSampler | None = None,
+        space: SearchSpace | None = None,
     ) -> None:
         self.cls = cls
         self.arguments = dict(arguments or {})
         self._kept = sampler
-        self._takes_seed = "seed" in inspect.signature(cls).parameters
+        self._of_seed: tuple[int, BaseSampler] | None = None
+        parameters = inspect.signature(cls).parameters
+        self._takes_seed = "seed" in parameters
+        self._given: dict[str, Any] = {"space": space} if space is not None and "space" in parameters else {}
         self(0, 0)
 
     def __call__(self, seed: int, ordinal: int) -> BaseSampler:
@@ -66,11 +78,16 @@ class SamplerFactory:
         if self._kept is not None:
             return self._kept
         if not self._takes_seed:
-            self._kept = self.cls(**self.arguments)
+            self._kept = self.cls(**self._given, **self.arguments)
             return self._kept
         base = self.arguments.get("seed")
-        state = np.random.SeedSequence([seed if base is None else base, ordinal]).generate_state(1)
-        return self.cls(**{**self.arguments, "seed": int(state[0])})
+        seed = seed if base is None else base
+        if issubclass(self.cls, ArchitectureSampler):
+            if self._of_seed is None or self._of_seed[0] != seed:
+                self._of_seed = seed, self.cls(**self._given, **{**self.arguments, "seed": seed})
+            return self._of_seed[1]
+        state = np.random.SeedSequence([seed, ordinal]).generate_state(1)
+        return self.cls(**self._given, **{**self.arguments, "seed": int(state[0])})
 
 
 def make_pruner(config: PartConfig | BasePruner | None) -> BasePruner:

@@ -15,6 +15,7 @@ from automl_plugins.nearest import did_you_mean
 GROUPS = {
     "spaces": "search spaces (`SearchSpace` classes)",
     "samplers": "Optuna samplers",
+    "predictors": "ways to tell good architectures from trained ones",
     "data": "LightningDataModules that name their task",
     "modules": "LightningModules, named `<level>-<target>` after the tasks that they train for",
     "relaxations": "ways to turn architecture logits into gates",

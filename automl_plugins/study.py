@@ -120,7 +120,7 @@ class Study:
         self.folder = RunFolder(Path(folder))
         self.trials = trials
         self.trial_epochs = trial_epochs
-        self.sampler = sampler_factory(sampler)
+        self.sampler = sampler_factory(sampler, space)
         self.pruner = make_pruner(pruner)
         self.trainer = dict(trainer or {})
         training.check_trainer_options(self.trainer)

@@ -19,6 +19,7 @@ _HOMES = {
     "show": "show",
     "evaluate": "evaluate",
     "list": "listing",
+    "benchmark": "benchmark",
     "fit": "fit",
     "validate": "fit",
     "test": "fit",
@@ -38,6 +39,7 @@ commands:
   show       a run, a search space, or an architecture drawn as text
   evaluate   train an architecture.json again, over seeds
   list       what is installed: spaces, samplers, pruners, strategies, data, modules, ...
+  benchmark  judge samplers on tables of architectures that have all been trained
   fit        train one architecture.json with LightningCLI
   validate, test, predict
              the same, for the other things that LightningCLI does

@@ -99,4 +99,7 @@ def check_part(key: str, value: Any) -> Any:
     home = f"optuna.{key}s"
     with without_deprecations():
         path = f"{home}.{name}" if hasattr(import_module(home), name) else name
-    return {**check_class(key, {**value, "class_path": path}), "class_path": name}
+    if key == "sampler" and name in registry.names("samplers"):
+        with told_briefly(key, 2, ValueError, RuntimeError):
+            path = registry.where("samplers", name).replace(":", ".")
+    return {**check_class(key, {**value, "class_path": path}, supplied=("space",)), "class_path": name}

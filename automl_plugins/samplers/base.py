@@ -1,0 +1,264 @@
+"""What our samplers have in common: the trials so far are all that they know."""
+
+from __future__ import annotations
+
+import copy
+import math
+import threading
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+import numpy as np
+from optuna.distributions import BaseDistribution, CategoricalDistribution
+from optuna.samplers import BaseSampler, RandomSampler
+from optuna.study import StudyDirection
+from optuna.trial import FrozenTrial, TrialState
+
+from automl_plugins.architecture import Architecture
+from automl_plugins.space import SearchSpace
+
+if TYPE_CHECKING:
+    from optuna.study import Study
+
+NOTE = "automl_plugins:note"
+_TRIES = 200
+
+
+@dataclass(frozen=True)
+class Observation:
+    """A trial that ended with a value.
+
+    Args:
+        number: of the trial.
+        architecture: what was tried.
+        scores: a number for each objective of the study, larger is better.
+        violation: how far its constraints (`Trial.set_constraint`) are missed, summed; 0 where all are kept.
+        note: what the sampler noted when it proposed the trial; None where it did not propose it.
+    """
+
+    number: int
+    architecture: Architecture
+    scores: tuple[float, ...]
+    violation: float = 0.0
+    note: Any = None
+
+    @property
+    def fitness(self) -> tuple[float, float]:
+        """Larger is better: first the constraints, then the first objective."""
+        return -self.violation, self.scores[0]
+
+
+@dataclass(frozen=True)
+class TrialLog:
+    """The trials of a study, as a sampler sees them.
+
+    Args:
+        observations: by trial number.
+        settled: how many of them come before the first trial that still runs; these can change no more.
+        seen: every architecture that was tried, is being tried, or waits to be.
+        objectives: how many the study has.
+        source: what the trials are of; the same object for the same study.
+    """
+
+    observations: Sequence[Observation]
+    settled: int
+    seen: frozenset[Architecture] | set[Architecture]
+    objectives: int
+    source: object
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """An architecture to try.
+
+    Args:
+        architecture: what to try.
+        note: plain JSON to find again in its `Observation`.
+    """
+
+    architecture: Architecture
+    note: Any = None
+
+
+class ArchitectureSampler(BaseSampler, ABC):
+    """An Optuna sampler over the choices of a space, whose state is a pure function of the trials so far.
+
+    A subclass says, in `propose`, which architecture comes next. What it learns from is the log of
+    trials in the storage, in the order of their numbers, and nothing else: any worker on any storage
+    comes to the same state, and a kill loses nothing. What it draws is settled by the seed and by how
+    many trials were asked for before. A note to itself is one attribute of the trial, written at once.
+
+    Parameters that are no choice of the space (a learning rate) are drawn at random.
+
+    Args:
+        space: the space that the objective suggests from.
+        seed: of all draws; workers on one study share it.
+    """
+
+    max_objectives = 1
+    """How many objectives a study may have that the sampler proposes for."""
+
+    def __init__(self, space: SearchSpace, seed: int = 0) -> None:
+        self.space = space
+        self.seed = seed
+        self._names = frozenset(choice.name for choice in space.choices)
+        self._distributions: dict[str, BaseDistribution] = {
+            choice.name: CategoricalDistribution(choice.options) for choice in space.choices
+        }
+        self._forget()
+
+    def _forget(self) -> None:
+        self._lock = threading.Lock()
+        self._source: tuple[object, int] | None = None
+        self._ended: dict[int, tuple[Architecture | None, Observation | None]] = {}
+
+    def __getstate__(self) -> dict[str, Any]:
+        forgotten = ("_lock", "_source", "_ended")
+        return {name: value for name, value in self.__dict__.items() if name not in forgotten}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._forget()
+
+    # What a subclass says.
+
+    @abstractmethod
+    def propose(self, log: TrialLog, generator: np.random.Generator) -> Proposal:
+        """The next architecture to try; nothing but the log, the generator and the arguments may matter."""
+
+    # What Optuna asks.
+
+    def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
+        return self._distributions
+
+    def sample_relative(
+        self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
+    ) -> dict[str, Any]:
+        with self._lock:
+            log = self.log(study)
+            if log.objectives > self.max_objectives:
+                raise ValueError(
+                    f"{type(self).__name__} takes studies of at most {self.max_objectives} objective(s); "
+                    f"this one has {log.objectives}"
+                )
+            proposal = self.propose(log, self._generator(study, trial.number))
+        # A trial that was enqueued has its parameters already.
+        if proposal.note is not None and not {"fixed_params", NOTE} & trial.system_attrs.keys():
+            study._storage.set_trial_system_attr(trial._trial_id, NOTE, proposal.note)
+        return {name: value for name, value in proposal.architecture.items() if name in search_space}
+
+    def sample_independent(
+        self, study: Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
+    ) -> Any:
+        generator = self._generator(study, trial.number, *param_name.encode())
+        return RandomSampler(seed=int(generator.integers(2**32))).sample_independent(
+            study, trial, param_name, param_distribution
+        )
+
+    # What the subclasses use.
+
+    def log(self, study: Study) -> TrialLog:
+        """The trials of a study so far."""
+        source = (study._storage, study._study_id)
+        if self._source is None or self._source[0] is not source[0] or self._source[1] != source[1]:
+            self._source, self._ended = source, {}
+        signs = [1 if direction is StudyDirection.MAXIMIZE else -1 for direction in study.directions]
+        observations: list[Observation] = []
+        seen: set[Architecture] = set()
+        settled: int | None = None
+        for trial in study._get_trials(deepcopy=False, use_cache=True):
+            if trial.number in self._ended:
+                architecture, observation = self._ended[trial.number]
+            else:
+                architecture = self._architecture(trial)
+                observation = _observation(trial, architecture, signs)
+                if trial.state.is_finished():
+                    self._ended[trial.number] = architecture, observation
+                elif settled is None:
+                    settled = len(observations)
+            if architecture is not None:
+                seen.add(architecture)
+            if observation is not None:
+                observations.append(observation)
+        return TrialLog(observations, len(observations) if settled is None else settled, seen, len(signs), self._source)
+
+    def unseen(self, log: TrialLog, draw: Callable[[], Architecture]) -> Architecture | None:
+        """Draw until there is an architecture that was not tried; None where many draws give none."""
+        for _ in range(_TRIES):
+            architecture = draw()
+            if architecture not in log.seen:
+                return architecture
+        return None
+
+    def walk(self, log: TrialLog, start: Architecture, generator: np.random.Generator) -> Architecture:
+        """Mutate until there is an architecture that was not tried; the start where everything was."""
+        if len(log.seen) >= self.space.size:
+            return start
+        while start in log.seen:
+            start = self.space.mutate(start, generator)
+        return start
+
+    def unseen_at_random(self, log: TrialLog, generator: np.random.Generator) -> Architecture:
+        """A random architecture that was not tried, or any where everything was."""
+        drawn = self.unseen(log, lambda: self.space.sample(generator))
+        return drawn or self.walk(log, self.space.sample(generator), generator)
+
+    def _architecture(self, trial: FrozenTrial) -> Architecture | None:
+        parameters = {**trial.system_attrs.get("fixed_params", {}), **trial.params}
+        try:
+            return self.space.architecture({name: parameters[name] for name in self._names & parameters.keys()})
+        except ValueError:  # cut off before all was drawn, or a trial over something else
+            return None
+
+    def _generator(self, study: Study, number: int, *purpose: int) -> np.random.Generator:
+        # A trial that is asked for in place of one whose worker died draws what that one would have drawn.
+        trials = study._get_trials(deepcopy=False, use_cache=True)[:number]
+        asked = number - sum("interrupted" in trial.user_attrs for trial in trials)
+        return np.random.default_rng([self.seed, asked, *purpose])
+
+
+def _observation(trial: FrozenTrial, architecture: Architecture | None, signs: Sequence[int]) -> Observation | None:
+    if architecture is None or trial.state is not TrialState.COMPLETE:
+        return None
+    if not all(map(math.isfinite, trial.values)):
+        return None
+    scores = tuple(sign * value for sign, value in zip(signs, trial.values, strict=True))
+    violation = sum(max(0.0, value) for value in trial.constraints.values())
+    return Observation(trial.number, architecture, scores, violation, trial.system_attrs.get(NOTE))
+
+
+State = TypeVar("State")
+
+
+class Fold(Generic[State]):
+    """A state that is built up observation by observation, remembered for those that can change no more.
+
+    Args:
+        start: makes the state before the first trial.
+        step: takes one observation into the state.
+    """
+
+    def __init__(self, start: Callable[[], State], step: Callable[[State, Observation], None]) -> None:
+        self._start = start
+        self._step = step
+        self._source: object = None
+
+    def __call__(self, log: TrialLog) -> State:
+        """The state after all observations of the log; not to be changed."""
+        if self._source is not log.source:
+            self._source, self._state, self._taken = log.source, self._start(), 0
+        for observation in log.observations[self._taken : log.settled]:
+            self._step(self._state, observation)
+        self._taken = log.settled
+        unsettled = log.observations[log.settled :]
+        if not unsettled:
+            return self._state
+        state = copy.deepcopy(self._state)
+        for observation in unsettled:
+            self._step(state, observation)
+        return state
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"_start": self._start, "_step": self._step, "_source": None}

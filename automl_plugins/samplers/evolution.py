@@ -1,0 +1,97 @@
+"""Regularised evolution."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from automl_plugins.architecture import Architecture
+from automl_plugins.objectives.pareto import crowding_distances, dominance_ranks
+from automl_plugins.samplers.base import ArchitectureSampler, Observation, Proposal, TrialLog
+from automl_plugins.space import SearchSpace
+
+
+class EvolutionSampler(ArchitectureSampler):
+    """Regularised evolution (Real et al., AAAI 2019, algorithm 1), with AREA's start where a proxy is given.
+
+    The parent is the best of a few drawn from the population; the child is the parent with one choice
+    mutated. The population is made of the latest trials by number, so each ages and dies, however good it
+    is. In a study with several objectives, the population is the best trials so far instead, by rank of
+    dominance and then by crowding (Deb et al., 2002): ageing would lose the ends of the front. Trials
+    that break a constraint lose to those that keep all, and to those that break them by less.
+
+    Args:
+        space: see `ArchitectureSampler`.
+        seed: see `ArchitectureSampler`.
+        population: how many trials may be parents; the first so many are drawn at random.
+        tournament: how many of them compete to be the parent.
+        proxy: a score without training, larger is better, that chooses the first trials (AREA; Mellor et
+            al., ICML 2021, section 4); None: they are drawn at random. It must depend on the architecture alone.
+        proxy_pool: how many random architectures the proxy chooses from.
+
+    Raises:
+        ValueError: a number out of range.
+    """
+
+    max_objectives = 1_000
+
+    def __init__(
+        self,
+        space: SearchSpace,
+        seed: int = 0,
+        population: int = 20,
+        tournament: int = 5,
+        proxy: Callable[[Architecture], float] | None = None,
+        proxy_pool: int = 1000,
+    ) -> None:
+        if population < 1:
+            raise ValueError(f"population is at least 1; got {population}")
+        if not 1 <= tournament <= population:
+            raise ValueError(f"tournament is between 1 and the population, {population}; got {tournament}")
+        if proxy is not None and proxy_pool < population:
+            raise ValueError(f"proxy_pool is at least the population, {population}; got {proxy_pool}")
+        super().__init__(space, seed)
+        self.population = population
+        self.tournament = tournament
+        self.proxy = proxy
+        self.proxy_pool = proxy_pool
+        self._first: list[Architecture] | None = None
+
+    def propose(self, log: TrialLog, generator: np.random.Generator) -> Proposal:
+        if len(log.observations) < self.population:
+            return Proposal(self._one_of_the_first(log, generator))
+        members = self._ranked_population(log)
+        # The population stands best first, so the winner of a tournament is the one who stands first.
+        parent = members[generator.choice(len(members), self.tournament, replace=False).min()]
+        child = self.unseen(log, lambda: self.space.mutate(parent.architecture, generator))
+        return Proposal(child or self.walk(log, parent.architecture, generator))
+
+    def _ranked_population(self, log: TrialLog) -> list[Observation]:
+        if log.objectives == 1:
+            return sorted(log.observations[-self.population :], key=lambda one: one.fitness, reverse=True)
+        return best_first(log.observations)[: self.population]
+
+    def _one_of_the_first(self, log: TrialLog, generator: np.random.Generator) -> Architecture:
+        if self.proxy is not None:
+            if self._first is None:
+                own = np.random.default_rng(self.seed)
+                pool = list(dict.fromkeys(self.space.sample(own) for _ in range(self.proxy_pool)))
+                self._first = sorted(pool, key=self.proxy, reverse=True)[: 2 * self.population]
+            for architecture in self._first:
+                if architecture not in log.seen:
+                    return architecture
+        return self.unseen_at_random(log, generator)
+
+
+def best_first(observations: Sequence[Observation]) -> list[Observation]:
+    """Sort by violation of the constraints, then by rank of dominance, then the lonely before the crowded."""
+    scores = np.array([observation.scores for observation in observations])
+    ranks = dominance_ranks(scores)
+    crowding = np.empty(len(scores))
+    for rank in np.unique(ranks):
+        crowding[ranks == rank] = crowding_distances(scores[ranks == rank])
+    order = sorted(
+        range(len(observations)), key=lambda index: (observations[index].violation, ranks[index], -crowding[index])
+    )
+    return [observations[index] for index in order]

@@ -1,0 +1,228 @@
+"""Samplers where the truth is known: ours against Optuna's on NAS-Bench-Graph, by regret, by front, and by overhead.
+
+python benchmarks/samplers.py search [--graphs arxiv cora pubmed] [--budget 400] [--seeds 30]
+python benchmarks/samplers.py pareto [--graph arxiv] [--trials 200] [--seeds 30]
+python benchmarks/samplers.py overhead
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import time
+import warnings
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import optuna
+from optuna.samplers import BaseSampler, NSGAIIISampler, NSGAIISampler, RandomSampler, TPESampler
+from rich.console import Console
+from rich.table import Table as RichTable
+from scipy.stats import wilcoxon
+
+from automl_plugins import Architecture, Choice, Operation, SearchSpace
+from automl_plugins.objectives.pareto import hypervolume
+from automl_plugins.report.judgement import judgement_table
+from automl_plugins.samplers import ControllerSampler, EvolutionSampler, PredictorSampler, ReinforceSampler
+from automl_plugins.tables import Table, nas_bench_graph
+from automl_plugins.tables.judge import Judgement, judge
+
+MakeSampler = Callable[[SearchSpace, int], BaseSampler]
+
+OPTUNAS: dict[str, MakeSampler] = {
+    "RandomSampler": lambda space, seed: RandomSampler(seed=seed),
+    "TPESampler": lambda space, seed: TPESampler(seed=seed),
+    "TPESampler, independent": lambda space, seed: TPESampler(seed=seed, multivariate=False),
+    "NSGAIISampler, population 20": lambda space, seed: NSGAIISampler(seed=seed, population_size=20),
+}
+OURS: dict[str, MakeSampler] = {
+    "evolution": EvolutionSampler,
+    "evolution, 50 and 25": partial(EvolutionSampler, population=50, tournament=25),
+    "reinforce": ReinforceSampler,
+    "controller": ControllerSampler,
+    "controller, the paper's rate": partial(ControllerSampler, learning_rate=3.5e-4),
+    "predictor": PredictorSampler,
+}
+
+
+def data_folder() -> Path | None:
+    """The folder of the tables; None leaves it to the package `nas-bench-graph`."""
+    beside = Path(__file__).parents[2] / "shared" / "data"
+    named = os.environ.get("AUTOML_PLUGINS_DATA")
+    return Path(named) if named else beside if beside.is_dir() else None
+
+
+def search(arguments: argparse.Namespace, console: Console) -> None:
+    """Issue's first measurement: one objective, regret by validation, and the test score of what was chosen."""
+    for graph in arguments.graphs:
+        table = nas_bench_graph(graph, data_folder())
+        judgements = []
+        for name, make in {**OPTUNAS, **OURS}.items():
+            if not arguments.samplers or any(part in name for part in arguments.samplers):
+                judged = judge(table, name, partial(make, table.space), arguments.budget, range(arguments.seeds))
+                judgements.append(judged)
+                console.print(f"{graph}: {name} done", style="dim")
+        console.print(judgement_table(judgements, 100))
+        half = arguments.budget // 2
+        console.print(f"validation regret after {half} look-ups, in points:")
+        for judgement in judgements:
+            regret = 100 * judgement.validation_regret[:, half - 1]
+            console.print(f"  {judgement.sampler}: {regret.mean():.3f} ± {regret.std(ddof=1):.3f}")
+        compare(judgements, console)
+
+
+def compare(judgements: list[Judgement], console: Console) -> None:
+    """Our best against Optuna's best, paired over seeds: mean difference and Wilcoxon's signed-rank test."""
+    theirs = [judgement for judgement in judgements if judgement.sampler in OPTUNAS]
+    ours = [judgement for judgement in judgements if judgement.sampler in OURS]
+    if not theirs or not ours:
+        return
+    for what in ("validation_regret", "test_regret"):
+        budget = theirs[0].validation.shape[1]
+        for place in (budget // 2 - 1, budget - 1):
+            best, other = (min(side, key=lambda each: getattr(each, what)[:, place].mean()) for side in (ours, theirs))
+            difference = 100 * (getattr(best, what) - getattr(other, what))[:, place]
+            p = wilcoxon(difference).pvalue if difference.any() else 1.0
+            console.print(
+                f"{what} after {place + 1} look-ups: {best.sampler} less {other.sampler}: "
+                f" {difference.mean():+.3f} ± {difference.std(ddof=1) / len(difference) ** 0.5:.3f} "
+                f"points, p = {p:.2g} (two-sided Wilcoxon over {len(difference)} seeds)"
+            )
+
+
+PARETO: dict[str, MakeSampler] = {
+    "RandomSampler": lambda space, seed: RandomSampler(seed=seed),
+    "TPESampler, independent": lambda space, seed: TPESampler(seed=seed, multivariate=False),
+    "TPESampler, multivariate": lambda space, seed: TPESampler(seed=seed, multivariate=True),
+    "NSGAIISampler, population 20": lambda space, seed: NSGAIISampler(seed=seed, population_size=20),
+    "NSGAIIISampler, population 20": lambda space, seed: NSGAIIISampler(seed=seed, population_size=20),
+    "evolution": EvolutionSampler,
+    "predictor": PredictorSampler,
+}
+
+
+def pareto(arguments: argparse.Namespace, console: Console) -> None:
+    """Accuracy and latency: which share of the true front's hypervolume the trials cover.
+
+    The reference point is the median of both: what is worse than half of the space in either, nobody asks for.
+    """
+    table = nas_bench_graph(arguments.graph, data_folder())
+    points = np.stack([table.columns["valid_perf"], -table.columns["latency_s"]], axis=1)
+    reference = np.median(points, axis=0)
+    whole = hypervolume(points, reference)
+    report = RichTable(title=f"{table.title}: accuracy and latency, {arguments.trials} trials, {arguments.seeds} seeds")
+    for column in ("sampler", "share of the front's hypervolume, %", "ms a trial"):
+        report.add_column(column)
+    for name, make in PARETO.items():
+        shares = []
+        began = time.process_time()
+        for seed in range(arguments.seeds):
+            rows = front_search(table, make(table.space, seed), arguments.trials)
+            shares.append(100 * hypervolume(points[rows], reference) / whole)
+        spent = 1000 * (time.process_time() - began) / arguments.seeds / arguments.trials
+        report.add_row(name, f"{np.mean(shares):.1f} ± {np.std(shares, ddof=1):.1f}", f"{spent:.1f}")
+    console.print(report)
+
+
+def front_search(table: Table, sampler: BaseSampler, trials: int) -> list[int]:
+    """The rows that a study with two objectives asks for."""
+    study = optuna.create_study(directions=["maximize", "minimize"], sampler=sampler)
+    rows = []
+    for _ in range(trials):
+        trial = study.ask()
+        row = table.row(table.space.suggest(trial))
+        if row is None:
+            study.tell(trial, state=optuna.trial.TrialState.FAIL)
+        else:
+            rows.append(row)
+            study.tell(trial, [table.columns["valid_perf"][row], table.columns["latency_s"][row]])
+    return rows
+
+
+class FortyChoices(SearchSpace):
+    """Forty choices of six options each, in eight layers of five classes."""
+
+    name = "forty"
+    version = 1
+    levels = frozenset()
+
+    def __init__(self) -> None:
+        super().__init__(
+            [Choice(f"layer{layer}.class{kind}", tuple("abcdef")) for layer in range(8) for kind in range(5)]
+        )
+
+    def build(self, architecture: Architecture, task: object) -> object:
+        raise NotImplementedError
+
+    def operations(self, architecture: Architecture) -> list[Operation]:
+        return [Operation("input", "input"), Operation("output", "output", ("input",), tuple(architecture))]
+
+
+def overhead(arguments: argparse.Namespace, console: Console) -> None:
+    """CPU milliseconds of one ask and its forty suggestions, and of the first ask of a worker that has just started."""
+    space = FortyChoices()
+    report = RichTable(title="CPU ms of an ask with 40 parameters (in brackets: the first ask of a new worker)")
+    report.add_column("sampler")
+    sizes = (10, 100, 1000)
+    for size in sizes:
+        report.add_column(f"{size} trials", justify="right")
+    for name, make in {**OPTUNAS, **OURS}.items():
+        cells = []
+        for size in sizes:
+            study = optuna.create_study(direction="maximize", sampler=make(space, 0))
+            filled(study, space, size)
+            spent = [asking(study, space) for _ in range(6)]
+            cells.append(f"{np.median(spent[1:]):.1f} ({spent[0]:.0f})")
+        report.add_row(name, *cells)
+    console.print(report)
+
+
+def filled(study: optuna.Study, space: SearchSpace, size: int) -> None:
+    """Give a study trials of random architectures, whose value is how many choices took their first option."""
+    generator = np.random.default_rng(0)
+    distributions = {
+        choice.name: optuna.distributions.CategoricalDistribution(choice.options) for choice in space.choices
+    }
+    for _ in range(size):
+        values = dict(space.sample(generator))
+        score = sum(value == "a" for value in values.values()) + generator.normal()
+        study.add_trial(optuna.create_trial(params=values, distributions=distributions, value=score))
+
+
+def asking(study: optuna.Study, space: SearchSpace) -> float:
+    """CPU milliseconds of one ask; the trial ends with a value."""
+    began = time.process_time()
+    trial = study.ask()
+    architecture = space.suggest(trial)
+    spent = 1000 * (time.process_time() - began)
+    study.tell(trial, sum(value == "a" for value in architecture.values()))
+    return spent
+
+
+def main() -> None:
+    """Run one of the three."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    commands = parser.add_subparsers(required=True)
+    one = commands.add_parser("search")
+    one.add_argument("--graphs", nargs="+", default=["arxiv", "cora", "pubmed"])
+    one.add_argument("--budget", type=int, default=400)
+    one.add_argument("--seeds", type=int, default=30)
+    one.add_argument("--samplers", nargs="*", default=[], help="only those whose names hold one of these")
+    one.set_defaults(run=search)
+    two = commands.add_parser("pareto")
+    two.add_argument("--graph", default="arxiv")
+    two.add_argument("--trials", type=int, default=200)
+    two.add_argument("--seeds", type=int, default=30)
+    two.set_defaults(run=pareto)
+    three = commands.add_parser("overhead")
+    three.set_defaults(run=overhead)
+    arguments = parser.parse_args()
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+    arguments.run(arguments, Console(width=160))
+
+
+if __name__ == "__main__":
+    main()
