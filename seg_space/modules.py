@@ -116,7 +116,8 @@ class SemanticSegmentation(_PixelModule):
     neither occurs nor is predicted has no union and is left out of the mean, as in the scripts of PASCAL VOC and
     Cityscapes; one that does not occur but is predicted counts as 0. For a binary target it is the foreground's
     alone, for several labels the mean of their foregrounds. `pixel_accuracy` is the share of right pixels (of right
-    labels). A test also gives each class's as `test_iou_<class>`, by the datamodule's `classes` or by number.
+    labels). A test also gives the score of each class that occurs as `test_iou/<class>`, by the datamodule's `classes`
+    or by number.
 
     Args:
         network: gives logits `[batch, out_channels, height, width]`.
@@ -185,12 +186,10 @@ class SemanticSegmentation(_PixelModule):
         scores = intersection_over_union(confusion)
         values = {f"{stage}_miou": scores.nanmean(), f"{stage}_pixel_accuracy": pixel_accuracy(confusion)}
         if stage == "test" and self.task.target != "binary":
-            present = (~scores.isnan()).tolist()
-            values |= {
-                f"test_iou_{name}": score
-                for name, score, there in zip(self._names(), scores, present, strict=True)
-                if there
-            }
+            # Of the truth alone, so that all networks have the same ones.
+            occurs = (confusion[:, 1].sum(dim=1) if confusion.dim() == 3 else confusion.sum(dim=1)) > 0
+            scored = zip(self._names(), scores, occurs.tolist(), strict=True)
+            values |= {f"test_iou/{name}": score for name, score, there in scored if there}
         return values
 
     def _names(self) -> list[str]:

@@ -52,10 +52,11 @@ class Summary:
         return cls(rows=rows, **content)
 
     def table(self) -> Table:
-        """The rows as a table for a terminal; the best test value of each metric is bold."""
+        """The rows as a table for a terminal; losses, and metrics of a part as `test_iou/sky`, are left to JSON."""
         from rich.table import Table
 
-        metrics = [name for name in self.rows[0].test if not name.endswith("_loss")] if self.rows else []
+        every = self.rows[0].test if self.rows else {}
+        metrics = [name for name in every if not name.endswith("_loss") and "/" not in name]
         table = Table(title=f"{self.space} on {self.data}: mean ± deviation over {len(self.seeds)} seeds")
         table.add_column("network")
         for column in ("parameters", self.monitor, *metrics, "CPU s a training"):
