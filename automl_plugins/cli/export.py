@@ -1,0 +1,136 @@
+"""`automl-plugins export`: a trained network for other runtimes."""
+
+from __future__ import annotations
+
+import pickle
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from automl_plugins._lightning import pl
+from automl_plugins.architecture import Architecture
+from automl_plugins.cli.checks import check_call, check_keys
+from automl_plugins.cli.configuration import make, make_space
+from automl_plugins.cli.console import output, read_architecture
+from automl_plugins.cli.errors import UsageError, told_briefly
+from automl_plugins.cli.plugins import check_plugin
+from automl_plugins.cli.settings import merge, plain, read, read_yaml
+from automl_plugins.export import FORMATS, export_network
+from automl_plugins.run_folder import RunFolder
+from automl_plugins.task import Task
+
+_HELP = """\
+usage: automl-plugins export --architecture FILE --size HEIGHTxWIDTH [--weights FILE] [--key value] <output>
+
+Write a trained network of pixels for other runtimes, for any number of images of one size, and compare it
+with the module.
+
+output:
+  model.onnx               ONNX; needs the packages of automl-plugins[onnx]
+  model.pt2                what torch.export.load reads
+
+options:
+  --architecture FILE      an architecture.json
+  --weights FILE           the network's state_dict (network.pt beside the architecture, where a study leaves it)
+  --size HEIGHTxWIDTH      of the images: 128x192, or 128 for both
+  --format torch|onnx      where the output's name does not say it
+  --space NAME             the architecture's space, with arguments as --space.filters 20
+  --task.KEY VALUE         what the network fits: --task.level pixel --task.target classes --task.in_channels 3
+                           --task.out_channels 11; that of the run's data where left out
+  --config FILE            YAML with any of these keys
+
+The config.yaml beside the architecture, which a study or a search leaves there, gives what is left out.
+"""
+_SUFFIXES = {".onnx": "onnx", ".pt2": "torch"}
+
+
+def run(arguments: list[str], command: str = "export") -> int:
+    """Run the command.
+
+    Args:
+        arguments: what follows it.
+        command: its name.
+
+    Returns:
+        The exit code.
+
+    Raises:
+        UsageError: a mistake in the arguments, or a network that cannot be exported; the latter's code is 1.
+    """
+    given = read(arguments, targets=1)
+    if "help" in given.switches:
+        output().out(_HELP, end="")
+        return 0
+    known = ("architecture", "weights", "size", "format", "space", "task")
+    # A run's config.yaml may be given for what it says of these.
+    check_keys(given.settings, [*known, *(given.settings if given.configs else ())], near=("config",))
+    for key in ("architecture", "size"):
+        if given.settings.get(key) is None:
+            raise UsageError(f"{key} is missing; see `automl-plugins export --help`")
+    if not given.targets:
+        raise UsageError("name the file to write, such as model.onnx")
+    written, size = Path(given.targets[0]), _size(str(given.settings["size"]))
+    form = str(given.settings.get("format", _SUFFIXES.get(written.suffix)))
+    if form not in FORMATS:
+        raise UsageError(f"format={form!r}: it is one of {', '.join(FORMATS)}; an output .onnx or .pt2 says which")
+    path = Path(str(given.settings["architecture"]))
+    with told_briefly(str(path), 2, ValueError, OSError):
+        name = Architecture.from_json(path.read_text(encoding="utf-8")).space
+    beside = RunFolder(path.parent)
+    settings = merge(read_yaml(beside.config) if beside.config.is_file() else {}, given.settings)
+    space = make_space(merge({"space": name}, {"space": settings["space"]} if settings.get("space") else {})["space"])
+    architecture = read_architecture(space, path)
+    task = _task(settings)
+    if task.level != "pixel":
+        raise UsageError(f"task.level={task.level!r}: only networks of pixels are exported")
+    with told_briefly(str(path), 2, ValueError):
+        network = space.network(architecture, task)
+    _load(network, Path(str(given.settings.get("weights", beside.network))))
+    images = torch.randn(1, task.in_channels, *size, generator=torch.Generator().manual_seed(0))
+    with told_briefly("", 1, ImportError, OSError, RuntimeError):
+        difference = export_network(network, images, written, "onnx" if form == "onnx" else "torch")
+    output().out(f"kept: {written}; it differs from the module by {difference:.1e} of the largest output")
+    return 0
+
+
+def _size(text: str) -> tuple[int, int]:
+    match = re.fullmatch(r"(\d+)(?:x(\d+))?", text)
+    if match is None or "0" in match.groups():
+        raise UsageError(f"size={text!r}: it is the images' height and width, such as 128x192")
+    height, width = match.groups()
+    return int(height), int(width or height)
+
+
+def _task(settings: Mapping[str, Any]) -> Task:
+    """The task that is given, or that of the run's data."""
+    if settings.get("task"):
+        arguments = plain(check_call(Task, settings["task"], "task."))
+        with told_briefly("task", 2, ValueError, TypeError):
+            return Task(**arguments)
+    if settings.get("data") is None:
+        raise UsageError("task is missing; it is that of the run's data, but there is no config.yaml that names them")
+    data = make(
+        "data", pl.LightningDataModule, plain(check_plugin("data", "data", settings["data"], pl.LightningDataModule))
+    )
+    with told_briefly("data", 1, OSError, ImportError, ValueError, RuntimeError):
+        data.prepare_data()
+        data.setup("fit")
+        task: Task = data.task
+    return task
+
+
+def _load(network: torch.nn.Module, path: Path) -> None:
+    """Read weights; nothing is unpickled from their file."""
+    if not path.is_file():
+        raise UsageError(f"weights={str(path)!r}: there is no such file")
+    try:
+        network.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
+    except (pickle.UnpicklingError, EOFError, OSError, TypeError, ValueError) as error:
+        raise UsageError(
+            f"weights={str(path)!r}: it is no state_dict, or holds objects, which are not unpickled"
+        ) from error
+    except RuntimeError as error:
+        raise UsageError(f"weights={str(path)!r}: they are not this network's: {str(error)[:200]}") from error
