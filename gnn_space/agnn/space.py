@@ -10,8 +10,8 @@ from automl_plugins.choice import Choice, Value
 from automl_plugins.space import Operation
 from automl_plugins.supernet import SupernetSpace
 from automl_plugins.task import Level, Task
-from gnn_space.agnn_network import CLASSES, AGNNNetwork
-from gnn_space.agnn_supernet import AGNNSupernet
+from gnn_space.agnn.network import CLASSES, AGNNNetwork
+from gnn_space.agnn.supernet import AGNNSupernet
 from gnn_space.operations import ACTIVATIONS, AGGREGATIONS, ATTENTIONS, COMBINES
 
 HIDDEN_CHANNELS = (4, 8, 16, 32, 64, 128, 256)
@@ -28,7 +28,7 @@ class AGNNSpace(SupernetSpace):
     Where we depart from the paper: the last layer is searched like the others, heads
     concatenated, and a linear map from it gives the outputs, so that all of its choices count on every task.
 
-    The supernet's layers are as wide as the widest option: see `gnn_space.agnn_supernet.AGNNSupernet` for
+    The supernet's layers are as wide as the widest option: see `gnn_space.agnn.supernet.AGNNSupernet` for
     what options share. With soft gates a layer of the paper's options computes 16 heads of 256 channels for
     every edge; where that is too much, offer fewer.
 

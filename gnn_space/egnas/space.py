@@ -15,10 +15,10 @@ from automl_plugins.decoders import strongest_inputs
 from automl_plugins.space import Operation
 from automl_plugins.supernet import SupernetSpace
 from automl_plugins.task import Level, Task
-from gnn_space.egnas_joint import EGNASSupernet
-from gnn_space.egnas_network import EGNASNetwork
-from gnn_space.egnas_operations import EDGE_OPERATIONS, NODE_OPERATIONS, NONE
-from gnn_space.egnas_plan import Kind, StackPlan, Step, plan_stack
+from gnn_space.egnas.joint_supernet import EGNASSupernet
+from gnn_space.egnas.network import EGNASNetwork
+from gnn_space.egnas.operations import EDGE_OPERATIONS, NODE_OPERATIONS, NONE
+from gnn_space.egnas.plan import Kind, StackPlan, Step, plan_stack
 
 OPERATIONS: Mapping[Kind, tuple[str, ...]] = {"node": NODE_OPERATIONS, "edge": EDGE_OPERATIONS}
 _KINDS: tuple[Kind, ...] = ("node", "edge")
@@ -30,7 +30,7 @@ class EGNASSpace(SupernetSpace):
     A cell has two coupled acyclic graphs, one of node states and one of edge states. Its first two
     states are the outputs of the two cells before it (the embedded input twice for the first cell). Every
     further state is the sum of operations on `inputs` earlier states; each operation reads the node and
-    the edge state of one of them: see `gnn_space.egnas_operations`. A cell's output is a map of all its
+    the edge state of one of them: see `gnn_space.egnas.operations`. A cell's output is a map of all its
     states, of each kind.
 
     An architecture says, for each new state of each kind, which earlier states it reads, and with

@@ -13,8 +13,8 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
-from gnn_space.egnas_edge_order import EdgeOrder
-from gnn_space.egnas_operations import SLOPE
+from gnn_space.egnas.edge_order import EdgeOrder
+from gnn_space.egnas.operations import SLOPE
 
 
 def blocks(rows: Tensor, weights: Tensor) -> Tensor:

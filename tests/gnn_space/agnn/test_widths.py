@@ -10,7 +10,7 @@ from torch import Tensor
 
 from automl_plugins import Choice
 from automl_plugins.gates import Gates
-from gnn_space.agnn_widths import Widths, Window, same_width, widths_of
+from gnn_space.agnn.widths import Widths, Window, same_width, widths_of
 
 WIDE = Window(heads=4, channels=6)
 HEADS = Choice("heads", (1, 2, 4))

@@ -15,7 +15,7 @@ from torch_geometric.utils import degree, scatter
 
 from automl_plugins.choice import Choice, Value
 from automl_plugins.gates import Gates
-from gnn_space.agnn_widths import Widths, Window, open_options, same_width, widths_of
+from gnn_space.agnn.widths import Widths, Window, open_options, same_width, widths_of
 from gnn_space.frame import batch_norm, feature_dropout
 from gnn_space.operations import (
     ACTIVATIONS,

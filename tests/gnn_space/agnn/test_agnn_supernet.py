@@ -16,8 +16,8 @@ from automl_plugins.gates import Gates
 from automl_plugins.supernet import SupernetSpace
 from automl_plugins.testing import SupernetContract
 from gnn_space import AGNNSpace
-from gnn_space.agnn_supernet import AGNNSupernet
-from gnn_space.agnn_widths import widths_of
+from gnn_space.agnn.supernet import AGNNSupernet
+from gnn_space.agnn.widths import widths_of
 from gnn_space.operations import _scores
 
 pytestmark = pytest.mark.filterwarnings("ignore:Sparse CSR tensor support is in beta")

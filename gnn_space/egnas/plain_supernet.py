@@ -12,9 +12,9 @@ from automl_plugins.architecture import Architecture
 from automl_plugins.gates import Gates
 from automl_plugins.supernet import Supernet
 from automl_plugins.task import Task
-from gnn_space.egnas_network import Embedding, Readout, States, make_merges, membership, merged
-from gnn_space.egnas_operations import make_operation
-from gnn_space.egnas_plan import CellPlan, Kind, StackPlan
+from gnn_space.egnas.network import Embedding, Readout, States, make_merges, membership, merged
+from gnn_space.egnas.operations import make_operation
+from gnn_space.egnas.plan import CellPlan, Kind, StackPlan
 
 if TYPE_CHECKING:
     from gnn_space.egnas import EGNASSpace

@@ -17,8 +17,8 @@ from torch.nn import functional
 from automl_plugins import Task
 from automl_plugins.testing import SupernetContract
 from gnn_space import EGNASSpace
-from gnn_space.egnas_operations import AGGREGATIONS, EDGE_UPDATES, EdgeOperation, NodeOperation
-from gnn_space.egnas_plan import Step, plan_stack
+from gnn_space.egnas.operations import AGGREGATIONS, EDGE_UPDATES, EdgeOperation, NodeOperation
+from gnn_space.egnas.plan import Step, plan_stack
 
 NODE = Task("node", "classes", in_channels=5, out_channels=3)
 EDGE_WITH_CATEGORIES = Task("edge", "classes", 2, 3, edge_channels=2, node_categories=(4, 3), edge_categories=(2, 3))

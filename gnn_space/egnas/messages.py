@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from gnn_space.egnas_edge_order import EdgeOrder
-from gnn_space.egnas_functions import block_products, blocks, sigmoid_backward
+from gnn_space.egnas.edge_order import EdgeOrder
+from gnn_space.egnas.functions import block_products, blocks, sigmoid_backward
 
 _TOGETHER = 3
 """Operations at a time: what they need on the way stays in a processor's cache."""

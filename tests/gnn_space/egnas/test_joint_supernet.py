@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from automl_plugins.gates import Gates
 from automl_plugins.task import Task
 from gnn_space.egnas import EGNASSpace
-from gnn_space.egnas_edge_order import EdgeOrder
-from gnn_space.egnas_functions import GRU, BlockLinear, Relation
-from gnn_space.egnas_messages import Messages
+from gnn_space.egnas.edge_order import EdgeOrder
+from gnn_space.egnas.functions import GRU, BlockLinear, Relation
+from gnn_space.egnas.messages import Messages
 
 CLOSE = {"rtol": 1e-10, "atol": 1e-10}
 

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Literal, NamedTuple
 
 from automl_plugins.task import Level
-from gnn_space.egnas_operations import AGGREGATIONS, EDGE_UPDATES
+from gnn_space.egnas.operations import AGGREGATIONS, EDGE_UPDATES
 
 Kind = Literal["node", "edge"]
 

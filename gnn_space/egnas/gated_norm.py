@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from gnn_space.egnas_plan import Step
-from gnn_space.egnas_stack import WeightStack
+from gnn_space.egnas.plan import Step
+from gnn_space.egnas.weight_stack import WeightStack
 
 _EPSILON = 1e-5
 _MOMENTUM = 0.1

@@ -13,9 +13,9 @@ from automl_plugins.architecture import Architecture
 from automl_plugins.gates import Gates
 from automl_plugins.supernet import Supernet
 from automl_plugins.task import Task
-from gnn_space.agnn_layer import WideLayer
-from gnn_space.agnn_network import CLASSES, with_self_loops
-from gnn_space.agnn_widths import Widths, Window
+from gnn_space.agnn.layer import WideLayer
+from gnn_space.agnn.network import CLASSES, with_self_loops
+from gnn_space.agnn.widths import Widths, Window
 from gnn_space.frame import Head, InputEncoder, feature_dropout
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
-from gnn_space.egnas_plan import Step
+from gnn_space.egnas.plan import Step
 
 
 class WeightStack(nn.Module):

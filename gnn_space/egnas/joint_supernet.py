@@ -13,12 +13,12 @@ from automl_plugins.architecture import Architecture
 from automl_plugins.gates import Gates
 from automl_plugins.supernet import Supernet
 from automl_plugins.task import Task
-from gnn_space.egnas_edge_order import EdgeOrder
-from gnn_space.egnas_network import States, membership, merged
-from gnn_space.egnas_plan import Kind, StackPlan, Step
-from gnn_space.egnas_stack import WeightStack
-from gnn_space.egnas_supernet import EGNASPlainSupernet, MixedCell
-from gnn_space.egnas_updates import EdgeUpdates, NodeUpdates
+from gnn_space.egnas.edge_order import EdgeOrder
+from gnn_space.egnas.network import States, membership, merged
+from gnn_space.egnas.plain_supernet import EGNASPlainSupernet, MixedCell
+from gnn_space.egnas.plan import Kind, StackPlan, Step
+from gnn_space.egnas.updates import EdgeUpdates, NodeUpdates
+from gnn_space.egnas.weight_stack import WeightStack
 
 if TYPE_CHECKING:
     from gnn_space.egnas import EGNASSpace

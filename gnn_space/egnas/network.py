@@ -11,8 +11,8 @@ from torch.nn import functional
 from torch_geometric.nn import global_max_pool, global_mean_pool
 
 from automl_plugins.task import Task
-from gnn_space.egnas_operations import SLOPE, make_operation
-from gnn_space.egnas_plan import CellPlan, Kind, StackPlan
+from gnn_space.egnas.operations import SLOPE, make_operation
+from gnn_space.egnas.plan import CellPlan, Kind, StackPlan
 from gnn_space.frame import CategoricalEncoder, batch_norm
 from gnn_space.positional import laplacian_eigenvectors
 

@@ -8,13 +8,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from gnn_space.egnas_edge_order import EdgeOrder
-from gnn_space.egnas_functions import GRU, Relation, block_linear
-from gnn_space.egnas_gated_norm import gated_norm
-from gnn_space.egnas_messages import Messages
-from gnn_space.egnas_operations import SLOPE
-from gnn_space.egnas_plan import Step
-from gnn_space.egnas_stack import WeightStack
+from gnn_space.egnas.edge_order import EdgeOrder
+from gnn_space.egnas.functions import GRU, Relation, block_linear
+from gnn_space.egnas.gated_norm import gated_norm
+from gnn_space.egnas.messages import Messages
+from gnn_space.egnas.operations import SLOPE
+from gnn_space.egnas.plan import Step
+from gnn_space.egnas.weight_stack import WeightStack
 
 
 class NodeUpdates(WeightStack):
