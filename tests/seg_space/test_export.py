@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from automl_plugins import Task
 from automl_plugins.cli import main
-from automl_plugins.export import FORMATS, Format, export_network
+from automl_plugins.export import Format, export_network
 from seg_space import AutoDeepLabSpace, SmpNetwork, create_model
 
 TASK = Task("pixel", "classes", in_channels=2, out_channels=3)
@@ -44,8 +44,8 @@ def run_file(path: Path, images: Tensor) -> Tensor:
     return torch.export.load(path).module()(images)
 
 
-@pytest.mark.parametrize("format", FORMATS)
-@pytest.mark.parametrize("name", ["derived", "encoder"])
+# The derived network for torch.export is the command's, below.
+@pytest.mark.parametrize(("name", "format"), [("derived", "onnx"), ("encoder", "onnx"), ("encoder", "torch")])
 def test_an_exported_network_agrees_with_the_module(name: str, format: Format, tmp_path: Path) -> None:
     network = trained_a_little(networks()[name])
     path = tmp_path / f"model.{SUFFIXES[format]}"

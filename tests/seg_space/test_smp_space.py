@@ -58,8 +58,8 @@ def test_the_size_is_what_a_count_by_hand_gives() -> None:
 
 @pytest.mark.parametrize("encoder", ENCODERS)
 def test_every_encoder_trains_in_decoders_that_ask_for_different_things(encoder: str) -> None:
-    for number, decoder in enumerate(("UnetPlusPlus", "Linknet", "PAN", "DeepLabV3Plus")):
-        space = SmpSpace(decoders=(decoder,), encoders=(encoder,), depths=((3, 4, 5)[number % 3],))
+    for number, decoder in enumerate(("UnetPlusPlus", "PAN")):
+        space = SmpSpace(decoders=(decoder,), encoders=(encoder,), depths=((3, 5)[number],))
         network = space.network(space.sample(np.random.default_rng(number)), CLASSES)
         outputs = network(torch.randn(2, 3, 32, 32))
         assert outputs.shape == (2, 4, 32, 32)
