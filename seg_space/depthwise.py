@@ -22,15 +22,31 @@ def depthwise(x: Tensor, weight: Tensor, dilation: int) -> Tensor:
         weight: `[channels, 1, kernel, kernel]`, the kernel's width odd.
         dilation: the atrous rate.
     """
-    if x.device.type == "cpu" and torch.is_grad_enabled() and (x.requires_grad or weight.requires_grad):
+    by_hand = x.device.type == "cpu" and torch.is_grad_enabled() and not torch.compiler.is_compiling()
+    if by_hand and (x.requires_grad or weight.requires_grad):
         result: Tensor = _Depthwise.apply(x, weight, dilation)
         return result
-    return _convolve(x, weight, dilation)
-
-
-def _convolve(x: Tensor, weight: Tensor, dilation: int) -> Tensor:
     padding = dilation * (weight.size(-1) // 2)
     return functional.conv2d(x, weight, padding=padding, dilation=dilation, groups=x.size(1))
+
+
+def convolve(x: Tensor, weight: Tensor, dilation: int = 1, stride: int = 1, reach: int | None = None) -> Tensor:
+    """A depthwise convolution without a gradient.
+
+    Args:
+        x: `[batch, channels, height, width]`.
+        weight: `[channels, 1, height, width]`.
+        dilation: the atrous rate.
+        stride: of the result.
+        reach: how many zeros are beyond each border; None: as many as keep the size.
+    """
+    padding = dilation * (weight.size(-1) // 2) if reach is None else reach
+    if x.device.type == "cpu" and x.dtype == weight.dtype == torch.float32 and torch.backends.mkldnn.is_available():
+        # With one thread, torch would give small maps to a loop over channels.
+        return torch.ops.aten.mkldnn_convolution(
+            x, weight, None, [padding] * 2, [stride] * 2, [dilation] * 2, x.size(1)
+        )
+    return functional.conv2d(x, weight, None, stride, padding, dilation, x.size(1))
 
 
 class _Depthwise(torch.autograd.Function):
@@ -38,7 +54,7 @@ class _Depthwise(torch.autograd.Function):
     def forward(ctx: Any, x: Tensor, weight: Tensor, dilation: int) -> Tensor:
         ctx.save_for_backward(x, weight)
         ctx.dilation = dilation
-        return _convolve(x, weight, dilation)
+        return convolve(x, weight, dilation)
 
     @staticmethod
     @once_differentiable
@@ -46,24 +62,26 @@ class _Depthwise(torch.autograd.Function):
         x, weight = ctx.saved_tensors
         of_x = of_weight = None
         if ctx.needs_input_grad[0]:
-            of_x = _convolve(gradient, weight.flip(2, 3), ctx.dilation)
+            of_x = convolve(gradient, weight.flip(2, 3), ctx.dilation)
         if ctx.needs_input_grad[1]:
-            of_weight = _weight_gradient(x, gradient, weight.size(-1), ctx.dilation)
+            of_weight = weight_gradient(x, gradient, weight.size(-1), ctx.dilation)
         return of_x, of_weight, None
 
 
-def _weight_gradient(x: Tensor, gradient: Tensor, kernel: int, dilation: int) -> Tensor:
-    """Convolve the input with the output's gradient: what is a step of the kernel is a step of `dilation` pixels."""
+def weight_gradient(x: Tensor, gradient: Tensor, kernel: int, dilation: int) -> Tensor:
+    """The gradient of a depthwise convolution's weight, `[channels, 1, kernel, kernel]`.
+
+    It is a convolution of the input with the output's gradient, where a step of the kernel is a step of
+    `dilation` pixels, and samples are channels of one image.
+
+    Args:
+        x: the input, `[batch, channels, height, width]`.
+        gradient: of the output, of the same shape.
+        kernel: its width.
+        dilation: its atrous rate.
+    """
     batch, channels, height, width = x.shape
-    padding = dilation * (kernel // 2)
-    if kernel == 3 and dilation == 1:
-        # Here oneDNN's own is quick.
-        return torch.ops.aten.convolution_backward(
-            gradient, x, x.new_empty(channels, 1, 3, 3), None, [1, 1], [1, 1], [1, 1], False, [0, 0], channels,
-            [False, True, False],
-        )[1]  # fmt: skip
-    # Samples become channels of one image.
     image = x.contiguous().view(1, batch * channels, height, width)
     kernels = gradient.contiguous().view(batch * channels, 1, height, width)
-    result = functional.conv2d(image, kernels, stride=dilation, padding=padding, groups=batch * channels)
+    result = convolve(image, kernels, stride=dilation, reach=dilation * (kernel // 2))
     return result.view(batch, channels, 1, kernel, kernel).sum(dim=0)

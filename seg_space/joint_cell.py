@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
-from typing import Any, cast
+from collections.abc import Iterator, Sequence
+from typing import cast
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
 from automl_plugins.gates import Gates
 from seg_space.cell import CONVOLUTIONS, GATE_OPTIONS, IDENTITY, POOLS
-from seg_space.depthwise import depthwise
+from seg_space.joint_stage import Member, run_stage
 from seg_space.mixed_cell import Input, MixedCell, StackedConvolution, StackedStage, StateOperations, Statistics
 from seg_space.operations import pool
 
 # Maps are kept as [batch, height, width, ..., channels] in this file: with the channels innermost, a depthwise
 # convolution of many channels is several times as quick on a CPU.
+
+# Convolutions that are computed side by side: those of one atrous rate, with kernels of 3x3 and 5x5.
+_BANKS = (("separable_3x3", "separable_5x5"), ("atrous_3x3", "atrous_5x5"))
 
 
 class JointCell(MixedCell):
@@ -71,8 +73,8 @@ def run_state(operations: StateOperations, x: Tensor, places: Sequence[int], gat
             opened.setdefault(GATE_OPTIONS[option], []).append(edge)
     rows = torch.tensor([gates.row(name) for name in operations.names], device=x.device)
     weights = gates.matrix.index_select(0, rows)
-    parts = [_convolutions(operations, x, places, opened, weights), _poolings(operations, x, places, opened, weights)]
-    for edges, part in itertools.chain.from_iterable(parts):
+    arguments = operations, x, places, opened, weights
+    for edges, part in itertools.chain(_convolutions(*arguments), _poolings(*arguments)):
         for edge, tensor in zip(edges, part, strict=True):
             block = operations.readers[edge]
             totals[block] = totals[block] + tensor if block in totals else tensor
@@ -84,11 +86,11 @@ Part = tuple[Sequence[int], Sequence[Tensor]]
 
 def _poolings(
     operations: StateOperations, x: Tensor, places: Sequence[int], opened: dict[str, list[int]], weights: Tensor
-) -> list[Part]:
+) -> Iterator[Part]:
     """Identity and pooling: the same maps for every edge, with other weights."""
     kinds = [name for name in (*POOLS, IDENTITY) if name in opened]
     if not kinds:
-        return []
+        return
     maps = []
     for name in kinds:
         if name == IDENTITY:
@@ -103,97 +105,38 @@ def _poolings(
     # A closed gate lets no gradient through, here as elsewhere.
     shares = torch.where(shares == 0, 0.0, shares)
     mixed = shares.to(x.dtype) @ torch.stack(maps).flatten(1)
-    return [(edges, mixed.view(len(edges), *x.shape).unbind())]
+    yield edges, mixed.view(len(edges), *x.shape).unbind()
 
 
 def _convolutions(
     operations: StateOperations, x: Tensor, places: Sequence[int], opened: dict[str, list[int]], weights: Tensor
-) -> list[Part]:
-    kinds = [name for name in CONVOLUTIONS if name in opened]
-    if not kinds:
-        return []
+) -> Iterator[Part]:
     rectified = functional.relu(x)
     copies: dict[int, Tensor] = {}
-    sums: dict[tuple[int, ...], Tensor] = {}
-    for name in kinds:
-        edges = opened[name]
+    for names in _BANKS:
+        run = [
+            (cast(StackedConvolution, operations.convolutions[name]), opened[name]) for name in names if name in opened
+        ]
+        if not run:
+            continue
+        edges = [edge for _, each in run for edge in each]
         if len(edges) not in copies:
             copies[len(edges)] = rectified.unsqueeze(3).expand(-1, -1, -1, len(edges), -1, -1).contiguous()
         result = copies[len(edges)]
-        stages = cast(StackedConvolution, operations.convolutions[name]).stages
-        for number, stage in enumerate(stages):
+        options = [GATE_OPTIONS.index(name) for name in names if name in opened for _ in opened[name]]
+        scale = weights[torch.tensor(edges, device=x.device), torch.tensor(options, device=x.device)]
+        stages = CONVOLUTIONS[names[0]].stages
+        for number in range(stages):
             if number > 0:
                 result = functional.relu(result)
-            scale = weights[edges, GATE_OPTIONS.index(name)] if number == len(stages) - 1 else None
-            result = _stage(cast(StackedStage, stage), result, edges, places, scale)
-        key = tuple(edges)
-        sums[key] = sums[key] + result if key in sums else result
-    return [(edges, total.unbind(dim=3)) for edges, total in sums.items()]
-
-
-def _stage(stage: StackedStage, x: Tensor, edges: Sequence[int], places: Sequence[int], scale: Tensor | None) -> Tensor:
-    """Depthwise and 1x1 convolution and normalisation, times `scale`.
-
-    Args:
-        stage: the weights.
-        x: rectified, `[batch, height, width, edges, maps, channels]`.
-        edges: which of the stage's edges they are.
-        places: which of the running statistics are those of the maps.
-        scale: `[edges]`; None: one.
-
-    Returns:
-        Like x.
-    """
-    every = len(edges) == len(stage.depthwise)
-    kernels = stage.depthwise if every else stage.depthwise[edges]
-    matrices = stage.pointwise if every else stage.pointwise[edges]
-    kernels = kernels.unsqueeze(1).expand(-1, len(places), -1, -1, -1, -1).flatten(0, 2)
-    convolved = depthwise(_image(x), kernels, stage.dilation).permute(0, 2, 3, 1).reshape(x.shape)
-    mixed: Tensor = _Pointwise.apply(convolved, matrices.flatten(2))
-    if scale is not None:
-        scale = scale.to(x.dtype).repeat_interleave(x.size(-1) * x.size(-2))
-    normalised = stage.statistics.normalise_together(_image(mixed), edges, places, scale)
-    return normalised.permute(0, 2, 3, 1).view_as(x)
+            members = [Member(cast(StackedStage, each.stages[number]), of_each) for each, of_each in run]
+            result = run_stage(result, members, places, scale if number == stages - 1 else None)
+        if all(each == run[0][1] for _, each in run):
+            # The same edges for each operation: added at once.
+            edges, result = run[0][1], result.unflatten(3, (len(run), -1)).sum(dim=3)
+        yield edges, result.unbind(dim=3)
 
 
 def _image(x: Tensor) -> Tensor:
     """The same map as `[batch, channels, height, width]` in `channels_last`."""
     return x.flatten(3).permute(0, 3, 1, 2)
-
-
-class _Pointwise(torch.autograd.Function):
-    """Multiply the channels of each edge by its matrix; results lie like the input, so nothing is copied.
-
-    Inputs are `[batch, height, width, edges, maps, channels]` and matrices `[edges, out, in]`.
-    """
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, matrices: Tensor) -> Tensor:
-        ctx.save_for_backward(x, matrices)
-        return _products(x, matrices.transpose(1, 2))
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor | None]:
-        x, matrices = ctx.saved_tensors
-        of_x = of_matrices = None
-        gradient = gradient.contiguous()
-        if ctx.needs_input_grad[0]:
-            of_x = _products(gradient, matrices)
-        if ctx.needs_input_grad[1]:
-            products = torch.bmm(_rows(gradient).transpose(1, 2), _rows(x))
-            of_matrices = products.view(x.size(3), x.size(4), *matrices.shape[1:]).sum(dim=1)
-        return of_x, of_matrices
-
-
-def _rows(x: Tensor) -> Tensor:
-    """`[edges * maps, pixels, channels]`, without a copy."""
-    pixels = x.size(0) * x.size(1) * x.size(2)
-    return x.view(pixels, -1, x.size(-1)).transpose(0, 1)
-
-
-def _products(x: Tensor, matrices: Tensor) -> Tensor:
-    result = torch.empty_like(x)
-    each = matrices.unsqueeze(1).expand(-1, x.size(4), -1, -1).flatten(0, 1)
-    torch.bmm(_rows(x), each, out=_rows(result))
-    return result

@@ -13,6 +13,7 @@ from automl_plugins import Task
 from automl_plugins.gates import Gates, option_mask
 from seg_space import AutoDeepLabSpace, joint_cell
 from seg_space.cell import CONVOLUTIONS
+from seg_space.joint_stage import Member
 from seg_space.mixed_cell import MixedCell
 from seg_space.supernet import AutoDeepLabSupernet
 
@@ -124,13 +125,13 @@ def test_what_is_fixed_costs_no_gradient(fixed: str) -> None:
 def test_an_operation_whose_gate_is_closed_is_not_run(monkeypatch: pytest.MonkeyPatch) -> None:
     space = AutoDeepLabSpace(layers=4, blocks=3, filters=1, stem=(2, 2))
     run_maps: list[int] = []
-    stage = joint_cell._stage
+    run_stage = joint_cell.run_stage
 
-    def counted(weights: Any, x: Tensor, edges: list[int], places: list[int], scale: Any) -> Tensor:
-        run_maps.append(len(edges) * len(places))
-        return stage(weights, x, edges, places, scale)
+    def counted(x: Tensor, members: list[Member], places: list[int], scale: Any) -> Tensor:
+        run_maps.append(sum(len(member.edges) for member in members) * len(places))
+        return run_stage(x, members, places, scale)
 
-    monkeypatch.setattr(joint_cell, "_stage", counted)
+    monkeypatch.setattr(joint_cell, "run_stage", counted)
     supernet = space.supernet(TASK)
     generator = np.random.default_rng(0)
     for _ in range(4):
