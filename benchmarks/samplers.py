@@ -34,7 +34,6 @@ MakeSampler = Callable[[SearchSpace, int], BaseSampler]
 OPTUNAS: dict[str, MakeSampler] = {
     "RandomSampler": lambda space, seed: RandomSampler(seed=seed),
     "TPESampler": lambda space, seed: TPESampler(seed=seed),
-    "TPESampler, independent": lambda space, seed: TPESampler(seed=seed, multivariate=False),
     "NSGAIISampler, population 20": lambda space, seed: NSGAIISampler(seed=seed, population_size=20),
 }
 OURS: dict[str, MakeSampler] = {

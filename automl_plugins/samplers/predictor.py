@@ -88,8 +88,9 @@ class PredictorSampler(ArchitectureSampler):
         if len(predictors) == 1:
             return predictors[0].predict
         weights = generator.dirichlet(np.ones(len(predictors)))
-        top, bottom = scores.max(axis=0), scores.min(axis=0)
-        spread = np.where(top > bottom, top - bottom, 1.0)
+        # Predictions have units of their own, so it is them that are brought to one scale.
+        known = np.stack([predictor.predict(architectures) for predictor in predictors], axis=1)
+        top, spread = known.max(axis=0), np.maximum(np.ptp(known, axis=0), 1e-12)
 
         def scalar(candidates: list[Architecture]) -> np.ndarray:
             columns = np.stack([predictor.predict(candidates) for predictor in predictors], axis=1)

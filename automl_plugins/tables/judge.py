@@ -14,7 +14,7 @@ from optuna.trial import TrialState
 
 from automl_plugins.tables.table import Table
 
-_MOST_TRIALS = 20
+_MOST_TRIALS = 5
 """A sampler that keeps asking for what it knows is stopped after so many trials for each look-up."""
 
 

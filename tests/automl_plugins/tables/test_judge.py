@@ -52,7 +52,7 @@ class Stuck(RandomSampler):
 
 
 def test_a_sampler_that_finds_nothing_new_is_stopped_and_named(table: Table) -> None:
-    with pytest.warns(UserWarning, match="Stuck found 1 architectures in 100 trials; 5 were asked for"):
+    with pytest.warns(UserWarning, match="Stuck found 1 architectures in 25 trials; 5 were asked for"):
         rows, _ = look_ups(table, Stuck(), 5)
     assert len(rows) == 1
 
