@@ -1,0 +1,150 @@
+"""Measured latency, with what it was measured on."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import platform
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from filelock import FileLock
+from torch import nn
+
+from automl_plugins.architecture import Architecture
+from automl_plugins.objectives.costs import evaluated
+from automl_plugins.run_folder import write_whole
+
+
+@dataclass(frozen=True)
+class Latency:
+    """How long one forward pass takes.
+
+    Args:
+        milliseconds: the median.
+        spread: the distance of the quartiles over the median; much above 0.1, something else was running.
+        repeats: how many passes were timed.
+        device: what it was measured on.
+        versions: of the libraries, and how many threads there were.
+        inputs: the shapes of the arguments.
+    """
+
+    milliseconds: float
+    spread: float
+    repeats: int
+    device: str
+    versions: str
+    inputs: str
+
+
+def measure_latency(network: nn.Module, inputs: Sequence[Any], warmup: int = 5, repeats: int = 20) -> Latency:
+    """The median over several forward passes in evaluation mode, after a warm-up; the network is left as it was.
+
+    Args:
+        network: what is measured, on the device to measure it on.
+        inputs: the arguments of its `forward`, on the same device; a GNN's are a graph, whose size settles all.
+        warmup: passes that are not timed.
+        repeats: passes that are.
+
+    Raises:
+        ValueError: fewer than two passes, or a negative warm-up.
+    """
+    if repeats < 2 or warmup < 0:
+        raise ValueError(f"repeats is at least 2 and warmup at least 0; got {repeats} and {warmup}")
+    device = next((parameter.device for parameter in network.parameters()), torch.device("cpu"))
+    seconds = []
+    with evaluated(network), torch.no_grad():
+        for number in range(warmup + repeats):
+            _synchronise(device)
+            began = time.perf_counter()
+            network(*inputs)
+            _synchronise(device)
+            if number >= warmup:
+                seconds.append(time.perf_counter() - began)
+    median = statistics.median(seconds)
+    first, _, third = statistics.quantiles(seconds, n=4)
+    return Latency(
+        milliseconds=1000 * median,
+        spread=(third - first) / median,
+        repeats=repeats,
+        device=device_name(device),
+        versions=f"torch {torch.__version__}, {torch.get_num_threads()} threads",
+        inputs=", ".join(_shape(each) for each in inputs),
+    )
+
+
+class LatencyCache:
+    """Measures each architecture once for each device, version and inputs, one measurement at a time.
+
+    Workers on one machine share the folder: while one measures, the others wait, so that none disturbs another's
+    clock. What was measured is kept as JSON, with what it was measured on.
+
+    Args:
+        folder: where measurements are kept; made where it is missing.
+        warmup: see `measure_latency`.
+        repeats: see `measure_latency`.
+    """
+
+    def __init__(self, folder: Path, warmup: int = 5, repeats: int = 20) -> None:
+        self.folder = Path(folder)
+        self.warmup = warmup
+        self.repeats = repeats
+
+    def __call__(self, architecture: Architecture, build: Callable[[], nn.Module], inputs: Sequence[Any]) -> Latency:
+        """The latency of an architecture, measured now or before.
+
+        Args:
+            architecture: what is measured.
+            build: makes its network; called where there is no measurement yet.
+            inputs: see `measure_latency`; they settle the device too.
+        """
+        device = next((each.device for each in inputs if isinstance(each, torch.Tensor)), torch.device("cpu"))
+        about = [
+            json.loads(architecture.to_json()),
+            device_name(device),
+            torch.__version__,
+            torch.get_num_threads(),
+            [_shape(each) for each in inputs],
+        ]
+        digest = hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()
+        path = self.folder / f"{digest[:32]}.json"
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with FileLock(self.folder / "measuring.lock"):
+            if not path.exists():
+                network = build().to(device)
+                latency = measure_latency(network, inputs, self.warmup, self.repeats)
+                write_whole(path, json.dumps({**asdict(latency), "architecture": about[0]}, indent=2))
+            content = json.loads(path.read_text(encoding="utf-8"))
+        return Latency(**{name: value for name, value in content.items() if name != "architecture"})
+
+
+def device_name(device: torch.device) -> str:
+    """What a device is called by its maker."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return _processor() if device.type == "cpu" else f"{device.type} of {platform.node()}"
+
+
+def _processor() -> str:
+    information = Path("/proc/cpuinfo")
+    if information.exists():
+        for line in information.read_text(encoding="utf-8").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
+
+
+def _synchronise(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def _shape(value: Any) -> str:
+    if isinstance(value, torch.Tensor):
+        return f"{str(value.dtype).removeprefix('torch.')} {list(value.shape)}"
+    return type(value).__name__
