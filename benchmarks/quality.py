@@ -1,0 +1,191 @@
+"""What the quality benchmarks share: networks of one size, a search that is kept, and one table for all."""
+
+from __future__ import annotations
+
+import copy
+import json
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+from torch import nn
+
+from automl_plugins import Architecture, Task, training
+from automl_plugins._lightning import pl
+from automl_plugins.comparison import Comparison, Contender, Row
+from automl_plugins.report.drawing import draw
+from automl_plugins.run_folder import RunFolder, write_whole
+from automl_plugins.search import ArchitectureSearch
+from automl_plugins.supernet import SupernetSpace
+from automl_plugins.training import ModuleFactory
+
+
+def widest(count: Callable[[int], int], budget: int) -> int:
+    """The largest width whose number of parameters is within the budget."""
+    channels = 1
+    while count(channels + 1) <= budget:
+        channels += 1
+    return channels
+
+
+class Budgeted(Comparison):
+    """A comparison in which the network of every architecture has the width that a budget of parameters allows.
+
+    Args:
+        space_of_width: the space at each width.
+        reference: makes a hand-made network by its name, for a task.
+        budget: the most parameters that an architecture's network has.
+        rest: the arguments of `Comparison`.
+    """
+
+    def __init__(
+        self,
+        space_of_width: Callable[[int], SupernetSpace],
+        reference: Callable[[str, Task], nn.Module],
+        budget: int,
+        **rest: Any,
+    ) -> None:
+        super().__init__(space=space_of_width(1), **rest)
+        self.space_of_width = space_of_width
+        self.reference = reference
+        self.budget = budget
+
+    def build(self, contender: Contender) -> nn.Module:
+        architecture = contender.architecture
+        if architecture is None:
+            return self.reference(str(contender.reference), self.task)
+        width = widest(lambda each: self.space_of_width(each).num_parameters(architecture, self.task), self.budget)
+        return self.space_of_width(width).network(architecture, self.task)
+
+
+def search(
+    kept: Path,
+    space: SupernetSpace,
+    module: ModuleFactory,
+    data: Any,
+    strategy: str,
+    seed: int,
+    options: dict[str, Any],
+    **settings: Any,
+) -> tuple[Architecture, float]:
+    """Search once; the architecture, and the CPU seconds that it took.
+
+    Args:
+        kept: the file that keeps the result.
+        space: what is searched.
+        module: makes the LightningModule around the supernet.
+        data: the datamodule; half of its training data teach the logits.
+        strategy: of the search.
+        seed: of everything.
+        options: arguments of the Trainer.
+        settings: further arguments of `ArchitectureSearch`.
+    """
+    if not kept.exists():
+        data.setup("fit")
+        with training.seeded(seed), training.quiet_lightning():
+            searchable = space.searchable(data.task, seed=seed)
+            callback = ArchitectureSearch(strategy, search_data="split", seed=seed, **settings)
+            start = time.process_time()
+            # Nothing is selected by validation here, so nothing is validated.
+            trainer = pl.Trainer(**{**training.LEAN, **options, "limit_val_batches": 0, "callbacks": [callback]})
+            trainer.fit(module(searchable, data.task), datamodule=data)
+        content = {
+            "architecture": json.loads(searchable.architecture().to_json()),
+            "cpu_seconds": time.process_time() - start,
+            "entropy": float(searchable.entropy()),
+            "probabilities": {name: row.tolist() for name, row in searchable.probabilities().items()},
+        }
+        write_whole(kept, json.dumps(content, indent=2))
+    content = json.loads(kept.read_text())
+    return Architecture.from_json(json.dumps(content["architecture"])), content["cpu_seconds"]
+
+
+def random_contenders(space: SupernetSpace, count: int) -> list[Contender]:
+    """Random architectures, always the same ones."""
+    generator = np.random.default_rng(0)
+    return [Contender(f"random {number}", space.sample(generator)) for number in range(count)]
+
+
+def compare(
+    console: Console,
+    comparison: Budgeted,
+    searched: Sequence[Contender],
+    search_seconds: Sequence[float],
+    fixed: Sequence[Contender],
+    random: Sequence[Contender],
+    metric: str,
+    title: str,
+) -> None:
+    """Train all, choose by validation, test once, and print the table.
+
+    Args:
+        console: where it is printed.
+        comparison: over all seeds; the random ones are trained on the first seed alone.
+        searched: what the searches found.
+        search_seconds: what each took, CPU seconds.
+        fixed: the hand-made ones.
+        random: the random ones.
+        metric: the test metric of the table.
+        title: of the table.
+    """
+    first = comparison.over(comparison.seeds[:1])
+    _wait(first, random, "train")
+    best = copy.copy(first.best(random))
+    contenders = [*searched, *fixed, Contender("best random by validation", best.architecture)]
+    _wait(comparison, contenders, "train")
+    # The test set, once everything has been chosen.
+    _wait(first, random, "test")
+    _wait(comparison, contenders, "test")
+    rows = [first.row(each) for each in random]
+    tests = [row.test[metric][0] for row in rows]
+    table = Table(title=title)
+    for column in ("network", "parameters", comparison.monitor, metric, "CPU s a training"):
+        table.add_column(column)
+    for contender in contenders:
+        table.add_row(*_cells(comparison.row(contender), metric))
+    table.add_row(
+        f"mean of {len(random)} random ones",
+        f"{statistics.fmean(row.num_parameters for row in rows):,.0f}",
+        _spread([row.validation_mean for row in rows]),
+        _spread(tests),
+        f"{statistics.fmean(row.cpu_seconds for row in rows):.0f}",
+    )
+    console.print(table)
+    console.print("random ones, test:", " ".join(f"{value:.4f}" for value in sorted(tests)))
+    for contender, seconds in zip(searched, search_seconds, strict=True):
+        share = seconds / comparison.row(contender).cpu_seconds
+        console.print(f"{contender.label}: the search took {share:.2f} of one training")
+        console.print(draw(comparison.space.operations(contender.architecture)))
+
+
+def _wait(comparison: Comparison, contenders: Sequence[Contender], stage: str) -> None:
+    """Share the work with other processes until all of it is done."""
+    while not (comparison.train(contenders) if stage == "train" else comparison.test(contenders)):
+        time.sleep(2.0)
+
+
+def _cells(row: Row, metric: str) -> tuple[str, ...]:
+    mean, deviation = row.test[metric]
+    return (
+        row.label,
+        f"{row.num_parameters:,}",
+        f"{row.validation_mean:.4f} ± {row.validation_deviation:.4f}",
+        f"{mean:.4f} ± {deviation:.4f}",
+        f"{row.cpu_seconds:.0f}",
+    )
+
+
+def _spread(values: list[float]) -> str:
+    """Mean and standard deviation of the sample."""
+    return f"{statistics.fmean(values):.4f} ± {statistics.stdev(values):.4f}"
+
+
+def kept_in(folder: Path) -> RunFolder:
+    """The folder of a benchmark's results, made where there is none."""
+    folder.mkdir(parents=True, exist_ok=True)
+    return RunFolder(folder)
