@@ -78,10 +78,11 @@ class StudyConfig:
             checked["trainer"] = check_trainer(settings["trainer"])
         if "folder" not in settings:
             settings = {**settings, "folder": str(folder or Path("runs", short_name(settings["data"])))}
+        for key in ("sampler", "pruner"):
+            if isinstance(settings.get(key), Mapping):
+                checked[key] = check_part(key, settings[key])
         rest = {key: value for key, value in settings.items() if key not in checked and key not in _PLUGINS}
         checked |= check_call(Study, rest, supplied=[*_PLUGINS, *checked])
-        for key in ("sampler", "pruner"):
-            checked[key] = check_part(key, checked.get(key))
         checked = {key: value for key, value in checked.items() if value is not None}
         self.parser = study_parser()
         # What is wrong now is what only jsonargparse can know, such as the arguments of a nested class.
