@@ -17,7 +17,7 @@ from gnn_space.data import ClusterData
 
 def test_an_object_is_its_class_and_the_arguments_it_keeps() -> None:
     description = describe(AGNNSpace(layers=3, dropout=0.2))
-    assert description["class"] == "gnn_space.agnn.AGNNSpace"
+    assert description["class"] == "gnn_space.agnn.space.AGNNSpace"
     assert (description["layers"], description["dropout"]) == (3, 0.2)
 
 
