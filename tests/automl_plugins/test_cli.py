@@ -119,7 +119,7 @@ def test_print_config_is_whole_and_starts_the_same_run(capsys: pytest.CaptureFix
     [
         (["--space.layers", "3"], ("space", "init_args", "layers"), 3),
         (["--space.init_args.layers=3"], ("space", "init_args", "layers"), 3),
-        (["--space", "AGNNSpace"], ("space", "class_path"), "gnn_space.agnn.AGNNSpace"),
+        (["--space", "AGNNSpace"], ("space", "class_path"), "gnn_space.agnn.space.AGNNSpace"),
         (["--data", "gnn_space.data.PatternData"], ("data", "class_path"), "gnn_space.data.PatternData"),
         (["--data", "pattern"], ("data", "init_args", "num_train"), 10_000),  # another class, its own defaults
         (["--module", "NodeClassification", "--module.learning_rate", "1e-2"], ("module", "init_args"), None),

@@ -74,7 +74,7 @@ def test_one_thing_named_twice_alike_is_no_conflict(installed) -> None:
 
 
 def test_the_distribution_registers_its_own_space() -> None:
-    assert registry.where("spaces", "agnn") == "gnn_space.agnn:AGNNSpace"
+    assert registry.where("spaces", "agnn") == "gnn_space.agnn.space:AGNNSpace"
 
 
 def test_names_are_listed_without_importing_a_plugin() -> None:
