@@ -110,6 +110,7 @@ class ArchitectureSearch(pl.Callback):
         self._pending: Mapping[str, Any] | None = None
         self._planned_epochs = -1
         self._between_epochs = False
+        self._ended_epochs = 0
         self._final: list[Tensor] = []
         self.watch = CollapseWatch(self.collapse)
         self._decoded = False
@@ -150,6 +151,7 @@ class ArchitectureSearch(pl.Callback):
         if self._pending is not None:
             self._learner.load_state_dict(self._pending["learner"])
             self.steps = self._pending["steps"]
+            self._ended_epochs = self._pending["ended_epochs"]
             self.watch.healthy = [tensor.to(device) for tensor in self._pending["healthy"]]
             if self._pending["between_epochs"]:
                 # Lightning goes on to make the epoch's iterator, which draws.
@@ -166,6 +168,10 @@ class ArchitectureSearch(pl.Callback):
                 # The iterator of an epoch that has begun drew before the state was taken.
                 self._restore_randomness(trainer)
             self._pending = None
+            last = trainer.current_epoch - 1
+            if self._ended_epochs <= last and not self._past_the_end(last):
+                # The checkpoint was of an epoch's last batch: Lightning leaves out the end of that epoch.
+                self._end_epoch(trainer, pl_module, last)
 
     def _restore_randomness(self, trainer: pl.Trainer) -> None:
         states = (self._pending or {})["random"]
@@ -185,7 +191,8 @@ class ArchitectureSearch(pl.Callback):
     ) -> None:
         """Take the step of the architecture, and set the gates for that of the weights."""
         self._between_epochs = False
-        if self._past_the_end(trainer):
+        _count_epoch(trainer)
+        if self._past_the_end(trainer.current_epoch):
             self._put_back()
             return
         if batch_idx % trainer.accumulate_grad_batches != 0:
@@ -206,9 +213,9 @@ class ArchitectureSearch(pl.Callback):
                 searchable.put(self.strategy.weight_gates(searchable, step))
         self.steps += 1
 
-    def _past_the_end(self, trainer: pl.Trainer) -> bool:
+    def _past_the_end(self, epoch: int) -> bool:
         """Whether this is an epoch that an averaging callback has appended, in which nothing is to learn."""
-        return 0 <= self._planned_epochs <= trainer.current_epoch
+        return 0 <= self._planned_epochs <= epoch
 
     def _progress(self, trainer: pl.Trainer, batch_idx: int) -> float:
         """From 0 after the warm-up to 1 at the end, whichever of the Trainer's limits comes first."""
@@ -263,7 +270,8 @@ class ArchitectureSearch(pl.Callback):
             RuntimeError: the logits differ between ranks.
         """
         self._between_epochs = True
-        if self._past_the_end(trainer):
+        self._ended_epochs = trainer.current_epoch + 1
+        if self._past_the_end(trainer.current_epoch):
             return
         device = trainer.strategy.root_device
         if trainer.world_size > 1 and not ranks.equal_on_all(self._own_tensors(), device):
@@ -271,14 +279,7 @@ class ArchitectureSearch(pl.Callback):
                 "the architecture logits differ between the processes, so each would find another architecture; "
                 "something moves them on one process alone (random state in a training_step, say)"
             )
-        self.strategy.end_epoch(self.searchables, trainer.current_epoch, self._evaluation(trainer, pl_module))
-        if self.watch.stops(self.searchables):
-            trainer.should_stop = True
-            report.line(
-                f"search stopped after epoch {trainer.current_epoch}: options without weights are preferred in "
-                f"{self.watch.share:.0%} or more of the choices; the logits are those of the last epoch before that"
-            )
-        self._remember()
+        self._end_epoch(trainer, pl_module, trainer.current_epoch)
         values = report.measures(self.searchables)
         report.log_measures(trainer, pl_module, values)
         if self._decodes_as_it_goes:
@@ -287,6 +288,16 @@ class ArchitectureSearch(pl.Callback):
             self._write(trainer, architectures)
         else:
             report.tell(trainer, values, {})
+
+    def _end_epoch(self, trainer: pl.Trainer, pl_module: pl.LightningModule, epoch: int) -> None:
+        self.strategy.end_epoch(self.searchables, epoch, self._evaluation(trainer, pl_module))
+        if self.watch.stops(self.searchables):
+            trainer.should_stop = True
+            report.line(
+                f"search stopped after epoch {epoch}: options without weights are preferred in "
+                f"{self.watch.share:.0%} or more of the choices; the logits are those of the last epoch before that"
+            )
+        self._remember()
 
     @property
     def _decodes_as_it_goes(self) -> bool:
@@ -384,9 +395,22 @@ class ArchitectureSearch(pl.Callback):
             "learner": self._learner.state_dict(),
             "batches": None if self._batches is None else self._batches.state_dict(),
             "between_epochs": self._between_epochs,
+            "ended_epochs": self._ended_epochs,
             "healthy": self.watch.healthy,
             "random": ranks.of_all(random_state(device), self._learner.world_size),
         }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self._pending = state_dict or None
+
+
+def _count_epoch(trainer: pl.Trainer) -> None:
+    """Count the epoch that is being trained among those that have begun.
+
+    Lightning 2.6 leaves it out where it went on from a checkpoint of an epoch's last batch or of its validation. It
+    would take a checkpoint of this epoch for one between two epochs, and go on from it in the wrong place.
+    """
+    progress = trainer.fit_loop.epoch_progress
+    if progress.current.ready <= progress.current.processed:
+        progress.increment_ready()
+        progress.increment_started()

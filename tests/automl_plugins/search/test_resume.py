@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader
 
 from automl_plugins.decoders import BestSampled
 from automl_plugins.search import ArchitectureSearch, Strategy
-from automl_plugins.search.strategies import RandomSearch
+from automl_plugins.search.strategies import DARTS, RandomSearch
 from gnn_space import EGNASSpace
 from gnn_space.data import ClusterData
 from gnn_space.modules import NodeClassification
@@ -165,3 +165,57 @@ def test_in_mid_epoch_with_our_datamodules(
         ("batch", "validation", "epoch"),
         {"strategy": strategy, "learning_rate": 0.1},
     )
+
+
+def test_what_was_gone_on_with_is_gone_on_with_again(tmp_path: Path, trainer: Callable[..., pl.Trainer]) -> None:
+    def run(folder: Path, path: Path | None = None) -> tuple[dict[str, Tensor], list[Path]]:
+        folder.mkdir()
+        pl.seed_everything(1 if path is None else 7, verbose=False)
+        data = ClusterData(8, 2, 2, batch_size=2)
+        space = EGNASSpace(cells=1, nodes=1, node_channels=4, edge_channels=2, dropout=0.1)
+        module = NodeClassification(space.searchable(data.task, seed=1), data.task)
+        if path is None:
+            pl.seed_everything(1, verbose=False)
+        keep = Keep(folder, ("batch", "validation", "epoch"))
+        trainer(ArchitectureSearch("darts", learning_rate=0.1), keep, max_epochs=3).fit(
+            module, datamodule=data, ckpt_path=path
+        )
+        return state(module), keep.paths
+
+    expected, first = run(tmp_path / "unbroken")
+    # Of the first epoch: in its middle, its last batch, its validation, its end.
+    for moment in first[:4]:
+        _, second = run(tmp_path / moment.stem, moment)
+        for again in second:
+            end, _ = run(tmp_path / f"{moment.stem}-{again.stem}", again)
+            assert differing(end, expected) == [], f"{moment.stem}, then {again.stem}"
+
+
+class EndsOfEpochs(DARTS):
+    """Remembers which epochs it was told the end of."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.told: list[int] = []
+
+    def end_epoch(self, searchables: Any, epoch: int, evaluate: Callable[[], float]) -> None:
+        self.told.append(epoch)
+
+
+def test_the_end_of_an_epoch_is_made_up_for_after_a_checkpoint_of_its_last_batch(
+    tmp_path: Path, trainer: Callable[..., pl.Trainer]
+) -> None:
+    def run(*callbacks: pl.Callback, path: Path | None = None) -> list[int]:
+        data = ClusterData(8, 2, 2, batch_size=2)
+        space = EGNASSpace(cells=1, nodes=1, node_channels=4, edge_channels=2)
+        module = NodeClassification(space.searchable(data.task), data.task)
+        strategy = EndsOfEpochs()
+        trainer(ArchitectureSearch(strategy), *callbacks, max_epochs=3).fit(module, datamodule=data, ckpt_path=path)
+        return strategy.told
+
+    keep = Keep(tmp_path, ("batch",))
+    assert run(keep) == [0, 1, 2]
+    per_epoch = len(keep.paths) // 3
+    for number, path in enumerate(keep.paths):
+        epoch = number // per_epoch  # in which it was saved
+        assert run(path=path) == list(range(epoch, 3)), path.name
