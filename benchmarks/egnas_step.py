@@ -13,14 +13,12 @@ from __future__ import annotations
 
 import argparse
 import os
-import resource
-import time
 from collections import defaultdict
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
+from measuring import least, peak
 from rich.console import Console
 from rich.table import Table
 from torch import Tensor, nn
@@ -71,35 +69,6 @@ class Steps:
         """The gradient of the logits."""
         logits = self.logits.clone().requires_grad_()
         torch.autograd.grad(self.loss(self.relaxation(logits, self.mask)), [logits])
-
-
-def least(runs: int, **steps: Callable[[], object]) -> dict[str, float]:
-    """The least processor seconds of each step, the steps in turn."""
-    seconds = dict.fromkeys(steps, float("inf"))
-    for _ in range(runs):
-        for name, step in steps.items():
-            start = time.process_time()
-            step()
-            seconds[name] = min(seconds[name], time.process_time() - start)
-    return seconds
-
-
-def peak(*steps: Callable[[], object]) -> float:
-    """MiB that two runs of the steps add to the resident memory of a copy of this process."""
-    reading, writing = os.pipe()
-    child = os.fork()
-    if child == 0:
-        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        for step in 2 * steps:
-            step()
-        grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
-        os.write(writing, str(grown).encode())
-        os._exit(0)
-    os.close(writing)
-    with os.fdopen(reading) as answer:
-        grown = float(answer.read())
-    os.waitpid(child, 0)
-    return grown
 
 
 class Bytes(TorchDispatchMode):
