@@ -61,6 +61,8 @@ class Stem(nn.Sequential):
 class ASPP(nn.Module):
     """Atrous spatial pyramid pooling (Chen et al. 2017): 1x1, atrous 3x3 and image pooling, merged by 1x1.
 
+    The map is rectified first, since it is a cell's output, a sum of normalised maps; that is ours.
+
     Args:
         in_channels: of the map `[batch, in_channels, height, width]`.
         out_channels: of each branch and of the result.

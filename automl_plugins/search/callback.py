@@ -411,6 +411,6 @@ def _count_epoch(trainer: pl.Trainer) -> None:
     would take a checkpoint of this epoch for one between two epochs, and go on from it in the wrong place.
     """
     progress = trainer.fit_loop.epoch_progress
-    if progress.current.ready <= progress.current.processed:
+    if progress.current.ready <= progress.current.completed:
         progress.increment_ready()
         progress.increment_started()
