@@ -29,7 +29,7 @@ class DarcyFlowData(PixelDataModule):
     positive or not (see `darcy_equation`). Samples of 85 x 85 points, 1000 of them for training and validation and
     100 for test, are the task of NAS-Bench-360 (Tu et al. 2022, arXiv 2110.05668): its data are solutions on a grid of
     421 points of which every fifth is kept; ours are solved on the grid itself, whose solutions are 0.6 to 1.1 % off
-    (relative l2 of three samples, against a grid four times as fine). Scores are close to published ones, not equal to them.
+    (relative l2 of three samples, against a grid four times as fine). Scores are close to published ones, not equal.
 
     Generated once (about a minute of one core for the defaults), then kept in `<root>/darcy_flow_*.npz`. The i-th
     sample of a split depends on the seed, the split and i alone.
