@@ -12,9 +12,10 @@ from torch import Tensor
 from automl_plugins import Task
 from automl_plugins.gates import Gates, option_mask
 from seg_space import AutoDeepLabSpace, joint_cell
-from seg_space.cell import CONVOLUTIONS
+from seg_space.cell import CONVOLUTIONS, NONE
+from seg_space.joint_cell import JointCell
 from seg_space.joint_stage import Member
-from seg_space.mixed_cell import MixedCell
+from seg_space.mixed_cell import MixedCell, gate_name
 from seg_space.supernet import AutoDeepLabSupernet
 
 TASK = Task("pixel", "classes", in_channels=3, out_channels=3)
@@ -69,6 +70,22 @@ def close(ours: Tensor, theirs: Tensor, scale: Tensor) -> bool:
     return float((ours - theirs).abs().max()) <= _TOLERANCE * float(scale)
 
 
+def assert_equal(ours: Pass, theirs: Pass) -> None:
+    assert close(ours.output, theirs.output, theirs.output.abs().max())
+    assert close(ours.of_gates, theirs.of_gates, theirs.of_gates.abs().max() + 1e-3)
+    assert close(ours.of_images, theirs.of_images, theirs.of_images.abs().max() + 1e-3)
+    largest = torch.stack([each.abs().max() for each in theirs.of_weights.values()]).max()
+    for name, gradient in theirs.of_weights.items():
+        assert close(ours.of_weights[name], gradient, largest), name
+    for name, buffer in theirs.buffers.items():
+        assert close(ours.buffers[name], buffer, buffer.abs().max() + 1), name
+
+
+def always_jointly(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have few operations run jointly too, as many are."""
+    monkeypatch.setattr(JointCell, "_runs_no_more_than_a_network", lambda *_: False)
+
+
 @pytest.mark.parametrize("training", [True, False])
 @pytest.mark.parametrize(("closed", "seed"), [(0.0, 0), (0.3, 1), (0.7, 2), (0.95, 3)])
 @pytest.mark.parametrize(
@@ -80,8 +97,9 @@ def close(ours: Tensor, theirs: Tensor, scale: Tensor) -> bool:
     ids=["paper", "merged"],
 )
 def test_values_gradients_and_statistics_are_equal(
-    space: AutoDeepLabSpace, closed: float, seed: int, training: bool
+    space: AutoDeepLabSpace, closed: float, seed: int, training: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    always_jointly(monkeypatch)
     torch.manual_seed(0)
     joint = space.supernet(TASK)
     gates = gates_of(joint, closed, seed)
@@ -89,14 +107,7 @@ def test_values_gradients_and_statistics_are_equal(
     plain = joint.train(training).plain()
     assert type(plain.nodes[f"layer1_stride{space.stem_stride}"].cell) is MixedCell
     ours, theirs = (run(each, gates, (24, 40)) for each in (joint, plain))
-    assert close(ours.output, theirs.output, theirs.output.abs().max())
-    assert close(ours.of_gates, theirs.of_gates, theirs.of_gates.abs().max() + 1e-3)
-    assert close(ours.of_images, theirs.of_images, theirs.of_images.abs().max() + 1e-3)
-    largest = torch.stack([each.abs().max() for each in theirs.of_weights.values()]).max()
-    for name, gradient in theirs.of_weights.items():
-        assert close(ours.of_weights[name], gradient, largest), name
-    for name, buffer in theirs.buffers.items():
-        assert close(ours.buffers[name], buffer, buffer.abs().max() + 1), name
+    assert_equal(ours, theirs)
 
 
 def test_weights_are_initialised_alike() -> None:
@@ -122,21 +133,70 @@ def test_what_is_fixed_costs_no_gradient(fixed: str) -> None:
     assert all(weights) if fixed == "weights" else not all(weights)
 
 
+class Counted:
+    """Counts the maps that convolutions are run on, in the joint form."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.maps = 0
+        self.run_stage = joint_cell.run_stage
+        monkeypatch.setattr(joint_cell, "run_stage", self)
+
+    def __call__(self, x: Tensor, members: list[Member], places: list[int], scale: Any) -> Tensor:
+        self.maps += sum(len(member.edges) for member in members) * len(places)
+        return self.run_stage(x, members, places, scale)
+
+
 def test_an_operation_whose_gate_is_closed_is_not_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    always_jointly(monkeypatch)
     space = AutoDeepLabSpace(layers=4, blocks=3, filters=1, stem=(2, 2))
-    run_maps: list[int] = []
-    run_stage = joint_cell.run_stage
-
-    def counted(x: Tensor, members: list[Member], places: list[int], scale: Any) -> Tensor:
-        run_maps.append(sum(len(member.edges) for member in members) * len(places))
-        return run_stage(x, members, places, scale)
-
-    monkeypatch.setattr(joint_cell, "run_stage", counted)
     supernet = space.supernet(TASK)
     generator = np.random.default_rng(0)
+    counted = Counted(monkeypatch)
     for _ in range(4):
-        run_maps.clear()
+        counted.maps = 0
         architecture = space.sample(generator)
         supernet(torch.randn(2, 3, 32, 32), gates=space.gates(architecture, torch.float64))
         steps = [step.operation for step in space.steps(architecture)]
-        assert sum(run_maps) == space.layers * sum(CONVOLUTIONS[each].stages for each in steps if each in CONVOLUTIONS)
+        assert counted.maps == space.layers * sum(CONVOLUTIONS[each].stages for each in steps if each in CONVOLUTIONS)
+
+
+def one_path(space: AutoDeepLabSpace) -> Tensor:
+    """The gates of an architecture whose first block has two separable convolutions."""
+    values = dict(space.sample(np.random.default_rng(0)))
+    values["cell.block0.input0.operation"] = values["cell.block0.input1.operation"] = "separable_3x3"
+    return space.gates(space.architecture(values), torch.float64).matrix
+
+
+def test_one_path_is_run_operation_by_operation(monkeypatch: pytest.MonkeyPatch) -> None:
+    counted = Counted(monkeypatch)
+    space = AutoDeepLabSpace(layers=3, blocks=2, filters=1, stem=(2, 2))
+    supernet = space.supernet(TASK)
+    matrix = one_path(space)
+    run(supernet, matrix, (16, 16))
+    assert counted.maps == 0
+    names = [choice.name for choice in space.gate_choices]
+    for closed in (gate_name(0, 0), gate_name(0, 1)):
+        opened = matrix.clone()
+        row = opened[names.index(closed)]
+        row[: len(space.gate_choices[0].options)] = 1.0
+        run(supernet, opened, (16, 16))
+        assert counted.maps > 0, "one more operation is open"
+        counted.maps = 0
+        row.zero_()
+        row[space.gate_choices[0].index(NONE)] = 1.0
+        run(supernet, opened, (16, 16))
+        assert counted.maps == 0, "`none` is no operation"
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_one_path_is_what_it_is_jointly(monkeypatch: pytest.MonkeyPatch, training: bool) -> None:
+    space = AutoDeepLabSpace(layers=3, blocks=2, filters=2, stem=(2, 2))
+    matrix = one_path(space)
+    passes = []
+    for jointly in (False, True):
+        torch.manual_seed(0)
+        supernet = space.supernet(TASK).train(training)
+        if jointly:
+            always_jointly(monkeypatch)
+        passes.append(run(supernet, matrix, (16, 24)))
+    assert_equal(*passes)
