@@ -86,6 +86,10 @@ class RunFolder:
         """The weights of one training of a contender."""
         return self.path / "contenders" / contender / f"seed{seed}.pt"
 
+    def shared_weights(self, study: str) -> Path:
+        """The folder of the weights that the trials of one search share."""
+        return self.path / "shared_weights" / study
+
     def worker_mark(self, worker: str) -> Path:
         """Says that a worker is, or was, one of this folder; some versions of filelock remove a lock's file."""
         return self.path / "workers" / f"{worker}.started"

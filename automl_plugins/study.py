@@ -32,6 +32,7 @@ from automl_plugins.report.progress import Progress
 from automl_plugins.report.summary import Summary
 from automl_plugins.report.trials import cost, trials_csv
 from automl_plugins.run_folder import RunFolder, write_whole
+from automl_plugins.sharing import Layers, SharesWeights, WeightPool
 from automl_plugins.space import SearchSpace
 from automl_plugins.storage import open_storage
 from automl_plugins.task import Task
@@ -63,6 +64,8 @@ class Study:
         trial_epochs: epochs of a trial; as many as `trainer` gives where left out.
         sampler: a class of `optuna.samplers`, a registered sampler, or a class path with `init_args`.
         pruner: a class of `optuna.pruners`, or a class path with `init_args`; null never stops a trial early.
+        sharing: a trial starts from what earlier trials of its search have trained, where their layers are alike, see
+            `automl_plugins.sharing`, and so needs few `trial_epochs`; final trainings start anew.
         trainer: arguments of Lightning's Trainer, for every training.
         random_search: run random search beside it, with as many trials and the same pruner.
         references: registered hand-made networks; all that fit the task where left out.
@@ -74,7 +77,8 @@ class Study:
         max_equal_failures: the same failure this often ends the study.
 
     Raises:
-        ValueError: a number out of range, or a name that does not exist; before any data is read.
+        ValueError: a number out of range, a name that does not exist, or `sharing` in a space whose networks
+            share nothing; before any data is read.
         TypeError: a datamodule of the other Lightning distribution.
     """
 
@@ -91,6 +95,7 @@ class Study:
         trial_epochs: int | None = None,
         sampler: PartConfig | BaseSampler = "TPESampler",
         pruner: PartConfig | BasePruner | None = None,
+        sharing: bool = False,
         trainer: dict[str, Any] | None = None,
         random_search: bool = True,
         references: Sequence[str] | None = None,
@@ -115,6 +120,11 @@ class Study:
         if direction not in (None, "minimize", "maximize"):
             raise ValueError(f"direction is minimize or maximize; got {direction!r}")
         check_distribution(data)
+        if sharing and not isinstance(space, SharesWeights):
+            raise ValueError(
+                f"sharing: {type(space).__name__} does not say which weights its networks may share; "
+                "it would need a method `shared_weights` (automl_plugins.sharing.SharesWeights)"
+            )
         self.space = space
         self.data = data
         self.folder = RunFolder(Path(folder))
@@ -122,6 +132,7 @@ class Study:
         self.trial_epochs = trial_epochs
         self.sampler = sampler_factory(sampler, space)
         self.pruner = make_pruner(pruner)
+        self.sharing = sharing
         self.trainer = dict(trainer or {})
         training.check_trainer_options(self.trainer)
         self.random_search = random_search
@@ -238,6 +249,7 @@ class Study:
             "direction": self.direction,
             "sampler": {"class": describe(self.sampler.cls), "arguments": describe(self.sampler.arguments)},
             "pruner": describe(self.pruner),
+            "sharing": self.sharing,
             "trainer": describe(self.trainer),
             "trial_epochs": self.trial_epochs,
             "seed": self.seed,
@@ -323,12 +335,37 @@ class Study:
             callbacks.append(TrialPruning(self.monitor, claim.trial, queue.storage, queue.pruner))
         try:
             with training.seeded(self.seed):
-                module = self.module(self.space.network(claim.architecture, self.task), self.task)
-                result = training.train(module, self.data, self.monitor, self.direction, self.trial_options, callbacks)
+                network = self.space.network(claim.architecture, self.task)
+                layers = self._inherit(queue, claim, network)
+                module = self.module(network, self.task)
+                result = training.train(
+                    module,
+                    self.data,
+                    self.monitor,
+                    self.direction,
+                    self.trial_options,
+                    callbacks,
+                    keep_weights=self.sharing,
+                )
+            pruned = any(callback.pruned for callback in callbacks)
+            if layers and not pruned and result.best_epoch >= 0:
+                self._pool(queue).keep(layers, claim.trial.number)
         except Exception as error:  # noqa: BLE001 - a trial's failure is the study's to judge, whatever it is
             queue.fail(claim, error)
         else:
-            queue.finish(claim, result, pruned=any(callback.pruned for callback in callbacks))
+            queue.finish(claim, result, pruned)
+
+    def _inherit(self, queue: TrialQueue, claim: Claim, network: torch.nn.Module) -> Layers:
+        """Start a network from what earlier trials have trained; what it shares itself, nothing without sharing."""
+        if not (self.sharing and isinstance(self.space, SharesWeights)):
+            return {}
+        layers = self.space.shared_weights(network, claim.architecture)
+        share = self._pool(queue).inherit(layers, queue.complete())
+        claim.trial.set_user_attr("inherited", round(share, 4))
+        return layers
+
+    def _pool(self, queue: TrialQueue) -> WeightPool:
+        return WeightPool(self.folder.shared_weights(queue.name))
 
     @property
     def trial_options(self) -> dict[str, Any]:

@@ -271,6 +271,11 @@ class TrialQueue:
             if not self.study.get_trials(deepcopy=False)[number].state.is_finished():
                 raise
 
+    def complete(self) -> frozenset[int]:
+        """The numbers of the trials that have ended with a value."""
+        trials = self.study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+        return frozenset(trial.number for trial in trials)
+
     def finish(self, claim: Claim, result: TrainingResult, pruned: bool) -> None:
         """Record what a training came to; `pruned` says that the pruner stopped it."""
         trial = claim.trial

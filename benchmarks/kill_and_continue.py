@@ -49,13 +49,14 @@ def study(options: argparse.Namespace, folder: Path) -> Study:
         seeds=2,
         seed=options.seed,
         workers=options.workers,
+        sharing=options.sharing,
     )
 
 
 def start(options: argparse.Namespace, folder: Path, log: Path) -> subprocess.Popen[bytes]:
     """The study in a process group of its own, so that a kill takes its workers with it and nothing else."""
     passed = ("trials", "epochs", "seed", "workers")
-    flags = [f"--{name}={getattr(options, name)}" for name in passed]
+    flags = [f"--{name}={getattr(options, name)}" for name in passed] + ["--sharing"] * options.sharing
     with log.open("ab") as file:
         return subprocess.Popen(  # noqa: S603 - this very file
             [sys.executable, "-W", "ignore", __file__, "--run", str(folder), *flags],
@@ -264,6 +265,7 @@ def main() -> int:
     parser.add_argument("--epochs", type=int, default=10)
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--kill-one", action="store_true", help="kill one worker instead of the whole study")
+    parser.add_argument("--sharing", action="store_true", help="trials inherit weights")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--run", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()

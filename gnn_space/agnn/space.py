@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import ClassVar
+from collections.abc import Mapping, Sequence
+from typing import ClassVar, cast
+
+from torch import Tensor, nn
 
 from automl_plugins.architecture import Architecture
 from automl_plugins.choice import Choice, Value
@@ -100,6 +102,24 @@ class AGNNSpace(SupernetSpace):
 
     def build_supernet(self, task: Task) -> AGNNSupernet:
         return AGNNSupernet(task, self)
+
+    def shared_weights(self, network: nn.Module, architecture: Architecture) -> Mapping[str, Mapping[str, Tensor]]:
+        """What homogeneous layers share (Zhou et al. 2022), see `automl_plugins.sharing`.
+
+        Layers are homogeneous that stand at the same place and have the same attention and combine function,
+        activation, heads, channels and shapes of all their weights; the aggregation may differ. Normalisation and
+        skip connections are never shared. What the paper does not have: the linear map behind the last layer is
+        shared where that layer is, and embeddings of categorical features always are.
+        """
+        whole = cast(AGNNNetwork, network)
+        layers = {"encoder": whole.encoder.state_dict()}
+        key = ""
+        for position, layer in enumerate(whole.layers):
+            kinds = ("attention", "combine", "activation", "heads", "hidden_channels")
+            key = f"layer{position} " + " ".join(str(architecture[f"layer{position}.{kind}"]) for kind in kinds)
+            layers[key] = layer.state_dict()
+        layers[f"output after {key}"] = whole.head.state_dict()
+        return layers
 
     def operations(self, architecture: Architecture) -> Sequence[Operation]:
         operations = [Operation("input", "input")]
