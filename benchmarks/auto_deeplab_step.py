@@ -5,7 +5,7 @@
 
 Five blocks, eight filters, eleven classes, two images of 128 x 128, one thread. A weight step is a forward pass
 with soft gates, a backward pass to the weights, and SGD with momentum; an architecture step a forward pass and the
-gradient of the logits. Times are processor seconds, the least of several runs, the forms in turn. Peak memory is what a
+gradient of the logits, the weights asking for none. Times are processor seconds, the least of several runs, the forms in turn. Peak memory is what a
 forked copy of this process adds to its resident memory in two of each step.
 """
 
@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from automl_plugins import Task
 from automl_plugins.gates import Gates, option_mask
 from automl_plugins.relaxations import Softmax
+from automl_plugins.search.isolation import frozen
 from seg_space import AutoDeepLabSpace
 
 TASK = Task("pixel", "classes", in_channels=3, out_channels=11)
@@ -61,7 +62,8 @@ class Steps:
     def architecture(self) -> None:
         """The gradient of the logits, as the search takes it."""
         logits = self.logits.clone().requires_grad_()
-        torch.autograd.grad(self.loss(self.relaxation(logits, self.mask)), [logits])
+        with frozen(self.supernet.parameters()):
+            torch.autograd.grad(self.loss(self.relaxation(logits, self.mask)), [logits])
 
 
 def sgd(module: nn.Module) -> torch.optim.Optimizer:

@@ -92,8 +92,10 @@ class _Stage(torch.autograd.Function):
         )
         if training:
             _keep_statistics(members, places, mean, variance)
+        # What only the weights' gradients need is not kept for a step of the architecture.
+        kept = (x, convolved) if any(ctx.needs_input_grad[4:]) else (None, None)
         ctx.save_for_backward(
-            x, convolved, mixed, kernels, matrices, repeated, mean, variance, batch_mean, batch_scale, *weights
+            *kept, mixed, kernels, matrices, repeated, mean, variance, batch_mean, batch_scale, *weights
         )
         ctx.members, ctx.training = members, training
         return _pixels(output, x)
@@ -105,7 +107,7 @@ class _Stage(torch.autograd.Function):
         x, convolved, mixed, kernels, matrices, repeated, mean, variance, batch_mean, batch_scale = saved[:10]
         weights = saved[10:]
         members: Sequence[Member] = ctx.members
-        maps, dilation = x.size(-2), members[0].stage.dilation
+        maps, dilation = mixed.size(-2), members[0].stage.dilation
         edges = [len(member.edges) for member in members]
         needs_x, needs_scale = ctx.needs_input_grad[:2]
         needs_weights = any(ctx.needs_input_grad[4:])
@@ -113,14 +115,14 @@ class _Stage(torch.autograd.Function):
             _image(gradient.contiguous()), _image(mixed), repeated, mean, variance, batch_mean, batch_scale,
             ctx.training, EPSILON, [True, needs_scale, False],
         )  # fmt: skip
-        of_scale = of_repeated.view(x.size(3), -1).sum(dim=1) if needs_scale else None
+        of_scale = of_repeated.view(mixed.size(3), -1).sum(dim=1) if needs_scale else None
         of_x: Tensor | None = None
         of_weights: list[Tensor | None] = [None] * len(weights)
-        rows = _rows(_pixels(of_mixed, x))
-        of_convolved = torch.empty_like(x)
+        rows = _rows(_pixels(of_mixed, mixed))
+        of_convolved = torch.empty_like(mixed)
         torch.bmm(rows, matrices, out=_rows(of_convolved))
         if needs_x:
-            of_x = _pixels(convolve(_image(of_convolved), kernels.flip(2, 3), dilation), x)
+            of_x = _pixels(convolve(_image(of_convolved), kernels.flip(2, 3), dilation), mixed)
         if needs_weights:
             of_matrices = torch.bmm(rows.transpose(1, 2), _rows(convolved)).unflatten(0, (-1, maps)).sum(dim=1)
             of_kernels = weight_gradient(_image(x), _image(of_convolved), kernels.size(-1), dilation)

@@ -143,7 +143,9 @@ class ArchitectureSearch(pl.Callback):
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         device = trainer.strategy.root_device
         scaler = torch.amp.GradScaler(device.type) if trainer.precision == "16-mixed" else None
-        self._learner = LogitsLearner(self.searchables, self.strategy, self.settings, scaler, trainer.world_size)
+        self._learner = LogitsLearner(
+            pl_module, self.searchables, self.strategy, self.settings, scaler, trainer.world_size
+        )
         if trainer.world_size > 1:
             ranks.copy_from_first(self._own_tensors())
         self._remember()

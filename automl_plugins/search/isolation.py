@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections import OrderedDict, defaultdict, deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from functools import cache
 from typing import Any
@@ -126,6 +126,19 @@ def _loggers_aside(trainer: Any) -> Iterator[None]:
         yield
     finally:
         trainer.loggers = loggers
+
+
+@contextmanager
+def frozen(weights: Iterable[nn.Parameter]) -> Iterator[None]:
+    """Have those of the weights that ask for gradients not ask for them inside."""
+    thawed = [weight for weight in weights if weight.requires_grad]
+    for weight in thawed:
+        weight.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for weight in thawed:
+            weight.requires_grad_(True)
 
 
 @cache

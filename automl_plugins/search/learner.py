@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import copy
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from automl_plugins.search import ranks
+from automl_plugins.search.isolation import frozen
 from automl_plugins.search.strategies import Strategy
 from automl_plugins.searchable import Searchable
+
+_ASKS_WEIGHTS = ("not require grad", "doesn't require grad")
+"""What torch says where a gradient is asked for of something that has none, and where it is to be hooked."""
 
 
 class SkippedStep(Exception):
@@ -22,7 +26,12 @@ class SkippedStep(Exception):
 class LogitsLearner:
     """Moves logits by the gradient of a loss, and nothing else.
 
+    While the loss is computed and its gradient is taken, the weights ask for none: what they would need is neither
+    computed nor kept in memory. Where a step takes gradients of weights itself (a penalty on them, say), which torch
+    refuses then, the weights ask for gradients from then on.
+
     Args:
+        module: which holds the logits; all of its other parameters are weights.
         searchables: whose logits, by name.
         strategy: gives the optimizer.
         settings: the arguments of `Strategy.optimizer`.
@@ -32,18 +41,21 @@ class LogitsLearner:
 
     def __init__(
         self,
+        module: nn.Module,
         searchables: Mapping[str, Searchable],
         strategy: Strategy,
         settings: Mapping[str, Any],
         scaler: torch.amp.GradScaler | None,
         world_size: int,
     ) -> None:
+        self.module = module
         self.names = list(searchables)
         self.logits = [searchable.logits for searchable in searchables.values()]
         self.optimizer = strategy.optimizer(self.logits, **settings)
         self.scaler = scaler
         self.world_size = world_size
         self._warned = self._learned = False
+        self._freezes = True
 
     def step(self, compute_loss: Callable[[], Tensor]) -> None:
         """Move the logits against the gradient of a loss; weights and their gradients are not touched.
@@ -74,16 +86,11 @@ class LogitsLearner:
                 logits.grad = None
 
     def _gradients(self, compute_loss: Callable[[], Tensor]) -> list[Tensor | None]:
-        gradients: list[Tensor | None] | tuple[Tensor | None, ...] = [None] * len(self.logits)
+        gradients: Sequence[Tensor | None] = [None] * len(self.logits)
         for logits in self.logits:
             logits.requires_grad_(True)
         try:
-            loss = compute_loss()
-            if self.scaler is not None:
-                loss = self.scaler.scale(loss)
-            if loss.requires_grad:
-                # Not backward: weights get no gradient, so accumulated ones stay, and DDP's hooks are silent.
-                gradients = torch.autograd.grad(loss, self.logits, allow_unused=True)
+            gradients = self._without_weights(compute_loss) if self._freezes else self._of_loss(compute_loss)
         except SkippedStep:
             self._learned = True
         finally:
@@ -91,7 +98,27 @@ class LogitsLearner:
                 logits.requires_grad_(False)
         return ranks.averaged(gradients, self.logits, self.world_size)
 
-    def _finite(self, gradients: list[Tensor | None]) -> bool:
+    def _without_weights(self, compute_loss: Callable[[], Tensor]) -> Sequence[Tensor | None]:
+        own = {id(logits) for logits in self.logits}
+        try:
+            with frozen(weight for weight in self.module.parameters() if id(weight) not in own):
+                return self._of_loss(compute_loss)
+        except RuntimeError as error:
+            if not any(said in str(error) for said in _ASKS_WEIGHTS):
+                raise
+        self._freezes = False
+        return self._of_loss(compute_loss)
+
+    def _of_loss(self, compute_loss: Callable[[], Tensor]) -> Sequence[Tensor | None]:
+        loss = compute_loss()
+        if self.scaler is not None:
+            loss = self.scaler.scale(loss)
+        if not loss.requires_grad:
+            return [None] * len(self.logits)
+        # Not backward: weights get no gradient, so accumulated ones stay, and DDP's hooks are silent.
+        return torch.autograd.grad(loss, self.logits, allow_unused=True)
+
+    def _finite(self, gradients: Sequence[Tensor | None]) -> bool:
         """Whether the step may be taken: one with nan would lose the search for good."""
         present = [gradient.flatten() for gradient in gradients if gradient is not None]
         finite = bool(torch.cat(present).isfinite().all())
@@ -105,6 +132,7 @@ class LogitsLearner:
             "names": self.names,
             "optimizer": copy.deepcopy(self.optimizer.state_dict()),
             "scaler": None if self.scaler is None else self.scaler.state_dict(),
+            "freezes": self._freezes,
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -117,6 +145,7 @@ class LogitsLearner:
             raise ValueError(
                 f"the checkpoint was searching {', '.join(state['names'])}; the module has {', '.join(self.names)}"
             )
+        self._freezes = state.get("freezes", True)
         self.optimizer.load_state_dict(copy.deepcopy(state["optimizer"]))
         if self.scaler is not None and state["scaler"] is not None:
             self.scaler.load_state_dict(state["scaler"])
