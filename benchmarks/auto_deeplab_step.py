@@ -5,8 +5,8 @@
 
 Five blocks, eight filters, eleven classes, two images of 128 x 128, one thread. A weight step is a forward pass
 with soft gates, a backward pass to the weights, and SGD with momentum; an architecture step a forward pass and the
-gradient of the logits, the weights asking for none. Times are processor seconds, the least of several runs, the forms in turn. Peak memory is what a
-forked copy of this process adds to its resident memory in two of each step.
+gradient of the logits, the weights asking for none. Times are processor seconds, the least of several runs, the forms
+in turn. Peak memory is what a forked copy of this process adds to its resident memory in two of each step.
 """
 
 from __future__ import annotations
