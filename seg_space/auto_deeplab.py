@@ -15,6 +15,7 @@ from automl_plugins.nearest import did_you_mean
 from automl_plugins.space import Operation
 from automl_plugins.supernet import SupernetSpace
 from automl_plugins.task import Level, Task
+from seg_space.arrows import MultiPath, SinglePath
 from seg_space.auto_deeplab_network import AutoDeepLabNetwork
 from seg_space.cell import (
     GATE_OPTIONS,
@@ -27,11 +28,13 @@ from seg_space.cell import (
     number_of_cells,
     states_before,
 )
-from seg_space.drawing import draw_cell, draw_path
+from seg_space.drawing import draw_cell, draw_nodes, draw_path
 from seg_space.frame import HEADS
 from seg_space.mixed_cell import gate_name
+from seg_space.multi_path_network import MultiPathNetwork
+from seg_space.operation_graph import inputs_name, list_operations, operation_name
 from seg_space.supernet import AutoDeepLabSupernet
-from seg_space.trellis import Trellis, number_of_paths
+from seg_space.trellis import Node, Trellis
 
 _SLOTS = (0, 1)
 
@@ -55,6 +58,13 @@ class AutoDeepLabSpace(SupernetSpace):
     retrained: the paper searches with the defaults, and retrains with 20, 32 or 48 filters,
     `stem=(64, 64, 128)`, `head="deeplab"` and `drop_path`.
 
+    With `multi_path`, layers may have several resolutions at a time, as in DiNTS (He, Yang, Roth, Zhao and Xu
+    2021, arXiv 2103.15954): several strides may follow one (`layer3.after8` is `8+16`), and every arrow has a gate of
+    its own, `off` or `on` (`layer3.after8.to16`). See `arrows.MultiPath` for what gates weigh, and
+    `topology.best_topology` for what is decoded. Every architecture of the space of single paths is one of this space,
+    too, with the same network. Where we depart from DiNTS: all cells have the same operations, as in Auto-DeepLab, and
+    layers begin at one resolution.
+
     Where we depart from the paper: see `supernet.AutoDeepLabSupernet` for the second input of a cell. Pooling is
     followed by batch normalisation, as in DARTS's supernet, in the networks too.
 
@@ -71,7 +81,8 @@ class AutoDeepLabSpace(SupernetSpace):
         drop_path: rate at which operations of the last layer are dropped at the end of training, less before; see
             `AutoDeepLabNetwork.schedule_drop_path`. The supernet drops nothing.
         merge_inputs: in the supernet, add the maps that come into a node before its cell, which is then run once;
-            not what the paper does, unless only one map comes in.
+            not what the paper does, unless only one map comes in. Networks with `multi_path` add them, too.
+        multi_path: whether layers may have several resolutions at a time.
         max_parameters: networks with more trainable parameters are refused before they are built.
 
     Raises:
@@ -94,6 +105,7 @@ class AutoDeepLabSpace(SupernetSpace):
         decoder_channels: int = 256,
         drop_path: float = 0.0,
         merge_inputs: bool = False,
+        multi_path: bool = False,
         max_parameters: int | None = None,
     ) -> None:
         stem = tuple(stem)
@@ -123,51 +135,58 @@ class AutoDeepLabSpace(SupernetSpace):
         self.decoder_channels = decoder_channels
         self.drop_path = drop_path
         self.merge_inputs = merge_inputs
+        self.multi_path = multi_path
         self.trellis = Trellis(layers, stem_stride)
-        arrows = [self._arrows(layer, stride) for layer, stride in self.trellis.sources]
+        self.arrows = MultiPath(self.trellis) if multi_path else SinglePath(self.trellis)
+        """What architectures and gates say of what follows what."""
         self._gate_choices = (
             *(
                 Choice(gate_name(block, state), GATE_OPTIONS)
                 for block in range(blocks)
                 for state in range(states_before(block))
             ),
-            # A supernet has gates for every arrow, wherever a path goes.
-            *(Choice(choice.name, choice.options) for choice in arrows),
+            *self.arrows.gate_choices,
         )
-        super().__init__([*self._cell_choices(), *arrows], max_parameters)
+        super().__init__([*self._cell_choices(), *self.arrows.choices], max_parameters)
 
     # Choices and what they mean.
 
     def _cell_choices(self) -> Iterator[Choice]:
         for block in range(self.blocks):
-            yield Choice(_inputs_name(block), input_options(block))
+            yield Choice(inputs_name(block), input_options(block))
             for slot in _SLOTS:
-                yield Choice(_operation_name(block, slot), OPERATIONS)
-
-    def _arrows(self, layer: int, stride: int) -> Choice:
-        """Where the path goes from a node."""
-        requires = [
-            {self.arrow_name(layer - 1, before): (stride,)} for before in self.trellis.preceding(layer - 1, stride)
-        ]
-        return Choice(self.arrow_name(layer, stride), self.trellis.following(stride), requires if layer > 1 else ())
+                yield Choice(operation_name(block, slot), OPERATIONS)
 
     def arrow_name(self, layer: int, stride: int) -> str:
         """The choice of the stride of a layer, where that of the layer before is `stride`."""
-        return f"layer{layer}.after{stride}"
+        return self.arrows.name(layer, stride)
+
+    def nodes(self, architecture: Architecture) -> tuple[Node, ...]:
+        """What there is in each layer, layer by layer."""
+        return self.trellis.open_nodes(self.arrows.targets(architecture))
 
     def path(self, architecture: Architecture) -> tuple[int, ...]:
-        """The stride of each layer."""
-        strides = [self.stem_stride]
-        for layer in range(1, self.layers + 1):
-            strides.append(int(str(architecture[self.arrow_name(layer, strides[-1])])))
-        return tuple(strides[1:])
+        """The stride of each layer.
+
+        Raises:
+            ValueError: a layer has several.
+        """
+        strides: dict[int, int] = {}
+        for node in self.nodes(architecture):
+            if node.layer in strides:
+                raise ValueError(
+                    f"an architecture of a single path is needed here; layer {node.layer} of this one has the strides "
+                    f"{strides[node.layer]} and {node.stride}"
+                )
+            strides[node.layer] = node.stride
+        return tuple(strides.values())
 
     def steps(self, architecture: Architecture) -> list[Step]:
         """The operations of the cell, two for each block."""
         return [
-            Step(block, slot, int(source), str(architecture[_operation_name(block, slot)]))
+            Step(block, slot, int(source), str(architecture[operation_name(block, slot)]))
             for block in range(self.blocks)
-            for slot, source in enumerate(str(architecture[_inputs_name(block)]).split("+"))
+            for slot, source in enumerate(str(architecture[inputs_name(block)]).split("+"))
         ]
 
     @property
@@ -177,8 +196,16 @@ class AutoDeepLabSpace(SupernetSpace):
 
     @property
     def paths(self) -> int:
-        """How many paths there are, exactly: 75,025 for 12 layers; see `trellis.number_of_paths`."""
-        return number_of_paths(self.layers)
+        """How many paths there are, exactly: 75,025 for 12 layers; see `trellis.number_of_paths`.
+
+        With `multi_path` it is how many topologies there are; see `topology.number_of_topologies`.
+        """
+        return self.arrows.count
+
+    @property
+    def size(self) -> int:
+        """How many architectures there are, exactly."""
+        return self.cells * self.paths
 
     # Channels.
 
@@ -196,40 +223,19 @@ class AutoDeepLabSpace(SupernetSpace):
 
     # What a space says.
 
-    def build(self, architecture: Architecture, task: Task) -> AutoDeepLabNetwork:
-        nodes = self.trellis.path_nodes(self.path(architecture))
-        return AutoDeepLabNetwork(nodes, self.steps(architecture), task, self)
+    def build(self, architecture: Architecture, task: Task) -> AutoDeepLabNetwork | MultiPathNetwork:
+        nodes = self.nodes(architecture)
+        kind = AutoDeepLabNetwork if len(nodes) == self.layers else MultiPathNetwork
+        return kind(nodes, self.steps(architecture), task, self)
 
     def operations(self, architecture: Architecture) -> Sequence[Operation]:
-        operations = [Operation("stem", "stem")]
-        outputs, strides = ["stem", "stem"], [self.stem_stride, self.stem_stride]
-        steps = self.steps(architecture)
-        for node in self.trellis.path_nodes(self.path(architecture)):
-            layer = f"layer{node.layer}"
-            arrow = self.arrow_name(node.layer, strides[-1])
-            states = [f"{layer}.before", f"{layer}.previous"]
-            operations += [
-                Operation(states[0], _resized(strides[-2], node.stride), (outputs[-2],), (arrow,)),
-                Operation(states[1], _resized(strides[-1], node.stride), (outputs[-1],), (arrow,)),
-            ]
-            for block in range(self.blocks):
-                name = f"{layer}.block{block}"
-                added = []
-                for step in steps[2 * block : 2 * block + 2]:
-                    added.append(f"{name}.input{step.slot}")
-                    choice = _operation_name(block, step.slot)
-                    operations.append(Operation(added[-1], step.operation, (states[step.source],), (choice,)))
-                operations.append(Operation(name, "sum", tuple(added), (_inputs_name(block),)))
-                states.append(name)
-            operations.append(Operation(layer, f"stride {node.stride}", tuple(states[2:])))
-            outputs.append(layer)
-            strides.append(node.stride)
-        reads = (outputs[-1], "stem") if self.head == "deeplab" else (outputs[-1],)
-        return [*operations, Operation("head", self.head, reads)]
+        return list_operations(self, architecture)
 
     def drawing(self, architecture: Architecture) -> str:
-        path = draw_path(self.path(architecture), self.trellis.strides)
-        return f"{path}\n\n{draw_cell(self.steps(architecture))}"
+        nodes, strides = self.nodes(architecture), self.trellis.strides
+        several = len(nodes) > self.layers
+        drawn = draw_nodes(nodes, strides) if several else draw_path(self.path(architecture), strides)
+        return f"{drawn}\n\n{draw_cell(self.steps(architecture))}"
 
     # What a space with a supernet says.
 
@@ -242,19 +248,15 @@ class AutoDeepLabSpace(SupernetSpace):
 
     def gate_values(self, architecture: Architecture) -> Mapping[str, Value]:
         cell = {gate_name(step.block, step.source): step.operation for step in self.steps(architecture)}
-        arrows = {
-            name: architecture[name]
-            for name in (self.arrow_name(*source) for source in self.trellis.sources)
-            if name in architecture
-        }
-        return {**cell, **arrows}
+        return {**cell, **self.arrows.gate_values(architecture)}
 
     def decode(self, scores: Mapping[str, Tensor]) -> Architecture:
         """The architecture that scores stand for; that of an architecture's own gates is itself.
 
         Args:
             scores: for every gate, `[num_options]`; higher is better. Those of arrows are not negative; a
-                node's are divided by their sum, and a path's score is the product of its arrows' shares.
+                choice's are divided by their sum, and what has the largest product of shares is decoded: of the arrows
+                of a path, or with `multi_path` of all arrows being on or off.
 
         Raises:
             ValueError: an arrow's score is negative or not a number.
@@ -264,22 +266,8 @@ class AutoDeepLabSpace(SupernetSpace):
             # Without the first option, which is `none`.
             rows = torch.stack([scores[gate_name(block, state)][1:] for state in range(states_before(block))])
             kept = strongest_inputs(rows, len(_SLOTS))
-            values[_inputs_name(block)] = "+".join(str(state) for state, _ in kept)
+            values[inputs_name(block)] = "+".join(str(state) for state, _ in kept)
             for slot, (_, operation) in enumerate(kept):
-                values[_operation_name(block, slot)] = OPERATIONS[operation]
-        path = self.trellis.best_path(lambda *source: scores[self.arrow_name(*source)].tolist())
-        for layer, (before, stride) in enumerate(zip((self.stem_stride, *path), path, strict=False), start=1):
-            values[self.arrow_name(layer, before)] = stride
+                values[operation_name(block, slot)] = OPERATIONS[operation]
+        values |= self.arrows.decode(scores)
         return self.architecture(values)
-
-
-def _inputs_name(block: int) -> str:
-    return f"cell.block{block}.inputs"
-
-
-def _operation_name(block: int, slot: int) -> str:
-    return f"cell.block{block}.input{slot}.operation"
-
-
-def _resized(before: int, after: int) -> str:
-    return f"stride {before} to {after}" if before != after else f"stride {after}"

@@ -1,4 +1,4 @@
-"""The network of one architecture of Auto-DeepLab's space."""
+"""The network of one architecture of Auto-DeepLab's space, along a single path."""
 
 from __future__ import annotations
 

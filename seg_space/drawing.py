@@ -1,10 +1,11 @@
-"""A path and a cell of Auto-DeepLab's space, drawn as text."""
+"""A path, or several, and a cell of Auto-DeepLab's space, drawn as text."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 from seg_space.cell import Step
+from seg_space.trellis import Node
 
 _STATES = ("layer before last", "last layer")
 
@@ -36,6 +37,34 @@ def draw_path(path: Sequence[int], strides: Sequence[int]) -> str:
         cells = (f"{mark:>{len(column)}}" for mark, column in zip(marks, columns, strict=True))
         lines.append("  ".join((f"{stride:>6}", *cells)))
     return "\n".join(lines)
+
+
+def draw_nodes(nodes: Sequence[Node], strides: Sequence[int]) -> str:
+    """Draw several paths through the trellis, as `draw_path` does, with the arrows that lead to each point.
+
+    An arrow comes from the column before: from the next finer stride, from the same one, or from the next coarser one.
+
+    Args:
+        nodes: what there is in each layer.
+        strides: of all resolutions; the first is the stem's.
+
+    Returns:
+        The lines, without a line break at the end.
+    """
+    layers = max(node.layer for node in nodes)
+    marks = {(0, strides[0]): "●"}
+    for node in nodes:
+        arrows = "".join("↘" if each < node.stride else "→" if each == node.stride else "↗" for each in node.incoming)
+        marks[node.layer, node.stride] = f"{arrows}●"
+    columns = [
+        [name, *(marks.get((layer, stride), "·") for stride in strides)]
+        for layer, name in enumerate(["stem", *map(str, range(1, layers + 1))])
+    ]
+    rows = [["stride", *(f"{stride:>6}" for stride in strides)]]
+    for column in columns:
+        width = max(map(len, column))
+        rows.append([f"{each:>{width}}" for each in column])
+    return "\n".join("  ".join(row) for row in zip(*rows, strict=True))
 
 
 def draw_cell(steps: Sequence[Step]) -> str:

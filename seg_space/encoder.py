@@ -46,7 +46,7 @@ class AutoDeepLabEncoder(nn.Module, EncoderMixin):
         of stride s is `[batch, channels, height / s, width / s]`, with the channels of `out_channels`.
 
     Raises:
-        ValueError: a depth or output stride out of range, or an architecture of another space.
+        ValueError: a depth or output stride out of range, or an architecture of another space or of several paths.
     """
 
     def __init__(

@@ -34,8 +34,8 @@ def register_encoder(name: str, architecture: Architecture, space: AutoDeepLabSp
         space: with the filters and the stem that the encoder will have.
 
     Raises:
-        ValueError: the architecture is not of the space, smp treats such a name in a way of its own, or another
-            encoder has it.
+        ValueError: the architecture is not of the space or has several paths, smp treats such a name in a way of its
+            own, or another encoder has it.
         RuntimeError: this version of smp keeps its encoders in another way.
     """
     for prefix in _TAKEN:
@@ -54,9 +54,10 @@ def encoder_parameters(architecture: Architecture, space: AutoDeepLabSpace) -> d
     """The arguments of an `AutoDeepLabEncoder`, as plain JSON: the architecture, and what of the space matters.
 
     Raises:
-        ValueError: the architecture is not of the space.
+        ValueError: the architecture is not of the space, or has several paths.
     """
     space.validate(architecture)
+    space.path(architecture)
     return {
         "architecture": json.loads(architecture.to_json()),
         "space": {
@@ -93,7 +94,8 @@ def create_model(
         arguments: further ones of smp's model, such as `encoder_output_stride`.
 
     Raises:
-        ValueError: the architecture is not of the space, or the decoder cannot have this encoder; the message says why.
+        ValueError: the architecture is not of the space or has several paths, or the decoder cannot have this
+            encoder; the message says why.
     """
     parameters = encoder_parameters(architecture, space)
     _check_decoder(decoder, parameters, depth)

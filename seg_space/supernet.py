@@ -13,10 +13,12 @@ from automl_plugins.architecture import Architecture
 from automl_plugins.gates import Gates
 from automl_plugins.supernet import Supernet
 from automl_plugins.task import Task
-from seg_space.auto_deeplab_network import AutoDeepLabNetwork, Layer, size_at
+from seg_space.arrows import Weights
+from seg_space.auto_deeplab_network import AutoDeepLabNetwork, Cell, Layer, size_at
 from seg_space.frame import Stem, make_head
 from seg_space.joint_cell import JointCell
 from seg_space.mixed_cell import Input, MixedCell
+from seg_space.multi_path_network import MultiPathNetwork, MultiPathNode, sum_of
 from seg_space.operations import Resize
 from seg_space.trellis import Node, Trellis, node_key
 
@@ -69,7 +71,8 @@ class AutoDeepLabSupernet(Supernet):
     .. math::
         {}^sH^l = \sum_{r \in \{s/2, s, 2s\}} \beta^l_{r \to s}\, \mathrm{Cell}({}^rH^{l-1}, {}^sH^{l-2}; \alpha),
 
-    one run of the cell, with the same weights, for each r. With `merge_inputs` it is one run for the sum of the
+    one run of the cell, with the same weights, for each r. With `multi_path` the weights are those of
+    `arrows.MultiPath`. With `merge_inputs` it is one run for the sum of the
     maps, :math:`\mathrm{Cell}(\sum_r \beta^l_{r \to s}\, {}^rH^{l-1}, {}^sH^{l-2}; \alpha)`.
 
     Where we depart from the paper: the second input is :math:`{}^sH^{l-2}` where that is run. Where it is not,
@@ -94,7 +97,8 @@ class AutoDeepLabSupernet(Supernet):
         self.choices = space.gate_choices
         self.trellis: Trellis = space.trellis
         self.merge_inputs = space.merge_inputs
-        self.arrow_names = {source: space.arrow_name(*source) for source in self.trellis.sources}
+        self.arrows = space.arrows
+        self.finest_channels = space.node_channels(space.stem_stride)
         self.stem = Stem(task.in_channels, space.stem, space.stem_stride)
         self.nodes = nn.ModuleDict(
             {
@@ -107,36 +111,44 @@ class AutoDeepLabSupernet(Supernet):
 
     def open_nodes(self, gates: Gates) -> tuple[Node, ...]:
         """What is run with these gates."""
-
-        def targets(layer: int, source: int) -> list[int]:
-            following = self.trellis.following(source)
-            return [following[position] for position in gates.open(self.arrow_names[layer, source])]
-
-        return self.trellis.open_nodes(targets)
+        return self.trellis.open_nodes(self.arrows.open(gates))
 
     def forward(self, images: Tensor, *, gates: Mapping[str, Tensor]) -> Tensor:
         gates = Gates.of(self.choices, gates)
+        weights = self.arrows.weights(gates)
         first: Tensor = self.stem(images)
         stem_stride = self.trellis.stem_stride
         maps = {(-1, stem_stride): first, (0, stem_stride): first}
         for node in self.open_nodes(gates):
-            maps[node.layer, node.stride] = self._run(node, maps, size_at(first, node.stride // stem_stride), gates)
+            size = size_at(first, node.stride // stem_stride)
+            maps[node.layer, node.stride] = self._run(node, maps, size, gates, weights)
         last = {stride: map for (layer, stride), map in maps.items() if layer == self.trellis.layers}
+        if not last:
+            # Independent gates that are drawn may lead nowhere. Times the gates, so that a loss still depends on them.
+            nothing = first.new_zeros(len(first), self.finest_channels, *size_at(first, 1))
+            last = {stem_stride: nothing * gates.matrix.sum()}
         return self.head(last, first, (images.size(2), images.size(3)))
 
-    def _run(self, node: Node, maps: Mapping[tuple[int, int], Tensor], size: tuple[int, int], gates: Gates) -> Tensor:
+    def _run(
+        self,
+        node: Node,
+        maps: Mapping[tuple[int, int], Tensor],
+        size: tuple[int, int],
+        gates: Gates,
+        weights: Weights,
+    ) -> Tensor:
         module = cast(MixedNode, self.nodes[node.key])
-        before = _sum([module.resize_before[str(each)](maps[node.layer - 2, each], size) for each in node.before])
+        before = sum_of([module.resize_before[str(each)](maps[node.layer - 2, each], size) for each in node.before])
         inputs = [
             Input(
                 module.resize[str(source)](maps[node.layer - 1, source], size),
                 module.place(source),
-                gates[self.arrow_names[node.layer, source]][self.trellis.following(source).index(node.stride)],
+                weights(node.layer, source, node.stride),
             )
             for source in node.incoming
         ]
         if self.merge_inputs:
-            inputs = [Input(_sum([cast(Tensor, each.weight) * each.map for each in inputs]), 0, None)]
+            inputs = [Input(sum_of([cast(Tensor, each.weight) * each.map for each in inputs]), 0, None)]
         return module.cell(before, inputs, gates)
 
     def plain(self) -> AutoDeepLabSupernet:
@@ -148,25 +160,37 @@ class AutoDeepLabSupernet(Supernet):
         return plain.train(self.training)
 
     def inherit(self, network: nn.Module, architecture: Architecture) -> None:
-        network = cast(AutoDeepLabNetwork, network)
+        network = cast("AutoDeepLabNetwork | MultiPathNetwork", network)
         network.stem.load_state_dict(self.stem.state_dict())
-        # The network's head is for one of the resolutions.
+        # The network's head is for some of the resolutions.
         head = self.head.state_dict()
         network.head.load_state_dict({name: head[name] for name in network.head.state_dict()})
-        for layer in network.layers:
-            layer = cast(Layer, layer)
-            own = cast(MixedNode, self.nodes[layer.node.key])
-            (source,), (before,) = layer.node.incoming, layer.node.before
-            # What the supernet lacks are the weights of normalisations, which start as ones and zeros.
-            layer.resize_previous.load_state_dict(own.resize[str(source)].state_dict(), strict=False)
-            layer.resize_before.load_state_dict(own.resize_before[str(before)].state_dict(), strict=False)
-            for step in layer.cell.steps:
-                state = own.cell.state_of(step, own.place(source))
-                layer.cell.operations[step.key].load_state_dict(state, strict=False)
+        if isinstance(network, MultiPathNetwork):
+            for node in network.nodes:
+                self._inherit_node(cast(MultiPathNode, node))
+        else:
+            for layer in network.layers:
+                self._inherit_layer(cast(Layer, layer))
+
+    # What the supernet lacks are the weights of normalisations, which start as ones and zeros.
+
+    def _inherit_layer(self, layer: Layer) -> None:
+        own = cast(MixedNode, self.nodes[layer.node.key])
+        (source,), (before,) = layer.node.incoming, layer.node.before
+        layer.resize_previous.load_state_dict(own.resize[str(source)].state_dict(), strict=False)
+        layer.resize_before.load_state_dict(own.resize_before[str(before)].state_dict(), strict=False)
+        _inherit_cell(own, layer.cell, own.place(source))
+
+    def _inherit_node(self, node: MultiPathNode) -> None:
+        own = cast(MixedNode, self.nodes[node.node.key])
+        for key, resize in node.resize_previous.items():
+            resize.load_state_dict(own.resize[key].state_dict(), strict=False)
+        for key, resize in node.resize_before.items():
+            resize.load_state_dict(own.resize_before[key].state_dict(), strict=False)
+        for cell, source in zip(node.cells, node.node.incoming, strict=False):
+            _inherit_cell(own, cast(Cell, cell), own.place(source))
 
 
-def _sum(tensors: list[Tensor]) -> Tensor:
-    total = tensors[0]
-    for tensor in tensors[1:]:
-        total = total + tensor
-    return total
+def _inherit_cell(own: MixedNode, cell: Cell, place: int) -> None:
+    for step in cell.steps:
+        cell.operations[step.key].load_state_dict(own.cell.state_of(step, place), strict=False)

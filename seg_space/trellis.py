@@ -89,6 +89,10 @@ class Trellis:
         """Every node that arrows leave, as the layer that they lead to and the node's own stride."""
         return ((layer, stride) for layer in range(1, self.layers + 1) for stride in self.strides_at(layer - 1))
 
+    def arrows_into(self, layer: int) -> tuple[tuple[int, int], ...]:
+        """All arrows that lead to a layer, as pairs of the strides before and after, in ascending order."""
+        return tuple((source, target) for source in self.strides_at(layer - 1) for target in self.following(source))
+
     def open_nodes(self, targets: Callable[[int, int], Sequence[int]]) -> tuple[Node, ...]:
         """The nodes that are run, layer by layer, where some arrows are closed.
 
