@@ -27,6 +27,11 @@ class Supernet(nn.Module):
     With the one-hot gates of an architecture it computes exactly what the architecture's network
     computes with the same weights; an option whose gate is zero is not run. It is called as its
     networks are, with the gates of `SupernetSpace.gate_choices` beside: `supernet(*inputs, gates=gates)`.
+
+    Running statistics are those of the gates that it was trained with, so a network that inherits them from a
+    mixture needs `automl_plugins.recalibration.recalibrate` before it is evaluated. A module that
+    normalises by running statistics and is no batch normalisation of torch's says so: an attribute
+    `keeps_running_statistics = True`; in training mode it uses the batch's own.
     """
 
     @abstractmethod

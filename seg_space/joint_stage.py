@@ -75,7 +75,7 @@ class _Stage(torch.autograd.Function):
         *weights: Tensor,
     ) -> Tensor:
         stages = [member.stage for member in members]
-        training = stages[0].training
+        training = stages[0].statistics.training
         maps, channels = x.shape[-2:]
         width = max(stage.depthwise.size(-1) for stage in stages)
         kernels = _repeat(torch.cat([_padded(each.select(each.stage.depthwise), width) for each in members]), maps)

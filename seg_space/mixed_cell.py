@@ -43,6 +43,9 @@ class Statistics(nn.Module):
         channels: of each.
     """
 
+    keeps_running_statistics = True
+    """As `automl_plugins.supernet.Supernet` says."""
+
     mean: Tensor
     variance: Tensor
 

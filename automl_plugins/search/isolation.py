@@ -179,7 +179,7 @@ def evaluating(module: nn.Module) -> Iterator[None]:
     modes = {part: part.training for part in module.modules()}
     module.eval()
     for part in module.modules():
-        if isinstance(part, nn.modules.batchnorm._BatchNorm):
+        if isinstance(part, nn.modules.batchnorm._BatchNorm) or getattr(part, "keeps_running_statistics", False):
             part.train()
     try:
         with torch.no_grad():

@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from automl_plugins.search import ArchitectureSearch
+from automl_plugins.search.isolation import evaluating
 from seg_space import AutoDeepLabSpace
 from seg_space.auto_deeplab_network import AutoDeepLabNetwork
 from seg_space.data import DarcyFlowData
@@ -143,3 +144,16 @@ def test_a_killed_search_goes_on_to_the_very_bits(
         ("batch", "validation", "epoch"),
         {"strategy": strategy, "learning_rate": 0.1},
     )
+
+
+def test_an_evaluation_uses_the_batchs_own_statistics() -> None:
+    # The running ones are of a mixture of all paths.
+    supernet = seeded().network
+    other = seeded().network
+    for buffer in other.supernet.buffers():
+        buffer.add_(1)
+    images = torch.randn(2, 3, 8, 8)
+    gates = other.gates()
+    with evaluating(supernet), evaluating(other):
+        assert torch.equal(supernet.supernet(images, gates=gates), other.supernet(images, gates=gates))
+    assert not torch.equal(*(each.eval().supernet(images, gates=gates) for each in (supernet, other)))
