@@ -40,6 +40,12 @@ def wait_for(port: int) -> None:
     pytest.fail(f"nothing answers at port {port}")
 
 
+def postgresql_program(name: str) -> str | None:
+    """On the PATH, or where Debian's package puts it."""
+    debians = sorted(map(str, Path("/usr/lib/postgresql").glob(f"*/bin/{name}")))
+    return shutil.which(name) or (debians[-1] if debians else None)
+
+
 @pytest.fixture
 def journal(tmp_path: Path) -> str:
     return str(tmp_path / "study.journal")
@@ -70,8 +76,9 @@ def grpc(tmp_path: Path) -> Iterator[str]:
 
 @pytest.fixture
 def postgresql(tmp_path: Path) -> Iterator[str]:
-    if shutil.which("initdb") is None or shutil.which("pg_ctl") is None:
-        pytest.skip("PostgreSQL is not installed (Debian's package `postgresql`, with its programs on the PATH)")
+    initdb, pg_ctl = postgresql_program("initdb"), postgresql_program("pg_ctl")
+    if initdb is None or pg_ctl is None:
+        pytest.skip("PostgreSQL is not installed (Debian's package `postgresql`)")
     if importlib.util.find_spec("psycopg") is None:
         pytest.skip("psycopg is not installed")
     # PostgreSQL refuses to run as root.
@@ -85,13 +92,13 @@ def postgresql(tmp_path: Path) -> Iterator[str]:
                 parent.chmod(parent.stat().st_mode | 0o011)
     port = free_port()
     quiet = {"check": True, "stdout": subprocess.DEVNULL, "user": user, "cwd": "/"}
-    subprocess.run(["initdb", "--auth=trust", "--username=tester", "-D", data], **quiet)
+    subprocess.run([initdb, "--auth=trust", "--username=tester", "-D", data], **quiet)
     options = f"-p {port} -k {data} -c listen_addresses=localhost -c fsync=off"
-    subprocess.run(["pg_ctl", "start", "-w", "-D", data, "-o", options, "-l", data / "log"], **quiet)
+    subprocess.run([pg_ctl, "start", "-w", "-D", data, "-o", options, "-l", data / "log"], **quiet)
     try:
         yield f"postgresql+psycopg://tester@localhost:{port}/postgres"
     finally:
-        subprocess.run(["pg_ctl", "stop", "-m", "immediate", "-D", data], **quiet)
+        subprocess.run([pg_ctl, "stop", "-m", "immediate", "-D", data], **quiet)
 
 
 def close(storage: BaseStorage) -> None:
