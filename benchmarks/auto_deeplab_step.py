@@ -1,4 +1,4 @@
-"""Search steps of Auto-DeepLab's supernet: joint form beside plain form, same weights, same process.
+"""Search steps of Auto-DeepLab's supernet: joint form, with and without checkpointing, beside plain form.
 
     python benchmarks/auto_deeplab_step.py --layers 8
     python benchmarks/auto_deeplab_step.py --layers 12
@@ -6,7 +6,8 @@
 Five blocks, eight filters, eleven classes, two images of 128 x 128, one thread. A weight step is a forward pass
 with soft gates, a backward pass to the weights, and SGD with momentum; an architecture step a forward pass and the
 gradient of the logits, the weights asking for none. Times are processor seconds, the least of several runs, the forms
-in turn. Peak memory is what a forked copy of this process adds to its resident memory in two of each step.
+in turn; weights and process are the same. Peak memory is what a forked copy of this process adds to its resident
+memory in two of each step.
 """
 
 from __future__ import annotations
@@ -82,7 +83,13 @@ def main() -> None:
     console = Console(width=120)
     space = AutoDeepLabSpace(layers=arguments.layers, blocks=5, filters=8)
     joint = space.supernet(TASK)
-    steps = {"plain": Steps(joint.plain(), space), "joint": Steps(joint, space)}
+    recomputing = AutoDeepLabSpace(layers=arguments.layers, blocks=5, filters=8, checkpointing=True).supernet(TASK)
+    recomputing.load_state_dict(joint.state_dict())
+    steps = {
+        "plain": Steps(joint.plain(), space),
+        "joint": Steps(joint, space),
+        "joint, checkpointing": Steps(recomputing, space),
+    }
     count = sum(weight.numel() for weight in joint.parameters())
     with torch.no_grad():
         soft = Softmax()(steps["joint"].logits, steps["joint"].mask)
@@ -98,8 +105,9 @@ def main() -> None:
     for form in steps:
         parts = [seconds[f"{form} {kind}"] for kind in ("weights", "architecture")]
         table.add_row(form, *(f"{each:.2f}" for each in parts), f"{memory[form]:.0f}")
-    ratios = [seconds[f"joint {kind}"] / seconds[f"plain {kind}"] for kind in ("weights", "architecture")]
-    table.add_row("joint / plain", *(f"{each:.2f}" for each in (*ratios, memory["joint"] / memory["plain"])))
+    for form, other in (("joint", "plain"), ("joint, checkpointing", "joint")):
+        ratios = [seconds[f"{form} {kind}"] / seconds[f"{other} {kind}"] for kind in ("weights", "architecture")]
+        table.add_row(f"{form} / {other}", *(f"{each:.2f}" for each in (*ratios, memory[form] / memory[other])))
     console.print(table)
 
     table = Table("one path", "supernet, CPU s", "derived network, CPU s", "ratio")

@@ -83,6 +83,8 @@ class AutoDeepLabSpace(SupernetSpace):
         merge_inputs: in the supernet, add the maps that come into a node before its cell, which is then run once;
             not what the paper does, unless only one map comes in. Networks with `multi_path` add them, too.
         multi_path: whether layers may have several resolutions at a time.
+        checkpointing: the supernet computes each node again in the backward pass, instead of keeping what it computed:
+            less memory, more time, the same gradients.
         max_parameters: networks with more trainable parameters are refused before they are built.
 
     Raises:
@@ -106,6 +108,7 @@ class AutoDeepLabSpace(SupernetSpace):
         drop_path: float = 0.0,
         merge_inputs: bool = False,
         multi_path: bool = False,
+        checkpointing: bool = False,
         max_parameters: int | None = None,
     ) -> None:
         stem = tuple(stem)
@@ -135,6 +138,7 @@ class AutoDeepLabSpace(SupernetSpace):
         self.decoder_channels = decoder_channels
         self.drop_path = drop_path
         self.merge_inputs = merge_inputs
+        self.checkpointing = checkpointing
         self.multi_path = multi_path
         self.trellis = Trellis(layers, stem_stride)
         self.arrows = MultiPath(self.trellis) if multi_path else SinglePath(self.trellis)

@@ -20,6 +20,7 @@ from seg_space.joint_cell import JointCell
 from seg_space.mixed_cell import Input, MixedCell
 from seg_space.multi_path_network import MultiPathNetwork, MultiPathNode, sum_of
 from seg_space.operations import Resize
+from seg_space.recomputation import recomputed
 from seg_space.trellis import Node, Trellis, node_key
 
 if TYPE_CHECKING:
@@ -81,8 +82,8 @@ class AutoDeepLabSupernet(Supernet):
     in the paper's final networks. Under soft gates that happens in the first four layers alone.
 
     Running statistics: a cell has statistics for each map that comes in. They are those of the gates of
-    the last training steps, so that a network that inherits them from a mixture should see some data in
-    training mode (`torch.optim.swa_utils.update_bn`) before it is evaluated.
+    the last training steps, so that a network that inherits them from a mixture needs
+    `automl_plugins.recalibration.recalibrate` before it is evaluated.
 
     Args:
         task: what the networks must fit.
@@ -97,6 +98,7 @@ class AutoDeepLabSupernet(Supernet):
         self.choices = space.gate_choices
         self.trellis: Trellis = space.trellis
         self.merge_inputs = space.merge_inputs
+        self.checkpointing = space.checkpointing
         self.arrows = space.arrows
         self.finest_channels = space.node_channels(space.stem_stride)
         self.stem = Stem(task.in_channels, space.stem, space.stem_stride)
@@ -121,7 +123,8 @@ class AutoDeepLabSupernet(Supernet):
         maps = {(-1, stem_stride): first, (0, stem_stride): first}
         for node in self.open_nodes(gates):
             size = size_at(first, node.stride // stem_stride)
-            maps[node.layer, node.stride] = self._run(node, maps, size, gates, weights)
+            run = partial(self._run, node, maps, size, gates, weights)
+            maps[node.layer, node.stride] = recomputed(self.nodes[node.key], run) if self.checkpointing else run()
         last = {stride: map for (layer, stride), map in maps.items() if layer == self.trellis.layers}
         if not last:
             # Independent gates that are drawn may lead nowhere. Times the gates, so that a loss still depends on them.
