@@ -6,7 +6,7 @@ import copy
 import json
 import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +18,12 @@ from torch import nn
 from automl_plugins import Architecture, Task, training
 from automl_plugins._lightning import pl
 from automl_plugins.comparison import Comparison, Contender, Row
+from automl_plugins.objectives.costs import macs
+from automl_plugins.objectives.latency import measure_latency
 from automl_plugins.report.drawing import draw
 from automl_plugins.run_folder import RunFolder, write_whole
 from automl_plugins.search import ArchitectureSearch
+from automl_plugins.space import SearchSpace
 from automl_plugins.supernet import SupernetSpace
 from automl_plugins.training import ModuleFactory
 
@@ -40,6 +43,7 @@ class Budgeted(Comparison):
         space_of_width: the space at each width.
         reference: makes a hand-made network by its name, for a task.
         budget: the most parameters that an architecture's network has.
+        others: further spaces by name, whose architectures are built as they are.
         rest: the arguments of `Comparison`.
     """
 
@@ -48,17 +52,21 @@ class Budgeted(Comparison):
         space_of_width: Callable[[int], SupernetSpace],
         reference: Callable[[str, Task], nn.Module],
         budget: int,
+        others: Mapping[str, SearchSpace] | None = None,
         **rest: Any,
     ) -> None:
         super().__init__(space=space_of_width(1), **rest)
         self.space_of_width = space_of_width
         self.reference = reference
         self.budget = budget
+        self.others = others or {}
 
     def build(self, contender: Contender) -> nn.Module:
         architecture = contender.architecture
         if architecture is None:
             return self.reference(str(contender.reference), self.task)
+        if architecture.space in self.others:
+            return self.others[architecture.space].network(architecture, self.task)
         width = widest(lambda each: self.space_of_width(each).num_parameters(architecture, self.task), self.budget)
         return self.space_of_width(width).network(architecture, self.task)
 
@@ -120,6 +128,7 @@ def compare(
     random: Sequence[Contender],
     metric: str,
     title: str,
+    inputs: Sequence[Any] = (),
 ) -> None:
     """Train all, choose by validation, test once, and print the table.
 
@@ -132,6 +141,8 @@ def compare(
         random: the random ones.
         metric: the test metric of the table.
         title: of the table.
+        inputs: the arguments of a network's `forward` that its multiply-accumulates and latency are of; none: the
+            table is without them.
     """
     first = comparison.over(comparison.seeds[:1])
     _wait(first, random, "train")
@@ -144,13 +155,17 @@ def compare(
     rows = [first.row(each) for each in random]
     tests = [row.test[metric][0] for row in rows]
     table = Table(title=title)
-    for column in ("network", "parameters", comparison.monitor, metric, "CPU s a training"):
+    costs = ("million MACs", "latency, ms") if inputs else ()
+    for column in ("network", "parameters", *costs, comparison.monitor, metric, "CPU s a training"):
         table.add_column(column)
     for contender in contenders:
-        table.add_row(*_cells(comparison.row(contender), metric))
+        label, parameters, *figures = _cells(comparison.row(contender), metric)
+        table.add_row(label, parameters, *map(_whole, _costs(comparison.build(contender), inputs)), *figures)
+    costs_of_random = [_costs(comparison.build(each), inputs) for each in random]
     table.add_row(
         f"mean of {len(random)} random ones",
         f"{statistics.fmean(row.num_parameters for row in rows):,.0f}",
+        *(_whole(statistics.fmean(column)) for column in zip(*costs_of_random, strict=True)),
         _spread([row.validation_mean for row in rows]),
         _spread(tests),
         f"{statistics.fmean(row.cpu_seconds for row in rows):.0f}",
@@ -178,6 +193,15 @@ def _cells(row: Row, metric: str) -> tuple[str, ...]:
         f"{mean:.4f} ± {deviation:.4f}",
         f"{row.cpu_seconds:.0f}",
     )
+
+
+def _costs(network: nn.Module, inputs: Sequence[Any]) -> tuple[float, ...]:
+    """Millions of multiply-accumulates, and milliseconds of a forward pass; nothing without inputs."""
+    return (macs(network, inputs) / 1e6, measure_latency(network, inputs).milliseconds) if inputs else ()
+
+
+def _whole(number: float) -> str:
+    return f"{number:,.0f}"
 
 
 def _spread(values: list[float]) -> str:
