@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -37,6 +37,24 @@ class Supernet(nn.Module):
     @abstractmethod
     def inherit(self, network: nn.Module, architecture: Architecture) -> None:
         """Copy the weights and buffers that an architecture uses into its network."""
+
+
+class TopologyTerms(NamedTuple):
+    """What a search of independent connections may add to its loss (DiNTS, He et al. 2021, arXiv 2103.15954).
+
+    All are scalars, differentiable with respect to the gates.
+
+    Args:
+        arrow_entropy: of the connections, from 0 (all decided) to 1 (none decided).
+        operation_entropy: of the operations, alike.
+        mismatch: how little the connections of neighbouring layers fit to each other; 0 where they do.
+        memory: that of the expected network, as a share of the one with all connections.
+    """
+
+    arrow_entropy: Tensor
+    operation_entropy: Tensor
+    mismatch: Tensor
+    memory: Tensor
 
 
 class SupernetSpace(SearchSpace):
@@ -72,6 +90,14 @@ class SupernetSpace(SearchSpace):
             scores: for every gate, `[num_options]`; higher is better.
         """
         return self.architecture(decoders.argmax(self.choices, scores))
+
+    def topology_terms(self, gates: Mapping[str, Tensor]) -> TopologyTerms | None:
+        """What a search of independent connections may add to its loss; None where the space has none such.
+
+        Args:
+            gates: the probabilities of each gate's options, `[num_options]`.
+        """
+        return None
 
     # What follows from it.
 

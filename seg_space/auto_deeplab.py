@@ -13,7 +13,7 @@ from automl_plugins.choice import Choice, Value
 from automl_plugins.decoders import strongest_inputs
 from automl_plugins.nearest import did_you_mean
 from automl_plugins.space import Operation
-from automl_plugins.supernet import SupernetSpace
+from automl_plugins.supernet import SupernetSpace, TopologyTerms
 from automl_plugins.task import Level, Task
 from seg_space.arrows import MultiPath, SinglePath
 from seg_space.auto_deeplab_network import AutoDeepLabNetwork
@@ -34,6 +34,7 @@ from seg_space.mixed_cell import gate_name
 from seg_space.multi_path_network import MultiPathNetwork
 from seg_space.operation_graph import inputs_name, list_operations, operation_name
 from seg_space.supernet import AutoDeepLabSupernet
+from seg_space.topology_terms import topology_terms
 from seg_space.trellis import Node, Trellis
 
 _SLOTS = (0, 1)
@@ -275,3 +276,11 @@ class AutoDeepLabSpace(SupernetSpace):
                 values[operation_name(block, slot)] = OPERATIONS[operation]
         values |= self.arrows.decode(scores)
         return self.architecture(values)
+
+    def topology_terms(self, gates: Mapping[str, Tensor]) -> TopologyTerms | None:
+        """What a search of several paths may add to its loss; None without `multi_path`.
+
+        Args:
+            gates: the probabilities of each gate's options, `[num_options]`.
+        """
+        return topology_terms(self, self.arrows, gates) if isinstance(self.arrows, MultiPath) else None

@@ -124,16 +124,23 @@ def best_topology(trellis: Trellis, probabilities: Sequence[Sequence[float]]) ->
 # What is differentiable. Here `on` are the probabilities of the arrows into one layer, `[num_arrows]`.
 
 
+def inside(on: Tensor) -> Tensor:
+    """The same probabilities, but none is 0 or 1, where logarithms have no gradient."""
+    least = torch.finfo(on.dtype).eps
+    return on.clamp(least, 1 - least)
+
+
 def conditional(on: Tensor) -> Tensor:
     r"""The probability of each arrow where not all of a layer's are off, :math:`p / (1 - \prod (1 - p))`."""
-    return on / (1 - (1 - on).prod())
+    return on / _anything(on).clamp(min=torch.finfo(on.dtype).tiny)
 
 
 def pattern_entropy(on: Tensor) -> Tensor:
-    """The entropy of a layer's pattern where not all arrows are off, as a share of the largest that there can be."""
-    on = _inside(on)
-    nothing = (1 - on).prod()
-    something = 1 - nothing
+    """The entropy of a layer's pattern where not all arrows are off, as a share of the largest that there can be.
+
+    Of probabilities that are `inside`.
+    """
+    nothing, something = (1 - on).prod(), _anything(on)
     entropy = torch.special.entr(on).sum() + torch.special.entr(1 - on).sum() - torch.special.entr(nothing)
     # That of all patterns, without the empty one, and of probabilities that are larger by 1 / something.
     return (something.log() + entropy / something) / float(np.log(2 ** len(on) - 1))
@@ -150,10 +157,11 @@ def set_probabilities(on: Tensor, nodes: Sequence[int], levels: int) -> Tensor:
     Returns:
         `[2 ** levels - 1]`, for each set but the empty one.
     """
-    own = torch.tensor(nodes, device=on.device)
-    off = torch.stack([(1 - on)[own == level].prod() for level in range(levels)])
+    at_each = [on[[arrow for arrow, node in enumerate(nodes) if node == level]] for level in range(levels)]
+    off = torch.stack([(1 - each).prod() for each in at_each])
+    some = torch.stack([_anything(each) for each in at_each])
     sets = torch.arange(1, 2**levels, device=on.device).unsqueeze(1) >> torch.arange(levels, device=on.device) & 1
-    return torch.where(sets == 1, 1 - off, off).prod(dim=1) / (1 - off.prod())
+    return torch.where(sets == 1, some, off).prod(dim=1) / _anything(on).clamp(min=torch.finfo(on.dtype).tiny)
 
 
 def mismatch(before: Tensor, after: Tensor, ends: tuple[Ends, Ends]) -> Tensor:
@@ -174,7 +182,7 @@ def mismatch(before: Tensor, after: Tensor, ends: tuple[Ends, Ends]) -> Tensor:
     return -(reached * (left + 1e-5).log() + (1 - reached) * (1 - left + 1e-5).log()).sum()
 
 
-def _inside(on: Tensor) -> Tensor:
-    """Probabilities that have a logarithm with a gradient."""
-    least = torch.finfo(on.dtype).eps
-    return on.clamp(least, 1 - least)
+def _anything(on: Tensor) -> Tensor:
+    """The probability that not all arrows are off; no difference, which would lose small probabilities."""
+    earlier_off = torch.cat([torch.ones_like(on[:1]), 1 - on[:-1]]).cumprod(dim=0)
+    return (on * earlier_off).sum()

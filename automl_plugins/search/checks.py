@@ -51,12 +51,13 @@ def check_project(trainer: Any, module: Any, strategy: Strategy, single_path: bo
     """
     _check_strategy(trainer, single_path)
     _check_module(module, strategy)
+    strategy.check(find_searchables(module))
     if warmup_epochs and trainer.max_epochs not in (None, -1) and warmup_epochs >= trainer.max_epochs:
         raise ValueError(
             f"warmup_epochs={warmup_epochs} leaves no epoch of max_epochs={trainer.max_epochs} for the architecture"
         )
     unlimited = trainer.max_epochs in (None, -1) and trainer.max_steps == -1
-    if unlimited and type(strategy).schedule is not Strategy.schedule:
+    if unlimited and (strategy.needs_end or type(strategy).schedule is not Strategy.schedule):
         raise ValueError(
             f"{type(strategy).__name__} follows a schedule, which needs an end: give the Trainer max_epochs or "
             "max_steps"

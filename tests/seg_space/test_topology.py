@@ -16,6 +16,7 @@ from seg_space.topology import (
     best_topology,
     conditional,
     ends_of,
+    inside,
     mismatch,
     number_of_topologies,
     pattern_entropy,
@@ -180,8 +181,15 @@ def test_entropy_is_one_where_nothing_is_decided_and_zero_where_all_is() -> None
         assert len(probabilities(Trellis(5), layer)) == count
         assert float(pattern_entropy(torch.full((count,), 0.5))) == pytest.approx(1.0)
         decided = torch.zeros(count).index_fill(0, torch.tensor([1]), 1.0).requires_grad_()
-        entropy = pattern_entropy(decided)
+        entropy = pattern_entropy(inside(decided))
         assert float(entropy.detach()) == pytest.approx(0.0, abs=1e-4)
         entropy.backward()
         assert decided.grad is not None
         assert decided.grad.isfinite().all()
+
+
+def test_small_probabilities_are_not_lost() -> None:
+    on = torch.tensor([1e-12, 3e-12])
+    assert conditional(on).tolist() == pytest.approx([0.25, 0.75])
+    ends = ends_of(Trellis(1), 1)
+    assert set_probabilities(on, ends.targets, 2).tolist() == pytest.approx([0.25, 0.75, 0.0])

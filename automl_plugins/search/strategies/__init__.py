@@ -2,8 +2,9 @@
 
 from automl_plugins.search.strategies.base import SearchStep, Strategy
 from automl_plugins.search.strategies.darts import DARTS, SingleLevel
+from automl_plugins.search.strategies.dints import DiNTS
 from automl_plugins.search.strategies.gdas import GDAS
 from automl_plugins.search.strategies.random_search import RandomSearch
 from automl_plugins.search.strategies.snas import SNAS
 
-__all__ = ["DARTS", "GDAS", "SNAS", "RandomSearch", "SearchStep", "SingleLevel", "Strategy"]
+__all__ = ["DARTS", "GDAS", "SNAS", "DiNTS", "RandomSearch", "SearchStep", "SingleLevel", "Strategy"]

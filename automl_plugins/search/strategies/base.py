@@ -57,11 +57,20 @@ class Strategy(ABC):
     """Whether data are held out for the architecture's loss or for the decoder."""
     shares_draw: ClassVar[bool] = False
     """Whether the step of the weights uses the same draw of a stochastic relaxation as that of the architecture."""
+    needs_end: ClassVar[bool] = False
+    """Whether the loss follows the progress of a search, which then needs an end; a `schedule` needs one anyway."""
     holds_single_path: ClassVar[bool] = False
     """Whether `weight_gates` runs one option of each choice, so that the others' weights get no gradient."""
 
     def __init__(self, decoder: Decoder | None = None) -> None:
         self.decoder: Decoder = MostLikely() if decoder is None else decoder
+
+    def check(self, searchables: Mapping[str, Searchable]) -> None:  # noqa: B027 - by default all will do
+        """Refuse what cannot be searched in this way, before training starts.
+
+        Raises:
+            ValueError: it cannot; the message says why.
+        """
 
     @abstractmethod
     def relaxation(self) -> Relaxation:

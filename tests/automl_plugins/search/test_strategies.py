@@ -17,10 +17,17 @@ from automl_plugins.architecture import Architecture
 from automl_plugins.decoders import BestSampled
 from automl_plugins.relaxations import Relaxation, Softmax
 from automl_plugins.search import ArchitectureSearch, SearchStep, Strategy
-from automl_plugins.search.strategies import DARTS, GDAS, SNAS, RandomSearch, SingleLevel
+from automl_plugins.search.strategies import DARTS, GDAS, SNAS, DiNTS, RandomSearch, SingleLevel
 from automl_plugins.searchable import Searchable
 
-NAMES = {"darts": DARTS, "gdas": GDAS, "random": RandomSearch, "single-level": SingleLevel, "snas": SNAS}
+NAMES = {
+    "darts": DARTS,
+    "dints": DiNTS,
+    "gdas": GDAS,
+    "random": RandomSearch,
+    "single-level": SingleLevel,
+    "snas": SNAS,
+}
 
 
 class LitSpy(LitUser):
@@ -141,6 +148,27 @@ def test_random_search_finds_the_best_of_what_it_samples_with_the_shared_weights
             losses[architecture] = float(functional.mse_loss(module.net(image), target))
     assert len(losses) > 5
     assert module.net.architecture() == min(losses, key=losses.__getitem__)
+
+
+def test_dints_refuses_a_space_without_independent_connections_before_training(
+    trainer: Callable[..., pl.Trainer],
+) -> None:
+    module = LitSpy()
+    with pytest.raises(ValueError, match="the space 'perceptron' has none as it was made"):
+        trainer(ArchitectureSearch("dints")).fit(module, datamodule=UserData())
+    assert module.steps[0] == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        ({"memory": 1.5}, "memory is a share of that of all connections, from 0 to 1; got 1.5"),
+        ({"topology_weight": -1.0}, "topology_weight is at least 0; got -1.0"),
+    ],
+)
+def test_dints_takes_a_share_and_a_weight(arguments: dict[str, float], complaint: str) -> None:
+    with pytest.raises(ValueError, match=complaint):
+        DiNTS(**arguments)
 
 
 # What later strategies need, each in a few lines.
