@@ -74,21 +74,7 @@ class TestSeveralPaths(AutoDeepLabContract):
     samples = 5
 
     def space(self) -> AutoDeepLabSpace:
-        # From the third layer on, a second input may be the sum of two maps.
-        return AutoDeepLabSpace(layers=3, blocks=1, filters=1, stem=(2, 2), multi_path=True)
-
-
-class TestSeveralPathsWithMergedInputsAndTheDecoder(AutoDeepLabContract):
-    samples = 5
-
-    def space(self) -> AutoDeepLabSpace:
-        return AutoDeepLabSpace(
-            layers=2, blocks=1, filters=1, stem=(2,), stem_stride=1, head="deeplab", decoder_channels=3,
-            merge_inputs=True, multi_path=True,
-        )  # fmt: skip
-
-    def tasks(self) -> Sequence[Task]:
-        return [TASKS[3]]
+        return AutoDeepLabSpace(layers=2, blocks=1, filters=1, stem=(2, 2), multi_path=True)
 
 
 # How many there are.

@@ -18,6 +18,7 @@ from seg_space import AutoDeepLabSpace, SmpNetwork, create_model
 TASK = Task("pixel", "classes", in_channels=2, out_channels=3)
 SPACE = AutoDeepLabSpace(layers=3, blocks=2, filters=2, stem=(4, 4), head="deeplab", decoder_channels=8)
 ARCHITECTURE = SPACE.sample(np.random.default_rng(3))
+SEVERAL = AutoDeepLabSpace(layers=2, blocks=1, filters=2, stem=(4, 4), multi_path=True)
 SUFFIXES = {"torch": "pt2", "onnx": "onnx"}
 
 
@@ -34,7 +35,14 @@ def trained_a_little(network: nn.Module) -> nn.Module:
 def networks() -> dict[str, nn.Module]:
     # DeepLabV3+ has atrous convolutions in the encoder, and its images are padded: 40 is no multiple of 16.
     found = create_model("DeepLabV3Plus", ARCHITECTURE, SPACE, TASK.in_channels, TASK.out_channels, decoder_channels=16)
-    return {"derived": SPACE.network(ARCHITECTURE, TASK), "encoder": SmpNetwork(found)}
+    cell = {name: value for name, value in SEVERAL.sample(np.random.default_rng(0)).items() if "cell" in name}
+    arrows = {"layer1.after4": "4+8", "layer2.after4": "4+8", "layer2.after8": "8+16"}
+    several = SEVERAL.architecture({**cell, **arrows})
+    return {
+        "derived": SPACE.network(ARCHITECTURE, TASK),
+        "several paths": SEVERAL.network(several, TASK),
+        "encoder": SmpNetwork(found),
+    }
 
 
 def run_file(path: Path, images: Tensor) -> Tensor:
@@ -45,7 +53,9 @@ def run_file(path: Path, images: Tensor) -> Tensor:
 
 
 # The derived network for torch.export is the command's, below.
-@pytest.mark.parametrize(("name", "format"), [("derived", "onnx"), ("encoder", "onnx"), ("encoder", "torch")])
+@pytest.mark.parametrize(
+    ("name", "format"), [("derived", "onnx"), ("several paths", "onnx"), ("encoder", "onnx"), ("encoder", "torch")]
+)
 def test_an_exported_network_agrees_with_the_module(name: str, format: Format, tmp_path: Path) -> None:
     network = trained_a_little(networks()[name])
     path = tmp_path / f"model.{SUFFIXES[format]}"

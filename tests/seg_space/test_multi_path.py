@@ -23,12 +23,8 @@ from seg_space.multi_path_network import MultiPathNetwork, MultiPathNode
 TASK = Task("pixel", "classes", in_channels=3, out_channels=4)
 
 
-def make_space(
-    layers: int = 3, multi_path: bool = True, blocks: int = 2, merge_inputs: bool = False
-) -> AutoDeepLabSpace:
-    return AutoDeepLabSpace(
-        layers=layers, blocks=blocks, filters=1, stem=(2, 2), merge_inputs=merge_inputs, multi_path=multi_path
-    )
+def make_space(layers: int = 3, multi_path: bool = True, blocks: int = 2, **arguments: Any) -> AutoDeepLabSpace:
+    return AutoDeepLabSpace(layers=layers, blocks=blocks, filters=1, stem=(2, 2), multi_path=multi_path, **arguments)
 
 
 def with_arrows(space: AutoDeepLabSpace, arrows: dict[str, int | str], seed: int = 0) -> Architecture:
@@ -42,7 +38,7 @@ SEVERAL: dict[str, int | str] = {
     "layer2.after4": 4,
     "layer2.after8": "4+16",
     "layer3.after4": "4+8",
-    "layer3.after16": "8+32",
+    "layer3.after16": "8+16+32",
 }
 
 
@@ -111,7 +107,7 @@ def test_several_paths_are_drawn_with_the_arrows_between_them() -> None:
         "stride  stem   1    2    3",
         "     4     ●  →●  →↗●   →●",
         "     8     ·  ↘●    ·  ↘↗●",
-        "    16     ·   ·   ↘●    ·",
+        "    16     ·   ·   ↘●   →●",
         "    32     ·   ·    ·   ↘●",
     ]
     assert "block 0 = " in space.drawing(architecture)
@@ -126,7 +122,7 @@ def test_a_network_has_the_maps_of_its_nodes(size: tuple[int, int]) -> None:
     network = space.network(with_arrows(space, SEVERAL), TASK)
     images = torch.randn(2, 3, *size)
     maps = network.features(images)
-    assert list(maps) == [(0, 4), (1, 4), (1, 8), (2, 4), (2, 16), (3, 4), (3, 8), (3, 32)]
+    assert list(maps) == [(0, 4), (1, 4), (1, 8), (2, 4), (2, 16), (3, 4), (3, 8), (3, 16), (3, 32)]
     for (layer, stride), each in maps.items():
         channels = 2 if layer == 0 else 2 * stride // 4
         assert each.shape == (2, channels, math.ceil(size[0] / stride), math.ceil(size[1] / stride))
@@ -149,6 +145,31 @@ def test_a_node_sums_what_its_cells_make_of_each_map() -> None:
     ]
     torch.testing.assert_close(node(maps, size), parts[0] + parts[1])
     torch.testing.assert_close(maps[2, 4], parts[0] + parts[1])
+
+
+@pytest.mark.parametrize("arguments", [{}, {"merge_inputs": True, "head": "deeplab", "decoder_channels": 3}], ids=str)
+def test_a_network_inherits_what_the_supernet_computes_at_its_gates(arguments: dict[str, Any]) -> None:
+    space = make_space(**arguments)
+    architecture = with_arrows(space, SEVERAL)
+    # The second input of a stride that layer 1 does not have is the sum of what it has within two arrows.
+    assert [node.before for node in space.nodes(architecture)[-2:]] == [(4, 8), (8,)]
+    torch.manual_seed(0)
+    supernet = space.supernet(TASK).double().train()
+    with torch.no_grad():
+        for weight in supernet.parameters():
+            weight.add_(0.05 * torch.randn_like(weight))
+    images = torch.randn(3, 3, 24, 40, dtype=torch.float64)
+    supernet(images, gates=soft_gates(space, Softmax()))
+    network = space.inherited(supernet, architecture, TASK)
+    gates = space.gates(architecture, torch.float64)
+    # Evaluation comes last, to see what training did to running statistics.
+    for training in (True, False):
+        inputs = [images.clone().requires_grad_() for _ in range(2)]
+        outputs = supernet.train(training)(inputs[0], gates=gates), network.train(training)(inputs[1])
+        for output in outputs:
+            output.square().mean().backward()
+        for ours, theirs in (outputs, (inputs[0].grad, inputs[1].grad)):
+            torch.testing.assert_close(ours, theirs, rtol=1e-10, atol=1e-10)
 
 
 def test_dropped_paths_grow_with_depth() -> None:
