@@ -20,6 +20,7 @@ from automl_plugins.search.checks import check_project, find_searchables
 from automl_plugins.search.collapse import CollapseWatch
 from automl_plugins.search.data import SearchBatches
 from automl_plugins.search.learner import LogitsLearner
+from automl_plugins.search.memory_check import check_memory
 from automl_plugins.search.source import SearchSource, Word
 from automl_plugins.search.strategies import SearchStep, Strategy
 from automl_plugins.search.user_step import UserStep
@@ -58,9 +59,13 @@ class ArchitectureSearch(pl.Callback):
             three quarters on.
         path: where `architecture.json` is written at the end of each epoch; None: nowhere.
         seed: of the split, the order of search batches, and what strategies draw.
+        memory_limit: bytes that weights, optimizers and a step may take; a search whose first batch would take more is
+            refused before its first step, with what would fit. None: not asked, which saves the estimate's time, that
+            of a few steps.
 
     Raises:
-        ValueError: an argument is out of range, or no strategy has that name.
+        ValueError: an argument is out of range, or no strategy has that name; (in a fit) the project cannot be
+            searched, or not within `memory_limit`.
     """
 
     def __init__(
@@ -75,6 +80,7 @@ class ArchitectureSearch(pl.Callback):
         collapse: float | None = None,
         path: str | Path | None = None,
         seed: int = 0,
+        memory_limit: int | None = None,
     ) -> None:
         super().__init__()
         self.strategy: Strategy = registry.load("strategies", strategy)() if isinstance(strategy, str) else strategy
@@ -87,6 +93,8 @@ class ArchitectureSearch(pl.Callback):
                 raise ValueError(f"{name} is at least 0; got {count}")
         if collapse is not None and not 0 < collapse <= 1:
             raise ValueError(f"collapse is a share, greater than 0 and at most 1; got {collapse}")
+        if memory_limit is not None and not memory_limit > 0:
+            raise ValueError(f"memory_limit is a number of bytes, greater than 0; got {memory_limit}")
         if search_data is not None and not self.strategy.uses_search_data:
             raise ValueError(
                 f"search_data is given, but {type(self.strategy).__name__} learns on the training batch; leave it out"
@@ -95,6 +103,7 @@ class ArchitectureSearch(pl.Callback):
         self.settings = {"learning_rate": learning_rate, "weight_decay": weight_decay, "betas": tuple(betas)}
         self.warmup_epochs = warmup_epochs
         self.collapse = collapse
+        self.memory_limit = memory_limit
         self.path = None if path is None else Path(path)
         self.seed = seed
         self.searchables: dict[str, Searchable] = {}
@@ -114,6 +123,7 @@ class ArchitectureSearch(pl.Callback):
         self._final: list[Tensor] = []
         self.watch = CollapseWatch(self.collapse)
         self._decoded = False
+        self._memory_checked = False
 
     # Before the first step.
 
@@ -204,6 +214,11 @@ class ArchitectureSearch(pl.Callback):
             searchable.put(None)
             self.strategy.schedule(searchable.relaxation, progress)
         user = UserStep(trainer, pl_module)
+        if self.memory_limit is not None and not self._memory_checked:
+            with user.isolated(self.seed, self.steps):
+                step = self._step(user, batch, batch_idx, progress)
+                check_memory(self.memory_limit, user, batch, self._present_learner, self.strategy, step)
+            self._memory_checked = True
         with user.isolated(self.seed, self.steps):
             step = self._step(user, batch, batch_idx, progress)
             self._draw()

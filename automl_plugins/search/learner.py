@@ -63,7 +63,7 @@ class LogitsLearner:
         Raises:
             RuntimeError: the loss does not depend on any logits.
         """
-        gradients = self._gradients(compute_loss)
+        gradients = ranks.averaged(self.gradients(compute_loss), self.logits, self.world_size)
         if all(gradient is None for gradient in gradients):
             if not self._learned:
                 raise RuntimeError(
@@ -85,7 +85,8 @@ class LogitsLearner:
             for logits in self.logits:
                 logits.grad = None
 
-    def _gradients(self, compute_loss: Callable[[], Tensor]) -> list[Tensor | None]:
+    def gradients(self, compute_loss: Callable[[], Tensor]) -> Sequence[Tensor | None]:
+        """The gradient of a loss with respect to each of the logits, on this rank; None: it does not depend on it."""
         gradients: Sequence[Tensor | None] = [None] * len(self.logits)
         for logits in self.logits:
             logits.requires_grad_(True)
@@ -96,7 +97,7 @@ class LogitsLearner:
         finally:
             for logits in self.logits:
                 logits.requires_grad_(False)
-        return ranks.averaged(gradients, self.logits, self.world_size)
+        return gradients
 
     def _without_weights(self, compute_loss: Callable[[], Tensor]) -> Sequence[Tensor | None]:
         own = {id(logits) for logits in self.logits}

@@ -1,0 +1,85 @@
+"""A search that would not fit into memory is refused before its first step."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+
+from automl_plugins.memory import StepMemory, estimate_step, images_of, of_training, readable
+from automl_plugins.search.learner import LogitsLearner, SkippedStep
+from automl_plugins.search.strategies import SearchStep, Strategy
+from automl_plugins.search.user_step import UserStep
+
+_STRIDE = 32
+_LEAST_BATCH = 2
+
+
+def check_memory(
+    limit: int, user: UserStep, batch: Any, learner: LogitsLearner, strategy: Strategy, step: SearchStep
+) -> None:
+    """Compare the estimate of a step's memory with a limit.
+
+    The estimate is `automl_plugins.memory.of_training` of the larger of a search's two steps. It is called where what a
+    step does is not seen, and draws nothing.
+
+    Args:
+        limit: in bytes.
+        user: the user's step.
+        batch: the first training batch, on the device.
+        learner: of the logits.
+        strategy: of the search.
+        step: the first one.
+
+    Raises:
+        ValueError: a step needs more; the message says with what it would fit.
+    """
+    weights = [weight for weight in user.module.parameters() if weight.requires_grad]
+
+    def of_weights(piece: Any) -> None:
+        for searchable in step.searchables.values():
+            searchable.put(strategy.weight_gates(searchable, step))
+        try:
+            torch.autograd.grad(user.loss(piece, 0), weights, allow_unused=True)
+        except SkippedStep:
+            pass
+        finally:
+            for searchable in step.searchables.values():
+                searchable.put(None)
+
+    def of_logits(piece: Any) -> None:
+        learner.gradients(lambda: user.loss(piece, 0))
+
+    steps = [estimate_step(of_weights, batch)]
+    if strategy.learns_logits:
+        steps.append(estimate_step(of_logits, batch))
+    largest = max(steps, key=lambda each: each.total)
+    needed = of_training(largest, user.module, [*user.trainer.optimizers, learner.optimizer])
+    if needed.total > limit:
+        raise ValueError(
+            f"a step of the search takes about {readable(needed.total)} and memory_limit is {readable(limit)}; "
+            f"{_remedy(needed, limit, batch, step)}"
+        )
+
+
+def _remedy(needed: StepMemory, limit: int, batch: Any, step: SearchStep) -> str:
+    share = needed.share_that_fits(limit)
+    fitting = []
+    recomputes = any(getattr(each.space, "checkpointing", None) is False for each in step.searchables.values())
+    if share > 0:
+        images = images_of(batch)
+        count = getattr(batch, "num_graphs", 0) if images is None else len(images)
+        if math.floor(share * count) >= _LEAST_BATCH:
+            fitting.append(f"a batch of {math.floor(share * count)} instead of {count}")
+        if images is not None:
+            size = images.shape[-2:]
+            # Multiples of the coarsest stride that is common: maps of other images are rounded up.
+            height, width = (int(math.sqrt(share) * side) // _STRIDE * _STRIDE for side in size)
+            if min(height, width) > 0:
+                fitting.append(f"images of {height} x {width} instead of {size[0]} x {size[1]}")
+        fitting.append(f"{share:.2f} times the channels (filters)")
+    if recomputes:
+        fitting.append("perhaps checkpointing=True of the space")
+    alone = f"{readable(needed.fixed)} do not depend on the batch"
+    return f"{alone}; what would fit: {', or '.join(fitting)}" if fitting else f"{alone}: take fewer channels"
