@@ -90,6 +90,11 @@ class RunFolder:
         """The folder of the weights that the trials of one search share."""
         return self.path / "shared_weights" / study
 
+    @property
+    def latencies(self) -> Path:
+        """The folder of measured latencies, one file each."""
+        return self.path / "latencies"
+
     def worker_mark(self, worker: str) -> Path:
         """Says that a worker is, or was, one of this folder; some versions of filelock remove a lock's file."""
         return self.path / "workers" / f"{worker}.started"

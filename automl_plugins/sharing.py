@@ -18,6 +18,10 @@ from automl_plugins.architecture import Architecture
 Layers = Mapping[str, Mapping[str, Tensor]]
 """The weights of layers: what else than shapes must agree for a layer to inherit -> name -> tensor."""
 
+ENOUGH = 0.5
+"""A trial that inherits less than this share of its numbers trains as long as one without sharing: what nobody has
+trained yet has nothing to warm up from, and nothing to hand on."""
+
 
 @runtime_checkable
 class SharesWeights(Protocol):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import gc
 import json
+import math
 import os
 import time
 import uuid
@@ -12,6 +13,7 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import torch
@@ -27,12 +29,16 @@ from automl_plugins.architecture import Architecture
 from automl_plugins.comparison import Comparison, Contender
 from automl_plugins.description import describe, first_difference
 from automl_plugins.nearest import did_you_mean
+from automl_plugins.objectives.energy import EnergyError
+from automl_plugins.objectives.figures import Figures
+from automl_plugins.objectives.goal import Goal
 from automl_plugins.optuna_parts import PartConfig, SamplerFactory, make_pruner, sampler_factory
+from automl_plugins.report.front import Front, candidates, front_of, fronts, spread
 from automl_plugins.report.progress import Progress
 from automl_plugins.report.summary import Summary
 from automl_plugins.report.trials import cost, trials_csv
 from automl_plugins.run_folder import RunFolder, write_whole
-from automl_plugins.sharing import Layers, SharesWeights, WeightPool
+from automl_plugins.sharing import ENOUGH, Layers, SharesWeights, WeightPool
 from automl_plugins.space import SearchSpace
 from automl_plugins.storage import open_storage
 from automl_plugins.task import Task
@@ -64,8 +70,14 @@ class Study:
         trial_epochs: epochs of a trial; as many as `trainer` gives where left out.
         sampler: a class of `optuna.samplers`, a registered sampler, or a class path with `init_args`.
         pruner: a class of `optuna.pruners`, or a class path with `init_args`; null never stops a trial early.
+        costs: figures to minimise beside the metric (`latency_ms`, see `automl_plugins.objectives.figures.FIGURES`);
+            the finalists are then taken from the front, and all of them are tested.
+        limits: figure -> the most that it may be; what breaks a limit is not chosen.
+        reward: one value of the metric and a cost in place of the metric: the name of one of
+            `automl_plugins.objectives.goal.REWARDS` with its arguments.
         sharing: a trial starts from what earlier trials of its search have trained, where their layers are alike, see
-            `automl_plugins.sharing`, and so needs few `trial_epochs`; final trainings start anew.
+            `automl_plugins.sharing`, and so needs few `trial_epochs`; one that inherits less than half of its weights
+            has the epochs of `trainer`, and final trainings start anew.
         trainer: arguments of Lightning's Trainer, for every training.
         random_search: run random search beside it, with as many trials and the same pruner.
         references: registered hand-made networks; all that fit the task where left out.
@@ -78,7 +90,7 @@ class Study:
 
     Raises:
         ValueError: a number out of range, a name that does not exist, or `sharing` in a space whose networks
-            share nothing; before any data is read.
+            share nothing; before any data is read. (In `run`:) the machine cannot measure a cost.
         TypeError: a datamodule of the other Lightning distribution.
     """
 
@@ -95,6 +107,9 @@ class Study:
         trial_epochs: int | None = None,
         sampler: PartConfig | BaseSampler = "TPESampler",
         pruner: PartConfig | BasePruner | None = None,
+        costs: Sequence[str] = (),
+        limits: dict[str, float] | None = None,
+        reward: PartConfig | None = None,
         sharing: bool = False,
         trainer: dict[str, Any] | None = None,
         random_search: bool = True,
@@ -132,6 +147,9 @@ class Study:
         self.trial_epochs = trial_epochs
         self.sampler = sampler_factory(sampler, space)
         self.pruner = make_pruner(pruner)
+        self.goal = Goal(costs, limits, reward)
+        if self.goal.costs and not isinstance(self.pruner, NopPruner):
+            raise ValueError("pruner: Optuna's pruners know one value, and costs add others; leave one of them out")
         self.sharing = sharing
         self.trainer = dict(trainer or {})
         training.check_trainer_options(self.trainer)
@@ -228,8 +246,7 @@ class Study:
         self.folder.path.mkdir(parents=True, exist_ok=True)
         since = datetime.now()
         self.data.prepare_data()
-        # Settle the task and the metric now: whatever is wrong with them is said before anything is trained.
-        _ = self.monitor
+        self.settle()
         self._check_folder()
         with Progress(self):
             if self.workers == 1:
@@ -237,6 +254,30 @@ class Study:
             else:
                 run_workers(self.work, self.workers, since)
         return self._conclude()
+
+    def settle(self) -> None:
+        """Settle the task, the metric and what is measured: what is wrong with them is said before any training.
+
+        Raises:
+            StudyError: the study cannot be as it was asked for.
+        """
+        _ = self.monitor, self.references
+        try:
+            self.goal.directions(self.direction)
+            self._figures.prepare()
+        except (ValueError, EnergyError) as error:
+            raise StudyError(str(error)) from error
+
+    @cached_property
+    def _figures(self) -> Figures:
+        """What measures the costs of networks, on the device that they are trained on."""
+        device = torch.device("cpu")
+        if set(self.goal.figures) - {"num_parameters"}:
+            options = {name: self.trainer[name] for name in ("accelerator",) if name in self.trainer}
+            with training.quiet_lightning():
+                device = pl.Trainer(**{**training.LEAN, **options}).strategy.root_device
+        names, folder = self.goal.figures, self.folder.latencies
+        return Figures(names, self.space, self.task, self.module, self.data, device, folder)
 
     def _check_folder(self) -> None:
         """Refuse a folder in which trials and final trainings of other settings are kept."""
@@ -249,6 +290,9 @@ class Study:
             "direction": self.direction,
             "sampler": {"class": describe(self.sampler.cls), "arguments": describe(self.sampler.arguments)},
             "pruner": describe(self.pruner),
+            "costs": list(self.goal.costs),
+            "limits": self.goal.limits,
+            "reward": describe(self.goal.reward),
             "sharing": self.sharing,
             "trainer": describe(self.trainer),
             "trial_epochs": self.trial_epochs,
@@ -306,7 +350,7 @@ class Study:
             task=self.task,
             sampler=self.sampler if search else SamplerFactory(RandomSampler),
             pruner=self.pruner,
-            direction=self.direction,
+            directions=self.goal.directions(self.direction),
             trials=self.trials,
             # Random search draws from a stream of its own, not the one that a sampler's start-up draws from.
             seed=self.seed if search else self.seed + 1,
@@ -334,35 +378,41 @@ class Study:
         if not isinstance(queue.pruner, NopPruner):
             callbacks.append(TrialPruning(self.monitor, claim.trial, queue.storage, queue.pruner))
         try:
+            figures = self._figures(claim.architecture)
+            self.goal.constrain(claim.trial, figures)
+            claim.trial.set_user_attr("figures", figures)
             with training.seeded(self.seed):
                 network = self.space.network(claim.architecture, self.task)
-                layers = self._inherit(queue, claim, network)
+                layers, options = self._inherit(queue, claim, network)
                 module = self.module(network, self.task)
                 result = training.train(
                     module,
                     self.data,
                     self.monitor,
                     self.direction,
-                    self.trial_options,
+                    options,
                     callbacks,
                     keep_weights=self.sharing,
                 )
             pruned = any(callback.pruned for callback in callbacks)
-            if layers and not pruned and result.best_epoch >= 0:
-                self._pool(queue).keep(layers, claim.trial.number)
+            values = None
+            if not pruned and result.best_epoch >= 0:
+                if layers:
+                    self._pool(queue).keep(layers, claim.trial.number)
+                values = self.goal.values(result.score, figures)
         except Exception as error:  # noqa: BLE001 - a trial's failure is the study's to judge, whatever it is
             queue.fail(claim, error)
         else:
-            queue.finish(claim, result, pruned)
+            queue.finish(claim, result, pruned, values)
 
-    def _inherit(self, queue: TrialQueue, claim: Claim, network: torch.nn.Module) -> Layers:
-        """Start a network from what earlier trials have trained; what it shares itself, nothing without sharing."""
+    def _inherit(self, queue: TrialQueue, claim: Claim, network: torch.nn.Module) -> tuple[Layers, dict[str, Any]]:
+        """Start a network from what earlier trials have trained; what it shares itself, and how to train it."""
         if not (self.sharing and isinstance(self.space, SharesWeights)):
-            return {}
+            return {}, self.trial_options
         layers = self.space.shared_weights(network, claim.architecture)
         share = self._pool(queue).inherit(layers, queue.complete())
         claim.trial.set_user_attr("inherited", round(share, 4))
-        return layers
+        return layers, self.trial_options if share >= ENOUGH else self.trainer
 
     def _pool(self, queue: TrialQueue) -> WeightPool:
         return WeightPool(self.folder.shared_weights(queue.name))
@@ -390,21 +440,28 @@ class Study:
         return {name: value for name, value in self.__dict__.items() if name != "_opened"}
 
     def best_trials(self, arm: str) -> list[Contender]:
-        """An arm's `finalists` best architectures, the best first.
+        """An arm's `finalists` best architectures, the best first; with costs, of its front.
 
         Raises:
-            StudyError: no trial ended with a value.
+            StudyError: no trial ended with a value, or none of them keeps the limits.
         """
-        complete = [
-            trial
-            for trial in self.arm_trials(arm)
-            if trial.state is TrialState.COMPLETE and "copied_from" not in trial.user_attrs
-        ]
-        if not complete:
+        maximize = self.direction == "maximize"
+        if self.goal.costs:
+            chosen = spread(front_of(self._candidates(arm), maximize), self.finalists, maximize)
+            return [Contender(f"{arm}, trial {trial.number}", self._architecture(trial)) for trial in chosen]
+        # A reward is maximised, and so is its metric.
+        sign = -1 if maximize else 1
+        ordered = sorted(self._candidates(arm), key=lambda trial: (sign * trial.values[0], trial.number))
+        return [Contender(arm, self._architecture(trial)) for trial in ordered[: self.finalists]]
+
+    def _candidates(self, arm: str) -> list[FrozenTrial]:
+        trials = self.arm_trials(arm)
+        chosen = candidates(trials)
+        if not chosen and any(trial.state is TrialState.COMPLETE for trial in trials):
+            raise StudyError(f"none of the {self.trials} trials of {arm} keeps the limits {self.goal.limits}")
+        if not chosen:
             raise StudyError(f"none of the {self.trials} trials of {arm} ended with a value; see the failures above")
-        sign = 1 if self.direction == "minimize" else -1
-        complete.sort(key=lambda trial: (sign * float(trial.value or 0.0), trial.number))
-        return [Contender(arm, self._architecture(trial)) for trial in complete[: self.finalists]]
+        return chosen
 
     def _architecture(self, trial: FrozenTrial) -> Architecture:
         return self.space.architecture(trial.params)
@@ -426,8 +483,24 @@ class Study:
 
     @property
     def winners(self) -> list[Contender]:
-        """The finalist of each arm that validated best over the seeds; the search's first."""
-        return [self.comparison.best(self.best_trials(arm)) for arm in self.arms]
+        """The finalist of each arm that validated best over the seeds, the search's first; with costs, all of them."""
+        if self.goal.costs:
+            return [contender for arm in self.arms for contender in self.best_trials(arm)]
+        return [self._winner(arm) for arm in self.arms]
+
+    def _winner(self, arm: str) -> Contender:
+        reward, finalists = self.goal.reward, self.best_trials(arm)
+        if reward is None:
+            return self.comparison.best(finalists)
+        figures: dict[Architecture | None, dict[str, float]] = {
+            self._architecture(trial): trial.user_attrs["figures"] for trial in self._candidates(arm)
+        }
+
+        def rewarded(contender: Contender) -> float:
+            mean = fmean(result.score for result in self.comparison.trained(contender))
+            return -math.inf if math.isnan(mean) else reward(mean, figures[contender.architecture])
+
+        return max(finalists, key=rewarded)
 
     def _conclude(self) -> Summary:
         winners = self.winners
@@ -441,12 +514,22 @@ class Study:
             rows=rows,
             searches=costs,
             seeds=list(self.comparison.seeds),
+            fronts=self._fronts(),
         )
         if winners:
-            self._keep_winner(winners[0])
+            kept = winners[0]
+            if self.goal.costs:
+                kept = self.comparison.best(self.best_trials(self.arms[0]))
+            self._keep_winner(kept)
             write_whole(self.folder.trials, trials_csv({arm: self.arm_trials(arm) for arm in self.arms}))
         write_whole(self.folder.summary, summary.to_json())
         return summary
+
+    def _fronts(self) -> dict[str, Front]:
+        if not self.goal.costs:
+            return {}
+        chosen = {arm: self._candidates(arm) for arm in self.arms}
+        return fronts(chosen, (self.monitor, *self.goal.costs), self.direction == "maximize")
 
     def _keep_winner(self, winner: Contender) -> None:
         architecture = winner.architecture

@@ -72,7 +72,7 @@ class TrialQueue:
         task: what the networks must fit.
         sampler: makes the sampler of each trial.
         pruner: the study's pruner.
-        direction: whether the value is better when lower or higher.
+        directions: whether each value is better when lower or higher.
         trials: how many trials are asked for.
         seed: the study's.
         worker: this process, alive by its lock in the folder.
@@ -92,7 +92,7 @@ class TrialQueue:
         task: Task,
         sampler: SamplerFactory,
         pruner: BasePruner,
-        direction: Direction,
+        directions: Sequence[Direction],
         trials: int,
         seed: int,
         worker: str,
@@ -114,7 +114,7 @@ class TrialQueue:
         self._opened = open_storage(storage)
         with FileLock(folder.claim_lock):
             self.study = optuna.create_study(
-                storage=self._opened, study_name=name, direction=direction, pruner=pruner, load_if_exists=True
+                storage=self._opened, study_name=name, directions=directions, pruner=pruner, load_if_exists=True
             )
             self._check_space()
 
@@ -186,14 +186,17 @@ class TrialQueue:
 
     def _copy(self, trial_id: int, number: int, other: FrozenTrial) -> None:
         """End a trial with the outcome of one of the same architecture."""
-        for name in ("num_parameters", "diverged"):
+        for name in ("num_parameters", "diverged", "figures"):
             if name in other.user_attrs:
                 self._opened.set_trial_user_attr(trial_id, name, other.user_attrs[name])
+        for name, note in other.system_attrs.items():
+            if name.startswith("constraints"):
+                self._opened.set_trial_system_attr(trial_id, name, note)
         self._opened.set_trial_user_attr(trial_id, "copied_from", other.user_attrs.get("copied_from", other.number))
         if other.state is TrialState.PRUNED:
             self._tell(number, state=TrialState.PRUNED)
         else:
-            self._tell(number, other.value)
+            self._tell(number, other.values)
 
     def _end_twins(self, trials: Sequence[FrozenTrial]) -> None:
         """Give the trials that wait for the training of another one its outcome, once it is there."""
@@ -262,9 +265,9 @@ class TrialQueue:
         if len(asked) >= _MOST_REFUSALS and all(asked[-_MOST_REFUSALS:]):
             raise StudyError(f"{_MOST_REFUSALS:,} architectures in a row were too large, the last with {asked[-1]}")
 
-    def _tell(self, number: int, value: float | None = None, state: TrialState | None = None) -> None:
+    def _tell(self, number: int, values: Sequence[float] | None = None, state: TrialState | None = None) -> None:
         try:
-            self.study.tell(number, value, state)
+            self.study.tell(number, values, state)
         except RuntimeError:
             # A sampler that has tried everything asks the study to stop, which is only allowed in
             # `Study.optimize`, and is heard here as an error after the trial has ended. What is left is copied.
@@ -276,8 +279,15 @@ class TrialQueue:
         trials = self.study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
         return frozenset(trial.number for trial in trials)
 
-    def finish(self, claim: Claim, result: TrainingResult, pruned: bool) -> None:
-        """Record what a training came to; `pruned` says that the pruner stopped it."""
+    def finish(self, claim: Claim, result: TrainingResult, pruned: bool, values: Sequence[float] | None = None) -> None:
+        """Record what a training came to.
+
+        Args:
+            claim: the trial.
+            result: of its training.
+            pruned: whether the pruner stopped it.
+            values: what the trial is told; the score where left out.
+        """
         trial = claim.trial
         trial.set_user_attr("seconds", round(result.seconds, 3))
         trial.set_user_attr("cpu_seconds", round(result.cpu_seconds, 3))
@@ -288,7 +298,7 @@ class TrialQueue:
         if pruned or result.best_epoch < 0:
             self._tell(trial.number, state=TrialState.PRUNED)
         else:
-            self._tell(trial.number, result.score)
+            self._tell(trial.number, [result.score] if values is None else values)
 
     def fail(self, claim: Claim, error: Exception) -> None:
         """Record that a training failed, with its traceback."""

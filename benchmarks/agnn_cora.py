@@ -7,9 +7,9 @@ Every search has the same processor time, asks and weights' files included. Its 
 three seeds and tested, once, with the weights that validated best. Each search is kept in the folder as it ends: the
 same command goes on, and prints what there is.
 
-Random search and TPE train each candidate for `FULL` steps, as does the controller without sharing; with it, `SHORT`.
-`--ranking` takes architectures that the controller with sharing has tried, in repeat 0, and compares its scores, and
-those of equally short trainings without sharing, with validation after full ones: Kendall's tau.
+Candidates are trained for `FULL` steps; with sharing, for `SHORT` where they inherit enough (`sharing.ENOUGH`).
+`--ranking` takes architectures that the controller with sharing has trained for `SHORT` steps, and compares its scores,
+and those of equally short trainings without sharing, with validation after full ones: Kendall's tau.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from scipy.stats import kendalltau
 from automl_plugins import Architecture, training
 from automl_plugins.run_folder import write_whole
 from automl_plugins.samplers import ControllerSampler
-from automl_plugins.sharing import WeightPool
+from automl_plugins.sharing import ENOUGH, WeightPool
 from gnn_space import AGNNSpace
 from gnn_space.data import NpzGraphData
 from gnn_space.modules import NodeClassification
@@ -51,10 +51,9 @@ SEEDS = (1000, 2000, 3000)
 
 @dataclass(frozen=True)
 class Arm:
-    """A way to search: what proposes, how long candidates are trained, whether they inherit weights."""
+    """A way to search: what proposes, whether candidates inherit weights."""
 
     sampler: Callable[[int], BaseSampler]
-    steps: int = FULL
     sharing: bool = False
 
 
@@ -62,7 +61,7 @@ ARMS = {
     "random": Arm(lambda seed: RandomSampler(seed=seed)),
     "TPE": Arm(lambda seed: TPESampler(seed=seed)),
     "controller": Arm(lambda seed: ControllerSampler(SPACE, seed)),
-    "controller, sharing": Arm(lambda seed: ControllerSampler(SPACE, seed), SHORT, sharing=True),
+    "controller, sharing": Arm(lambda seed: ControllerSampler(SPACE, seed), sharing=True),
 }
 
 
@@ -78,7 +77,7 @@ class Run:
     architecture: dict[str, Any]
     validation: list[float]
     test: list[float]
-    trials: list[tuple[dict[str, Any], float]]
+    trials: list[tuple[dict[str, Any], float, float]]  # architecture, score, share inherited
 
 
 class Cora:
@@ -100,6 +99,7 @@ class Cora:
                 pool, number, complete = share
                 layers = SPACE.shared_weights(network, architecture)
                 inherited = pool.inherit(layers, complete)
+                steps = SHORT if inherited >= ENOUGH else steps
             module = NodeClassification(network, self.task, learning_rate=5e-3, weight_decay=5e-4)
             options = {"max_epochs": steps // STEPS_PER_EPOCH, "accelerator": "cpu"}
             result = training.train(module, self.data, module.monitor, module.direction, options, keep_weights=True)
@@ -130,7 +130,7 @@ def search(cora: Cora, name: str, repeat: int, seconds: float) -> Run:
                 continue
             if architecture not in scores:
                 share = (pool, trial.number, complete) if arm.sharing else None
-                scores[architecture], _, inherited = cora.train(architecture, repeat, arm.steps, share)
+                scores[architecture], _, inherited = cora.train(architecture, repeat, FULL, share)
                 shares.append(inherited)
             study.tell(trial, scores[architecture])
             complete.add(trial.number)
@@ -146,7 +146,7 @@ def search(cora: Cora, name: str, repeat: int, seconds: float) -> Run:
         architecture=dict(winner),
         validation=[score for score, _, _ in trainings],
         test=[cora.test(module) for _, module, _ in trainings],
-        trials=[(dict(each), score) for each, score in scores.items()],
+        trials=[(dict(each), score, share) for (each, score), share in zip(scores.items(), shares, strict=True)],
     )
 
 
@@ -178,10 +178,10 @@ def table(runs: list[Run]) -> Table:
 def ranking(cora: Cora, run: Run, count: int, console: Console) -> None:
     """Kendall's tau of short scores with full ones, with sharing and without."""
     startup = 10
-    tried = run.trials[startup:]
+    tried = [trial for trial in run.trials[startup:] if trial[2] >= ENOUGH]
     chosen = [tried[place] for place in np.linspace(0, len(tried) - 1, min(count, len(tried))).astype(int)]
-    shared = [score for _, score in chosen]
-    architectures = [SPACE.architecture(values) for values, _ in chosen]
+    shared = [score for _, score, _ in chosen]
+    architectures = [SPACE.architecture(values) for values, _, _ in chosen]
     short = [cora.train(each, 5000, SHORT)[0] for each in architectures]
     full = [cora.train(each, 6000, FULL)[0] for each in architectures]
     for name, scores in (("shared", shared), ("not shared", short)):
@@ -199,6 +199,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=180.0, help="processor seconds of a search")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--folder", type=Path, default=Path("runs/agnn-cora"))
+    parser.add_argument("--searches", nargs="+", choices=ARMS, default=list(ARMS))
     parser.add_argument("--ranking", action="store_true")
     parser.add_argument("--architectures", type=int, default=30, help="of --ranking")
     options = parser.parse_args()
@@ -213,7 +214,7 @@ def main() -> None:
     cora = Cora(path)
     runs = []
     for repeat in range(options.repeats):
-        for name in ARMS:
+        for name in options.searches:
             kept = options.folder / f"{name.replace(', ', '-')}-{repeat}.json"
             if not kept.exists() and not options.ranking:
                 write_whole(kept, json.dumps(asdict(search(cora, name, repeat, options.seconds))))

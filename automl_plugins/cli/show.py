@@ -158,7 +158,7 @@ def _trials(folder: RunFolder, storage: str | None, arm: str) -> Sequence[Frozen
     with told_briefly("storage", 1, Exception):
         opened = open_storage(location)
         study = next((each for each in opened.get_all_studies() if each.study_name == name), None)
-        return [] if study is None else _ordered(opened.get_all_trials(study._study_id), study.direction)
+        return [] if study is None else _ordered(opened.get_all_trials(study._study_id), study.directions[0])
 
 
 def _ordered(trials: Sequence[FrozenTrial], direction: optuna.study.StudyDirection) -> list[FrozenTrial]:
@@ -166,8 +166,8 @@ def _ordered(trials: Sequence[FrozenTrial], direction: optuna.study.StudyDirecti
     sign = -1 if direction is optuna.study.StudyDirection.MAXIMIZE else 1
 
     def rank(trial: FrozenTrial) -> tuple[bool, float, int]:
-        complete = trial.state is TrialState.COMPLETE and trial.value is not None
-        return not complete, sign * float(trial.value or 0.0) if complete else 0.0, trial.number
+        complete = trial.state is TrialState.COMPLETE
+        return not complete, sign * trial.values[0] if complete else 0.0, trial.number
 
     return sorted(trials, key=rank)
 
@@ -187,7 +187,7 @@ def _show_progress(console: Console, arm: str, trials: Sequence[FrozenTrial], co
         if trial.state is TrialState.COMPLETE:
             attributes = trial.user_attrs
             cells = (attributes.get("num_parameters", ""), attributes.get("cpu_seconds", ""))
-            table.add_row(str(trial.number), f"{trial.value:.4f}", *map(str, cells))
+            table.add_row(str(trial.number), " ".join(f"{value:.4f}" for value in trial.values), *map(str, cells))
     console.print(table)
 
 
@@ -216,7 +216,7 @@ def _show_trial(console: Console, arms: dict[str, Sequence[FrozenTrial]], given:
         last = f"0 to {max(numbers)}" if numbers else "none yet"
         raise UsageError(f"trial={shown(number)}: {arm} has the trials {last}")
     trial = numbers[number]
-    value = "" if trial.value is None else f", {trial.value}"
+    value = "" if trial.values is None else f", {' '.join(map(str, trial.values))}"
     console.out(f"trial {number} of {arm}: {trial.state.name.lower()}{value}")
     table = Table(box=None, show_header=False)
     for name, content in (*trial.params.items(), *trial.user_attrs.items()):

@@ -58,6 +58,9 @@ def run(arguments: list[str], command: str = "study") -> int:
     console.print(summary.table())
     for line in summary.costs():
         console.out(line, highlight=False)
+    for arm, front in summary.fronts.items():
+        for line in front.lines(arm):
+            console.out(line, highlight=False)
     folder = study.folder
     if folder.architecture.exists():
         console.out("\nthe winner:", highlight=False)
@@ -91,4 +94,4 @@ def prepare(study: Study) -> None:
         study.data.prepare_data()
         study.data.setup("fit")
     with told_briefly("", 1, StudyError, ValueError, RuntimeError):
-        _ = study.monitor, study.references
+        study.settle()

@@ -94,13 +94,14 @@ class Progress:
         self._show_failures(arm, trials)
         done = sum(map(counts, trials))
         running = sum(trial.state is TrialState.RUNNING for trial in trials)
-        values = [trial.value for trial in trials if trial.state is TrialState.COMPLETE and trial.value is not None]
+        values = [trial.values[0] for trial in trials if trial.state is TrialState.COMPLETE]
         best = (min if self.study.direction == "minimize" else max)(values, default=None)
+        what = self.study.monitor if self.study.goal.reward is None else "reward"
         return (
             arm,
             f"{done} of {self.study.trials} done",
             f"{running} running" if running else "",
-            f"best {self.study.monitor} {best:.4f}" if best is not None else "",
+            f"best {what} {best:.4f}" if best is not None else "",
             self._time_left(arm, trials, done),
         )
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from rich.table import Table
 
     from automl_plugins.comparison import Row
+    from automl_plugins.report.front import Front
 
 
 @dataclass(frozen=True)
@@ -22,9 +23,11 @@ class Summary:
         data: the datamodule's class.
         monitor: the validation metric that everything was selected by.
         direction: whether it is better when lower or higher.
-        rows: the winner, random search's winner and the references, each over the same seeds.
+        rows: the winner, random search's winner and the references, each over the same seeds; with costs, what
+            was taken from each search's front in place of its winner.
         searches: for each search, its trials by outcome, optimizer steps and processor seconds.
         seeds: the seeds of the final trainings.
+        fronts: of each search, where the study has costs.
     """
 
     space: str
@@ -34,6 +37,7 @@ class Summary:
     rows: Sequence[Row]
     searches: Mapping[str, Mapping[str, float]]
     seeds: Sequence[int]
+    fronts: Mapping[str, Front] = field(default_factory=dict)
 
     def to_json(self) -> str:
         """The summary as JSON, with which `from_json` gives it back."""
@@ -43,13 +47,15 @@ class Summary:
     def from_json(cls, text: str) -> Summary:
         """Read what `to_json` wrote."""
         from automl_plugins.comparison import Row
+        from automl_plugins.report.front import Front
 
         content: dict[str, Any] = json.loads(text)
         rows = [
             Row(**{**row, "test": {name: (mean, deviation) for name, (mean, deviation) in row["test"].items()}})
             for row in content.pop("rows")
         ]
-        return cls(rows=rows, **content)
+        fronts = {arm: Front(**front) for arm, front in content.pop("fronts", {}).items()}
+        return cls(rows=rows, fronts=fronts, **content)
 
     def table(self) -> Table:
         """The rows as a table for a terminal; losses, and metrics of a part as `test_iou/sky`, are left to JSON."""

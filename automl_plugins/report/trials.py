@@ -46,7 +46,7 @@ def trials_csv(arms: dict[str, list[FrozenTrial]]) -> str:
     writer.writerow(["arm", "number", "state", "value", *outcome, *choices])
     for arm, trial in every:
         attributes = [trial.user_attrs.get(name, "") for name in outcome]
-        value = "" if trial.value is None else trial.value
+        value = "" if trial.values is None else " ".join(map(str, trial.values))
         writer.writerow(
             [arm, trial.number, trial.state.name, value, *attributes, *(trial.params.get(name, "") for name in choices)]
         )

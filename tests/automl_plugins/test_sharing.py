@@ -231,3 +231,12 @@ def test_a_study_begun_without_sharing_does_not_go_on_with_it(make_study: MakeSt
     make_study(space=SharingPerceptrons(), trials=1).run()
     with pytest.raises(RuntimeError, match="was begun with sharing=False, this one has True"):
         make_study(space=SharingPerceptrons(), trials=1, sharing=True).run()
+
+
+def test_only_a_trial_that_inherits_enough_is_trained_briefly(make_study: MakeStudy) -> None:
+    study = make_study(space=SharingPerceptrons(widest=4), sharing=True, trials=8, trial_epochs=1, references=[])
+    study.run()
+    trials = [trial for trial in study.arm_trials("search") if "inherited" in trial.user_attrs]
+    steps = {trial.user_attrs["inherited"] >= 0.5: trial.user_attrs["steps"] for trial in trials}
+    assert steps[False] == 2 * steps[True]
+    assert all(trial.user_attrs["steps"] == steps[trial.user_attrs["inherited"] >= 0.5] for trial in trials)

@@ -61,7 +61,7 @@ def make_queue(folder: RunFolder) -> MakeQueue:
             "task": WavesData().task,
             "sampler": sampler_factory(sampler),
             "pruner": make_pruner(None),
-            "direction": "minimize",
+            "directions": ["minimize"],
             "trials": 3,
             "seed": 0,
             "worker": worker,
