@@ -38,6 +38,7 @@ from torch import Tensor, nn
 from automl_plugins.architecture import Architecture
 from automl_plugins.gates import option_mask
 from automl_plugins.relaxations import Concrete, Relaxation, Sigmoid, Softmax, StraightThrough
+from automl_plugins.search.isolation import evaluating
 from automl_plugins.searchable import Searchable
 from automl_plugins.supernet import SupernetSpace
 from automl_plugins.task import Task
@@ -241,6 +242,16 @@ class SupernetContract(SearchSpaceContract):
         network = searchable.space.inherited(numbered, architecture, task)
         found = {mark for weight in network.parameters() for mark in weight.unique().tolist()}
         return [name for name, mark in marks.items() if mark not in found]
+
+    def test_a_decoder_judges_by_no_running_statistics(self, task: Task) -> None:
+        # They are those of a mixture of what was trained, right for no architecture.
+        searchable = self._searchable(task)
+        moved = copy.deepcopy(searchable).train()
+        with torch.no_grad():
+            self._loss(moved, task)
+        for architecture in self._drawn(searchable.space)[:3]:
+            with searchable.hold(architecture), moved.hold(architecture), evaluating(searchable), evaluating(moved):
+                assert torch.equal(self._loss(searchable, task), self._loss(moved, task)), str(architecture)
 
     def test_inheriting_leaves_the_supernet_and_its_network_apart(self, task: Task) -> None:
         searchable = self._searchable(task)

@@ -19,6 +19,9 @@ class WeightStack(nn.Module):
         operations: whose weights are copied.
     """
 
+    keeps_running_statistics = True
+    """As `automl_plugins.supernet.Supernet` says: each operation ends with a normalisation."""
+
     def __init__(self, operations: Mapping[Step, nn.Module]) -> None:
         super().__init__()
         self.rows: dict[str, dict[Step, int]] = {}
