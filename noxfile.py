@@ -49,3 +49,11 @@ def imports(session: nox.Session) -> None:
 def demo(session: nox.Session) -> None:
     """A whole search on real molecules, with its table at the end."""
     python(session, "-m", "automl_plugins", "study", "--config", "examples/solubility.yaml", *session.posargs)
+
+
+@nox.session
+def demo_segmentation(session: nox.Session) -> None:
+    """A search by gradients on slices of a brain; what it finds, trained over seeds beside smp's models."""
+    python(session, "-m", "automl_plugins", "search", "--config", "examples/search_brain.yaml", *session.posargs)
+    run = ("runs/search_brain", "--seeds", "3", "--references", "[unet, fpn]")
+    python(session, "-m", "automl_plugins", "evaluate", *run)

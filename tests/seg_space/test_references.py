@@ -1,0 +1,28 @@
+"""The hand-made networks for images."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from automl_plugins import Task, registry
+from seg_space.references import FPN, UNet
+
+TASK = Task("pixel", "classes", in_channels=1, out_channels=4)
+
+
+@pytest.mark.parametrize(("name", "reference"), [("unet", UNet), ("fpn", FPN)])
+def test_a_reference_takes_images_of_any_size_and_all_its_weights_learn(name: str, reference: type) -> None:
+    assert registry.load("references", name) is reference
+    network = reference(TASK)
+    outputs = network(torch.randn(2, 1, 70, 45))
+    assert outputs.shape == (2, 4, 70, 45)
+    outputs.square().mean().backward()
+    assert all(weight.grad is not None for weight in network.parameters() if weight.requires_grad)
+
+
+def test_a_reference_refuses_graphs() -> None:
+    with pytest.raises(ValueError, match="UNet is for tasks of level 'pixel'; got one of level 'graph'"):
+        UNet(replace(TASK, level="graph"))
