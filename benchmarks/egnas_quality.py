@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from quality import Budgeted, compare, kept_in, random_contenders, search, widest
+from quality import SINGLE_PATH, Budgeted, compare, kept_in, random_contenders, search, widest
 from rich.console import Console
 from torch import nn
 
@@ -36,7 +36,6 @@ from gnn_space.data.molecules import SmilesTable
 DATA = Path(os.environ.get("AUTOML_PLUGINS_DATA", "../shared/data"))
 RANDOM_CELLS = 10
 SEEDS = (0, 1, 2)
-SINGLE_PATH = ("gdas", "random")
 
 
 class Cosine:
@@ -186,7 +185,6 @@ def main() -> None:
             data,
             strategy,
             arguments.search_seed,
-            # A step of one path costs less than half a step of the mixture: about equal times.
             {**options, "max_epochs": setting.search_epochs * (2 if strategy in SINGLE_PATH else 1)},
             learning_rate=2e-2,
         )

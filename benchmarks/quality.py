@@ -27,6 +27,9 @@ from automl_plugins.space import SearchSpace
 from automl_plugins.supernet import SupernetSpace
 from automl_plugins.training import ModuleFactory
 
+# A step of one path costs less than half a step of the mixture: these search for twice as many epochs.
+SINGLE_PATH = ("gdas", "random")
+
 
 def widest(count: Callable[[int], int], budget: int) -> int:
     """The largest width whose number of parameters is within the budget."""

@@ -25,7 +25,7 @@ from typing import Any
 import optuna
 import segmentation_models_pytorch as smp
 import torch
-from quality import Budgeted, compare, kept_in, random_contenders, search
+from quality import SINGLE_PATH, Budgeted, compare, kept_in, random_contenders, search
 from rich.console import Console
 from torch import nn
 
@@ -178,9 +178,17 @@ def main() -> None:
     searched, search_seconds = [], []
     for strategy in arguments.strategies:
         kept = folder.path / f"search-{strategy}.json"
-        warm_up = epochs // 3  # in which only the weights learn, as in the paper
+        search_epochs = epochs * (2 if strategy in SINGLE_PATH else 1)
         architecture, seconds = search(
-            kept, search_space, setting.module, data, strategy, 0, options, learning_rate=2e-2, warmup_epochs=warm_up
+            kept,
+            search_space,
+            setting.module,
+            data,
+            strategy,
+            0,
+            {**options, "max_epochs": search_epochs},
+            learning_rate=2e-2,
+            warmup_epochs=search_epochs // 3,  # in which only the weights learn, as in the paper
         )
         searched.append(Contender(f"searched ({strategy})", architecture))
         search_seconds.append(seconds)
