@@ -2,6 +2,7 @@
 
     python benchmarks/auto_deeplab_step.py --layers 8
     python benchmarks/auto_deeplab_step.py --layers 12
+    python benchmarks/auto_deeplab_step.py --breakdown   where the joint form's time goes, against the floor
 
 Five blocks, eight filters, eleven classes, two images of 128 x 128, one thread. A weight step is a forward pass
 with soft gates, a backward pass to the weights, and SGD with momentum; an architecture step a forward pass and the
@@ -16,6 +17,7 @@ import argparse
 
 import numpy as np
 import torch
+from breakdown import breakdown
 from measuring import least, peak
 from rich.console import Console
 from rich.table import Table
@@ -77,12 +79,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--layers", type=int, default=8)
     parser.add_argument("--runs", type=int, default=4)
+    parser.add_argument("--breakdown", action="store_true")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     torch.manual_seed(0)
     console = Console(width=120)
     space = AutoDeepLabSpace(layers=arguments.layers, blocks=5, filters=8)
     joint = space.supernet(TASK)
+    if arguments.breakdown:
+        own = Steps(joint, space)
+        breakdown(console, weights=own.weights, architecture=own.architecture)
+        return
     recomputing = AutoDeepLabSpace(layers=arguments.layers, blocks=5, filters=8, checkpointing=True).supernet(TASK)
     recomputing.load_state_dict(joint.state_dict())
     steps = {

@@ -13,18 +13,15 @@ from __future__ import annotations
 
 import argparse
 import os
-from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
 import torch
+from breakdown import breakdown
 from measuring import least, peak
 from rich.console import Console
 from rich.table import Table
 from torch import Tensor, nn
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
-from torch.utils.flop_counter import FlopCounterMode
 
 from automl_plugins.gates import Gates, option_mask
 from automl_plugins.relaxations import Softmax
@@ -71,89 +68,6 @@ class Steps:
         torch.autograd.grad(self.loss(self.relaxation(logits, self.mask)), [logits])
 
 
-class Bytes(TorchDispatchMode):
-    """Counts the bytes that operations read and write, those of matrix products apart."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.counts: dict[str, int] = defaultdict(int)
-
-    def __torch_dispatch__(self, function: Any, types: Any, arguments: Any = (), options: Any = None) -> Any:
-        result = function(*arguments, **(options or {}))
-        is_view = any(each.alias_info and not each.alias_info.is_write for each in function._schema.returns)
-        if not is_view:
-            tensors = [each for each in tree_leaves((arguments, options, result)) if isinstance(each, Tensor)]
-            kind = "matrix products" if kind_of(str(function)) == "matrix products" else "the rest"
-            self.counts[kind] += sum(each.numel() * each.element_size() for each in tensors)
-        return result
-
-
-_KINDS = {
-    "matrix products": ("mm", "bmm", "addmm", "baddbmm"),
-    "sums and means": ("sum", "mean", "native_batch_norm", "native_batch_norm_backward", "var_mean"),
-    "rows by index": (
-        "index_select",
-        "index_add",
-        "gather",
-        "scatter_reduce",
-        "_embedding_bag_forward_only",
-        "_embedding_bag",
-        "embedding",
-        "embedding_dense_backward",
-        "scatter_add",
-    ),
-    "copies and fills": ("copy", "cat", "clone", "zero", "fill", "repeat", "stack", "constant_pad_nd"),
-}
-
-
-def kind_of(operation: str) -> str:
-    """What sort of work an operation of torch is."""
-    name = operation.removeprefix("aten.").removeprefix("aten::").split(".")[0].rstrip("_")
-    return next((kind for kind, names in _KINDS.items() if name in names), "elementwise")
-
-
-def gemm_speed() -> float:
-    """Multiply-adds a second of a matrix product of this size: 6,400 rows, 300 to 300 channels."""
-    left, right = torch.randn(6400, 300), torch.randn(300, 300)
-    return left.numel() * 300 / least(20, product=lambda: left @ right)["product"]
-
-
-def bandwidth() -> float:
-    """Bytes a second of an addition over a few megabytes."""
-    left, right = torch.randn(2, 6400, 300)
-    out = torch.empty_like(left)
-    return 3 * left.numel() * 4 / least(20, sum=lambda: torch.add(left, right, out=out))["sum"]
-
-
-def breakdown(steps: Steps, console: Console) -> None:
-    """Where a joint weight step and architecture step spend their time, and the floor of each."""
-    speed, rate = gemm_speed(), bandwidth()
-    console.print(f"one thread: {speed / 1e9:.1f} G multiply-adds/s, {rate / 1e9:.1f} GB/s")
-    table = Table("step", "kind of work", "calls", "CPU s", "share")
-    for name, step in (("weights", steps.weights), ("architecture", steps.architecture)):
-        step()
-        with torch.profiler.profile() as profile:
-            step()
-        calls: dict[str, int] = defaultdict(int)
-        seconds: dict[str, float] = defaultdict(float)
-        for event in profile.key_averages():
-            native = event.key.startswith("aten::")
-            kind = kind_of(event.key) if native else "Python, autograd, optimizer"
-            calls[kind] += event.count if native else 0
-            seconds[kind] += event.self_cpu_time_total / 1e6
-        whole = sum(seconds.values())
-        for kind, value in sorted(seconds.items(), key=lambda item: -item[1]):
-            table.add_row(name, kind, f"{calls[kind]:,}", f"{value:.3f}", f"{value / whole:.0%}")
-        with FlopCounterMode(display=False) as counter, Bytes() as moved:
-            step()
-        products = counter.get_total_flops() / 2 / speed
-        rest = moved.counts["the rest"] / rate
-        table.add_row(name, "floor: matrix products at the measured speed", "", f"{products:.3f}", "")
-        table.add_row(name, "floor: all other bytes at the measured rate", "", f"{rest:.3f}", "")
-        table.add_section()
-    console.print(table)
-
-
 def main() -> None:
     """Run the benchmark."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -178,7 +92,7 @@ def main() -> None:
     console.print(f"{batch.num_nodes} nodes, {batch.num_edges} edges, {count:,} parameters")
     steps = {"joint": Steps(joint, space, batch)}
     if arguments.breakdown:
-        breakdown(steps["joint"], console)
+        breakdown(console, weights=steps["joint"].weights, architecture=steps["joint"].architecture)
         return
     steps["plain"] = Steps(joint.plain(), space, batch)
     with torch.no_grad():
