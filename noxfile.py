@@ -53,7 +53,8 @@ def demo(session: nox.Session) -> None:
 
 @nox.session
 def demo_segmentation(session: nox.Session) -> None:
-    """A search by gradients on slices of a brain; what it finds, trained over seeds beside smp's models."""
+    """A search by gradients on slices of a brain; what it finds, trained over seeds beside smp's U-Net."""
     python(session, "-m", "automl_plugins", "search", "--config", "examples/search_brain.yaml", *session.posargs)
-    run = ("runs/search_brain", "--seeds", "3", "--references", "[unet, fpn]")
+    wider = ("--space.filters", "12", "--space.head", "deeplab", "--space.decoder_channels", "64")
+    run = ("runs/search_brain", "--seeds", "2", "--references", "[unet]", *wider)
     python(session, "-m", "automl_plugins", "evaluate", *run)

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from automl_plugins.task import Task
-from seg_space.operations import interpolate
+from seg_space.operations import BatchNorm, interpolate
 
 if TYPE_CHECKING:
     from seg_space.auto_deeplab import AutoDeepLabSpace
@@ -27,7 +27,7 @@ def rectified(
     padding = dilation * (kernel // 2)
     return nn.Sequential(
         nn.Conv2d(in_channels, out_channels, kernel, stride, padding, dilation, bias=False),
-        nn.BatchNorm2d(out_channels),
+        BatchNorm(out_channels),
         nn.ReLU(),
     )
 

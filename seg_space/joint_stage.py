@@ -75,7 +75,7 @@ class _Stage(torch.autograd.Function):
         *weights: Tensor,
     ) -> Tensor:
         stages = [member.stage for member in members]
-        training = stages[0].statistics.training
+        training = stages[0].statistics.uses_batch(x[..., 0, 0, 0].numel())
         maps, channels = x.shape[-2:]
         width = max(stage.depthwise.size(-1) for stage in stages)
         kernels = _repeat(torch.cat([_padded(each.select(each.stage.depthwise), width) for each in members]), maps)

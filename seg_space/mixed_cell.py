@@ -35,7 +35,8 @@ class Input(NamedTuple):
 class Statistics(nn.Module):
     """The running statistics of normalisations without weights, which would undo what the gates say.
 
-    A cell has one set of weights for all maps that come into it, but each map has statistics of its own.
+    A cell has one set of weights for all maps that come into it, but each map has statistics of its own. A single value
+    per channel is normalised by them in training too, as `operations.BatchNorm` does.
 
     Args:
         edges: how many operations have them.
@@ -85,7 +86,12 @@ class Statistics(nn.Module):
         return result
 
     def _batch_norm(self, x: Tensor, mean: Tensor, variance: Tensor, weight: Tensor | None) -> Tensor:
-        return functional.batch_norm(x, mean, variance, weight, training=self.training, momentum=MOMENTUM, eps=EPSILON)
+        training = self.uses_batch(x.numel() // x.size(1))
+        return functional.batch_norm(x, mean, variance, weight, training=training, momentum=MOMENTUM, eps=EPSILON)
+
+    def uses_batch(self, values: int) -> bool:
+        """Whether so many values per channel are normalised by their own mean and variance."""
+        return self.training and values > 1
 
     def state_of(self, edge: int, place: int) -> dict[str, Tensor]:
         """The buffers of a `nn.BatchNorm2d` with these statistics."""

@@ -22,6 +22,18 @@ def pool(x: Tensor, operation: str) -> Tensor:
     return functional.avg_pool2d(x, 3, stride=1, padding=1, count_include_pad=False)
 
 
+class BatchNorm(nn.BatchNorm2d):
+    """`nn.BatchNorm2d` that also trains on a single value per channel, as one pooled image is.
+
+    Such a value has no variance: it is normalised by the running statistics, which it does not move.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.training and x.numel() == x.size(1):
+            return functional.batch_norm(x, self.running_mean, self.running_var, self.weight, self.bias, eps=self.eps)
+        return super().forward(x)
+
+
 class Stage(nn.Module):
     """Rectify, convolve depthwise and with 1x1, normalise; `[batch, channels, height, width]` in and out."""
 
@@ -32,7 +44,7 @@ class Stage(nn.Module):
             channels, channels, kernel, padding=padding, dilation=dilation, groups=channels, bias=False
         )
         self.pointwise = nn.Conv2d(channels, channels, 1, bias=False)
-        self.norm = nn.BatchNorm2d(channels)
+        self.norm = BatchNorm(channels)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.norm(self.pointwise(self.depthwise(functional.relu(x))))
@@ -59,7 +71,7 @@ class Pooling(nn.Module):
     def __init__(self, channels: int, operation: str) -> None:
         super().__init__()
         self.operation = operation
-        self.norm = nn.BatchNorm2d(channels)
+        self.norm = BatchNorm(channels)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.norm(pool(x, self.operation))
@@ -104,7 +116,7 @@ class Resize(nn.Module):
             self.convolution = nn.Conv2d(in_channels, out_channels, 3, stride=2, padding=1, bias=False)
         else:
             self.convolution = nn.Conv2d(in_channels, out_channels, 1, bias=False)
-        self.norm = nn.BatchNorm2d(out_channels, affine=affine)
+        self.norm = BatchNorm(out_channels, affine=affine)
 
     def forward(self, x: Tensor, size: tuple[int, int]) -> Tensor:
         """The map at the size of its new stride.

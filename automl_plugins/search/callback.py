@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from automl_plugins.search import ranks, report
 from automl_plugins.search.checks import check_project, find_searchables
 from automl_plugins.search.collapse import CollapseWatch
 from automl_plugins.search.data import SearchBatches
+from automl_plugins.search.isolation import batch_statistics, buffers_aside
 from automl_plugins.search.learner import LogitsLearner
 from automl_plugins.search.memory_check import check_memory
 from automl_plugins.search.source import SearchSource, Word
@@ -38,6 +40,9 @@ class ArchitectureSearch(pl.Callback):
     through the module's `training_step`, or its method `architecture_loss(batch)` where it has one (which
     manual optimization needs); what that logs, counts and draws is not seen. After the fit,
     `Searchable.derive()` gives what was found.
+
+    Validation sees what the weights are trained for: the mixture, or, where each step trains a single path, the
+    architecture that is most probable so far, with normalisations by each batch's own statistics.
 
     Everything is in the Trainer's checkpoint. A search that was killed and goes on from its last checkpoint ends,
     on the CPU, with the very bits of one that was not killed: at the end of an epoch with any loader, in mid-epoch with
@@ -121,6 +126,8 @@ class ArchitectureSearch(pl.Callback):
         self._between_epochs = False
         self._ended_epochs = 0
         self._final: list[Tensor] = []
+        self._single_path = False
+        self._validation = ExitStack()
         self.watch = CollapseWatch(self.collapse)
         self._decoded = False
         self._memory_checked = False
@@ -138,8 +145,8 @@ class ArchitectureSearch(pl.Callback):
         self._forget()
         searchables = find_searchables(pl_module)
         relaxations = {name: self.strategy.relaxation() for name in searchables}
-        single_path = self.strategy.holds_single_path or any(each.single_path for each in relaxations.values())
-        check_project(trainer, pl_module, self.strategy, single_path, self.warmup_epochs)
+        self._single_path = self.strategy.holds_single_path or any(each.single_path for each in relaxations.values())
+        check_project(trainer, pl_module, self.strategy, self._single_path, self.warmup_epochs)
         self.searchables = searchables
         for name, searchable in searchables.items():
             searchable.logits.requires_grad_(False)
@@ -277,6 +284,14 @@ class ArchitectureSearch(pl.Callback):
     def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         # From a checkpoint of a validation it goes on in the same epoch, even where no batch is left.
         self._between_epochs = False
+        if self._single_path:
+            for searchable in self.searchables.values():
+                self._validation.enter_context(searchable.hold(searchable.architecture()))
+                self._validation.enter_context(buffers_aside(searchable.supernet))
+                self._validation.enter_context(batch_statistics(searchable.supernet))
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._validation.close()
 
     # Between epochs.
 
@@ -376,6 +391,7 @@ class ArchitectureSearch(pl.Callback):
 
     def _release(self) -> None:
         """Make the searchables ordinary modules again. They keep their relaxation: the logits were learned with it."""
+        self._validation.close()
         for searchable in self.searchables.values():
             searchable.put(None)
             searchable.logits.requires_grad_(True)

@@ -37,7 +37,7 @@ def isolated(trainer: Any, module: Any, seed: int) -> Iterator[None]:
     """
     with ExitStack() as stack:
         stack.enter_context(seeded_aside(seed, trainer.strategy.root_device))
-        stack.enter_context(_buffers_aside(module))
+        stack.enter_context(buffers_aside(module))
         for part in module.modules():
             if hasattr(part, "log_dict"):
                 stack.enter_context(_attributes_aside(part))
@@ -50,7 +50,7 @@ def isolated(trainer: Any, module: Any, seed: int) -> Iterator[None]:
 
 
 @contextmanager
-def _buffers_aside(module: nn.Module) -> Iterator[None]:
+def buffers_aside(module: nn.Module) -> Iterator[None]:
     """Let the module write into copies of its buffers.
 
     Copies, not values that are written back: what autograd has saved stays untouched, and a buffer that is
@@ -172,9 +172,16 @@ def shallow(batch: Any) -> Any:
 
 @contextmanager
 def evaluating(module: nn.Module) -> Iterator[None]:
-    """Evaluate without gradients and dropout, BatchNorm with each batch's own statistics.
+    """Evaluate without gradients and dropout, and with `batch_statistics`."""
+    with torch.no_grad(), batch_statistics(module):
+        yield
 
-    Its running ones are a mixture of all that was trained, right for no architecture.
+
+@contextmanager
+def batch_statistics(module: nn.Module) -> Iterator[None]:
+    """Evaluation mode inside, but BatchNorm with each batch's own statistics; it moves the running ones.
+
+    The running ones are a mixture of all that was trained, right for no architecture.
     """
     modes = {part: part.training for part in module.modules()}
     module.eval()
@@ -182,8 +189,7 @@ def evaluating(module: nn.Module) -> Iterator[None]:
         if isinstance(part, nn.modules.batchnorm._BatchNorm) or getattr(part, "keeps_running_statistics", False):
             part.train()
     try:
-        with torch.no_grad():
-            yield
+        yield
     finally:
         for part, mode in modes.items():
             part.training = mode

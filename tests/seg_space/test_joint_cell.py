@@ -42,9 +42,9 @@ def of(tensor: Tensor) -> Tensor:
     return torch.zeros_like(tensor) if tensor.grad is None else tensor.grad
 
 
-def run(supernet: AutoDeepLabSupernet, matrix: Tensor, size: tuple[int, int]) -> Pass:
+def run(supernet: AutoDeepLabSupernet, matrix: Tensor, size: tuple[int, int], batch: int = 2) -> Pass:
     torch.manual_seed(1)
-    images = torch.randn(2, TASK.in_channels, *size, requires_grad=True)
+    images = torch.randn(batch, TASK.in_channels, *size, requires_grad=True)
     matrix = matrix.clone().requires_grad_()
     supernet.zero_grad()
     output = supernet(images, gates=Gates(supernet.choices, matrix))
@@ -108,6 +108,20 @@ def test_values_gradients_and_statistics_are_equal(
     assert type(plain.nodes[f"layer1_stride{space.stem_stride}"].cell) is MixedCell
     ours, theirs = (run(each, gates, (24, 40)) for each in (joint, plain))
     assert_equal(ours, theirs)
+
+
+def test_a_single_pixel_is_normalised_by_running_statistics(monkeypatch: pytest.MonkeyPatch) -> None:
+    always_jointly(monkeypatch)
+    joint = AutoDeepLabSpace(layers=3, blocks=2, filters=2, stem=(4, 4)).supernet(TASK)
+    gates = gates_of(joint, closed=0.0, seed=0)
+    run(joint, gates, (64, 64))
+    plain, before = joint.plain(), {name: buffer.clone() for name, buffer in joint.named_buffers()}
+    ours, theirs = (run(each, gates, (32, 32), batch=1) for each in (joint, plain))
+    assert_equal(ours, theirs)
+    assert bool(ours.output.isfinite().all())
+    moved = {name for name, buffer in ours.buffers.items() if not torch.equal(buffer, before[name])}
+    assert any(name.startswith("nodes.layer2_stride16.") for name in moved)
+    assert not any(name.startswith("nodes.layer3_stride32.") for name in moved)
 
 
 def test_weights_are_initialised_alike() -> None:

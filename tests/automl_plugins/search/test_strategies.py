@@ -9,7 +9,7 @@ import pytest
 import pytorch_lightning as pl
 import torch
 from search_project import LitUser, UserData, loader, samples
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
 from automl_plugins import registry
@@ -296,3 +296,39 @@ def test_the_users_relaxation_is_replaced_by_the_strategys(trainer: Callable[...
     module.net.relaxation = Softmax(temperature=3.0)
     trainer(ArchitectureSearch("gdas")).fit(module, datamodule=UserData())
     assert module.net.relaxation.single_path
+
+
+class LitWatched(LitUser):
+    """Remembers the gates, the mode of a normalisation and its statistics in validation."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        norm = nn.BatchNorm2d(3)
+        self.net.supernet.add_module("norm", norm)
+        self.net.supernet.register_forward_pre_hook(lambda _, inputs: (norm(inputs[0]), *inputs[1:]))
+        self.seen_gates: list[Tensor] = []
+        self.by_batch: list[bool] = []
+
+    def validation_step(self, batch: Any, batch_idx: int) -> None:
+        self.seen_gates.append(self.net.gates().matrix.detach().clone())
+        self.by_batch.append(self.net.supernet.norm.training)
+        super().validation_step(batch, batch_idx)
+
+
+@pytest.mark.parametrize(("name", "single_path"), [("darts", False), ("gdas", True), ("random", True)])
+def test_validation_sees_what_the_weights_are_trained_for(
+    trainer: Callable[..., pl.Trainer], name: str, single_path: bool
+) -> None:
+    module = LitWatched()
+    counts: list[int] = []
+
+    class Counts(pl.Callback):
+        def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+            counts.append(int(module.net.supernet.norm.num_batches_tracked))
+
+    made = trainer(ArchitectureSearch(name, learning_rate=0.1), Counts(), max_epochs=2, num_sanity_val_steps=0)
+    made.fit(module, datamodule=UserData())
+    assert module.by_batch == [single_path] * len(module.by_batch)
+    assert counts == [2, 4]  # two steps an epoch, on half of the data
+    for gates in module.seen_gates:
+        assert bool(((gates == 0) | (gates == 1)).all()) == single_path
