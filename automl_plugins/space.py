@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     import numpy as np
     import optuna
     import torch
+    from matplotlib.figure import Figure
     from torch import nn
     from torch_geometric.data import Data
 
@@ -105,6 +106,16 @@ class SearchSpace(ABC):
         from automl_plugins.report.drawing import draw
 
         return draw(self.operations(architecture))
+
+    def figure(self, architecture: Architecture) -> Figure:
+        """A valid architecture as a figure of matplotlib: `figure.savefig("found.png")`.
+
+        Raises:
+            ImportError: matplotlib is not installed (the extra `benchmark`).
+        """
+        from automl_plugins.report.figure import graph_figure
+
+        return graph_figure(self.operations(architecture), self.name)
 
     @property
     def size(self) -> int:

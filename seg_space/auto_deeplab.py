@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 import torch
 from torch import Tensor
@@ -32,10 +32,13 @@ from seg_space.drawing import draw_cell, draw_nodes, draw_path
 from seg_space.frame import HEADS
 from seg_space.mixed_cell import gate_name
 from seg_space.multi_path_network import MultiPathNetwork
-from seg_space.operation_graph import inputs_name, list_operations, operation_name
+from seg_space.operation_graph import inputs_name, list_cell, list_operations, operation_name
 from seg_space.supernet import AutoDeepLabSupernet
 from seg_space.topology_terms import topology_terms
 from seg_space.trellis import Node, Trellis
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 _SLOTS = (0, 1)
 
@@ -241,6 +244,12 @@ class AutoDeepLabSpace(SupernetSpace):
         several = len(nodes) > self.layers
         drawn = draw_nodes(nodes, strides) if several else draw_path(self.path(architecture), strides)
         return f"{drawn}\n\n{draw_cell(self.steps(architecture))}"
+
+    def figure(self, architecture: Architecture) -> Figure:
+        from seg_space.figure import trellis_figure
+
+        cell = list_cell(self.steps(architecture))
+        return trellis_figure(self.trellis, self.nodes(architecture), cell, self.name)
 
     # What a space with a supernet says.
 

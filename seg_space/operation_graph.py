@@ -52,6 +52,17 @@ def list_operations(space: AutoDeepLabSpace, architecture: Architecture) -> list
     return [*operations, Operation("head", space.head, (*read, "stem") if space.head == "deeplab" else read)]
 
 
+def list_cell(steps: Sequence[Step]) -> list[Operation]:
+    """The operations of a cell by itself, from its two inputs to its output."""
+    before, previous = Operation("before", "layer before last"), Operation("previous", "last layer")
+    operations = list(_cell_operations("cell", (before.name, previous.name), steps))
+    blocks = [each.name for each in operations if each.label == "sum"]
+    named = [
+        each._replace(label=f"block {blocks.index(each.name)}") if each.name in blocks else each for each in operations
+    ]
+    return [before, previous, *named, Operation("cell", "concatenate", tuple(blocks))]
+
+
 def _cell_operations(prefix: str, inputs: tuple[str, str], steps: Sequence[Step]) -> Iterator[Operation]:
     states = list(inputs)
     for pair in zip(steps[::2], steps[1::2], strict=True):

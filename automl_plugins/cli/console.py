@@ -7,7 +7,7 @@ from pathlib import Path
 from rich.console import Console
 
 from automl_plugins.architecture import Architecture
-from automl_plugins.cli.errors import UsageError
+from automl_plugins.cli.errors import UsageError, told_briefly
 from automl_plugins.space import SearchSpace
 
 _WIDTH = 160
@@ -33,10 +33,23 @@ def read_architecture(space: SearchSpace, path: Path) -> Architecture:
     return architecture
 
 
-def draw_architecture(console: Console, space: SearchSpace, path: Path) -> None:
-    """Print the drawing of an architecture.json.
+def draw_architecture(console: Console, space: SearchSpace, path: Path, figure: str | None = None) -> None:
+    """Print the drawing of an architecture.json, and save its figure where one is asked for.
+
+    Args:
+        console: where it is printed.
+        space: of the architecture.
+        path: of the architecture.json.
+        figure: an image file; its ending says which kind.
 
     Raises:
-        UsageError: it cannot be read, or is no architecture of the space.
+        UsageError: it cannot be read, or is no architecture of the space; the figure cannot be made.
     """
-    console.out(space.drawing(read_architecture(space, path)), highlight=False)
+    architecture = read_architecture(space, path)
+    console.out(space.drawing(architecture), highlight=False)
+    if figure is not None:
+        with told_briefly("figure", 1, OSError, ValueError, ImportError):
+            made = space.figure(architecture)
+            Path(figure).parent.mkdir(parents=True, exist_ok=True)
+            made.savefig(figure, dpi=150)
+        console.out(f"kept: {figure}", highlight=False)

@@ -30,7 +30,7 @@ _ARMS = ("search", "random")
 _BEST = 10
 
 _HELP = """\
-usage: automl-plugins show <target> [--space ...] [--trial N] [--arm search]
+usage: automl-plugins show <target> [--space ...] [--figure F.png] [--trial N] [--arm search]
 
 target:
   a run folder          its table, costs and winner; a run that goes on still: its trials so far; a
@@ -41,6 +41,7 @@ target:
 options:
   --space NAME, --space.layers 3, --config FILE
                         the space's arguments; those in the config.yaml beside a file where left out
+  --figure F.png        save what is drawn as a figure, too (.pdf, .svg)
   --trial N             one trial of a run, with its choices and the traceback of its failure
   --arm ARM             of which search: search (as given) or random
 """
@@ -64,7 +65,7 @@ def run(arguments: list[str], command: str = "show") -> int:
     if "help" in given.switches:
         console.out(_HELP, end="")
         return 0
-    check_keys(given.settings, [*STUDY_KEYS, "trial", "arm"])
+    check_keys(given.settings, [*STUDY_KEYS, "trial", "arm", "figure"])
     if not given.targets:
         raise UsageError("name what to show: a run folder, an architecture.json or a space")
     target = given.targets[0]
@@ -102,7 +103,7 @@ def _show_architecture(console: Console, path: Path, given: Given) -> None:
     with told_briefly(str(path), 2, ValueError, OSError):
         architecture = Architecture.from_json(path.read_text(encoding="utf-8"))
     space = make_space(space_setting(given, RunFolder(path.parent).config, architecture.space))
-    draw_architecture(console, space, path)
+    draw_architecture(console, space, path, _figure(given))
 
 
 def _show_run(console: Console, folder: RunFolder, given: Given) -> None:
@@ -111,7 +112,7 @@ def _show_run(console: Console, folder: RunFolder, given: Given) -> None:
     config = read_yaml(folder.config)
     space = make_space(space_setting(given, folder.config))
     if "search" in config:
-        _show_search(console, space, folder)
+        _show_search(console, space, folder, _figure(given))
         return
     arms = {arm: _trials(folder, config.get("storage"), arm) for arm in _ARMS}
     if "trial" in given.settings:
@@ -129,12 +130,12 @@ def _show_run(console: Console, folder: RunFolder, given: Given) -> None:
     _show_failures(console, folder, arms)
     if folder.architecture.exists():
         console.out("\nthe winner:")
-        draw_architecture(console, space, folder.architecture)
+        draw_architecture(console, space, folder.architecture, _figure(given))
     else:
         _draw_best(console, space, arms["search"])
 
 
-def _show_search(console: Console, space: SearchSpace, folder: RunFolder) -> None:
+def _show_search(console: Console, space: SearchSpace, folder: RunFolder, figure: str | None) -> None:
     """A differentiable search, through LightningCLI or in a training script."""
     if folder.search.exists():
         with told_briefly(str(folder.search), 2, ValueError, TypeError):
@@ -145,7 +146,12 @@ def _show_search(console: Console, space: SearchSpace, folder: RunFolder) -> Non
         console.out(f"the search has not ended; what its logits stand for now: automl-plugins derive {folder.path}")
     if folder.architecture.exists():
         console.out("\nfound:")
-        draw_architecture(console, space, folder.architecture)
+        draw_architecture(console, space, folder.architecture, figure)
+
+
+def _figure(given: Given) -> str | None:
+    value = plain(given.settings.get("figure"))
+    return None if value is None else str(value)
 
 
 def _trials(folder: RunFolder, storage: str | None, arm: str) -> Sequence[FrozenTrial]:

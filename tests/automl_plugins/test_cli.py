@@ -186,6 +186,12 @@ def test_show_a_run(capsys: pytest.CaptureFixture[str]) -> None:
     assert "layer0.attention" in shown
 
 
+def test_show_saves_a_figure(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    figure = tmp_path / "new" / "found.png"
+    assert f"kept: {figure}" in said(capsys, "show", "runs/small", "--figure", str(figure))
+    assert figure.read_bytes().startswith(b"\x89PNG")
+
+
 def test_show_a_run_that_goes_on(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for name in ("config.yaml", "study.journal"):
         (tmp_path / name).write_bytes(Path("runs/small", name).read_bytes())
