@@ -151,7 +151,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("setting", choices=SETTINGS)
     parser.add_argument("--folder", type=Path, help="where results are kept (runs/egnas-<setting>)")
-    parser.add_argument("--strategies", nargs="*", default=["gdas"], help="one search with each")
+    parser.add_argument("--strategies", nargs="*", default=["gdas", "random"], help="one search with each")
     parser.add_argument("--search-seed", type=int, default=0)
     arguments = parser.parse_args()
     torch.set_num_threads(1)

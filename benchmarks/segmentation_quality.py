@@ -146,7 +146,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("setting", choices=SETTINGS)
     parser.add_argument("--folder", type=Path, help="where results are kept (runs/segmentation-<setting>)")
-    parser.add_argument("--strategies", nargs="*", default=["darts"], help="one search with each")
+    parser.add_argument("--strategies", nargs="*", default=["darts", "random"], help="one search with each")
     parser.add_argument("--budget", type=int, default=500_000, help="parameters of an architecture's network")
     parser.add_argument("--epochs", type=int, help="of every training, and of the search")
     parser.add_argument("--seeds", type=int, default=3)
