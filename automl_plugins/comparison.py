@@ -205,6 +205,25 @@ class Comparison:
             cpu_seconds=statistics.fmean(result.cpu_seconds for result in results),
         )
 
+    def mean_row(self, label: str, contenders: Sequence[Contender]) -> Row:
+        """The line of several contenders together: means and deviations are over them, of each the mean over seeds.
+
+        Args:
+            label: what the tables call them.
+            contenders: at least one, trained and tested.
+        """
+        rows = [self.row(contender) for contender in contenders]
+        mean, deviation = _summary([row.validation_mean for row in rows])
+        return Row(
+            label=label,
+            num_parameters=round(statistics.fmean(row.num_parameters for row in rows)),
+            seeds=len(self.seeds),
+            validation_mean=mean,
+            validation_deviation=deviation,
+            test={name: _summary([row.test[name][0] for row in rows]) for name in rows[0].test},
+            cpu_seconds=statistics.fmean(row.cpu_seconds for row in rows),
+        )
+
 
 def _summary(values: Sequence[float]) -> tuple[float, float]:
     """Mean and standard deviation of the sample; the latter is 0 for one value."""

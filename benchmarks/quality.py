@@ -155,8 +155,6 @@ def compare(
     # The test set, once everything has been chosen.
     _wait(first, random, "test")
     _wait(comparison, contenders, "test")
-    rows = [first.row(each) for each in random]
-    tests = [row.test[metric][0] for row in rows]
     table = Table(title=title)
     costs = ("million MACs", "latency, ms") if inputs else ()
     for column in ("network", "parameters", *costs, comparison.monitor, metric, "CPU s a training"):
@@ -165,16 +163,12 @@ def compare(
         label, parameters, *figures = _cells(comparison.row(contender), metric)
         table.add_row(label, parameters, *map(_whole, _costs(comparison.build(contender), inputs)), *figures)
     costs_of_random = [_costs(comparison.build(each), inputs) for each in random]
-    table.add_row(
-        f"mean of {len(random)} random ones",
-        f"{statistics.fmean(row.num_parameters for row in rows):,.0f}",
-        *(_whole(statistics.fmean(column)) for column in zip(*costs_of_random, strict=True)),
-        _spread([row.validation_mean for row in rows]),
-        _spread(tests),
-        f"{statistics.fmean(row.cpu_seconds for row in rows):.0f}",
-    )
+    label, parameters, *figures = _cells(first.mean_row(f"mean of {len(random)} random ones", random), metric)
+    means = (_whole(statistics.fmean(column)) for column in zip(*costs_of_random, strict=True))
+    table.add_row(label, parameters, *means, *figures)
     console.print(table)
-    console.print("random ones, test:", " ".join(f"{value:.4f}" for value in sorted(tests)))
+    tests = sorted(first.row(each).test[metric][0] for each in random)
+    console.print("random ones, test:", " ".join(f"{value:.4f}" for value in tests))
     for contender, seconds in zip(searched, search_seconds, strict=True):
         share = seconds / comparison.row(contender).cpu_seconds
         console.print(f"{contender.label}: the search took {share:.2f} of one training")
@@ -205,11 +199,6 @@ def _costs(network: nn.Module, inputs: Sequence[Any]) -> tuple[float, ...]:
 
 def _whole(number: float) -> str:
     return f"{number:,.0f}"
-
-
-def _spread(values: list[float]) -> str:
-    """Mean and standard deviation of the sample."""
-    return f"{statistics.fmean(values):.4f} ± {statistics.stdev(values):.4f}"
 
 
 def kept_in(folder: Path) -> RunFolder:

@@ -5,23 +5,29 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
+import numpy as np
+
 from automl_plugins.architecture import Architecture
+from automl_plugins.cli.checks import convert
 from automl_plugins.cli.configuration import StudyConfig
 from automl_plugins.cli.console import output, read_architecture
 from automl_plugins.cli.errors import UsageError, say, told_briefly
 from automl_plugins.cli.settings import Given, merge, read, read_yaml
 from automl_plugins.cli.study import prepare
-from automl_plugins.comparison import Contender
+from automl_plugins.comparison import Comparison, Contender
 from automl_plugins.report.summary import Summary
 from automl_plugins.run_folder import RunFolder, write_whole
 from automl_plugins.study import Study
 
 _POLL_SECONDS = 0.5
+_DRAWS = 100
+"""How often to draw, for each random architecture that is asked for, before it is said that too few fit."""
 _OF_A_SEARCH = ("search", "target", "command")
 """Keys of a differentiable search's config that say nothing of a training."""
 
 _HELP = """\
-usage: automl-plugins evaluate <target> [--seeds 5] [--references [gcn, gat]] [--folder F] [--config FILE] [--key value]
+usage: automl-plugins evaluate <target> [--seeds 5] [--references [gcn, gat]] [--random 5] [--folder F] [--config FILE]
+                               [--key value]
 
 Train an architecture over seeds, with the budget and the data of its run, and test it.
 
@@ -32,6 +38,8 @@ target:
 options:
   --seeds N             how many seeds (the run's where left out)
   --references [...]    hand-made networks to train beside it, on the same seeds (none where left out)
+  --random N            how many random architectures of the space to train beside it, on the first seed alone (0);
+                        their mean is a line of the table
   --folder F            where the results are kept (<run>/evaluation); the same command again goes on there
   --config FILE         settings in place of the run's
   --key value           any other setting of `automl-plugins study`, such as --trainer.max_epochs 100
@@ -59,6 +67,9 @@ def run(arguments: list[str], command: str = "evaluate") -> int:
     if not given.targets:
         raise UsageError("name what to evaluate: a run folder or an architecture.json")
     path = _architecture_path(Path(given.targets[0]))
+    count = convert("random", given.settings.pop("random", 0), int)
+    if count < 0:
+        raise UsageError(f"random is at least 0; got {count}")
     config = _config(path, given)
     if "print_config" in given.switches:
         console.out(config.dump(), end="")
@@ -67,7 +78,7 @@ def run(arguments: list[str], command: str = "evaluate") -> int:
     architecture = read_architecture(study.space, path)
     config.keep(study.folder)
     prepare(study)
-    summary = _evaluate(study, architecture, "references" in given.settings)
+    summary = _evaluate(study, architecture, "references" in given.settings, count)
     console.print(summary.table())
     console.out(f"kept: {study.folder.path}")
     return 0
@@ -98,28 +109,51 @@ def _config(path: Path, given: Given) -> StudyConfig:
     return StudyConfig(settings, path.parent / "evaluation")
 
 
-def _evaluate(study: Study, architecture: Architecture, with_references: bool) -> Summary:
+def _evaluate(study: Study, architecture: Architecture, with_references: bool, count: int) -> Summary:
     contenders = [Contender("architecture", architecture), *(study.references if with_references else ())]
+    random = _random(study, count)
     whole = study.comparison
-    for contender in contenders:
-        for seed in whole.seeds:
-            one = whole.over([seed])  # so that there is something to say after each training
-            with told_briefly(contender.label, 1, ValueError):
-                while not (one.train([contender]) and one.test([contender])):
-                    time.sleep(_POLL_SECONDS)
-            result = one.trained(contender)[0]
-            say(
-                f"{contender.label}, seed {seed}: {whole.monitor} {result.score:.4f}, {result.seconds:.0f} s",
-                "evaluate",
-            )
+    first = whole.over(whole.seeds[:1])
+    for comparison, several in ((whole, contenders), (first, random)):
+        for contender in several:
+            _train(comparison, contender)
+    rows = [whole.row(contender) for contender in contenders]
+    if random:
+        rows.append(first.mean_row(f"mean of {count} random ones", random))
     summary = Summary(
         space=study.space.name,
         data=type(study.data).__name__,
         monitor=whole.monitor,
         direction=whole.direction,
-        rows=[whole.row(contender) for contender in contenders],
+        rows=rows,
         searches={},
         seeds=list(whole.seeds),
     )
     write_whole(study.folder.summary, summary.to_json())
     return summary
+
+
+def _random(study: Study, count: int) -> list[Contender]:
+    """Random architectures whose networks the space does not refuse, always the same ones."""
+    generator = np.random.default_rng(study.seed)
+    drawn: dict[Architecture, None] = {}
+    for _ in range(_DRAWS * count):
+        if len(drawn) == count:
+            break
+        architecture = study.space.sample(generator)
+        cap = study.space.max_parameters
+        if cap is None or study.space.num_parameters(architecture, study.task) <= cap:
+            drawn[architecture] = None
+    if len(drawn) < count:
+        raise UsageError(f"random={count}: the space has given {len(drawn)} different architectures that fit", 1)
+    return [Contender(f"random {number}", architecture) for number, architecture in enumerate(drawn)]
+
+
+def _train(comparison: Comparison, contender: Contender) -> None:
+    for seed in comparison.seeds:
+        one = comparison.over([seed])  # so that there is something to say after each training
+        with told_briefly(contender.label, 1, ValueError):
+            while not (one.train([contender]) and one.test([contender])):
+                time.sleep(_POLL_SECONDS)
+        result = one.trained(contender)[0]
+        say(f"{contender.label}, seed {seed}: {one.monitor} {result.score:.4f}, {result.seconds:.0f} s", "evaluate")

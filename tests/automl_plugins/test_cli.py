@@ -260,6 +260,24 @@ def test_evaluate_trains_the_architecture_that_was_found(capsys: pytest.CaptureF
     assert json.loads(found.read_text())["score"] == json.loads(again.read_text())["score"]
 
 
+def test_evaluate_beside_random_architectures(capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ("evaluate", "runs/small", "--seeds", "2", "--random", "3", "--folder", "runs/beside")
+    assert "mean of 3 random ones" in said(capsys, *arguments)
+    summary = json.loads(Path("runs/beside/summary.json").read_text())
+    trained = [json.loads(path.read_text()) for path in Path("runs/beside/contenders").glob("*/seed1-train.json")]
+    found, mean = summary["rows"]
+    assert found["seeds"] == 2
+    assert len(trained) == 4
+    total = sum(each["score"] for each in trained)
+    own = json.loads(next(Path("runs/small").glob("contenders/architecture-*/seed1-train.json")).read_text())
+    assert mean["validation_mean"] == pytest.approx((total - own["score"]) / 3)
+
+
+def test_evaluate_refuses_a_negative_number_of_random_architectures(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["evaluate", "runs/small", "--random", "-1"]) == 2
+    assert "random is at least 0; got -1" in capsys.readouterr().err
+
+
 # list
 
 
