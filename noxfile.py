@@ -53,8 +53,8 @@ def demo(session: nox.Session) -> None:
 
 @nox.session
 def demo_segmentation(session: nox.Session) -> None:
-    """A search by gradients on slices of a brain; what it finds, trained over seeds beside smp's U-Net."""
+    """A search on slices of a brain; what it finds, trained over seeds beside random ones and smp's U-Net."""
     python(session, "-m", "automl_plugins", "search", "--config", "examples/search_brain.yaml", *session.posargs)
-    wider = ("--space.filters", "12", "--space.head", "deeplab", "--space.decoder_channels", "64")
-    run = ("runs/search_brain", "--seeds", "2", "--references", "[unet]", *wider)
+    beside = ("--seeds", "2", "--random", "5", "--references", "[unet]")
+    run = ("runs/search_brain", *beside, "--space.filters", "12", "--trainer.max_epochs", "15")
     python(session, "-m", "automl_plugins", "evaluate", *run)
