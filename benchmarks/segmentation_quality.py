@@ -34,7 +34,7 @@ from automl_plugins.comparison import Contender
 from automl_plugins.run_folder import write_whole
 from automl_plugins.task import Task
 from automl_plugins.training import ModuleFactory
-from seg_space import AutoDeepLabSpace, DenseRegression, SemanticSegmentation, SmpSpace
+from seg_space import AutoDeepLabSpace, DenseRegression, SemanticSegmentation, SmpNetwork, SmpSpace
 from seg_space.data import BrainTemplateData, CamVidData, DarcyFlowData
 
 DATA = Path(os.environ.get("AUTOML_PLUGINS_DATA", "../shared/data")) / "segmentation"
@@ -103,10 +103,12 @@ def space_of_width(filters: int, stem_stride: int, search: bool = False) -> Auto
 def reference(name: str, task: Task) -> nn.Module:
     """A model of smp, such as `Unet-mobilenet_v2`, without pretrained weights."""
     decoder, encoder = name.split("-", 1)
-    model: nn.Module = smp.create_model(
-        decoder, encoder, encoder_weights=None, in_channels=task.in_channels, classes=task.out_channels
+    # For images of any size: smp's own take multiples of 32.
+    return SmpNetwork(
+        smp.create_model(
+            decoder, encoder, encoder_weights=None, in_channels=task.in_channels, classes=task.out_channels
+        )
     )
-    return model
 
 
 def study_of_smp(kept: Path, setting: Setting, data: Any, seconds: float, options: dict[str, Any]) -> Contender:
