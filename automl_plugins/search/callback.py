@@ -352,6 +352,8 @@ class ArchitectureSearch(pl.Callback):
         self._put_back()
         for searchable in self.searchables.values():
             searchable.put(None)
+        if self.strategy.learns_logits:
+            report.tell_undecided(self.searchables)
         if not self._decodes_as_it_goes:
             evaluate = self._evaluation(trainer, pl_module)
             for searchable in self.searchables.values():

@@ -13,6 +13,9 @@ from automl_plugins.architecture import Architecture
 from automl_plugins.run_folder import write_whole
 from automl_plugins.searchable import Searchable
 
+_UNDECIDED = 0.99
+"""The entropy, as a share of that of equal probabilities, from which on nothing has been decided."""
+
 
 def measures(searchables: Mapping[str, Searchable]) -> dict[str, float]:
     """Entropy, share of parameter-free options, and temperature of each searchable."""
@@ -42,6 +45,17 @@ def line(text: str) -> None:
     """Say something on the first rank, as Lightning does."""
     rank_zero: Any = pl.utilities.rank_zero
     rank_zero.rank_zero_info(text)
+
+
+def tell_undecided(searchables: Mapping[str, Searchable]) -> None:
+    """Say whose logits have hardly moved from where they began."""
+    for name, searchable in searchables.items():
+        entropy = float(searchable.entropy())
+        if entropy > _UNDECIDED:
+            line(
+                f"the logits of {name} have hardly moved (entropy {entropy:.4f} of at most 1): what was found is "
+                "little better than drawn; more epochs, or a higher learning_rate of the search, let them decide"
+            )
 
 
 def tell(trainer: Any, values: Mapping[str, float], architectures: Mapping[str, Architecture]) -> None:

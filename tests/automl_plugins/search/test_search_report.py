@@ -102,6 +102,22 @@ def test_one_line_an_epoch_where_there_is_no_progress_bar(
     assert lines == [f"search epoch {epoch}: entropy 1, parameter_free 0, temperature 1" for epoch in range(2)]
 
 
+@pytest.mark.parametrize(
+    ("strategy", "learning_rate", "said"), [("darts", 1e-4, 1), ("darts", 2.0, 0), ("random", 0.1, 0)]
+)
+def test_it_is_said_where_logits_have_hardly_moved(
+    trainer: Callable[..., pl.Trainer],
+    caplog: pytest.LogCaptureFixture,
+    strategy: str,
+    learning_rate: float,
+    said: int,
+) -> None:
+    with caplog.at_level("INFO", logger="pytorch_lightning"):
+        fit(trainer, ArchitectureSearch(strategy, learning_rate=learning_rate))
+    lines = [record.message for record in caplog.records if "logits of net have hardly moved" in record.message]
+    assert len(lines) == said
+
+
 def test_a_barebones_trainer_is_left_alone(trainer: Callable[..., pl.Trainer]) -> None:
     class LitQuiet(LitUser):
         def training_step(self, batch: Any, batch_idx: int) -> Tensor:
