@@ -5,8 +5,8 @@
 
 Four cells of four states, node and edge width 50 and 25, a batch of 128 molecules, one thread. A weight step is a
 forward pass with soft gates, a backward pass to the weights, and Adam; an architecture step a forward pass and the
-gradient of the logits. Times are processor seconds, the least of several runs, the forms in turn. Peak memory is what a
-forked copy of this process adds to its resident memory in two of each step.
+gradient of the logits, the weights asking for none. Times are processor seconds, the least of several runs, the forms
+in turn. Peak memory is what a forked copy of this process adds to its resident memory in two of each step.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from torch import Tensor, nn
 
 from automl_plugins.gates import Gates, option_mask
 from automl_plugins.relaxations import Softmax
+from automl_plugins.search.isolation import frozen
 from gnn_space import EGNASSpace
 from gnn_space.data.molecules import SmilesTable
 
@@ -63,9 +64,10 @@ class Steps:
         self.optimizer.zero_grad()
 
     def architecture(self) -> None:
-        """The gradient of the logits."""
+        """The gradient of the logits, as the search takes it."""
         logits = self.logits.clone().requires_grad_()
-        torch.autograd.grad(self.loss(self.relaxation(logits, self.mask)), [logits])
+        with frozen(self.supernet.parameters()):
+            torch.autograd.grad(self.loss(self.relaxation(logits, self.mask)), [logits])
 
 
 def main() -> None:
