@@ -70,6 +70,8 @@ def run(arguments: list[str], command: str = "show") -> int:
         raise UsageError("name what to show: a run folder, an architecture.json or a space")
     target = given.targets[0]
     path = Path(target)
+    if _figure(given) is not None and not (path.is_file() or RunFolder(path).architecture.is_file()):
+        raise UsageError(f"figure={_figure(given)}: {target!r} has no architecture to draw", 1)
     if path.is_dir():
         _show_run(console, RunFolder(path), given)
     elif path.is_file():

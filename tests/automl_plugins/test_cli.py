@@ -192,6 +192,13 @@ def test_show_saves_a_figure(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     assert figure.read_bytes().startswith(b"\x89PNG")
 
 
+def test_a_figure_of_nothing_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    figure = tmp_path / "found.png"
+    assert main(["show", "agnn", "--figure", str(figure)]) == 1
+    assert "'agnn' has no architecture to draw" in capsys.readouterr().err
+    assert not figure.exists()
+
+
 def test_show_a_run_that_goes_on(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for name in ("config.yaml", "study.journal"):
         (tmp_path / name).write_bytes(Path("runs/small", name).read_bytes())
