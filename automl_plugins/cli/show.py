@@ -70,8 +70,8 @@ def run(arguments: list[str], command: str = "show") -> int:
         raise UsageError("name what to show: a run folder, an architecture.json or a space")
     target = given.targets[0]
     path = Path(target)
-    if _figure(given) is not None and not (path.is_file() or RunFolder(path).architecture.is_file()):
-        raise UsageError(f"figure={_figure(given)}: {target!r} has no architecture to draw", 1)
+    if _figure(given) is not None and path.is_dir() and not RunFolder(path).architecture.is_file():
+        raise UsageError(f"figure={_figure(given)}: {target!r} has no architecture to draw yet", 1)
     if path.is_dir():
         _show_run(console, RunFolder(path), given)
     elif path.is_file():
@@ -89,6 +89,8 @@ def _show_space(console: Console, target: str, given: Given) -> None:
         raise UsageError(f"{target!r} is no run folder, no file and no space; {did_you_mean(target, names)}")
     setting = merge({"space": target}, {"space": given.settings["space"]}) if "space" in given.settings else None
     space = make_space(target if setting is None else setting["space"])
+    if _figure(given) is not None:
+        raise UsageError(f"figure={_figure(given)}: {target!r} is a space; it has no architecture to draw")
     console.out(f"{space.name}, version {space.version}: {space.size:,} architectures")
     console.out(f"levels: {', '.join(sorted(space.levels))}")
     if space.max_parameters is not None:

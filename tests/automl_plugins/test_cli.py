@@ -194,8 +194,13 @@ def test_show_saves_a_figure(tmp_path: Path, capsys: pytest.CaptureFixture[str])
 
 def test_a_figure_of_nothing_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     figure = tmp_path / "found.png"
-    assert main(["show", "agnn", "--figure", str(figure)]) == 1
-    assert "'agnn' has no architecture to draw" in capsys.readouterr().err
+    for target, code, reason in (
+        ("agnn", 2, "'agnn' is a space; it has no architecture to draw"),
+        (str(tmp_path), 1, "has no architecture to draw yet"),
+        ("runs/nothing", 2, "there is no such file or folder"),
+    ):
+        assert main(["show", target, "--figure", str(figure)]) == code
+        assert reason in capsys.readouterr().err
     assert not figure.exists()
 
 
