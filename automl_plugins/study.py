@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import gc
 import json
-import math
 import os
 import time
 import uuid
@@ -13,7 +12,6 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
-from statistics import fmean
 from typing import Any
 
 import torch
@@ -21,22 +19,20 @@ from filelock import FileLock
 from optuna.pruners import BasePruner, NopPruner
 from optuna.samplers import BaseSampler, RandomSampler
 from optuna.storages import BaseStorage
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import FrozenTrial
 
 from automl_plugins import registry, training
 from automl_plugins._lightning import check_distribution, pl
-from automl_plugins.architecture import Architecture
 from automl_plugins.comparison import Comparison, Contender
 from automl_plugins.description import describe, first_difference
+from automl_plugins.finals import Finals
 from automl_plugins.nearest import did_you_mean
 from automl_plugins.objectives.energy import EnergyError
 from automl_plugins.objectives.figures import Figures
 from automl_plugins.objectives.goal import Goal
 from automl_plugins.optuna_parts import PartConfig, SamplerFactory, make_pruner, sampler_factory
-from automl_plugins.report.front import Front, candidates, front_of, fronts, spread
 from automl_plugins.report.progress import Progress
 from automl_plugins.report.summary import Summary
-from automl_plugins.report.trials import cost, trials_csv
 from automl_plugins.run_folder import RunFolder, write_whole
 from automl_plugins.sharing import ENOUGH, Layers, SharesWeights, WeightPool
 from automl_plugins.space import SearchSpace
@@ -253,7 +249,7 @@ class Study:
                 self.work(since)
             else:
                 run_workers(self.work, self.workers, since)
-        return self._conclude()
+        return self.finals.conclude()
 
     def settle(self) -> None:
         """Settle the task, the metric and what is measured: what is wrong with them is said before any training.
@@ -321,11 +317,8 @@ class Study:
                 queues = [self._queue(arm, worker, since) for arm in self.arms]
                 while not self._work_through(queues):
                     time.sleep(_POLL_SECONDS)
-                finalists = [contender for arm in self.arms for contender in self.best_trials(arm)]
-                comparison = self.comparison
-                while not comparison.train([*finalists, *self.references]):
-                    time.sleep(_POLL_SECONDS)
-                while not comparison.test(self.winners + self.references):
+                finals = self.finals
+                while not finals.work():
                     time.sleep(_POLL_SECONDS)
         finally:
             gc.unfreeze()
@@ -439,33 +432,6 @@ class Study:
     def __getstate__(self) -> dict[str, Any]:
         return {name: value for name, value in self.__dict__.items() if name != "_opened"}
 
-    def best_trials(self, arm: str) -> list[Contender]:
-        """An arm's `finalists` best architectures, the best first; with costs, of its front.
-
-        Raises:
-            StudyError: no trial ended with a value, or none of them keeps the limits.
-        """
-        maximize = self.direction == "maximize"
-        if self.goal.costs:
-            chosen = spread(front_of(self._candidates(arm), maximize), self.finalists, maximize)
-            return [Contender(f"{arm}, trial {trial.number}", self._architecture(trial)) for trial in chosen]
-        # A reward is maximised, and so is its metric.
-        sign = -1 if maximize else 1
-        ordered = sorted(self._candidates(arm), key=lambda trial: (sign * trial.values[0], trial.number))
-        return [Contender(arm, self._architecture(trial)) for trial in ordered[: self.finalists]]
-
-    def _candidates(self, arm: str) -> list[FrozenTrial]:
-        trials = self.arm_trials(arm)
-        chosen = candidates(trials)
-        if not chosen and any(trial.state is TrialState.COMPLETE for trial in trials):
-            raise StudyError(f"none of the {self.trials} trials of {arm} keeps the limits {self.goal.limits}")
-        if not chosen:
-            raise StudyError(f"none of the {self.trials} trials of {arm} ended with a value; see the failures above")
-        return chosen
-
-    def _architecture(self, trial: FrozenTrial) -> Architecture:
-        return self.space.architecture(trial.params)
-
     @cached_property
     def comparison(self) -> Comparison:
         """The final trainings."""
@@ -482,63 +448,15 @@ class Study:
         )
 
     @property
-    def winners(self) -> list[Contender]:
-        """The finalist of each arm that validated best over the seeds, the search's first; with costs, all of them."""
-        if self.goal.costs:
-            return [contender for arm in self.arms for contender in self.best_trials(arm)]
-        return [self._winner(arm) for arm in self.arms]
-
-    def _winner(self, arm: str) -> Contender:
-        reward, finalists = self.goal.reward, self.best_trials(arm)
-        if reward is None:
-            return self.comparison.best(finalists)
-        figures: dict[Architecture | None, dict[str, float]] = {
-            self._architecture(trial): trial.user_attrs["figures"] for trial in self._candidates(arm)
-        }
-
-        def rewarded(contender: Contender) -> float:
-            mean = fmean(result.score for result in self.comparison.trained(contender))
-            return -math.inf if math.isnan(mean) else reward(mean, figures[contender.architecture])
-
-        return max(finalists, key=rewarded)
-
-    def _conclude(self) -> Summary:
-        winners = self.winners
-        rows = [self.comparison.row(contender) for contender in winners + self.references]
-        costs = {arm: cost(self.arm_trials(arm)) for arm in self.arms}
-        summary = Summary(
-            space=self.space.name,
-            data=type(self.data).__name__,
-            monitor=self.monitor,
-            direction=self.direction,
-            rows=rows,
-            searches=costs,
-            seeds=list(self.comparison.seeds),
-            fronts=self._fronts(),
+    def finals(self) -> Finals:
+        """The choice of finalists and winners."""
+        return Finals(
+            comparison=self.comparison,
+            trials={arm: self.arm_trials(arm) for arm in self.arms},
+            references=self.references,
+            goal=self.goal,
+            finalists=self.finalists,
         )
-        if winners:
-            kept = winners[0]
-            if self.goal.costs:
-                kept = self.comparison.best(self.best_trials(self.arms[0]))
-            self._keep_winner(kept)
-            write_whole(self.folder.trials, trials_csv({arm: self.arm_trials(arm) for arm in self.arms}))
-        write_whole(self.folder.summary, summary.to_json())
-        return summary
-
-    def _fronts(self) -> dict[str, Front]:
-        if not self.goal.costs:
-            return {}
-        chosen = {arm: self._candidates(arm) for arm in self.arms}
-        return fronts(chosen, (self.monitor, *self.goal.costs), self.direction == "maximize")
-
-    def _keep_winner(self, winner: Contender) -> None:
-        architecture = winner.architecture
-        if architecture is None:
-            raise StudyError("the winner of a search has an architecture")
-        write_whole(self.folder.architecture, architecture.to_json())
-        weights = self.comparison.weights(winner, self.comparison.best_seed(winner))
-        torch.save(weights["network"], self.folder.network)
-        torch.save(weights["module"], self.folder.module)
 
 
 def _free_memory() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from optuna.trial import FrozenTrial, TrialState
 
@@ -26,7 +26,7 @@ def cost(trials: Sequence[FrozenTrial]) -> dict[str, float]:
     }
 
 
-def trials_csv(arms: dict[str, list[FrozenTrial]]) -> str:
+def trials_csv(arms: Mapping[str, Sequence[FrozenTrial]]) -> str:
     """All trials, one a line: their outcome, cost and choices."""
     every = [(arm, trial) for arm, trials in arms.items() for trial in trials]
     outcome = [

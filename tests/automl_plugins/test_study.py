@@ -127,7 +127,7 @@ def test_trials_have_their_own_epochs_and_the_final_trainings_all(finished: tupl
 def test_only_winners_and_references_are_tested(finished: tuple[Study, Summary]) -> None:
     study, _ = finished
     tested = {path.parent.name for path in study.folder.path.glob("contenders/*/*-test.json")}
-    assert tested == {contender.key for contender in study.winners + study.references}
+    assert tested == {contender.key for contender in study.finals.winners + study.references}
     assert tested < {path.parent.name for path in study.folder.path.glob("contenders/*/*-train.json")}
 
 
@@ -135,7 +135,7 @@ def test_the_winner_is_what_validated_best(finished: tuple[Study, Summary]) -> N
     study, summary = finished
     means = {
         contender.key: sum(result.score for result in study.comparison.trained(contender)) / 2
-        for contender in study.best_trials("search")
+        for contender in study.finals.best_trials("search")
     }
     assert summary.rows[0].validation_mean == pytest.approx(max(means.values()))
 
@@ -148,7 +148,7 @@ def test_the_winners_network_reproduces_its_test_metrics(finished: tuple[Study, 
     module = study.module(network, study.task)
     trainer = pl.Trainer(accelerator="cpu", logger=False, enable_progress_bar=False, enable_model_summary=False)
     (metrics,) = trainer.test(module, datamodule=study.data, verbose=False)
-    winner = study.winners[0]
+    winner = study.finals.winners[0]
     path = study.folder.result(winner.key, study.comparison.best_seed(winner), "test")
     assert metrics == pytest.approx(json.loads(path.read_text()), rel=1e-6)
 
