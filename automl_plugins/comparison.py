@@ -18,7 +18,7 @@ from torch import nn
 from automl_plugins import registry, training
 from automl_plugins._lightning import pl
 from automl_plugins.architecture import Architecture
-from automl_plugins.run_folder import RunFolder, write_whole
+from automl_plugins.run_folder import RunFolder, save_whole, write_whole
 from automl_plugins.space import SearchSpace
 from automl_plugins.task import Task
 from automl_plugins.training import Direction, ModuleFactory
@@ -151,7 +151,7 @@ class Comparison:
             module = self.module(network, self.task)
             result = training.train(module, self.data, self.monitor, self.direction, self.options, keep_weights=True)
         weights = {"network": network.state_dict(), "module": module.state_dict()}
-        torch.save(weights, self.folder.weights(contender.key, seed))
+        save_whole(self.folder.weights(contender.key, seed), weights)
         count = sum(parameter.numel() for parameter in network.parameters() if parameter.requires_grad)
         return asdict(Trained(**asdict(result), num_parameters=count))
 

@@ -6,17 +6,16 @@ import math
 from collections.abc import Mapping, Sequence
 from statistics import fmean
 
-import torch
 from optuna.trial import FrozenTrial, TrialState
 
 from automl_plugins.architecture import Architecture
 from automl_plugins.comparison import Comparison, Contender
+from automl_plugins.errors import StudyError
 from automl_plugins.objectives.goal import Goal
 from automl_plugins.report.front import Front, candidates, front_of, fronts, spread
 from automl_plugins.report.summary import Summary
 from automl_plugins.report.trials import cost, trials_csv
 from automl_plugins.run_folder import write_whole
-from automl_plugins.trial_queue import StudyError
 
 
 class Finals:
@@ -137,5 +136,5 @@ class Finals:
             raise StudyError("the winner of a search has an architecture")
         write_whole(folder.architecture, architecture.to_json())
         weights = self.comparison.weights(winner, self.comparison.best_seed(winner))
-        torch.save(weights["network"], folder.network)
-        torch.save(weights["module"], folder.module)
+        save_whole(folder.network, weights["network"])
+        save_whole(folder.module, weights["module"])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Protocol, runtime_checkable
@@ -14,6 +13,7 @@ from filelock import FileLock
 from torch import Tensor, nn
 
 from automl_plugins.architecture import Architecture
+from automl_plugins.run_folder import save_whole
 
 Layers = Mapping[str, Mapping[str, Tensor]]
 """The weights of layers: what else than shapes must agree for a layer to inherit -> name -> tensor."""
@@ -104,10 +104,8 @@ class WeightPool:
             for key, weights in layers.items():
                 if not weights:
                     continue
-                path = self.folder / f"{_digest(key, weights)}-{number}.pt"
-                unfinished = path.with_suffix(f".{os.getpid()}.part")
-                torch.save({name: tensor.detach().cpu().clone() for name, tensor in weights.items()}, unfinished)
-                unfinished.replace(path)
+                copies = {name: tensor.detach().cpu().clone() for name, tensor in weights.items()}
+                save_whole(self.folder / f"{_digest(key, weights)}-{number}.pt", copies)
 
     def _locked(self) -> FileLock:
         self.folder.mkdir(parents=True, exist_ok=True)

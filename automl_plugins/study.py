@@ -25,6 +25,7 @@ from automl_plugins import registry, training
 from automl_plugins._lightning import check_distribution, pl
 from automl_plugins.comparison import Comparison, Contender
 from automl_plugins.description import describe, first_difference
+from automl_plugins.errors import StudyError
 from automl_plugins.finals import Finals
 from automl_plugins.nearest import did_you_mean
 from automl_plugins.objectives.energy import EnergyError
@@ -40,7 +41,7 @@ from automl_plugins.storage import open_storage
 from automl_plugins.task import Task
 from automl_plugins.training import Direction, ModuleFactory
 from automl_plugins.trial_pruning import TrialPruning
-from automl_plugins.trial_queue import Claim, Nothing, StudyError, TrialQueue
+from automl_plugins.trial_queue import Claim, Nothing, TrialQueue
 from automl_plugins.workers import run_workers
 
 _POLL_SECONDS = 0.3
@@ -393,6 +394,8 @@ class Study:
                 if layers:
                     self._pool(queue).keep(layers, claim.trial.number)
                 values = self.goal.values(result.score, figures)
+        except StudyError:
+            raise
         except Exception as error:  # noqa: BLE001 - a trial's failure is the study's to judge, whatever it is
             queue.fail(claim, error)
         else:

@@ -15,6 +15,7 @@ from optuna.pruners import BasePruner
 from optuna.trial import FrozenTrial, TrialState
 
 from automl_plugins.architecture import Architecture
+from automl_plugins.errors import StudyError
 from automl_plugins.optuna_parts import SamplerFactory
 from automl_plugins.run_folder import RunFolder
 from automl_plugins.space import SearchSpace
@@ -23,10 +24,6 @@ from automl_plugins.task import Task
 from automl_plugins.training import Direction, TrainingResult
 
 _MOST_REFUSALS = 200
-
-
-class StudyError(RuntimeError):
-    """A study that cannot go on; what it has found so far is kept."""
 
 
 class Nothing(Enum):

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from datetime import datetime
 
 from automl_plugins._lightning import DISTRIBUTION, VARIABLE
-from automl_plugins.trial_queue import StudyError
+from automl_plugins.errors import StudyError
 
 _POLL_SECONDS = 0.5
 

@@ -10,6 +10,7 @@ from importlib import import_module
 
 from automl_plugins.cli.errors import UsageError, say
 from automl_plugins.nearest import did_you_mean
+from automl_plugins.run_folder import WriteError
 
 _HOMES = {
     "study": "study",
@@ -83,6 +84,9 @@ def main(arguments: list[str] | None = None) -> int:
     except UsageError as error:
         say(str(error), command)
         return error.code
+    except WriteError as error:
+        say(str(error), command)
+        return 1
     except KeyboardInterrupt:
         say("stopped; the same command goes on from here", command)
         return 130

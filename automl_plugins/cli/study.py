@@ -12,8 +12,8 @@ from automl_plugins.cli.configuration import config_of, study_parser
 from automl_plugins.cli.console import draw_architecture, output
 from automl_plugins.cli.errors import UsageError, told_briefly
 from automl_plugins.cli.settings import read
+from automl_plugins.errors import StudyError
 from automl_plugins.study import Study
-from automl_plugins.trial_queue import StudyError
 
 _EPILOG = """\
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from automl_plugins.description import describe, first_difference
+from automl_plugins.errors import StudyError
 from automl_plugins.study import Study
-from automl_plugins.trial_queue import StudyError
 from gnn_space import AGNNSpace, NodeClassification
 from gnn_space.data import ClusterData
 

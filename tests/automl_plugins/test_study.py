@@ -19,9 +19,9 @@ from torch.nn import functional
 from torch.utils.data import DataLoader, TensorDataset
 
 from automl_plugins import Architecture, Task
+from automl_plugins.errors import StudyError
 from automl_plugins.report.summary import Summary
 from automl_plugins.study import Study
-from automl_plugins.trial_queue import StudyError
 from gnn_space import AGNNSpace
 from gnn_space.data import ClusterData
 

@@ -14,11 +14,11 @@ from perceptron_space.module import PixelRegression
 from torch import Tensor
 
 from automl_plugins.cli import main
+from automl_plugins.errors import StudyError
 from automl_plugins.objectives.energy import EnergyError, energy_meter
 from automl_plugins.objectives.rewards import mnasnet_reward
 from automl_plugins.report.summary import Summary
 from automl_plugins.study import Study
-from automl_plugins.trial_queue import StudyError
 
 MakeStudy = Callable[..., Study]
 

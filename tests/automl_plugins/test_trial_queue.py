@@ -15,10 +15,11 @@ from optuna.trial import TrialState
 from perceptron_space.data import WavesData
 from perceptron_space.space import PerceptronSpace
 
+from automl_plugins.errors import StudyError
 from automl_plugins.optuna_parts import make_pruner, sampler_factory
 from automl_plugins.run_folder import RunFolder
 from automl_plugins.training import TrainingResult
-from automl_plugins.trial_queue import Claim, Nothing, StudyError, TrialQueue
+from automl_plugins.trial_queue import Claim, Nothing, TrialQueue
 
 FIRST = {"depth": 1, "layer0.width": 4, "activation": "relu"}
 SECOND = {"depth": 1, "layer0.width": 8, "activation": "tanh"}
