@@ -15,7 +15,7 @@ from automl_plugins.objectives.goal import Goal
 from automl_plugins.report.front import Front, candidates, front_of, fronts, spread
 from automl_plugins.report.summary import Summary
 from automl_plugins.report.trials import cost, trials_csv
-from automl_plugins.run_folder import write_whole
+from automl_plugins.run_folder import save_whole, write_whole
 
 
 class Finals:
