@@ -8,11 +8,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 from torch_geometric.data import Data
-from torchmetrics import MeanAbsoluteError, MeanSquaredError, MetricCollection
-from torchmetrics.classification import BinaryAccuracy, BinaryAUROC, BinaryF1Score, MulticlassAccuracy
+from torchmetrics import MeanAbsoluteError, MeanSquaredError, Metric, MetricCollection
+from torchmetrics.classification import BinaryAccuracy
 
 from automl_plugins.task import Level, Task
 from automl_plugins.task_module import TaskModule
+from gnn_space.metrics import UNKNOWN, ClassAccuracy, LabelAUROC, LabelF1
 
 
 class _GraphModule(TaskModule):
@@ -33,7 +34,11 @@ class _GraphModule(TaskModule):
 
 
 class _GraphClassifier(_GraphModule):
-    """Cross entropy and accuracy for classes, AUROC for a binary target, micro F1 for several labels."""
+    """Cross entropy; accuracy for classes, AUROC for a binary target, the mean of the labels' AUROC for several.
+
+    A class without a target in a stage, and a label whose known targets are all equal, are left out of the mean, and
+    named once. Where nothing is left, the metric is nan.
+    """
 
     def __init__(
         self, network: nn.Module, task: Task, learning_rate: float, weight_decay: float, class_weighted: bool
@@ -44,17 +49,13 @@ class _GraphClassifier(_GraphModule):
         if class_weighted and task.target != "classes":
             raise ValueError(f"class_weighted is for targets of several classes; the task's target is {task.target!r}")
         if task.target == "classes":
-            average: Literal["macro", "micro"] = "macro" if class_weighted else "micro"
-            accuracy = MulticlassAccuracy(task.out_channels, average=average, validate_args=False)
             self.monitor = "val_accuracy"
-            self._track({"accuracy": accuracy})
-        elif task.target == "binary":
+            self._track({"accuracy": ClassAccuracy(task.out_channels, by_class=class_weighted)})
+        elif task.target in ("binary", "multilabel"):
             self.monitor = "val_auroc"
-            self._track({"auroc": BinaryAUROC(ignore_index=-1), "accuracy": BinaryAccuracy(ignore_index=-1)})
-        elif task.target == "multilabel":
-            self.monitor = "val_f1"
-            # Micro average: every label of every row is one yes or no.
-            self._track({"f1": BinaryF1Score(ignore_index=-1)})
+            accuracy = BinaryAccuracy(ignore_index=UNKNOWN, validate_args=False)
+            metrics: dict[str, Metric | MetricCollection] = {"auroc": LabelAUROC(task.out_channels)}
+            self._track(metrics | ({"accuracy": accuracy} if task.target == "binary" else {"f1": LabelF1()}))
         else:
             raise ValueError(f"{type(self).__name__} needs a target of classes; the task's is {task.target!r}")
 
@@ -81,12 +82,24 @@ class _GraphClassifier(_GraphModule):
 
     def _update(self, metrics: MetricCollection, outputs: Tensor, targets: Tensor) -> None:
         if self.task.target == "classes":
-            # The metrics cannot read a batch in which no target counts.
-            if len(targets) > 0:
-                metrics.update(outputs, targets)
-        else:
-            # -1 is what the metrics above skip: a target that was not measured.
-            metrics.update(outputs.sigmoid(), targets.nan_to_num(-1).long())
+            metrics.update(outputs, targets)
+            return
+        targets = targets.nan_to_num(UNKNOWN).long()
+        for name, metric in metrics.items(keep_base=True):
+            metric.update((outputs > 0).long() if name == "accuracy" else outputs, targets)
+
+    def _values(self, stage: str, computed: dict[str, Tensor]) -> dict[str, Tensor]:
+        kinds = "classes" if self.task.target == "classes" else "labels"
+        return {
+            name: value if value.dim() == 0 else self._mean_of_defined(name, value, kinds, self._names())
+            for name, value in computed.items()
+        }
+
+    def _names(self) -> list[str]:
+        """The classes or labels as the datamodule calls them, or their numbers."""
+        names = getattr(getattr(self.trainer, "datamodule", None), "target_columns", ())
+        count = self.task.out_channels
+        return [str(name) for name in (names if len(names) == count else range(count))]
 
 
 def _class_weights(targets: Tensor, num_classes: int) -> Tensor:
@@ -111,7 +124,7 @@ class NodeClassification(_GraphClassifier):
         weight_decay: Adam's L2 penalty.
         class_weighted: weight each class by the share of the batch that is *not* of it, and report the mean of
             the classes' recalls as accuracy, as CLUSTER and PATTERN do (Dwivedi et al. 2023). Recalls are of the
-            whole epoch, theirs of each batch; a class that neither occurs nor is predicted does not count.
+            whole epoch, theirs of each batch; a class that does not occur in it does not count.
 
     Raises:
         ValueError: a task of another level or target, or a number out of range.

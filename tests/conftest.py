@@ -8,6 +8,8 @@ import pytest
 import torch
 from hypothesis import settings
 
+from automl_plugins.once import warn_once
+
 pytest.register_assert_rewrite("automl_plugins.testing")
 
 # With several threads a process, two busy processes slow each other down many times over.
@@ -25,6 +27,11 @@ def _quiet_lightning() -> None:
 
     for name in ("pytorch_lightning", "lightning_fabric"):
         logging.getLogger(name).setLevel(logging.WARNING)
+
+
+@pytest.fixture(autouse=True)
+def _nothing_was_warned_of() -> None:
+    warn_once.cache_clear()
 
 
 @pytest.fixture(scope="session")

@@ -6,21 +6,19 @@ Most tests use a network that hands its input on, so that the outputs are what a
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from pytorch_lightning.loggers import CSVLogger
-from pytorch_lightning.strategies import DDPStrategy
+from small_batches import Echo, Tiny, graph, rows, two_processes, validated
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 from torch_geometric.data import Batch, Data
 
 from automl_plugins import Task, training
 from automl_plugins._lightning import pl
-from automl_plugins.data.batches import FixedBatches
 from automl_plugins.training import LEAN
 from gnn_space import AGNNSpace, EdgeClassification, GraphClassification, GraphRegression, NodeClassification
 
@@ -34,59 +32,6 @@ LABELS = Task("graph", "multilabel", in_channels=2, out_channels=2)
 VALUES = Task("graph", "regression", in_channels=2, out_channels=2)
 
 NAN = math.nan
-NO_EDGES = torch.zeros(2, 0, dtype=torch.long)
-
-
-class Echo(nn.Module):
-    """Its input is its output, times a weight that begins at one."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(torch.ones(()))
-
-    def forward(
-        self,
-        x: Tensor,
-        edge_index: Tensor,
-        edge_attr: Tensor | None = None,
-        batch: Tensor | None = None,
-        num_graphs: int | None = None,
-    ) -> Tensor:
-        return self.weight * x
-
-
-class Tiny(pl.LightningDataModule):
-    """Batches as they are, for every stage."""
-
-    def __init__(
-        self,
-        batches: Sequence[Data] | DataLoader[Data],
-        task: Task,
-        target_statistics: tuple[Tensor, Tensor] | None = None,
-    ) -> None:
-        super().__init__()
-        self.batches = batches if isinstance(batches, DataLoader) else FixedBatches(batches)
-        self.task = task
-        self.target_statistics = target_statistics
-
-    def train_dataloader(self) -> Any:
-        return self.batches
-
-    def val_dataloader(self) -> Any:
-        return self.batches
-
-    def test_dataloader(self) -> Any:
-        return self.batches
-
-
-def rows(x: list[list[float]], y: Any, **others: Tensor) -> Data:
-    """A batch whose outputs, under `Echo`, are the rows of `x`."""
-    return Data(x=torch.tensor(x), edge_index=NO_EDGES, y=torch.tensor(y), **others)
-
-
-def validated(module: pl.LightningModule, batches: Sequence[Data]) -> dict[str, float]:
-    (metrics,) = pl.Trainer(**LEAN).validate(module, Tiny(batches, module.task), verbose=False)
-    return dict(metrics)
 
 
 def loss_of(module: pl.LightningModule, x: list[list[float]], y: Any) -> Tensor:
@@ -156,7 +101,7 @@ def test_a_batch_without_a_node_that_counts_changes_nothing() -> None:
         loss.backward()
         assert loss.item() == 0.0
         assert module.network.weight.grad.item() == 0.0
-        somebody = rows([[1.0, 0.0]], [0])
+        somebody = rows([[1.0, 0.0], [1.0, 0.0]], [0, 1])
         assert validated(module, [nobody, somebody]) == validated(module, [somebody])
 
 
@@ -200,13 +145,16 @@ def test_class_weighted_accuracy_is_the_mean_of_recalls_over_the_epoch() -> None
 @pytest.mark.parametrize(
     ("predicted", "expected"),
     [
-        ([0, 0, 1], (1.0 + 1.0) / 2),  # class 2 neither occurs nor is predicted: it does not count
-        ([0, 2, 1], (0.5 + 1.0 + 0.0) / 3),  # class 2 is predicted where it does not occur: a recall of zero
+        ([0, 0, 1], (1.0 + 1.0) / 2),
+        ([0, 2, 1], (0.5 + 1.0) / 2),  # class 2 is predicted, but has no recall
     ],
 )
-def test_class_weighted_accuracy_where_a_class_is_absent(predicted: list[int], expected: float) -> None:
+def test_a_class_that_is_absent_is_left_out_of_the_class_weighted_accuracy_and_named(
+    predicted: list[int], expected: float
+) -> None:
     logits = torch.eye(3)[predicted].tolist()
-    found = validated(NodeClassification(Echo(), NODE, class_weighted=True), [rows(logits, [0, 0, 1])])
+    with pytest.warns(UserWarning, match="val_accuracy is the mean over 2 of 3 classes; .* for 2$"):
+        found = validated(NodeClassification(Echo(), NODE, class_weighted=True), [rows(logits, [0, 0, 1])])
     assert found["val_accuracy"] == pytest.approx(expected)
 
 
@@ -254,12 +202,15 @@ def test_labels_that_were_not_measured_do_not_count() -> None:
         rows([[2.0, -1.0], [1.0, 3.0]], [[1.0, NAN], [0.0, 1.0]]),
         rows([[-2.0, 4.0]], [[1.0, NAN]]),
     ]
-    found = validated(module, batches)
+    with pytest.warns(UserWarning, match="val_auroc is the mean over 1 of 2 labels; .* for 1$"):
+        found = validated(module, batches)
+    # Label 0: yes at 2 and -2, no at 1; label 1 is known for one row only.
+    assert found["val_auroc"] == pytest.approx(1 / 2)
     # Every known label weighs the same, whatever its batch: found 2, falsely found 1, missed 1.
     losses = [bce(2.0, 1), bce(1.0, 0), bce(3.0, 1), bce(-2.0, 1)]
     assert found["val_loss"] == pytest.approx(sum(losses) / 4, rel=1e-6)
     assert found["val_f1"] == pytest.approx(2 * 2 / (2 * 2 + 1 + 1))
-    assert (module.monitor, module.direction) == ("val_f1", "maximize")
+    assert (module.monitor, module.direction) == ("val_auroc", "maximize")
 
 
 @pytest.mark.parametrize("task", [GRAPH_BINARY, LABELS, VALUES], ids=lambda task: task.target)
@@ -372,32 +323,6 @@ def test_class_weights_are_for_classes() -> None:
 # Whole trainings, through Lightning.
 
 
-def graph(task: Task, seed: int) -> Data:
-    """Two groups of nodes, whose features tell them apart, on a ring; the first group's share varies."""
-    generator = torch.Generator().manual_seed(seed)
-    num_nodes = 8
-    first = int(torch.randint(1, num_nodes, (), generator=generator))
-    group = (torch.arange(num_nodes) < first).long()
-    x = torch.randn(num_nodes, task.in_channels, generator=generator) + 2.0 * group.unsqueeze(1)
-    ring = torch.stack([torch.arange(num_nodes), (torch.arange(num_nodes) + 1) % num_nodes])
-    edge_index = torch.cat([ring, ring.flip(0)], dim=1)
-    made = Data(x=x, edge_index=edge_index)
-    if task.edge_channels:
-        made.edge_attr = torch.randn(edge_index.size(1), task.edge_channels, generator=generator)
-    share = first / num_nodes
-    if task.level == "node":
-        made.y = group
-    elif task.level == "edge":
-        made.y = (group[edge_index[0]] == group[edge_index[1]]).long()
-    elif task.target == "classes":
-        made.y = torch.tensor([int(share > 0.5)])
-    elif task.target == "regression":
-        made.y = torch.tensor([[100.0 + 20.0 * share]])
-    else:
-        made.y = torch.tensor([[float(share > 0.5), float(share > 0.25)][: task.out_channels]])
-    return made
-
-
 def batches(task: Task) -> list[Data]:
     return [Batch.from_data_list([graph(task, seed) for seed in range(start, start + 8)]) for start in (0, 8)]
 
@@ -491,11 +416,6 @@ def test_a_module_that_was_validated_can_be_trained() -> None:
 
 
 # Two processes.
-
-
-def two_processes() -> dict[str, Any]:
-    strategy = DDPStrategy(start_method="fork", process_group_backend="gloo")
-    return {"accelerator": "cpu", "devices": 2, "strategy": strategy}
 
 
 def one_by_one(task: Task) -> DataLoader[Data]:

@@ -1,0 +1,7 @@
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+# `small_batches`, which several files share.
+sys.path.insert(0, str(Path(__file__).parent))
