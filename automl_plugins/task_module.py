@@ -74,9 +74,9 @@ class TaskModule(pl.LightningModule):
             raise ValueError(f"{name} trains {self.level}-level tasks; the task is of level {task.level!r}")
         # Said so that nan is refused too.
         if not 0 < learning_rate < math.inf:
-            raise ValueError(f"learning_rate is a finite number greater than 0; got {learning_rate}")
+            raise ValueError(f"learning_rate is greater than 0 and finite; got {learning_rate}")
         if not 0 <= weight_decay < math.inf:
-            raise ValueError(f"weight_decay is a finite number of at least 0; got {weight_decay}")
+            raise ValueError(f"weight_decay is at least 0 and finite; got {weight_decay}")
         self.network = network
         self.task = task
         self.learning_rate = learning_rate
