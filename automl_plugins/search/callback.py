@@ -17,7 +17,7 @@ from automl_plugins.architecture import Architecture
 from automl_plugins.decoders import MostLikely
 from automl_plugins.randomness import random_state, seed_from, set_random_state
 from automl_plugins.search import ranks, report
-from automl_plugins.search.checks import check_project, find_searchables
+from automl_plugins.search.checks import check_project, check_stepped, check_warmup, find_searchables
 from automl_plugins.search.collapse import CollapseWatch
 from automl_plugins.search.data import SearchBatches
 from automl_plugins.search.isolation import batch_statistics, buffers_aside
@@ -51,9 +51,10 @@ class ArchitectureSearch(pl.Callback):
     Args:
         strategy: how the logits learn: a registered name, or a strategy.
         search_data: what the logits learn on: a loader, a callable that gives one, `datamodule` (its
-            `search_dataloader()`), `split` (of the training data of a datamodule), `validation`, or `training`.
-            None: the first that there is of `datamodule`, `split` and, with a warning, `validation`. Strategies
-            on the training batch alone (`single-level`, `snas`) take none.
+            `search_dataloader()`), `split` (of the training data), `validation`, or `training`. None: the
+            datamodule's `search_dataloader()` if it has one, else a split of the training data, unless that loader was
+            given to `fit`, else, with a warning, the validation data. Strategies on the training batch alone
+            (`single-level`, `snas`) take none.
         search_fraction: of the training data, for `split`.
         learning_rate: of the logits.
         weight_decay: of the logits.
@@ -177,6 +178,7 @@ class ArchitectureSearch(pl.Callback):
                 self._restore_randomness(trainer)
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        check_warmup(trainer, self.warmup_epochs if self.strategy.learns_logits else 0)
         if self.strategy.uses_search_data:
             loader = self.source.loader(trainer)
             self._batches = SearchBatches(loader, self.seed, trainer.global_rank, trainer.world_size)
@@ -300,7 +302,9 @@ class ArchitectureSearch(pl.Callback):
 
         Raises:
             RuntimeError: the logits differ between ranks.
+            ValueError: there was no step.
         """
+        check_stepped(self.steps)
         self._between_epochs = True
         self._ended_epochs = trainer.current_epoch + 1
         if self._past_the_end(trainer.current_epoch):
@@ -346,7 +350,12 @@ class ArchitectureSearch(pl.Callback):
     # After the last step.
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Decode, and set the logits so that `derive` gives what was found."""
+        """Decode, and set the logits so that `derive` gives what was found.
+
+        Raises:
+            ValueError: there was no step.
+        """
+        check_stepped(self.steps)
         self._decoded = True
         # A callback that averages weights may have averaged the logits, too.
         self._put_back()
@@ -375,7 +384,7 @@ class ArchitectureSearch(pl.Callback):
 
     def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if not self._decoded:
-            # The checkpoint was of the last step, so there was nothing left to train, and no end of a training.
+            # The checkpoint was of the last step, or there is no batch: no end of a training.
             self.on_train_start(trainer, pl_module)
             pl_module.to(trainer.strategy.root_device)
             self.on_train_end(trainer, pl_module)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import math
 from typing import Any
 
 from torch import nn
@@ -50,6 +51,9 @@ def check_project(trainer: Any, module: Any, strategy: Strategy, single_path: bo
         ValueError: it cannot; the message says why, and what can be done.
     """
     _check_strategy(trainer, single_path)
+    for limit in ("max_epochs", "max_steps", "limit_train_batches"):
+        if getattr(trainer, limit, None) == 0:
+            raise ValueError(f"{limit}=0: a search of no step finds nothing; give the Trainer a larger one")
     _check_module(module, strategy)
     strategy.check(find_searchables(module))
     if warmup_epochs and trainer.max_epochs not in (None, -1) and warmup_epochs >= trainer.max_epochs:
@@ -61,6 +65,36 @@ def check_project(trainer: Any, module: Any, strategy: Strategy, single_path: bo
         raise ValueError(
             f"{type(strategy).__name__} follows a schedule, which needs an end: give the Trainer max_epochs or "
             "max_steps"
+        )
+
+
+def check_warmup(trainer: Any, warmup_epochs: int) -> None:
+    """Refuse a warm-up after which no step is left; the training loader is made by now.
+
+    Raises:
+        ValueError: none is.
+    """
+    batches = trainer.num_training_batches
+    if not warmup_epochs or trainer.max_steps == -1 or batches == float("inf"):
+        return
+    steps = math.ceil(batches / trainer.accumulate_grad_batches)
+    if warmup_epochs * steps >= trainer.max_steps:
+        raise ValueError(
+            f"warmup_epochs={warmup_epochs} (of {steps} steps each) leaves no step of max_steps={trainer.max_steps} "
+            "for the architecture"
+        )
+
+
+def check_stepped(steps: int) -> None:
+    """Refuse to call an epoch without a step a search.
+
+    Raises:
+        ValueError: there was none.
+    """
+    if steps == 0:
+        raise ValueError(
+            "the training data gave no batch, so nothing was searched; look at batch_size and drop_last, or at what "
+            "the data set yields"
         )
 
 

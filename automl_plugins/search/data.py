@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol, cast, runtime_checkable
 
 import torch
 from torch.utils.data import (
@@ -84,7 +85,7 @@ def drawn_indices(loader: Any) -> Sequence[int]:
         raise ValueError(f"the {kind}'s data set has no length, so its samples cannot be dealt out")
     if loader.batch_size is None or type(loader.batch_sampler) is not BatchSampler:
         raise ValueError(f"the {kind} has a batch sampler of its own ({type(loader.batch_sampler).__name__})")
-    if _iterates_differently(type(loader)) and not _takes_dataset(type(loader)):
+    if _iterates_differently(type(loader)) and not _takes_dataset(type(loader)) and not reads_by_position(loader):
         raise ValueError(f"{kind} iterates in its own way; give it a method split(fraction, seed)")
     sampler = loader.sampler
     if type(sampler) is SubsetRandomSampler:
@@ -94,6 +95,24 @@ def drawn_indices(loader: Any) -> Sequence[int]:
     if type(sampler) in (RandomSampler, SequentialSampler) or isinstance(sampler, DistributedSampler):
         return range(len(loader.dataset))
     raise ValueError(f"the {kind} has a sampler of its own ({type(sampler).__name__})")
+
+
+def reads_by_position(loader: Any) -> bool:
+    """Whether a loader's samples are positions in something that it keeps itself, as those of PyG's NeighborLoader."""
+    return (
+        isinstance(loader, DataLoader)
+        and isinstance(loader.dataset, range)
+        and _iterates_differently(type(loader))
+        and not _takes_dataset(type(loader))
+    )
+
+
+def batches_in(loader: Any) -> int | None:
+    """The number of batches that a loader gives; None: not known."""
+    try:
+        return len(loader)
+    except (TypeError, NotImplementedError):
+        return None
 
 
 def _iterates_differently(kind: type) -> bool:
@@ -109,6 +128,9 @@ def _training_part(loader: DataLoader[Any], kept: list[int]) -> DataLoader[Any]:
     sampler = loader.sampler
     if type(sampler) is SubsetRandomSampler:
         return _remade(loader, loader.dataset, sampler=SubsetRandomSampler(kept, generator=sampler.generator))
+    if reads_by_position(loader):
+        shuffled = type(sampler) is RandomSampler
+        return _reordered(loader, SubsetRandomSampler(kept, generator=sampler.generator) if shuffled else kept)
     subset = Subset(loader.dataset, kept)
     if isinstance(sampler, DistributedSampler):
         shared: DistributedSampler[Any] = DistributedSampler(
@@ -120,6 +142,8 @@ def _training_part(loader: DataLoader[Any], kept: list[int]) -> DataLoader[Any]:
 
 def _remade(loader: DataLoader[Any], dataset: Any, **given: Any) -> DataLoader[Any]:
     """A loader as the given one, over other samples or in another order."""
+    if reads_by_position(loader):
+        return _reordered(loader, **{"sampler": None, **given})
     arguments: dict[str, Any] = {
         "num_workers": loader.num_workers,
         # PyG's loaders make theirs themselves; it is a plain attribute all the same.
@@ -137,6 +161,17 @@ def _remade(loader: DataLoader[Any], dataset: Any, **given: Any) -> DataLoader[A
         arguments |= {"batch_size": loader.batch_size, "drop_last": loader.drop_last}
     kind: Any = type(loader) if _iterates_differently(type(loader)) else DataLoader
     made: DataLoader[Any] = kind(dataset, **{**arguments, **given})
+    return made
+
+
+def _reordered(
+    loader: DataLoader[Any], sampler: Any, batch_sampler: Any = None, generator: torch.Generator | None = None
+) -> DataLoader[Any]:
+    """A loader as the given one, that takes its positions in another order; its constructor need not be known."""
+    made = copy.copy(loader)
+    batches = batch_sampler or BatchSampler(sampler, cast(int, loader.batch_size), loader.drop_last)
+    # DataLoader refuses to have these set, since an iterator may be under way; the copy has none.
+    vars(made).update(sampler=sampler or batches, batch_sampler=batches, generator=generator or loader.generator)
     return made
 
 

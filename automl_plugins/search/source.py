@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any, Literal, get_args
 
 from automl_plugins.nearest import did_you_mean
-from automl_plugins.search.data import split_loader
+from automl_plugins.search.data import batches_in, reads_by_position, split_loader
 
 Word = Literal["datamodule", "split", "validation", "training"]
 
@@ -50,29 +50,51 @@ class SearchSource:
             )
             raise ValueError(f"search_data='datamodule' is its search_dataloader(), but {whose}")
         if self.given == "split" or (self.given is None and not hasattr(datamodule, "search_dataloader")):
-            self._split_training(module if datamodule is None else datamodule)
+            loaders = trainer.fit_loop._data_source
+            if not loaders.is_module():
+                # They were given to `fit`. Many projects judge on the validation data, so it is asked for first.
+                if self.given == "split" and loaders.instance is not None:
+                    loaders.instance = self._training_part(trainer, loaders.instance)
+            else:
+                self._split_training(trainer, module if datamodule is None else datamodule)
 
-    def _split_training(self, owner: Any) -> None:
+    def _split_training(self, trainer: Any, owner: Any) -> None:
         original: Callable[[], Any] = owner.train_dataloader
 
         # A plain function: Lightning looks at its code to see whether the hook is there.
         def train_dataloader() -> Any:
-            loader = original()
-            try:
-                training, search = split_loader(loader, self.fraction, self.seed)
-            except ValueError as error:
-                if self.given == "split":
-                    raise ValueError(f"search_data='split': {error}") from error
-                self._reason = str(error)
-                return loader
-            if self._split is None:
-                self._split = search
-            return training
+            return self._training_part(trainer, original())
 
-        # Lightning's own hook raises: the loaders were given to the Trainer.
+        # Lightning's own hook raises: there are no training data.
         if getattr(original, "__qualname__", "") != "DataHooks.train_dataloader":
             self._replaced = owner, vars(owner).get("train_dataloader")
             owner.train_dataloader = train_dataloader
+
+    def _training_part(self, trainer: Any, loader: Any) -> Any:
+        """What is left of a training loader for the weights; all of it where it cannot be split.
+
+        Raises:
+            ValueError: nothing is left, or a split was asked for and cannot be had.
+        """
+        try:
+            training, search = split_loader(loader, self.fraction, self.seed)
+            if trainer.world_size > 1 and reads_by_position(loader):
+                kind = type(loader).__name__
+                raise ValueError(f"Lightning makes a {kind} anew for each of several processes, over all its samples")
+        except ValueError as error:
+            if self.given == "split":
+                raise ValueError(f"search_data='split': {error}") from error
+            self._reason = str(error)
+            return loader
+        if batches_in(training) == 0:
+            raise ValueError(
+                f"search_fraction={self.fraction} leaves {_samples(training)} of the {_samples(loader)} training "
+                f"samples for the weights, which is no batch of {getattr(loader, 'batch_size', 'its size')}; take a "
+                "smaller search_fraction or batch_size, or no drop_last, or other data (search_data='validation')"
+            )
+        if self._split is None:
+            self._split = search
+        return training
 
     def loader(self, trainer: Any) -> Any:
         """The search loader; the training loader is made by now.
@@ -90,13 +112,10 @@ class SearchSource:
         if self._split is not None:
             return self._split
         if given == "split":
-            raise ValueError(
-                "search_data='split' needs a LightningDataModule (or a LightningModule with train_dataloader); bare "
-                "loaders are split by automl_plugins.search.split_loader: fit on its first, search on its second"
-            )
+            raise ValueError("search_data='split' is of the training data, and there are none")
         if given == "datamodule" or hasattr(datamodule, "search_dataloader"):
             return datamodule.search_dataloader()
-        reason = self._reason or "the training loader was given to the Trainer alone"
+        reason = self._reason or "the loaders were given to fit; search_data='split' splits the training loader"
         loader = _single(trainer.val_dataloaders, "validation", f" (the training data cannot be split: {reason})")
         warnings.warn(
             f"the architecture is searched on the validation data, because the training data could not be split "
@@ -115,6 +134,10 @@ class SearchSource:
                 owner.train_dataloader = before
         self._replaced = self._split = None
         self._reason = ""
+
+
+def _samples(loader: Any) -> int | str:
+    return len(loader.dataset) if hasattr(getattr(loader, "dataset", None), "__len__") else "too few"
 
 
 def _single(loader: Any, kind: str, why: str = "") -> Any:

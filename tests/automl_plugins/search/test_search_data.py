@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Iterator
 from itertools import chain
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,7 +13,7 @@ import pytorch_lightning as pl
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from search_project import LitUser, UserData, loader, samples
+from search_project import LitUser, UserData, differing, loader, samples, state
 from torch import Tensor
 from torch.utils.data import (
     BatchSampler,
@@ -26,6 +27,8 @@ from torch.utils.data import (
 )
 from torch_geometric.data import Batch, Data
 from torch_geometric.loader import DataLoader as GraphDataLoader
+from torch_geometric.loader import NodeLoader
+from torch_geometric.sampler import BaseSampler, SamplerOutput
 
 from automl_plugins.search import ArchitectureSearch, split_loader
 from automl_plugins.search.data import SearchBatches, SearchOrder
@@ -70,6 +73,37 @@ def test_processes_share_the_training_part() -> None:
 
     whole = drawn(split_loader(DataLoader(NUMBERS, 2))[0])
     assert sorted(shares(0) + shares(1)) == whole
+
+
+class Alone(BaseSampler):
+    """Samples no neighbours; PyG's own need extensions that are not everywhere."""
+
+    def sample_from_nodes(self, index: Any, **_: Any) -> SamplerOutput:
+        none = torch.empty(0, dtype=torch.int64)
+        return SamplerOutput(index.node, none, none, None, metadata=(index.input_id, index.time))
+
+    def sample_from_edges(self, *_: Any, **__: Any) -> Any:
+        raise NotImplementedError
+
+
+@pytest.mark.parametrize("shuffle", [False, True])
+def test_a_loader_of_neighbourhoods_is_split_by_its_seed_nodes(shuffle: bool) -> None:
+    node = torch.arange(40)
+    graph = Data(x=node.view(-1, 1), edge_index=torch.stack([node, node.roll(1)]))
+    whole = NodeLoader(graph, Alone(), input_nodes=node[::2], batch_size=3, shuffle=shuffle)
+    training, search = split_loader(whole)
+
+    def seeds(loader: Any) -> list[int]:
+        return [int(value) for batch in loader for value in batch.x]
+
+    assert sorted(seeds(training) + seeds(search)) == node[::2].tolist()
+    assert (seeds(training) == sorted(seeds(training))) is not shuffle
+    batches = SearchBatches(search, seed=1)
+    assert batches.samples == 10
+    cycle = seeds([next(batches) for _ in range(3)])
+    assert len(set(cycle)) == 9
+    assert set(cycle) < set(seeds(search))
+    assert sorted(seeds(whole)) == node[::2].tolist(), "the user's own loader stays whole"
 
 
 def test_graphs_are_collated_as_before() -> None:
@@ -221,9 +255,11 @@ class OwnLoaders(LitUser):
         return loader(8, seed=2)
 
 
-def source_of(make: Callable[..., pl.Trainer], search_data: Any, module: Any = None, **fit: Any) -> tuple[Any, int]:
+def source_of(
+    make: Callable[..., pl.Trainer], search_data: Any, module: Any = None, search_fraction: float = 0.5, **fit: Any
+) -> tuple[Any, int]:
     """How many samples were searched on, and how many trained on."""
-    search = ArchitectureSearch(search_data=search_data)
+    search = ArchitectureSearch(search_data=search_data, search_fraction=search_fraction)
     trainer = make(search, max_epochs=1)
     trainer.fit(module or LitUser(), **fit)
     assert search._batches is not None
@@ -271,6 +307,61 @@ def test_bare_loaders_leave_the_validation_data_with_a_warning(trainer: Callable
     assert not [each for each in caught if "third set" in str(each.message)], "it was asked for"
 
 
+def test_a_training_loader_that_was_given_to_fit_is_split_where_that_is_asked_for(
+    trainer: Callable[..., pl.Trainer],
+) -> None:
+    given = loader(16, shuffle=True)
+    assert source_of(trainer, "split", train_dataloaders=given, val_dataloaders=loader(12)) == (8, 8)
+    assert len(given.dataset) == 16
+
+
+class LastBatchesDropped(UserData):
+    """12 samples in batches of 8: half of them are no batch."""
+
+    def train_dataloader(self) -> DataLoader[Any]:
+        return DataLoader(samples(12, 1), 8, shuffle=True, drop_last=True)
+
+
+def test_a_split_that_leaves_no_training_batch_is_refused(trainer: Callable[..., pl.Trainer], tmp_path: Path) -> None:
+    search = ArchitectureSearch(path=tmp_path / "architecture.json")
+    with pytest.raises(ValueError, match=r"search_fraction=0.5 leaves 6 of the 12 training samples .* no batch of 8"):
+        trainer(search).fit(LitUser(), datamodule=LastBatchesDropped())
+    assert not list(tmp_path.glob("*.json"))
+    assert source_of(trainer, None, datamodule=LastBatchesDropped(), search_fraction=0.3) == (4, 8)
+
+
+class Nothing(IterableDataset[Tensor]):
+    def __iter__(self) -> Iterator[Tensor]:
+        return iter(())
+
+
+@pytest.mark.parametrize(
+    ("given", "options", "reason"),
+    [
+        ({"max_epochs": 0}, {}, "max_epochs=0: a search of no step"),
+        ({"max_steps": 0}, {}, "max_steps=0: a search of no step"),
+        ({"limit_train_batches": 0}, {}, "limit_train_batches=0: a search of no step"),
+        ({"max_steps": 4}, {"warmup_epochs": 1}, r"warmup_epochs=1 \(of 4 steps each\) leaves no step of max_steps=4"),
+    ],
+)
+def test_a_search_of_no_step_is_refused_before_it_starts(
+    trainer: Callable[..., pl.Trainer], given: dict[str, Any], options: dict[str, Any], reason: str
+) -> None:
+    module = LitUser()
+    before = state(module)
+    with pytest.raises(ValueError, match=reason):
+        trainer(ArchitectureSearch(search_data=loader(8), **options), **given).fit(module, loader(16), loader(8))
+    assert differing(state(module), before) == []
+
+
+@pytest.mark.parametrize("empty", [DataLoader(samples(4, 1), 8, drop_last=True), DataLoader(Nothing(), 4)])
+@pytest.mark.filterwarnings("ignore:Total length of `DataLoader` across ranks is zero")
+@pytest.mark.filterwarnings("ignore:Total length of `CombinedLoader` across ranks is zero")
+def test_training_data_without_a_batch_are_an_error(trainer: Callable[..., pl.Trainer], empty: Any) -> None:
+    with pytest.raises(ValueError, match="the training data gave no batch, so nothing was searched"):
+        trainer(ArchitectureSearch(search_data=loader(8))).fit(LitUser(), empty, loader(8))
+
+
 def test_training_data_that_cannot_be_split_leave_the_validation_data(trainer: Callable[..., pl.Trainer]) -> None:
     class Weighted(UserData):
         def train_dataloader(self) -> DataLoader[Any]:
@@ -287,9 +378,9 @@ def test_training_data_that_cannot_be_split_leave_the_validation_data(trainer: C
     [
         ("datamodule", {"datamodule": UserData()}, "UserData has no such method"),
         ("datamodule", {"train_dataloaders": loader()}, "there is no datamodule"),
-        ("split", {"train_dataloaders": loader()}, "bare loaders are split by automl_plugins.search.split_loader"),
+        ("split", {"train_dataloaders": [loader(), loader()]}, "search_data='split': a list is no DataLoader"),
         ("validation", {"train_dataloaders": loader()}, "needs one validation loader to learn on, but there is none"),
-        (None, {"train_dataloaders": loader()}, "training loader was given to the Trainer alone"),
+        (None, {"train_dataloaders": loader()}, "the loaders were given to fit; search_data='split' splits the training"),
         ("training", {"train_dataloaders": [loader(), loader()]}, "one training loader to learn on, but there are 2"),
     ],
 )
