@@ -130,7 +130,7 @@ def _training_part(loader: DataLoader[Any], kept: list[int]) -> DataLoader[Any]:
         return _remade(loader, loader.dataset, sampler=SubsetRandomSampler(kept, generator=sampler.generator))
     if reads_by_position(loader):
         shuffled = type(sampler) is RandomSampler
-        return _reordered(loader, SubsetRandomSampler(kept, generator=sampler.generator) if shuffled else kept)
+        return _reordered(loader, SubsetRandomSampler(kept, generator=loader.generator) if shuffled else kept)
     subset = Subset(loader.dataset, kept)
     if isinstance(sampler, DistributedSampler):
         shared: DistributedSampler[Any] = DistributedSampler(
