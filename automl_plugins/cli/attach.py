@@ -13,16 +13,14 @@ from dataclasses import MISSING, fields
 from pathlib import Path
 from typing import Any
 
-from automl_plugins.architecture import Architecture
 from automl_plugins.cli.attached import VARIABLE
 from automl_plugins.cli.checks import check_call, check_keys, convert
 from automl_plugins.cli.configuration import make_space
-from automl_plugins.cli.console import output, read_architecture
+from automl_plugins.cli.console import architecture_in, output, read_architecture
 from automl_plugins.cli.errors import UsageError, told_briefly
 from automl_plugins.cli.plugins import check_plugin
 from automl_plugins.cli.settings import merge, plain, read, read_yaml
 from automl_plugins.run_folder import RunFolder
-from automl_plugins.space import SearchSpace
 from automl_plugins.task import Task
 
 _HELP = """\
@@ -66,8 +64,7 @@ def run(arguments: list[str], command: str = "attach") -> int:
     if given.settings.get("architecture") is None:
         raise UsageError("architecture is missing; it is an architecture.json, such as a search leaves in its folder")
     path = Path(str(given.settings["architecture"]))
-    with told_briefly(str(path), 2, ValueError, OSError):
-        name = Architecture.from_json(path.read_text(encoding="utf-8")).space
+    name = architecture_in(path).space
     beside = RunFolder(path.parent).config
     kept = read_yaml(beside) if beside.is_file() else {}
     settings = merge({key: kept[key] for key in keys if kept.get(key) is not None}, given.settings)
@@ -75,7 +72,7 @@ def run(arguments: list[str], command: str = "attach") -> int:
     read_architecture(make_space(setting), path)
     config = plain(
         {
-            "space": check_plugin("space", "spaces", setting, SearchSpace),
+            "space": check_plugin("space", "spaces", setting),
             **check_script_settings(settings, script),
             "architecture": str(path.absolute()),
         }

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-import inspect
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, get_args
 
 import yaml
-from jsonargparse import ArgumentError, ArgumentParser, Namespace
+from jsonargparse import ArgumentError, ArgumentParser, Namespace, set_parsing_settings
 from torch import nn
 
 from automl_plugins import training
 from automl_plugins._lightning import pl
-from automl_plugins.cli.checks import check_call, check_keys, shown
+from automl_plugins.cli.checked import check_study
+from automl_plugins.cli.checks import shown
 from automl_plugins.cli.errors import UsageError, told_briefly, without_deprecations
-from automl_plugins.cli.plugins import check_part, check_plugin, one_of
+from automl_plugins.cli.plugins import check_plugin
 from automl_plugins.cli.settings import Given, merge, plain, read_yaml
 from automl_plugins.description import first_difference
 from automl_plugins.run_folder import RunFolder, write_whole
@@ -25,13 +26,8 @@ from automl_plugins.study import Study
 from automl_plugins.task import Level, Target, Task
 from automl_plugins.training import ModuleFactory
 
-_PLUGINS: dict[str, tuple[str, type, tuple[str, ...]]] = {
-    "space": ("spaces", SearchSpace, ()),
-    "data": ("data", pl.LightningDataModule, ()),
-    "module": ("modules", pl.LightningModule, ("network", "task")),
-}
-STUDY_KEYS = tuple(inspect.signature(Study).parameters)
-"""The keys of a study's configuration."""
+# What has passed our own checks names nothing else; these are a second lock on the same door.
+set_parsing_settings(import_path_denylist=[], instantiate_subclass_spec_in_any=False)
 
 _MAY_CHANGE = frozenset(
     ("folder", "trials", "workers", "finalists", "seeds", "references", "random_search", "max_equal_failures")
@@ -65,25 +61,9 @@ class StudyConfig:
     """
 
     def __init__(self, settings: Mapping[str, Any], folder: Path | None = None) -> None:
-        check_keys(settings, STUDY_KEYS, near=("config", "print_config"))
-        for key in ("space", "data"):
-            if settings.get(key) is None:
-                raise UsageError(f"{key} is missing; {one_of(_PLUGINS[key][0])}")
-        checked = {
-            key: check_plugin(key, group, settings[key], base, supplied)
-            for key, (group, base, supplied) in _PLUGINS.items()
-            if settings.get(key) is not None
-        }
-        if settings.get("trainer") is not None:
-            checked["trainer"] = check_trainer(settings["trainer"])
-        if "folder" not in settings:
-            settings = {**settings, "folder": str(folder or Path("runs", short_name(settings["data"])))}
-        for key in ("sampler", "pruner"):
-            if isinstance(settings.get(key), Mapping):
-                checked[key] = check_part(key, settings[key])
-        rest = {key: value for key, value in settings.items() if key not in checked and key not in _PLUGINS}
-        checked |= check_call(Study, rest, supplied=[*_PLUGINS, *checked])
-        checked = {key: value for key, value in checked.items() if value is not None}
+        if settings.get("folder") is None:
+            settings = {**settings, "folder": str(folder or Path("runs", short_name(settings.get("data"))))}
+        checked = check_study(settings)
         self.parser = study_parser()
         # What is wrong now is what only jsonargparse can know, such as the arguments of a nested class.
         with told_briefly("", 2, ArgumentError, ValueError, TypeError), without_deprecations():
@@ -109,17 +89,11 @@ class StudyConfig:
             UsageError: a value out of range, or a name that does not exist.
         """
         settings = self.as_dict()
-        made = {
-            key: make(key, hint, settings[key])
-            for key, hint in (
-                ("space", SearchSpace),
-                ("data", pl.LightningDataModule),
-                ("module", ModuleFactory),
-                ("task", Task),
-                ("trainer", dict[str, Any]),
-            )
-            if settings[key] is not None
-        }
+        hints = (("space", SearchSpace), ("data", pl.LightningDataModule), ("module", ModuleFactory), ("task", Task))
+        parts = [Part(key, hint, settings[key]) for key, hint in hints if settings[key] is not None]
+        if settings["trainer"] is not None:
+            parts.append(TrainerPart(settings["trainer"]))
+        made = {part.key: part.make() for part in parts}
         if "module" in made:
             try_module(made["module"], settings["module"].get("init_args") or {})
         with told_briefly("", 2, ValueError, TypeError):
@@ -171,17 +145,71 @@ def config_of(given: Given) -> StudyConfig:
     return StudyConfig(given.settings, Path("runs", stem) if stem else None)
 
 
-def check_trainer(settings: Any) -> dict[str, Any]:
-    """Check the arguments of Lightning's Trainer.
+class Part:
+    """A checked setting, read by jsonargparse against its type; it is made only once all others are read too.
+
+    Args:
+        key: of the setting.
+        hint: its type.
+        setting: the value.
 
     Raises:
-        UsageError: one is unknown or of the wrong type.
+        UsageError: it does not fit the type.
     """
-    # A flag `--trainer 3` over a mapping reads like the name of a class.
-    name = settings.get("class_path") if isinstance(settings, Mapping) else settings
-    if name is not None:
-        raise UsageError(f"trainer is a mapping of arguments of Lightning's Trainer; got {shown(name)}")
-    return check_call(pl.Trainer, settings, "trainer.")
+
+    def __init__(self, key: str, hint: Any, setting: Any) -> None:
+        self.key = key
+        self._arguments = setting.get("init_args", setting) if isinstance(setting, Mapping) else {}
+        with self._told():
+            self._parser = self._made_parser(hint)
+            self._values: Namespace = self._parser.parse_object({key: setting}, defaults=False)
+
+    def _made_parser(self, hint: Any) -> ArgumentParser:
+        parser = ArgumentParser(exit_on_error=False)
+        parser.add_argument(f"--{self.key}", type=hint)
+        return parser
+
+    def make(self) -> Any:
+        """What the setting stands for.
+
+        Raises:
+            UsageError: it refuses an argument; the message names the argument with its key.
+        """
+        with self._told():
+            return self._parser.instantiate(self._values)[self.key]
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        try:
+            with without_deprecations():
+                yield
+        except (ArgumentError, ValueError, TypeError) as error:
+            raise UsageError(_of_argument(self.key, str(error), self._arguments)) from error
+
+
+class TrainerPart(Part):
+    """The arguments of Lightning's Trainer, typed as Lightning's own command line has them.
+
+    Args:
+        setting: those that are given.
+
+    Raises:
+        UsageError: one does not fit its type.
+    """
+
+    def __init__(self, setting: Mapping[str, Any]) -> None:
+        super().__init__("trainer", None, setting)
+
+    def _made_parser(self, hint: Any) -> ArgumentParser:
+        parser = ArgumentParser(exit_on_error=False)
+        parser.add_class_arguments(pl.Trainer, self.key, fail_untyped=False, instantiate=False)
+        return parser
+
+    def make(self) -> dict[str, Any]:
+        """The arguments, with the objects that they name."""
+        with self._told():
+            made = self._parser.instantiate(self._values).get(self.key)
+            return {} if made is None else dict(made.as_dict() if isinstance(made, Namespace) else made)
 
 
 def make(key: str, hint: Any, setting: Any) -> Any:
@@ -190,14 +218,7 @@ def make(key: str, hint: Any, setting: Any) -> Any:
     Raises:
         UsageError: it refuses an argument; the message names the argument with its key.
     """
-    arguments = setting.get("init_args", setting) if isinstance(setting, Mapping) else {}
-    try:
-        with without_deprecations():
-            parser = ArgumentParser(exit_on_error=False)
-            parser.add_argument(f"--{key}", type=hint)
-            return parser.instantiate(parser.parse_object({key: setting}))[key]
-    except (ArgumentError, ValueError, TypeError) as error:
-        raise UsageError(_of_argument(key, str(error), arguments)) from error
+    return Part(key, hint, setting).make()
 
 
 def _of_argument(key: str, message: str, arguments: Collection[str]) -> str:
@@ -212,7 +233,7 @@ def make_space(value: Any) -> SearchSpace:
     Raises:
         UsageError: whatever is wrong with it.
     """
-    space: SearchSpace = make("space", SearchSpace, plain(check_plugin("space", "spaces", value, SearchSpace)))
+    space: SearchSpace = make("space", SearchSpace, plain(check_plugin("space", "spaces", value)))
     return space
 
 

@@ -8,6 +8,7 @@ from rich.console import Console
 
 from automl_plugins.architecture import Architecture
 from automl_plugins.cli.errors import UsageError, told_briefly
+from automl_plugins.cli.settings import read_text
 from automl_plugins.space import SearchSpace
 
 _WIDTH = 160
@@ -19,17 +20,29 @@ def output() -> Console:
     return console if console.is_terminal else Console(highlight=False, width=_WIDTH)
 
 
+def architecture_in(path: Path) -> Architecture:
+    """The architecture in a file, of whichever space.
+
+    Raises:
+        UsageError: it cannot be read, or is none.
+    """
+    text = read_text(path, "architecture")
+    try:
+        return Architecture.from_json(text)
+    except (ValueError, RecursionError) as error:
+        reason = "it is nested too deep" if isinstance(error, RecursionError) else error
+        raise UsageError(f"{path}: {reason}") from error
+
+
 def read_architecture(space: SearchSpace, path: Path) -> Architecture:
     """Read an architecture.json of a space.
 
     Raises:
         UsageError: it cannot be read, or is no architecture of the space.
     """
-    try:
-        architecture = Architecture.from_json(path.read_text(encoding="utf-8"))
+    architecture = architecture_in(path)
+    with told_briefly(str(path), 2, ValueError, OverflowError):
         space.validate(architecture)
-    except (OSError, ValueError) as error:
-        raise UsageError(f"{path}: {error}") from error
     return architecture
 
 

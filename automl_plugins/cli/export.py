@@ -11,10 +11,9 @@ from typing import Any
 import torch
 
 from automl_plugins._lightning import pl
-from automl_plugins.architecture import Architecture
 from automl_plugins.cli.checks import check_call, check_keys
 from automl_plugins.cli.configuration import make, make_space
-from automl_plugins.cli.console import output, read_architecture
+from automl_plugins.cli.console import architecture_in, output, read_architecture
 from automl_plugins.cli.errors import UsageError, told_briefly
 from automl_plugins.cli.plugins import check_plugin
 from automl_plugins.cli.settings import merge, plain, read, read_yaml
@@ -77,8 +76,7 @@ def run(arguments: list[str], command: str = "export") -> int:
     if form not in FORMATS:
         raise UsageError(f"format={form!r}: it is one of {', '.join(FORMATS)}; an output .onnx or .pt2 says which")
     path = Path(str(given.settings["architecture"]))
-    with told_briefly(str(path), 2, ValueError, OSError):
-        name = Architecture.from_json(path.read_text(encoding="utf-8")).space
+    name = architecture_in(path).space
     beside = RunFolder(path.parent)
     settings = merge(read_yaml(beside.config) if beside.config.is_file() else {}, given.settings)
     space = make_space(merge({"space": name}, {"space": settings["space"]} if settings.get("space") else {})["space"])
@@ -113,7 +111,7 @@ def _task(settings: Mapping[str, Any]) -> Task:
     if settings.get("data") is None:
         raise UsageError("task is missing; it is that of the run's data, but there is no config.yaml that names them")
     data = make(
-        "data", pl.LightningDataModule, plain(check_plugin("data", "data", settings["data"], pl.LightningDataModule))
+        "data", pl.LightningDataModule, plain(check_plugin("data", "data", settings["data"]))
     )
     with told_briefly("data", 1, OSError, ImportError, ValueError, RuntimeError):
         data.prepare_data()

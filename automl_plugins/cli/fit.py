@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import inspect
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,12 +11,12 @@ from jsonargparse import ArgumentError
 
 from automl_plugins import registry, training
 from automl_plugins._lightning import pl
-from automl_plugins.architecture import Architecture
-from automl_plugins.cli.checks import check_call, check_keys, convert, shown
-from automl_plugins.cli.configuration import STUDY_KEYS, check_trainer, make, make_space, try_module
-from automl_plugins.cli.console import output, read_architecture
+from automl_plugins.cli.checked import COMMANDS, PLUGINS, check_fit, own_arguments
+from automl_plugins.cli.checks import check_keys, convert, shown
+from automl_plugins.cli.configuration import Part, TrainerPart, try_module
+from automl_plugins.cli.console import architecture_in, output, read_architecture
 from automl_plugins.cli.errors import UsageError, told_briefly, without_deprecations
-from automl_plugins.cli.plugins import check_plugin, one_of
+from automl_plugins.cli.plugins import one_of
 from automl_plugins.cli.settings import Given, merge, plain, read, read_yaml
 from automl_plugins.run_folder import RunFolder
 from automl_plugins.space import SearchSpace
@@ -105,11 +104,11 @@ def run(arguments: list[str], command: str = "fit") -> int:
         UsageError: a mistake in the arguments.
     """
     given = read(arguments)
-    own = _own_arguments(command)
+    own = own_arguments(command)
     if "help" in given.switches:
         output().out(_HELP.format(command=command, arguments="".join(f"--{name} VALUE  " for name in own)), end="")
         return 0
-    settings = _checked(given, command, own)
+    settings = _checked(given, command)
     try:
         with told_briefly("", 2, ArgumentError), without_deprecations():
             _FitCLI(
@@ -118,7 +117,7 @@ def run(arguments: list[str], command: str = "fit") -> int:
                 datamodule_class=pl.LightningDataModule,
                 subclass_mode_data=True,
                 save_config_kwargs={"overwrite": True},
-                parser_kwargs={"exit_on_error": False, **{name: {"exit_on_error": False} for name in _COMMANDS}},
+                parser_kwargs={"exit_on_error": False, **{name: {"exit_on_error": False} for name in COMMANDS}},
                 args={"subcommand": command, command: settings},
             )
     except SystemExit as end:
@@ -126,50 +125,35 @@ def run(arguments: list[str], command: str = "fit") -> int:
     return 0
 
 
-_TAKEN = ("self", "model", "datamodule", "dataloaders", "train_dataloaders", "val_dataloaders")
-_COMMANDS = ("fit", "validate", "test", "predict")
-
-
-def _own_arguments(command: str) -> dict[str, Any]:
-    """The Trainer method's own arguments that a command line can give."""
-    parameters = inspect.signature(getattr(pl.Trainer, command)).parameters
-    return {name: each for name, each in parameters.items() if name not in _TAKEN}
-
-
-def _checked(given: Given, command: str, own: Mapping[str, Any]) -> dict[str, Any]:
+def _checked(given: Given, command: str) -> dict[str, Any]:
     """The settings for LightningCLI, every one checked."""
-    settings = _flattened(given.settings)
-    known = ("architecture", "space", "data", "module", "trainer", "seed_everything", "optimizer", "lr_scheduler", *own)
-    check_keys(settings, [*known, *STUDY_KEYS, "search"], near=("config", "print_config"))
-    path = _architecture_path(settings)
+    settings = flattened(given.settings)
+    check_fit(settings, command)
+    path = _architecture_path(given, settings)
     beside = RunFolder(path.parent).config
     if not given.configs and beside.is_file():
-        settings = merge(_flattened(read_yaml(beside)), settings)
+        settings = merge(flattened(read_yaml(beside)), settings)
     if settings.get("data") is None:
         raise UsageError(f"data is missing; {one_of('data')}")
-    space = _check_architecture(path, settings)
-    checked: dict[str, Any] = {"model": {"architecture": str(path), "space": space}}
-    checked["data"] = check_plugin("data", "data", settings["data"], pl.LightningDataModule)
-    make("data", pl.LightningDataModule, plain(checked["data"]))
-    if settings.get("module") is not None:
-        module = check_plugin("module", "modules", settings["module"], pl.LightningModule, ("network", "task"))
-        try_module(make("module", ModuleFactory, plain(module)), module["init_args"])
-        checked["model"]["module"] = module
-    if settings.get("trainer") is not None:
-        checked["trainer"] = check_trainer(settings["trainer"])
-        # LightningCLI makes its Trainer after the data have been read, which is late for a wrong value.
-        with told_briefly("trainer", 2, Exception), without_deprecations(), training.quiet_lightning():
-            pl.Trainer(**{**make("trainer", dict[str, Any], plain(checked["trainer"])), "logger": False})
-    seed = settings.get("seed_everything", settings.get("seed"))
-    if seed is not None:
-        checked["seed_everything"] = convert("seed_everything", seed, int | bool)
-    further = {key: settings[key] for key in own if settings.get(key) is not None}
-    checked |= check_call(getattr(pl.Trainer, command), further, supplied=_TAKEN)
-    checked |= {key: plain(settings[key]) for key in ("optimizer", "lr_scheduler") if settings.get(key) is not None}
-    return dict(plain(checked))
+    settings = {**settings, "space": _space_setting(path, settings)}
+    checked = check_fit(settings, command)
+    plugins: dict[str, Any] = {key: plain(checked.pop(key)) for key in PLUGINS if key in checked}
+    trainer = plain(checked.get("trainer") or {})
+    parts = [Part("data", pl.LightningDataModule, plugins["data"]), Part("space", SearchSpace, plugins["space"])]
+    module = Part("module", ModuleFactory, plugins["module"]) if "module" in plugins else None
+    trainer_part = TrainerPart({**trainer, "logger": False})
+    parts[0].make()
+    read_architecture(parts[1].make(), path)
+    if module is not None:
+        try_module(module.make(), plugins["module"]["init_args"])
+    # LightningCLI makes its Trainer after the data have been read, which is late for a wrong value.
+    with told_briefly("trainer", 2, Exception), without_deprecations(), training.quiet_lightning():
+        pl.Trainer(**trainer_part.make())
+    model = {"architecture": str(path), **{key: plugins[key] for key in ("space", "module") if key in plugins}}
+    return {**plain(checked), "data": plugins["data"], "model": model}
 
 
-def _flattened(settings: Mapping[str, Any]) -> dict[str, Any]:
+def flattened(settings: Mapping[str, Any]) -> dict[str, Any]:
     """Settings in which what Lightning's saved config has under `model` stands beside the rest."""
     model = settings.get("model")
     if model is None:
@@ -180,25 +164,26 @@ def _flattened(settings: Mapping[str, Any]) -> dict[str, Any]:
     return merge({key: value for key, value in settings.items() if key != "model"}, model)
 
 
-def _architecture_path(settings: Mapping[str, Any]) -> Path:
-    """The architecture that is named, or that of the study's folder."""
+def _architecture_path(given: Given, settings: Mapping[str, Any]) -> Path:
+    """The architecture that is named, that beside the config, or that of the config's folder."""
+    beside = [RunFolder(config.parent).architecture for config in given.configs]
     if settings.get("architecture") is not None:
-        path = Path(str(settings["architecture"]))
+        path = Path(convert("architecture", settings["architecture"], str))
+    elif any(each.is_file() for each in beside):
+        path = next(each for each in reversed(beside) if each.is_file())
     elif settings.get("folder") is not None:
-        path = RunFolder(Path(str(settings["folder"]))).architecture
+        path = RunFolder(Path(convert("folder", settings["folder"], str))).architecture
     else:
         raise UsageError("architecture is missing; it is an architecture.json, such as a study leaves in its folder")
+    if path.is_dir():
+        path = RunFolder(path).architecture
     if not path.is_file():
         raise UsageError(f"architecture={str(path)!r}: there is no such file")
     return path
 
 
-def _check_architecture(path: Path, settings: Mapping[str, Any]) -> dict[str, Any]:
-    """The setting of the architecture's space, after a look whether it is one of it."""
-    with told_briefly(str(path), 2, ValueError, OSError):
-        name = Architecture.from_json(path.read_text(encoding="utf-8")).space
+def _space_setting(path: Path, settings: Mapping[str, Any]) -> Any:
+    """The setting of the architecture's space: as given, else by the name in the file."""
+    name = architecture_in(path).space
     setting = settings.get("space") or name
-    if isinstance(setting, Mapping) and "class_path" not in setting:
-        setting = {"class_path": name, **setting}
-    read_architecture(make_space(setting), path)
-    return check_plugin("space", "spaces", setting, SearchSpace)
+    return {"class_path": name, **setting} if isinstance(setting, Mapping) and "class_path" not in setting else setting

@@ -1,19 +1,65 @@
-"""Spaces, data and modules by registered name, by class name, or by class path."""
+"""Spaces, data, modules, samplers and the like by registered name, by class name, or by class path."""
 
 from __future__ import annotations
 
-import inspect
+import ast
 from collections.abc import Collection, Mapping
-from importlib import import_module
 from typing import Any
 
 from automl_plugins import registry
-from automl_plugins.cli.checks import check_class, import_class, shown
-from automl_plugins.cli.errors import UsageError, told_briefly, without_deprecations
+from automl_plugins._distribution import PACKAGE
+from automl_plugins.cli.checks import check_class, defined, find_class, shown
+from automl_plugins.cli.errors import UsageError, told_briefly
+from automl_plugins.cli.signatures import signature
+from automl_plugins.cli.source import Definition, is_subclass, look_up_name, resolve, scope_of
 from automl_plugins.nearest import did_you_mean
-from automl_plugins.study import Study
 
-_ONE = {"spaces": "space", "data": "data", "modules": "module", "strategies": "strategy"}
+STUDY = "automl_plugins.study.Study"
+"""Where a study's settings are declared."""
+_ONE = {
+    "spaces": "space",
+    "data": "data",
+    "modules": "module",
+    "strategies": "strategy",
+    "samplers": "sampler",
+    "pruners": "pruner",
+}
+_BASES = {
+    "spaces": "automl_plugins.space.SearchSpace",
+    "data": f"{PACKAGE}.LightningDataModule",
+    "modules": f"{PACKAGE}.LightningModule",
+    "strategies": "automl_plugins.search.Strategy",
+    "samplers": "optuna.samplers.BaseSampler",
+    "pruners": "optuna.pruners.BasePruner",
+}
+"""What the classes of a group are derived from."""
+
+
+def homes(group: str) -> dict[str, str]:
+    """Name -> import path: what is registered in a group, and what Optuna has of it.
+
+    Raises:
+        RuntimeError: two distributions give a name to different things.
+    """
+    found = {}
+    if group in registry.GROUPS:
+        found = {name: registry.where(group, name).replace(":", ".") for name in registry.names(group)}
+    return found | {name: f"optuna.{group}.{name}" for name in of_optuna(group)}
+
+
+def of_optuna(group: str) -> list[str]:
+    """The classes of Optuna that a group has beside the registered ones."""
+    base = resolve(_BASES[group]) if group in ("samplers", "pruners") else None
+    scope = scope_of(f"optuna.{group}")
+    if base is None or scope is None:
+        return []
+    members = {name: look_up_name(scope, name) for name in scope.names()}
+    return sorted(
+        name
+        for name, each in members.items()
+        if each is not None and isinstance(each.node, ast.ClassDef) and each.path != base.path
+        if not name.startswith("_") and is_subclass(each, base)
+    )
 
 
 def class_path(key: str, group: str, name: str) -> str:
@@ -21,36 +67,34 @@ def class_path(key: str, group: str, name: str) -> str:
 
     Args:
         key: the key that the name was given for.
-        group: one of `registry.GROUPS`.
+        group: one of `registry.GROUPS`, or `pruners`.
         name: a registered name, the name of a registered class, or `package.module.Class`.
 
     Raises:
         UsageError: nothing has that name; the message names the nearest one.
     """
     with told_briefly(key, 2, ValueError, RuntimeError):
-        homes = {
-            registered: registry.where(group, registered).replace(":", ".") for registered in registry.names(group)
-        }
-    classes = {home.rpartition(".")[2]: home for home in homes.values()}
-    if name in homes:
-        return homes[name]
+        known = homes(group)
+    classes = {home.rpartition(".")[2]: home for home in known.values()}
+    if name in known:
+        return known[name]
     if name in classes:
         return classes[name]
     if "." in name:
         return name
-    raise UsageError(f"{key}={name!r}: no such {_ONE[group]} is installed; {did_you_mean(name, [*homes, *classes])}")
+    raise UsageError(f"{key}={name!r}: no such {_ONE[group]} is installed; {did_you_mean(name, [*known, *classes])}")
 
 
 def check_plugin(
-    key: str, group: str, value: Any, base: type | None = None, supplied: Collection[str] = ()
+    key: str, group: str, value: Any, base: type | str | None = None, supplied: Collection[str] = ()
 ) -> dict[str, Any]:
-    """Check a plugin's setting, down to the last argument.
+    """Check a plugin's setting, down to the last argument; nothing is imported where its source tells all.
 
     Args:
         key: what the messages call it.
-        group: one of `registry.GROUPS`.
+        group: one of `registry.GROUPS`, or `pruners`.
         value: a name, or a mapping with a `class_path` and arguments, which may also stand under `init_args`.
-        base: what its class is derived from.
+        base: what its class is derived from, where that is more than the group says.
         supplied: arguments that come from elsewhere.
 
     Returns:
@@ -64,11 +108,13 @@ def check_plugin(
     if not isinstance(value, Mapping) or not isinstance(value.get("class_path"), str):
         raise UsageError(f"{key}={shown(value)}: {one_of(group)}")
     path = class_path(key, group, str(value["class_path"]))
-    with without_deprecations():
-        found = import_class(key, path)
-    if not inspect.isclass(found) if base is None else not (inspect.isclass(found) and issubclass(found, base)):
-        raise UsageError(f"{key}={value['class_path']!r}: it is no {'class' if base is None else base.__name__}")
-    return check_class(key, {**value, "class_path": path}, supplied)
+    return check_class(key, {**value, "class_path": path}, supplied, expected=expected(group, base))
+
+
+def expected(group: str, base: type | str | None = None) -> list[Definition]:
+    """What the classes of a group are derived from."""
+    found = defined(base or _BASES[group])
+    return [] if found is None else [found]
 
 
 def one_of(group: str) -> str:
@@ -76,8 +122,15 @@ def one_of(group: str) -> str:
     return f"it is one of {', '.join(registry.names(group))}, or has a class_path"
 
 
+def default_sampler() -> str:
+    """The sampler of a study that names none."""
+    study = resolve(STUDY)
+    default = signature(study).parameters["sampler"].default if study is not None else None
+    return str(default.value) if isinstance(default, ast.Constant) else "TPESampler"
+
+
 def check_part(key: str, value: Any) -> Any:
-    """Check the arguments of a sampler or a pruner; whether there is one of that name, the study says.
+    """Check a sampler or a pruner.
 
     Args:
         key: `sampler` or `pruner`.
@@ -87,19 +140,21 @@ def check_part(key: str, value: Any) -> Any:
         The name, or a mapping with the keys `class_path` and `init_args`.
 
     Raises:
-        UsageError: a wrong argument.
+        UsageError: there is none of that name, it is of another kind, or a wrong argument.
     """
+    group = f"{key}s"
+    if value is None:
+        return None
+    if isinstance(value, str):
+        find_class(key, class_path(key, group, value), expected(group))
+        return str(value)
     if not isinstance(value, Mapping):
-        return value
+        raise UsageError(f"{key}={shown(value)}: it is a name, or a mapping with a class_path and its arguments")
     if key == "sampler":
-        value = {"class_path": inspect.signature(Study).parameters[key].default, **value}
+        value = {"class_path": default_sampler(), **value}
     if not isinstance(value.get("class_path"), str):
         raise UsageError(f"{key}.class_path is missing; it is a class of optuna.{key}s, such as MedianPruner")
     name = str(value["class_path"])
-    home = f"optuna.{key}s"
-    with without_deprecations():
-        path = f"{home}.{name}" if hasattr(import_module(home), name) else name
-    if key == "sampler" and name in registry.names("samplers"):
-        with told_briefly(key, 2, ValueError, RuntimeError):
-            path = registry.where("samplers", name).replace(":", ".")
-    return {**check_class(key, {**value, "class_path": path}, supplied=("space",)), "class_path": name}
+    path = class_path(key, group, name)
+    checked = check_class(key, {**value, "class_path": path}, supplied=("space",), expected=expected(group))
+    return {**checked, "class_path": name}

@@ -14,7 +14,8 @@ from automl_plugins import training
 from automl_plugins._lightning import pl
 from automl_plugins.cli import attach
 from automl_plugins.cli.checks import check_keys
-from automl_plugins.cli.configuration import check_files, check_trainer, make, make_space, short_name, try_module
+from automl_plugins.cli.checked import check_trainer
+from automl_plugins.cli.configuration import TrainerPart, check_files, make, make_space, short_name, try_module
 from automl_plugins.cli.console import draw_architecture, output, read_architecture
 from automl_plugins.cli.errors import UsageError, told_briefly, without_deprecations
 from automl_plugins.cli.plugins import check_plugin, one_of
@@ -106,18 +107,18 @@ def _checked(given: Given) -> dict[str, Any]:
         raise UsageError(f"data is missing; {one_of('data')}")
     checked = {
         **check_search_settings(settings),
-        "data": check_plugin("data", "data", settings["data"], pl.LightningDataModule),
+        "data": check_plugin("data", "data", settings["data"]),
         "trainer": check_trainer(settings.get("trainer") or {}),
     }
     make("data", pl.LightningDataModule, plain(checked["data"]))
     if settings.get("module") is not None:
-        module = check_plugin("module", "modules", settings["module"], pl.LightningModule, ("network", "task"))
+        module = check_plugin("module", "modules", settings["module"], supplied=("network", "task"))
         try_module(make("module", ModuleFactory, plain(module)), module["init_args"])
         checked["module"] = module
     if checked["trainer"].get("enable_checkpointing") is False:
         raise UsageError("trainer.enable_checkpointing=False: a search goes on from its last checkpoint; leave it out")
     with told_briefly("trainer", 2, Exception), without_deprecations(), training.quiet_lightning():
-        pl.Trainer(**{**make("trainer", dict[str, Any], plain(checked["trainer"])), "logger": False})
+        pl.Trainer(**{**TrainerPart(plain(checked["trainer"])).make(), "logger": False})
     checked["folder"] = folder_of(given, short_name(settings["data"]))
     check_files(checked)
     return dict(plain(checked))

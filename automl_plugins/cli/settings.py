@@ -14,26 +14,39 @@ from automl_plugins.cli.errors import UsageError
 from automl_plugins.nearest import did_you_mean
 
 
+_MOST_BYTES = 1 << 18
+_MOST_VALUES = 100_000
+_DEEPEST = 40
+_PLAIN = (str, int, float, bool, type(None))
+
+
 class Text(str):
     """The value of a flag: its text, and what YAML makes of it; the type of the argument settles which one counts."""
 
     parsed: Any
 
     def __new__(cls, text: str) -> Text:
-        made = super().__new__(cls, text)
+        made = super().__new__(cls, expanded(text))
         try:
-            made.parsed = yaml.load(text, _Loader)  # noqa: S506 - it is a safe loader
-        except yaml.YAMLError:
-            made.parsed = text
+            made.parsed = _load(text)
+        except (yaml.YAMLError, ValueError):
+            made.parsed = str(made)
         return made
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML in which 1e-3 is a number, as in JSON and in YAML 1.2, and a date is text."""
+    """YAML in which 1e-3 is a number and 1:30 or 012 is none, as in JSON and in YAML 1.2, and a date is text."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        names = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode) and key.value != "<<"]
+        if len(set(names)) < len(names):
+            twice = next(name for position, name in enumerate(names) if name in names[:position])
+            raise yaml.constructor.ConstructorError(None, None, f"the key {twice!r} is given twice", node.start_mark)
+        return super().construct_mapping(node, deep)
 
 
 _Loader.yaml_implicit_resolvers = {
-    first: [(tag, pattern) for tag, pattern in resolvers if not tag.endswith((":float", ":timestamp"))]
+    first: [(tag, pattern) for tag, pattern in resolvers if not tag.endswith((":float", ":int", ":timestamp"))]
     for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
 }
 _Loader.add_implicit_resolver(
@@ -43,6 +56,45 @@ _Loader.add_implicit_resolver(
     ),
     list("-+0123456789."),
 )
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:int", re.compile(r"^[-+]?(0|[1-9][0-9_]*|0x[0-9a-fA-F]+)$"), list("-+0123456789")
+)
+
+
+def _load(text: str) -> Any:
+    """What YAML makes of a text, as plain values.
+
+    Raises:
+        yaml.YAMLError: it is none.
+        ValueError: it holds what is no plain value, or it unfolds without end.
+    """
+    try:
+        return _unfolded(yaml.load(text, _Loader), [_MOST_VALUES])  # noqa: S506 - it is a safe loader
+    except RecursionError:
+        raise ValueError(f"it is nested more than {_DEEPEST} deep") from None
+    except (TypeError, OverflowError) as error:  # a list for a key, a date of the year 99999
+        raise ValueError(str(error)) from error
+
+
+def _unfolded(value: Any, left: list[int], depth: int = 0) -> Any:
+    """A copy without aliases, in which `~/` is the home folder."""
+    left[0] -= 1
+    if left[0] < 0:
+        raise ValueError(f"it unfolds to more than {_MOST_VALUES} values")
+    if depth > _DEEPEST:
+        raise ValueError(f"it is nested more than {_DEEPEST} deep")
+    if isinstance(value, dict):
+        return {key: _unfolded(each, left, depth + 1) for key, each in value.items()}
+    if isinstance(value, list):
+        return [_unfolded(each, left, depth + 1) for each in value]
+    if not isinstance(value, _PLAIN):
+        raise ValueError(f"it holds a {type(value).__name__}, where text, numbers, lists and mappings are taken")
+    return expanded(value) if isinstance(value, str) else value
+
+
+def expanded(text: str) -> str:
+    """A text in which a leading `~/` is the home folder, as a shell has it."""
+    return str(Path(text).expanduser()) if text == "~" or text.startswith("~/") else text
 
 
 @dataclass
@@ -78,7 +130,7 @@ def read(arguments: Sequence[str], switches: Sequence[str] = ("help", "print_con
     while rest:
         token = rest.pop(0)
         if not token.startswith("--"):
-            given.targets.append(token)
+            given.targets.append(expanded(token))
             continue
         key, equals, text = token[2:].partition("=")
         if key in switches:
@@ -89,8 +141,8 @@ def read(arguments: Sequence[str], switches: Sequence[str] = ("help", "print_con
                 raise UsageError(f"--{key} needs a value")
             text = rest.pop(0)
         if key == "config":
-            given.configs.append(Path(text))
-            given.settings = merge(given.settings, read_yaml(Path(text)))
+            given.configs.append(Path(expanded(text)))
+            given.settings = merge(given.settings, read_yaml(given.configs[-1]))
         elif key.endswith("+"):
             given.settings = _appended(given.settings, key[:-1], Text(text))
         else:
@@ -100,23 +152,54 @@ def read(arguments: Sequence[str], switches: Sequence[str] = ("help", "print_con
     return given
 
 
+def read_text(path: Path, key: str) -> str:
+    """The text of a file that somebody may have made for us.
+
+    Args:
+        path: of the file.
+        key: what the messages call it.
+
+    Raises:
+        UsageError: it does not exist, is no regular file, is too large for what it should be, or is no text.
+    """
+    name = f"{key}={str(path)!r}"
+    try:
+        if path.is_dir():
+            raise UsageError(f"{name}: it is a folder; name a file in it")
+        if not path.exists():
+            siblings = [str(other) for other in path.parent.glob(f"*{path.suffix}")] if path.parent.is_dir() else []
+            hint = f"; {did_you_mean(str(path), siblings)}" if siblings and len(siblings) < _MOST_SIBLINGS else ""
+            raise UsageError(f"{name}: there is no such file{hint}")
+        if not path.is_file():
+            raise UsageError(f"{name}: it is no regular file")
+        if path.stat().st_size > _MOST_BYTES:
+            raise UsageError(f"{name}: it has {path.stat().st_size:,} bytes; more than {_MOST_BYTES:,} is no {key}")
+        return path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{name}: it is no text in UTF-8: byte {error.start} is {error.object[error.start]:#x}") from error
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        raise UsageError(f"{name}: it cannot be read: {reason}") from error
+
+
+_MOST_SIBLINGS = 50
+
+
 def read_yaml(path: Path) -> dict[str, Any]:
     """Read a YAML file of settings.
 
     Raises:
         UsageError: it does not exist, cannot be read, is no YAML, or is no mapping of names.
     """
-    if not path.is_file():
-        siblings = [str(other) for other in path.parent.glob("*.y*ml")] if path.parent.is_dir() else []
-        hint = f"; {did_you_mean(str(path), siblings)}" if siblings else ""
-        raise UsageError(f"config={str(path)!r}: there is no such file{hint}")
+    text = read_text(path, "config")
     try:
-        content = yaml.load(path.read_text(encoding="utf-8"), _Loader)  # noqa: S506 - it is a safe loader
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        content = _load(text)
+    except (yaml.YAMLError, ValueError) as error:
         mark = getattr(error, "problem_mark", None)
         place = f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""
         problem = getattr(error, "problem", None) or error
-        raise UsageError(f"config={str(path)!r}{place}: this is no YAML: {problem}") from error
+        cure = "; indent with blanks" if "'\\t'" in str(problem) else ""
+        raise UsageError(f"config={str(path)!r}{place}: this is no YAML of settings: {problem}{cure}") from error
     if content is None:
         return {}
     if not isinstance(content, dict) or not all(isinstance(key, str) for key in content):

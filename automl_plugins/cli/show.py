@@ -12,10 +12,10 @@ from rich.console import Console
 from rich.table import Table
 
 from automl_plugins import registry
-from automl_plugins.architecture import Architecture
 from automl_plugins.cli.checks import check_keys, convert, shown
-from automl_plugins.cli.configuration import STUDY_KEYS, make_space, space_setting
-from automl_plugins.cli.console import draw_architecture, output
+from automl_plugins.cli.checked import STUDY_KEYS
+from automl_plugins.cli.configuration import make_space, space_setting
+from automl_plugins.cli.console import architecture_in, draw_architecture, output
 from automl_plugins.cli.errors import UsageError, told_briefly
 from automl_plugins.cli.settings import Given, merge, plain, read, read_yaml
 from automl_plugins.nearest import did_you_mean
@@ -104,8 +104,7 @@ def _show_space(console: Console, target: str, given: Given) -> None:
 
 
 def _show_architecture(console: Console, path: Path, given: Given) -> None:
-    with told_briefly(str(path), 2, ValueError, OSError):
-        architecture = Architecture.from_json(path.read_text(encoding="utf-8"))
+    architecture = architecture_in(path)
     space = make_space(space_setting(given, RunFolder(path.parent).config, architecture.space))
     draw_architecture(console, space, path, _figure(given))
 
