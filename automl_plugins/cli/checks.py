@@ -168,7 +168,7 @@ def _element(kind: Kind) -> Kind:
             element: Kind = each.arguments[0]
             return element
         if each.name == "tuple" and len(each.arguments) == 2 and each.arguments[1] is ...:
-            return each.arguments[0]  # type: ignore[no-any-return]  # a Kind
+            return each.arguments[0]
     return Kind("opaque") if any(each.name == "opaque" for each in members(kind)) else ANY
 
 

@@ -110,9 +110,7 @@ def _task(settings: Mapping[str, Any]) -> Task:
             return Task(**arguments)
     if settings.get("data") is None:
         raise UsageError("task is missing; it is that of the run's data, but there is no config.yaml that names them")
-    data = make(
-        "data", pl.LightningDataModule, plain(check_plugin("data", "data", settings["data"]))
-    )
+    data = make("data", pl.LightningDataModule, plain(check_plugin("data", "data", settings["data"])))
     with told_briefly("data", 1, OSError, ImportError, ValueError, RuntimeError):
         data.prepare_data()
         data.setup("fit")

@@ -149,8 +149,10 @@ def _checked(given: Given, command: str) -> dict[str, Any]:
     # LightningCLI makes its Trainer after the data have been read, which is late for a wrong value.
     with told_briefly("trainer", 2, Exception), without_deprecations(), training.quiet_lightning():
         pl.Trainer(**trainer_part.make())
-    model = {"architecture": str(path), **{key: plugins[key] for key in ("space", "module") if key in plugins}}
-    return {**plain(checked), "data": plugins["data"], "model": model}
+    model = {"architecture": str(path)} | {key: plugins[key] for key in ("space", "module") if key in plugins}
+    checked |= {"data": plugins["data"], "model": model}
+    whole: dict[str, Any] = plain(checked)
+    return whole
 
 
 def flattened(settings: Mapping[str, Any]) -> dict[str, Any]:

@@ -13,8 +13,8 @@ from rich.console import Console
 from automl_plugins import training
 from automl_plugins._lightning import pl
 from automl_plugins.cli import attach
-from automl_plugins.cli.checks import check_keys
 from automl_plugins.cli.checked import check_trainer
+from automl_plugins.cli.checks import check_keys
 from automl_plugins.cli.configuration import TrainerPart, check_files, make, make_space, short_name, try_module
 from automl_plugins.cli.console import draw_architecture, output, read_architecture
 from automl_plugins.cli.errors import UsageError, told_briefly, without_deprecations

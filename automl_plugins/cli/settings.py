@@ -13,7 +13,6 @@ import yaml
 from automl_plugins.cli.errors import UsageError
 from automl_plugins.nearest import did_you_mean
 
-
 _MOST_BYTES = 1 << 18
 _MOST_VALUES = 100_000
 _DEEPEST = 40
@@ -176,7 +175,9 @@ def read_text(path: Path, key: str) -> str:
             raise UsageError(f"{name}: it has {path.stat().st_size:,} bytes; more than {_MOST_BYTES:,} is no {key}")
         return path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
-        raise UsageError(f"{name}: it is no text in UTF-8: byte {error.start} is {error.object[error.start]:#x}") from error
+        raise UsageError(
+            f"{name}: it is no text in UTF-8: byte {error.start} is {error.object[error.start]:#x}"
+        ) from error
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         raise UsageError(f"{name}: it cannot be read: {reason}") from error

@@ -12,8 +12,8 @@ from rich.console import Console
 from rich.table import Table
 
 from automl_plugins import registry
-from automl_plugins.cli.checks import check_keys, convert, shown
 from automl_plugins.cli.checked import STUDY_KEYS
+from automl_plugins.cli.checks import check_keys, convert, shown
 from automl_plugins.cli.configuration import make_space, space_setting
 from automl_plugins.cli.console import architecture_in, draw_architecture, output
 from automl_plugins.cli.errors import UsageError, told_briefly

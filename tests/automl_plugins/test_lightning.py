@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import pytorch_lightning
 
-from automl_plugins import _lightning
+from automl_plugins import _distribution, _lightning
 from automl_plugins._lightning import VARIABLE, check_distribution
 
 # Stands in for the `lightning` distribution, which is a class tree of its own.
@@ -124,6 +124,6 @@ def test_a_whole_study_runs_on_the_other_distribution(tmp_path: Path) -> None:
 
 def test_a_wanted_distribution_that_is_not_installed_is_told_so(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(VARIABLE, "lightning")
-    monkeypatch.setattr(_lightning.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(_distribution.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(ImportError, match="pip install lightning"):
-        _lightning._decide()
+        _distribution._decide()
