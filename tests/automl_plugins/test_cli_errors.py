@@ -91,7 +91,10 @@ def line(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
         ("--space.dropout 1.5", ["space.dropout is at least 0 and less than 1", "1.5"]),
         ("--space.max_parameters 0", ["space.max_parameters is at least 1", "0"]),
         ("--data.batch_size 0", ["data.batch_size is at least 1", "0"]),
-        ("--module NodeClassification --module.learning_rate -1", ["module.learning_rate is a finite number greater than 0", "-1"]),
+        (
+            "--module NodeClassification --module.learning_rate -1",
+            ["module.learning_rate is a finite number greater than 0", "-1"],
+        ),
         ("--task.level nod --task.target classes --task.in_channels 1 --task.out_channels 2", ["task.level", "'nod'"]),
         # names
         ("--space agn", ["space='agn'", "'agnn'"]),
@@ -181,7 +184,10 @@ def test_other_commands(command: str, named: list[str], capsys: pytest.CaptureFi
         ("--trainer.max_epochs many", ["trainer.max_epochs is an integer", "'many'"]),
         ("--data.batchsize 3", ["data.batchsize=3", "'batch_size'"]),
         ("--data.batch_size 0", ["data.batch_size is at least 1"]),
-        ("--module NodeClassification --module.learning_rate -1", ["module.learning_rate is a finite number greater than 0"]),
+        (
+            "--module NodeClassification --module.learning_rate -1",
+            ["module.learning_rate is a finite number greater than 0"],
+        ),
         ("--ckpt_pth x", ["ckpt_pth='x'", "'ckpt_path'"]),
         ("--seed_everything many", ["seed_everything is an integer", "'many'"]),
         ("--optimizer Adamm", ["optimizer", "Adamm"]),
