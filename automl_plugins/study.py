@@ -271,10 +271,12 @@ class Study:
         device = torch.device("cpu")
         if set(self.goal.figures) - {"num_parameters"}:
             options = {name: self.trainer[name] for name in ("accelerator",) if name in self.trainer}
+            if isinstance(devices := self.trainer.get("devices"), list):
+                options["devices"] = devices[:1]
             with training.quiet_lightning():
                 device = pl.Trainer(**{**training.LEAN, **options}).strategy.root_device
         names, folder = self.goal.figures, self.folder.latencies
-        return Figures(names, self.space, self.task, self.module, self.data, device, folder)
+        return Figures(names, self.space, self.task, self.module, self.data, device, folder, self.trainer)
 
     def _check_folder(self) -> None:
         """Refuse a folder in which trials and final trainings of other settings are kept."""

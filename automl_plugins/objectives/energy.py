@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from automl_plugins.objectives.costs import evaluated
+from automl_plugins.objectives.latency import synchronise
 
 _RAPL = Path("/sys/class/powercap")
 Meter = Callable[[], float]
@@ -55,38 +56,62 @@ def _rapl(powercap: Path) -> Meter:
         raise EnergyError(
             f"energy cannot be measured: {error.filename} may be read by root only; chmod a+r it"
         ) from error
-    total = 0
+    return _Rapl(counters, ranges, last)
 
-    def read() -> float:
-        nonlocal total
-        for place, path in enumerate(counters):
+
+class _Rapl:
+    """A meter of RAPL's counters; a plain object, so that it goes along to a worker."""
+
+    def __init__(self, counters: list[Path], ranges: list[int], last: list[int]) -> None:
+        self.counters, self.ranges, self.last = counters, ranges, last
+        self.total = 0
+
+    def __call__(self) -> float:
+        for place, path in enumerate(self.counters):
             now = int(path.read_text())
-            total += (now - last[place]) % ranges[place]
-            last[place] = now
-        return total / 1e6
-
-    return read
+            self.total += (now - self.last[place]) % self.ranges[place]
+            self.last[place] = now
+        return self.total / 1e6
 
 
 def _nvml(device: torch.device) -> Meter:
     try:
         pynvml = importlib.import_module("pynvml")
     except ImportError as error:
-        raise EnergyError("energy of a GPU needs the package nvidia-ml-py") from error
+        raise EnergyError("energy of a GPU needs the package nvidia-ml-py: pip install nvidia-ml-py") from error
+    # NVML counts all GPUs of the machine, torch those that this process may use.
+    meter = _Nvml(f"GPU-{torch.cuda.get_device_properties(device).uuid}")
     try:
-        pynvml.nvmlInit()
-        # NVML counts all GPUs of the machine, torch those that this process may use.
-        handle = pynvml.nvmlDeviceGetHandleByUUID(f"GPU-{torch.cuda.get_device_properties(device).uuid}")
-        pynvml.nvmlDeviceGetTotalEnergyConsumption(handle)
+        meter()
     except pynvml.NVMLError as error:
         raise EnergyError(f"energy cannot be measured on this GPU: {error}") from error
-    return lambda: pynvml.nvmlDeviceGetTotalEnergyConsumption(handle) / 1e3
+    return meter
+
+
+class _Nvml:
+    """NVML's meter of the GPU of this name; a worker that it goes along to asks NVML for itself."""
+
+    def __init__(self, uuid: str) -> None:
+        self.uuid = uuid
+        self._handle: Any = None
+
+    def __call__(self) -> float:
+        pynvml = importlib.import_module("pynvml")
+        if self._handle is None:
+            pynvml.nvmlInit()
+            self._handle = pynvml.nvmlDeviceGetHandleByUUID(self.uuid)
+        joules: float = pynvml.nvmlDeviceGetTotalEnergyConsumption(self._handle) / 1e3
+        return joules
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"uuid": self.uuid, "_handle": None}
 
 
 def measure_energy(network: nn.Module, inputs: Sequence[Any], meter: Meter, seconds: float = 1.0) -> float:
     """Millijoules of one forward pass in evaluation mode: the mean over as many as fit into some seconds.
 
-    What the device uses at rest is in it. Meters are coarse (RAPL's moves every millisecond), hence the seconds.
+    What the device uses at rest is in it, and on a processor all that runs beside it. Meters are coarse (RAPL's moves
+    every millisecond), hence the seconds.
 
     Args:
         network: on the device of the meter.
@@ -103,15 +128,10 @@ def measure_energy(network: nn.Module, inputs: Sequence[Any], meter: Meter, seco
     passes = 0
     with evaluated(network), torch.no_grad():
         network(*inputs)
-        _wait(device)
+        synchronise(device)
         began, before = time.perf_counter(), meter()
         while passes == 0 or time.perf_counter() - began < seconds:
             network(*inputs)
-            _wait(device)
+            synchronise(device)
             passes += 1
         return 1000 * (meter() - before) / passes
-
-
-def _wait(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)

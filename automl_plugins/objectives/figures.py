@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+import math
+from collections.abc import Callable, Collection, Mapping
+from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from filelock import FileLock
 from torch import nn
 
 from automl_plugins._lightning import pl
@@ -15,17 +19,27 @@ from automl_plugins.architecture import Architecture
 from automl_plugins.objectives.costs import macs
 from automl_plugins.objectives.energy import Meter, energy_meter, measure_energy
 from automl_plugins.objectives.latency import LatencyCache
+from automl_plugins.objectives.recording import Call, Repeated, UncalledError, record_calls
 from automl_plugins.space import SearchSpace
 from automl_plugins.task import Task
 from automl_plugins.training import ModuleFactory, seeded
 
 FIGURES = ("num_parameters", "macs", "latency_ms", "energy_mj")
-"""What can be measured: trainable parameters; of one forward pass on a validation batch, multiply-accumulates,
+"""What can be measured: trainable parameters; of what one validation batch makes the network do, multiply-accumulates,
 milliseconds, millijoules."""
+
+_TRIES = 3
 
 
 class Figures:
-    """Measures the costs of architectures on the first validation batch, as `predict_step` takes it.
+    """Measures the costs of architectures, on what the module calls its network with for the first validation batch.
+
+    The calls are recorded once, with a random architecture, in a validation step that Lightning runs; see
+    `record_calls`. Where a step calls its network several times, the costs are those of all calls together. The
+    network alone is measured, in evaluation mode, without the module around it.
+
+    Workers measure one at a time, but other workers go on with their trainings meanwhile: on a machine that they
+    share, latencies and energies of a study with `workers` above 1 are those of a busy machine.
 
     Args:
         names: which of `FIGURES`.
@@ -33,8 +47,9 @@ class Figures:
         task: what the networks must fit.
         module: makes a LightningModule of a network.
         data: the datamodule.
-        device: where to measure.
+        device: where to measure: where trainings run.
         folder: where latencies are kept.
+        options: arguments of Lightning's Trainer; the precision counts.
     """
 
     def __init__(
@@ -46,6 +61,7 @@ class Figures:
         data: pl.LightningDataModule,
         device: torch.device,
         folder: Path,
+        options: Mapping[str, Any] | None = None,
     ) -> None:
         self.names = tuple(names)
         self.space = space
@@ -53,55 +69,91 @@ class Figures:
         self.module = module
         self.data = data
         self.device = device
+        self.options = dict(options or {})
+        self.folder = Path(folder)
         self.latencies = LatencyCache(folder)
 
     def prepare(self) -> None:
-        """Read the batch, and find the meter where energy is asked for.
+        """Record the calls, and find the meter where energy is asked for.
 
         Raises:
             EnergyError: the machine does not tell what it uses.
+            ValueError: the network cannot be measured; the message says why.
         """
         if "energy_mj" in self.names:
             _ = self._meter
         if set(self.names) - {"num_parameters"}:
-            _ = self._batch
+            _ = self._calls
 
     def __call__(self, architecture: Architecture) -> dict[str, float]:
-        """The figures of an architecture, by name."""
-        measured: dict[str, float] = {}
-        if "num_parameters" in self.names:
-            measured["num_parameters"] = self.space.num_parameters(architecture, self.task)
-        if "macs" in self.names:
-            measured["macs"] = macs(self._predictor(architecture), [self._batch])
-        if "latency_ms" in self.names:
-            latency = self.latencies(architecture, lambda: self._predictor(architecture), [self._batch])
-            measured["latency_ms"] = latency.milliseconds
-        if "energy_mj" in self.names:
-            measured["energy_mj"] = measure_energy(self._predictor(architecture), [self._batch], self._meter)
+        """The figures of an architecture, by name.
+
+        Raises:
+            ValueError: one is not a finite number.
+        """
+        measures: dict[str, Callable[[Architecture], float]] = {
+            "num_parameters": lambda architecture: self.space.num_parameters(architecture, self.task),
+            "macs": lambda architecture: macs(self._repeated(architecture), self._calls),
+            "latency_ms": self._latency,
+            "energy_mj": self._energy,
+        }
+        measured = {name: measures[name](architecture) for name in FIGURES if name in self.names}
+        for name, value in measured.items():
+            if not math.isfinite(value):
+                raise ValueError(f"the cost {name} of an architecture is {value}, which is no number")
         return measured
 
-    def _predictor(self, architecture: Architecture) -> nn.Module:
+    def _latency(self, architecture: Architecture) -> float:
+        return self.latencies(architecture, lambda: self._repeated(architecture), self._calls, self.device).milliseconds
+
+    def _energy(self, architecture: Architecture) -> float:
+        network = self._repeated(architecture)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with FileLock(self.folder / "measuring.lock"):
+            return measure_energy(network, self._calls, self._meter)
+
+    def _repeated(self, architecture: Architecture) -> nn.Module:
         with seeded(0):
-            return _Predictor(self.module(self.space.network(architecture, self.task), self.task)).to(self.device)
+            network = self.space.network(architecture, self.task)
+        dtype = next((call.weights for call in self._calls if call.weights is not None), None)
+        return Repeated(network).to(self.device, dtype)
 
     @cached_property
     def _meter(self) -> Meter:
         return energy_meter(self.device)
 
     @cached_property
-    def _batch(self) -> Any:
+    def _calls(self) -> tuple[Call, ...]:
         self.data.prepare_data()
-        self.data.setup("fit")
-        loader: Any = self.data.val_dataloader()
-        return self.data.transfer_batch_to_device(next(iter(loader)), self.device, 0)
+        generator = np.random.default_rng(0)
+        for _ in range(_TRIES - 1):
+            # One network may not fit the data, and then it is that trial's failure.
+            with suppress(Exception):
+                return self._record(generator)
+        try:
+            return self._record(generator)
+        except Exception as error:
+            raise ValueError(self._unmeasured(error)) from error
 
+    def _record(self, generator: np.random.Generator) -> tuple[Call, ...]:
+        architecture = self.space.sample(generator)
+        with seeded(0):
+            network = self.space.network(architecture, self.task)
+            return record_calls(network, self._make, self.data, self.device, self.options)
 
-class _Predictor(nn.Module):
-    """A LightningModule as a function of a batch."""
+    def _make(self, network: nn.Module) -> pl.LightningModule:
+        return self.module(network, self.task)
 
-    def __init__(self, module: pl.LightningModule) -> None:
-        super().__init__()
-        self.module = module
+    def _unmeasured(self, error: Exception) -> str:
+        wanted = ", ".join(name for name in self.names if name != "num_parameters")
+        reason = (str(error).strip() or "no reason given").splitlines()[0]
+        if isinstance(error, UncalledError):
+            return f"{wanted} cannot be measured: {reason}"
+        return (
+            f"{wanted} cannot be measured: what the network is called with is recorded in a validation step of "
+            f"{getattr(self.module, '__name__', self.module)}, which failed with {type(error).__name__}: {reason}"
+        )
 
-    def forward(self, batch: Any) -> Any:
-        return self.module.predict_step(batch, 0)
+    def __getstate__(self) -> dict[str, Any]:
+        # A worker records the calls for itself, on its own device.
+        return {name: value for name, value in self.__dict__.items() if name != "_calls"}

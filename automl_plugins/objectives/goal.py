@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -39,7 +40,8 @@ class MonasMixedReward:
     weight: float = 0.5
 
     def __call__(self, score: float, figures: Mapping[str, float]) -> float:
-        return monas_mixed_reward(score, min(1.0, figures[self.cost] / self.most), self.weight)
+        share = figures[self.cost] / self.most
+        return monas_mixed_reward(score, share if math.isnan(share) else min(1.0, share), self.weight)
 
 
 @dataclass(frozen=True)
@@ -58,7 +60,17 @@ REWARDS: dict[str, Callable[..., Any]] = {
     "monas-mixed": MonasMixedReward,
     "monas-limit": MonasLimitReward,
 }
-"""By the name that a configuration has for them. Their metric is between 0 and 1, and more of it is better."""
+"""By the name that a configuration has for them. Of their metric more is better, and it is best between 0 and 1."""
+
+_RANGES: dict[str, tuple[str, Callable[[float], bool]]] = {
+    "target": ("above 0", lambda value: value > 0),
+    "most": ("above 0", lambda value: value > 0),
+    "limit": ("above 0", lambda value: value > 0),
+    "weight": ("between 0 and 1", lambda value: 0 <= value <= 1),
+    # With another sign, more of a cost would be better.
+    "below": ("at most 0", lambda value: value <= 0),
+    "above": ("at most 0", lambda value: value <= 0),
+}
 
 
 class Goal:
@@ -71,12 +83,17 @@ class Goal:
             reward, to be maximised, and not the metric.
 
     Raises:
-        ValueError: an unknown figure or reward, a limit that is not above 0, or a reward beside costs.
+        ValueError: an unknown figure or reward, a limit that is not a number above 0, a reward beside costs, or
+            another argument that means nothing.
     """
 
     def __init__(
         self, costs: Sequence[str] = (), limits: Mapping[str, float] | None = None, reward: Any = None
     ) -> None:
+        if isinstance(costs, str):
+            raise ValueError(f"costs is a list of figures; got {costs!r}; write [{costs}]")
+        if limits is not None and not isinstance(limits, Mapping):
+            raise ValueError(f"limits says of figures the most that each may be, such as macs: 1.0e+9; got {limits!r}")
         self.costs = tuple(costs)
         self.limits = dict(limits or {})
         self.reward = None if reward is None else _make_reward(reward)
@@ -89,8 +106,7 @@ class Goal:
         if len(set(self.costs)) < len(self.costs):
             raise ValueError(f"costs: one comes twice in {', '.join(self.costs)}")
         for name, limit in self.limits.items():
-            if not limit > 0:
-                raise ValueError(f"limits.{name} is above 0; got {limit}")
+            _check_number(f"limits.{name}", limit, "limit")
 
     @property
     def _rewarded(self) -> tuple[str, ...]:
@@ -108,7 +124,10 @@ class Goal:
             ValueError: a reward of a metric of which less is better.
         """
         if self.reward is not None and metric == "minimize":
-            raise ValueError("reward: it takes a metric of which more is better, between 0 and 1, such as an accuracy")
+            raise ValueError(
+                "reward: it takes a metric of which more is better, between 0 and 1, such as an accuracy; the metric "
+                "of this study is minimised, so give it costs or limits instead"
+            )
         costs: list[Direction] = ["minimize"] * len(self.costs)
         return [metric, *costs]
 
@@ -124,6 +143,8 @@ class Goal:
 
 
 def _make_reward(config: Any) -> Any:
+    if not isinstance(config, str | Mapping):
+        raise ValueError(f"reward is a name or a mapping with class_path; got {config!r}")
     given: dict[str, Any] = {"class_path": config} if isinstance(config, str) else dict(config)
     name = str(given.pop("class_path", None))
     arguments = {**(given.pop("init_args", None) or {}), **given}
@@ -136,6 +157,13 @@ def _make_reward(config: Any) -> Any:
     for argument, parameter in parameters.items():
         if parameter.default is parameter.empty and argument not in arguments:
             raise ValueError(f"reward.{argument} is missing")
-        if argument in ("target", "most", "limit") and not arguments[argument] > 0:
-            raise ValueError(f"reward.{argument} is above 0; got {arguments[argument]}")
+        if argument in _RANGES and arguments.get(argument) is not None:
+            _check_number(f"reward.{argument}", arguments[argument], argument)
     return REWARDS[name](**arguments)
+
+
+def _check_number(name: str, value: Any, kind: str) -> None:
+    told, fits = _RANGES[kind]
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not is_number or not math.isfinite(value) or not fits(value):
+        raise ValueError(f"{name} is {told}; got {value!r}")

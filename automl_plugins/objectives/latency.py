@@ -18,6 +18,8 @@ from torch import nn
 
 from automl_plugins.architecture import Architecture
 from automl_plugins.objectives.costs import evaluated
+from automl_plugins.objectives.nested import tensors_in
+from automl_plugins.objectives.recording import describe_inputs
 from automl_plugins.run_folder import write_whole
 
 
@@ -31,7 +33,7 @@ class Latency:
         repeats: how many passes were timed.
         device: what it was measured on.
         versions: of the libraries, and how many threads there were.
-        inputs: the shapes of the arguments.
+        inputs: names, dtypes and shapes of the arguments.
     """
 
     milliseconds: float
@@ -47,7 +49,8 @@ def measure_latency(network: nn.Module, inputs: Sequence[Any], warmup: int = 5, 
 
     Args:
         network: what is measured, on the device to measure it on.
-        inputs: the arguments of its `forward`, on the same device; a GNN's are a graph, whose size settles all.
+        inputs: the arguments of its `forward`, on the same device; of a graph network, the size of the graph settles
+            all.
         warmup: passes that are not timed.
         repeats: passes that are.
 
@@ -60,10 +63,10 @@ def measure_latency(network: nn.Module, inputs: Sequence[Any], warmup: int = 5, 
     seconds = []
     with evaluated(network), torch.no_grad():
         for number in range(warmup + repeats):
-            _synchronise(device)
+            synchronise(device)
             began = time.perf_counter()
             network(*inputs)
-            _synchronise(device)
+            synchronise(device)
             if number >= warmup:
                 seconds.append(time.perf_counter() - began)
     median = statistics.median(seconds)
@@ -74,15 +77,16 @@ def measure_latency(network: nn.Module, inputs: Sequence[Any], warmup: int = 5, 
         repeats=repeats,
         device=device_name(device),
         versions=f"torch {torch.__version__}, {torch.get_num_threads()} threads",
-        inputs=", ".join(_shape(each) for each in inputs),
+        inputs=_shortened(describe_inputs(inputs)),
     )
 
 
 class LatencyCache:
     """Measures each architecture once for each device, version and inputs, one measurement at a time.
 
-    Workers on one machine share the folder: while one measures, the others wait, so that none disturbs another's
-    clock. What was measured is kept as JSON, with what it was measured on.
+    Processes that share the folder measure one at a time. Nothing else that runs on the machine waits for them, the
+    trainings of other workers neither: `Latency.spread` tells of a busy machine. What was measured is kept as JSON,
+    with what it was measured on.
 
     Args:
         folder: where measurements are kept; made where it is missing.
@@ -95,21 +99,29 @@ class LatencyCache:
         self.warmup = warmup
         self.repeats = repeats
 
-    def __call__(self, architecture: Architecture, build: Callable[[], nn.Module], inputs: Sequence[Any]) -> Latency:
+    def __call__(
+        self,
+        architecture: Architecture,
+        build: Callable[[], nn.Module],
+        inputs: Sequence[Any],
+        device: torch.device | None = None,
+    ) -> Latency:
         """The latency of an architecture, measured now or before.
 
         Args:
             architecture: what is measured.
             build: makes its network; called where there is no measurement yet.
-            inputs: see `measure_latency`; they settle the device too.
+            inputs: see `measure_latency`; tensors may lie anywhere inside of them.
+            device: where to measure; where left out, where the first tensor of the inputs is.
         """
-        device = next((each.device for each in inputs if isinstance(each, torch.Tensor)), torch.device("cpu"))
+        if device is None:
+            device = next((tensor.device for tensor in tensors_in(inputs)), torch.device("cpu"))
         about = [
             json.loads(architecture.to_json()),
             device_name(device),
             torch.__version__,
             torch.get_num_threads(),
-            [_shape(each) for each in inputs],
+            describe_inputs(inputs),
         ]
         digest = hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()
         path = self.folder / f"{digest[:32]}.json"
@@ -139,12 +151,11 @@ def _processor() -> str:
     return platform.processor() or platform.machine()
 
 
-def _synchronise(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
+def synchronise(device: torch.device) -> None:
+    """Wait until a device has done what it was asked for."""
+    if device.type not in ("cpu", "meta"):
+        torch.accelerator.synchronize(device)
 
 
-def _shape(value: Any) -> str:
-    if isinstance(value, torch.Tensor):
-        return f"{str(value.dtype).removeprefix('torch.')} {list(value.shape)}"
-    return type(value).__name__
+def _shortened(text: str, most: int = 1000) -> str:
+    return text if len(text) <= most else f"{text[:most]}, ..."

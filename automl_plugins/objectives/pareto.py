@@ -1,6 +1,7 @@
 """Pareto fronts: which architectures no other one beats in every respect, and how much such a front covers.
 
-Scores are `[num_points, num_objectives]`, larger is better in each.
+Scores are `[num_points, num_objectives]`, larger is better in each. A point with a score that is nan or infinite is in
+no front, ranks behind all others, and covers nothing.
 """
 
 from __future__ import annotations
@@ -23,7 +24,16 @@ def dominance_ranks(scores: np.ndarray) -> np.ndarray:
     Returns:
         int `[num_points]`.
     """
-    points, place = np.unique(np.asarray(scores, dtype=float), axis=0, return_inverse=True)
+    scores = np.asarray(scores, dtype=float)
+    finite = np.isfinite(scores).all(axis=1)
+    found = _ranks(scores[finite])
+    ranks = np.full(len(scores), found.max(initial=0) + 1)
+    ranks[finite] = found
+    return ranks
+
+
+def _ranks(scores: np.ndarray) -> np.ndarray:
+    points, place = np.unique(scores, axis=0, return_inverse=True)
     no_worse = (points[:, None] >= points[None]).all(axis=2)
     dominates = no_worse & ~np.eye(len(points), dtype=bool)
     ranks = np.full(len(points), -1)
@@ -39,9 +49,17 @@ def crowding_distances(scores: np.ndarray) -> np.ndarray:
     """How far a point's neighbours in the front are apart, summed over objectives (NSGA-II); infinite at the ends.
 
     Returns:
-        float `[num_points]`.
+        float `[num_points]`; 0 for a point with a score that is nan or infinite.
     """
     scores = np.asarray(scores, dtype=float)
+    finite = np.isfinite(scores).all(axis=1)
+    distances = np.zeros(len(scores))
+    if finite.any():
+        distances[finite] = _distances(scores[finite])
+    return distances
+
+
+def _distances(scores: np.ndarray) -> np.ndarray:
     distances = np.zeros(len(scores))
     for column in scores.T:
         order = np.argsort(column, kind="stable")
@@ -62,12 +80,14 @@ def hypervolume(scores: np.ndarray, reference: np.ndarray) -> float:
         reference: `[num_objectives]`; points that do not better it in every objective count for nothing.
 
     Raises:
-        ValueError: the shapes do not fit.
+        ValueError: the shapes do not fit, or the reference is not finite.
     """
     scores, reference = np.asarray(scores, dtype=float), np.asarray(reference, dtype=float)
     if scores.ndim != 2 or reference.shape != scores.shape[1:]:
         raise ValueError(f"scores of shape {scores.shape} need a reference of shape {scores.shape[1:]}")
-    better = (scores > reference).all(axis=1)
+    if not np.isfinite(reference).all():
+        raise ValueError(f"the reference is of finite numbers; got {reference.tolist()}")
+    better = (scores > reference).all(axis=1) & np.isfinite(scores).all(axis=1)
     return _volume(scores[better] - reference)
 
 

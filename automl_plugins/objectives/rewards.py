@@ -24,54 +24,91 @@ def mnasnet_exponent(gain: float) -> float:
     return -math.log2(1 + gain)
 
 
+_LEAST_RATIO = 1e-6
+"""Costs below this share of the target count as this share: at 0 MnasNet's reward has no bound."""
+
+
 def mnasnet_reward(
     accuracy: float, cost: float, target: float, below: float = -0.07, above: float | None = None
 ) -> float:
     """`accuracy * (cost / target) ** w` (MnasNet, equations 2 and 3).
 
     Soft: the same exponent on both sides, as `mnasnet_exponent` gives it. Hard: `below=0, above=-1`, so that the target
-    is a limit.
+    is a limit. Where the paper defines none: a score of 0 or less is its own reward, since a product would reward a
+    high cost with it; a cost of 0 counts as a millionth of the target; what is not a finite number ranks last.
 
     Args:
-        accuracy: above 0, larger is better.
-        cost: latency, MACs or the like, above 0.
+        accuracy: larger is better.
+        cost: latency, MACs or the like, at least 0.
         target: what it should be, above 0.
         below: w where the cost is at most the target.
         above: w where it is more; as below where left out.
 
     Raises:
-        ValueError: a number is not above 0: the reward has no meaning there.
+        ValueError: the target is not above 0, or the cost is below 0.
     """
-    for name, value in (("accuracy", accuracy), ("cost", cost), ("target", target)):
-        if not value > 0:
-            raise ValueError(f"{name} is above 0 in MnasNet's reward; got {value}")
+    _check_cost("cost", cost)
+    _check_limit("target", target)
+    if not _finite(accuracy, cost):
+        return -math.inf
+    if accuracy <= 0:
+        return accuracy
     exponent = below if cost <= target or above is None else above
-    return accuracy * (cost / target) ** exponent
+    return float(accuracy * max(cost / target, _LEAST_RATIO) ** exponent)
 
 
 def monas_mixed_reward(accuracy: float, cost: float, weight: float) -> float:
-    """`weight * accuracy - (1 - weight) * cost` (MONAS; Hsu et al., 2018, section 3.2), both within 0 and 1.
+    """`weight * accuracy - (1 - weight) * cost` (MONAS; Hsu et al., 2018, section 3.2), the cost within 0 and 1.
+
+    The weight means what it says where the accuracy is within 0 and 1 too; a metric outside of that (a correlation, a
+    score in percent) is taken as it is. What is not a finite number ranks last.
 
     Raises:
-        ValueError: a number is outside 0 and 1, so that the weight would mean nothing.
+        ValueError: the cost or the weight is outside 0 and 1.
     """
-    for name, value in (("accuracy", accuracy), ("cost", cost), ("weight", weight)):
-        if not 0 <= value <= 1:
+    for name, value in (("cost", cost), ("weight", weight)):
+        # nan is not outside.
+        if value < 0 or value > 1:
             raise ValueError(f"{name} is between 0 and 1 in MONAS's mixed reward; got {value}")
-    return weight * accuracy - (1 - weight) * cost
+    return weight * accuracy - (1 - weight) * cost if _finite(accuracy, cost) else -math.inf
 
 
 def monas_limit_reward(accuracy: float, cost: float, limit: float) -> float:
     """The accuracy where the cost keeps the limit; else less than nothing, by how far it is missed.
 
-    MONAS gives 0 there, from which nothing can be learned before the limit has been kept once.
+    MONAS gives 0 there, from which nothing can be learned before the limit has been kept once. An accuracy below 0
+    that misses the limit is less than either. What is not a finite number ranks last.
+
+    Raises:
+        ValueError: the limit is not above 0, or the cost is below 0.
     """
-    return accuracy if cost <= limit else -(cost - limit)
+    _check_cost("cost", cost)
+    _check_limit("limit", limit)
+    if not _finite(accuracy, cost):
+        return -math.inf
+    return accuracy if cost <= limit else min(accuracy, 0.0) - (cost - limit)
 
 
 def monas_floor_reward(accuracy: float, cost: float, floor: float) -> float:
     """`1 - cost`, with the cost within 0 and 1, where the accuracy reaches the floor; else less than nothing.
 
-    As in `monas_limit_reward`, how far the floor is missed takes the place of MONAS's 0.
+    As in `monas_limit_reward`, how far the floor is missed takes the place of MONAS's 0. What is not a finite number
+    ranks last.
     """
+    if not _finite(accuracy, cost):
+        return -math.inf
     return 1 - cost if accuracy >= floor else -(floor - accuracy)
+
+
+def _finite(accuracy: float, cost: float) -> bool:
+    return math.isfinite(accuracy) and math.isfinite(cost)
+
+
+def _check_cost(name: str, value: float) -> None:
+    if value < 0:
+        raise ValueError(f"a {name} is at least 0; got {value}")
+
+
+def _check_limit(name: str, value: float) -> None:
+    if not 0 < value < math.inf:
+        raise ValueError(f"the {name} is a number above 0; got {value}")

@@ -11,6 +11,9 @@ from numpy.typing import ArrayLike
 from automl_plugins.architecture import Architecture
 from automl_plugins.space import SearchSpace
 
+_MOST = 1e100
+"""Scores from here on count as infinite: their squares are."""
+
 
 class Predictor(ABC):
     """Learns from architectures and their scores which architectures are better.
@@ -30,7 +33,7 @@ class Predictor(ABC):
 
         Args:
             architectures: at least two.
-            scores: `[num_architectures]`, finite, larger is better.
+            scores: `[num_architectures]`, finite (and smaller than 1e100), larger is better.
 
         Raises:
             ValueError: too few of them, another number of scores, or a score that is not finite.
@@ -57,8 +60,12 @@ class Predictor(ABC):
             raise ValueError(f"a predictor is fitted to at least two architectures; got {len(architectures)}")
         if checked.shape != (len(architectures),):
             raise ValueError(f"{len(architectures)} architectures need as many scores; got the shape {checked.shape}")
-        if not np.isfinite(checked).all():
-            raise ValueError("a score is not finite; leave out the architectures that have none")
+        useless = ~(np.abs(checked) < _MOST)
+        if useless.any():
+            raise ValueError(
+                f"a score is not finite, {checked[useless][0]:g} of architecture {int(useless.argmax())}; leave "
+                "out the architectures that have none"
+            )
         return checked
 
 
@@ -69,5 +76,8 @@ def not_fitted(predictor: Predictor) -> RuntimeError:
 
 def standardised(scores: np.ndarray) -> np.ndarray:
     """Scores with mean 0 and deviation 1; all 0 where they are equal."""
+    # Of equal scores the deviation need not be 0: their mean is rounded.
+    if np.ptp(scores) == 0:
+        return np.zeros_like(scores)
     deviation = scores.std()
     return (scores - scores.mean()) / (deviation if deviation > 0 else 1.0)

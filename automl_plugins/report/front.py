@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -38,12 +39,13 @@ class Front:
 
 
 def candidates(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
-    """The trials that a study may choose from: each architecture once, with a value, all limits kept."""
+    """The trials that a study may choose from: each architecture once, with finite values, all limits kept."""
     return [
         trial
         for trial in trials
         if trial.state is TrialState.COMPLETE
         and "copied_from" not in trial.user_attrs
+        and all(map(math.isfinite, trial.values))
         and all(value <= 0 for value in trial.constraints.values())
     ]
 

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 NOTE = "automl_plugins:note"
 _TRIES = 200
+_MOST = 1e100
+"""Values from here on count as infinite: their squares are."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +45,11 @@ class Observation:
     scores: tuple[float, ...]
     violation: float = 0.0
     note: Any = None
+
+    @property
+    def penalty(self) -> float:
+        """The violation, squeezed between 0 and 1, so that one that is far off is no outlier."""
+        return 1.0 if math.isinf(self.violation) else self.violation / (1.0 + self.violation)
 
     @property
     def fitness(self) -> tuple[float, float]:
@@ -222,7 +229,7 @@ class ArchitectureSampler(BaseSampler, ABC):
 def _observation(trial: FrozenTrial, architecture: Architecture | None, signs: Sequence[int]) -> Observation | None:
     if architecture is None or trial.state is not TrialState.COMPLETE:
         return None
-    if not all(map(math.isfinite, trial.values)):
+    if not all(abs(value) < _MOST for value in trial.values):
         return None
     scores = tuple(sign * value for sign, value in zip(signs, trial.values, strict=True))
     violation = sum(max(0.0, value) for value in trial.constraints.values())

@@ -13,6 +13,7 @@ from automl_plugins.choice import Choice
 from automl_plugins.space import SearchSpace
 
 _MOST_GRADIENT = 5.0
+_MOST_ADVANTAGE = 1e6
 
 
 class ClassEncoder:
@@ -83,6 +84,8 @@ class ClassEncoder:
 
     def reinforce(self, parent: Architecture, offspring: Architecture, advantage: float, entropy: float) -> None:
         """One step of Adam along `advantage * grad log p(offspring | parent) + entropy * grad H`."""
+        # The gradient is clipped in any case; what float32 cannot hold would end as nan.
+        advantage = min(max(advantage, -_MOST_ADVANTAGE), _MOST_ADVANTAGE)
         terms: list[Tensor] = []
         logs = self._log_probabilities(parent)
         for choice in self.choices:

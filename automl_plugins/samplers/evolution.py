@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import warnings
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -28,6 +30,7 @@ class EvolutionSampler(ArchitectureSampler):
         tournament: how many of them compete to be the parent.
         proxy: a score without training, larger is better, that chooses the first trials (AREA; Mellor et
             al., ICML 2021, section 4); None: they are drawn at random. It must depend on the architecture alone.
+            Architectures for which it raises, or gives no finite number, come last, and a warning says how many.
         proxy_pool: how many random architectures the proxy chooses from.
 
     Raises:
@@ -77,11 +80,38 @@ class EvolutionSampler(ArchitectureSampler):
             if self._first is None:
                 own = np.random.default_rng(self.seed)
                 pool = list(dict.fromkeys(self.space.sample(own) for _ in range(self.proxy_pool)))
-                self._first = sorted(pool, key=self.proxy, reverse=True)[: 2 * self.population]
+                self._first = _by_proxy(self.proxy, pool)[: 2 * self.population]
             for architecture in self._first:
                 if architecture not in log.seen:
                     return architecture
         return self.unseen_at_random(log, generator)
+
+
+def _by_proxy(proxy: Callable[[Architecture], float], pool: Sequence[Architecture]) -> list[Architecture]:
+    """Sort by the proxy, the best first, and those that it fails for last.
+
+    Raises:
+        ValueError: it fails for all.
+    """
+    scores: dict[Architecture, float] = {}
+    failures: list[str] = []
+    for architecture in pool:
+        try:
+            score = float(proxy(architecture))
+        except Exception as error:  # noqa: BLE001 - whatever a proxy of the user's raises, its architecture is last
+            failures.append(f"{type(error).__name__}: {error}")
+            score = -math.inf
+        else:
+            if not math.isfinite(score):
+                failures.append(f"it gave {score}")
+                score = -math.inf
+        scores[architecture] = score
+    if failures:
+        told = f"the proxy gave no finite number for {len(failures):,} of {len(pool):,} architectures"
+        if len(failures) == len(pool):
+            raise ValueError(f"{told} ({failures[0]}); mend it, or leave it out")
+        warnings.warn(f"{told}, which come last (the first: {failures[0]})", stacklevel=2)
+    return sorted(pool, key=scores.__getitem__, reverse=True)
 
 
 def best_first(observations: Sequence[Observation]) -> list[Observation]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -86,16 +87,19 @@ class PredictorSampler(ArchitectureSampler):
             predictor.fit(architectures, column)
             predictors.append(predictor)
         if len(predictors) == 1:
-            return predictors[0].predict
+            return lambda candidates: _predicted(predictors[0], candidates)
         weights = generator.dirichlet(np.ones(len(predictors)))
         # Predictions have units of their own, so it is them that are brought to one scale.
-        known = np.stack([predictor.predict(architectures) for predictor in predictors], axis=1)
-        top, spread = known.max(axis=0), np.maximum(np.ptp(known, axis=0), 1e-12)
+        known = np.stack([_predicted(predictor, architectures) for predictor in predictors], axis=1)
+        known = known[np.isfinite(known).all(axis=1)]
+        top = known.max(axis=0) if len(known) else np.zeros(len(predictors))
+        spread = np.maximum(np.ptp(known, axis=0), 1e-12) if len(known) else np.ones(len(predictors))
 
         def scalar(candidates: list[Architecture]) -> np.ndarray:
-            columns = np.stack([predictor.predict(candidates) for predictor in predictors], axis=1)
+            columns = np.stack([_predicted(predictor, candidates) for predictor in predictors], axis=1)
             missing = weights * (top - columns) / spread
-            return -(missing.max(axis=1) + 0.05 * missing.sum(axis=1))
+            heights = -(missing.max(axis=1) + 0.05 * missing.sum(axis=1))
+            return np.where(np.isfinite(columns).all(axis=1), heights, -math.inf)
 
         return scalar
 
@@ -127,12 +131,18 @@ class PredictorSampler(ArchitectureSampler):
         return best_first(log.observations)
 
 
+def _predicted(predictor: Predictor, architectures: list[Architecture]) -> np.ndarray:
+    """Predictions; what is not a finite number is the least of all."""
+    predictions = np.asarray(predictor.predict(architectures), dtype=np.float64)
+    return np.where(np.isfinite(predictions), predictions, -math.inf)
+
+
 def _without_violations(observations: Sequence[Observation]) -> np.ndarray:
     """`[num_observations, num_objectives]`: the scores, those that break a constraint below all that break none."""
     scores = np.array([observation.scores for observation in observations])
-    violations = np.array([observation.violation for observation in observations])
-    broken = violations > 0
+    penalties = np.array([observation.penalty for observation in observations])
+    broken = penalties > 0
     if broken.any():
         spread = np.ptp(scores, axis=0)
-        scores[broken] = scores.min(axis=0) - spread * (violations[broken] / violations.max())[:, None]
+        scores[broken] = scores.min(axis=0) - spread * (penalties[broken] / penalties.max())[:, None]
     return scores

@@ -44,7 +44,7 @@ class ReinforceSampler(ArchitectureSampler):
     Workers learn from one another's trials, which older policies drew: a trial's step is weighed by how much
     likelier its architecture has become since, up to `clip`. Trials that somebody else proposed count as
     drawn by the present policy. A trial that breaks a constraint is rewarded by the worst score so far less
-    its violation.
+    its penalty, which grows with its violation from 0 to 1.
 
     Args:
         space: see `ArchitectureSampler`.
@@ -156,7 +156,7 @@ def _reward(policy: Policy, observation: Observation) -> float:
     if observation.violation == 0:
         policy.worst = min(policy.worst, score)
         return score
-    return (policy.worst if math.isfinite(policy.worst) else min(0.0, score)) - observation.violation
+    return (policy.worst if math.isfinite(policy.worst) else min(0.0, score)) - observation.penalty
 
 
 def _columns(space: SearchSpace) -> dict[str, slice]:

@@ -66,3 +66,25 @@ def test_points_of_one_value_are_no_division_by_zero() -> None:
 def test_a_reference_of_another_length_is_refused() -> None:
     with pytest.raises(ValueError, match=r"shape \(3, 2\) need a reference of shape \(2,\)"):
         hypervolume(np.zeros((3, 2)), np.zeros(3))
+
+
+@given(POINTS, st.integers(0, 13), st.sampled_from([np.nan, np.inf, -np.inf]))
+def test_a_point_that_is_not_a_number_changes_nothing(scores: np.ndarray, place: int, value: float) -> None:
+    place %= len(scores) + 1
+    bad = scores.max(axis=0) + 1
+    bad[-1] = value
+    with_it = np.insert(scores, place, bad, axis=0)
+    reference = np.full(scores.shape[1], -1.0)
+    assert not pareto_front(with_it)[place]
+    assert np.delete(dominance_ranks(with_it), place).tolist() == dominance_ranks(scores).tolist()
+    assert dominance_ranks(with_it)[place] > dominance_ranks(scores).max()
+    assert np.delete(crowding_distances(with_it), place).tolist() == crowding_distances(scores).tolist()
+    assert crowding_distances(with_it)[place] == 0
+    assert hypervolume(with_it, reference) == hypervolume(scores, reference)
+
+
+def test_of_points_that_are_no_numbers_none_is_on_the_front() -> None:
+    assert not pareto_front(np.full((3, 2), np.nan)).any()
+    assert pareto_front(np.zeros((0, 2))).tolist() == []
+    with pytest.raises(ValueError, match="the reference is of finite numbers"):
+        hypervolume(np.zeros((1, 2)), np.array([0, np.nan]))

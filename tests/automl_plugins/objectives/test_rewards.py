@@ -1,7 +1,13 @@
 from __future__ import annotations
 
-import pytest
+import math
+from collections.abc import Callable
 
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from automl_plugins.objectives.goal import MnasnetReward, MonasLimitReward, MonasMixedReward
 from automl_plugins.objectives.rewards import (
     mnasnet_exponent,
     mnasnet_reward,
@@ -27,10 +33,60 @@ def test_the_hard_reward_asks_nothing_below_the_target() -> None:
     assert mnasnet_reward(0.7, 20, 10, below=0, above=-1) == pytest.approx(0.35)
 
 
-@pytest.mark.parametrize(("accuracy", "cost", "target"), [(0, 1, 1), (1, 0, 1), (1, 1, -1), (float("nan"), 1, 1)])
-def test_what_a_power_has_no_meaning_for_is_refused(accuracy: float, cost: float, target: float) -> None:
-    with pytest.raises(ValueError, match="above 0"):
-        mnasnet_reward(accuracy, cost, target)
+PLAIN: list[Callable[[float, float], float]] = [
+    lambda accuracy, cost: mnasnet_reward(accuracy, cost, 10),
+    lambda accuracy, cost: mnasnet_reward(accuracy, cost, 10, below=0, above=-1),
+    lambda accuracy, cost: monas_mixed_reward(accuracy, cost if math.isnan(cost) else min(1.0, cost / 20), 0.5),
+    lambda accuracy, cost: monas_limit_reward(accuracy, cost, 10),
+]
+
+
+@pytest.fixture(params=range(7))
+def reward(request: pytest.FixtureRequest) -> Callable[[float, float], float]:
+    of_figures = [MnasnetReward("macs", 10), MonasMixedReward("macs", 20), MonasLimitReward("macs", 10)]
+    if request.param < len(PLAIN):
+        return PLAIN[request.param]
+    made = of_figures[request.param - len(PLAIN)]
+    return lambda accuracy, cost: made(accuracy, {"macs": cost})
+
+
+@given(st.floats(-10, 10), st.floats(-10, 10), st.floats(0, 20))
+def test_a_better_score_at_the_same_cost_is_never_a_smaller_reward(one: float, other: float, cost: float) -> None:
+    for reward in PLAIN:
+        low, high = reward(min(one, other), cost), reward(max(one, other), cost)
+        assert math.isfinite(low)
+        assert low <= high
+
+
+@given(st.floats(-10, 10), st.floats(0, 20), st.floats(0, 20))
+def test_a_lower_cost_at_the_same_score_is_never_a_smaller_reward(accuracy: float, one: float, other: float) -> None:
+    for reward in PLAIN:
+        assert reward(accuracy, min(one, other)) >= reward(accuracy, max(one, other))
+
+
+def test_a_score_of_0_is_a_value(reward: Callable[[float, float], float]) -> None:
+    assert -1 < reward(0.0, 5.0) <= 0
+    assert reward(-0.5, 5.0) < reward(0.0, 5.0) < reward(0.1, 5.0)
+
+
+def test_a_cost_of_0_is_a_value(reward: Callable[[float, float], float]) -> None:
+    assert math.isfinite(reward(0.5, 0.0))
+    assert reward(0.5, 0.0) >= reward(0.5, 1.0)
+
+
+@pytest.mark.parametrize(("accuracy", "cost"), [(math.nan, 5.0), (math.inf, 5.0), (-math.inf, 5.0), (0.5, math.nan)])
+def test_what_is_not_a_number_ranks_last(accuracy: float, cost: float, reward: Callable[[float, float], float]) -> None:
+    assert reward(accuracy, cost) == -math.inf
+
+
+@pytest.mark.parametrize("target", [0, -1, math.nan, math.inf])
+def test_a_target_without_meaning_is_refused(target: float) -> None:
+    with pytest.raises(ValueError, match="the target is a number above 0"):
+        mnasnet_reward(1, 1, target)
+    with pytest.raises(ValueError, match="the limit is a number above 0"):
+        monas_limit_reward(1, 1, target)
+    with pytest.raises(ValueError, match="a cost is at least 0; got -1"):
+        mnasnet_reward(1, -1, 1)
 
 
 def test_a_gain_of_nothing_is_refused() -> None:

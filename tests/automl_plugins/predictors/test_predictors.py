@@ -89,12 +89,24 @@ def test_equal_scores_are_no_error_and_nothing_to_predict_is_none(make: Make, sp
     assert predictor.predict([]).shape == (0,)
 
 
+@pytest.mark.parametrize("scores", [[0.1, 0.1, 0.1], [1.0, 2.0, 1e90], [-1e90, 1e90, 0.0], [0.0, 5e-324, 0.0]], ids=str)
+def test_few_scores_of_any_size_give_finite_predictions(
+    make: Make, scores: list[float], space: NASBench201Space
+) -> None:
+    for architectures in (sample(space, 3), sample(space, 1) * 3):
+        predictor = make(space, 0)
+        predictor.fit(architectures, scores)
+        assert np.isfinite(predictor.predict(sample(space, 4, seed=1))).all()
+
+
 @pytest.mark.parametrize(
     ("count", "scores", "message"),
     [
         (1, [1.0], "at least two architectures; got 1"),
         (3, [1.0, 2.0], r"3 architectures need as many scores; got the shape \(2,\)"),
-        (2, [1.0, float("nan")], "not finite"),
+        (2, [1.0, float("nan")], "not finite, nan of architecture 1"),
+        (2, [float("-inf"), 1.0], "not finite, -inf of architecture 0"),
+        (2, [1e300, 1.0], r"not finite, 1e\+300 of architecture 0"),
     ],
     ids=str,
 )
@@ -200,6 +212,7 @@ def test_a_mistyped_loss_is_named(space: NASBench201Space) -> None:
 
 
 def test_standardised_scores_have_mean_0_and_deviation_1() -> None:
+    assert standardised(np.full(3, 0.1)).tolist() == [0, 0, 0]
     scores = standardised(np.array([1.0, 2.0, 6.0]))
     assert (scores.mean(), scores.std()) == (pytest.approx(0), pytest.approx(1))
 

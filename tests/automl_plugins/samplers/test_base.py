@@ -256,10 +256,29 @@ def test_the_log_is_the_same_from_every_storage(make: Make, space: ToySpace, tmp
     assert all(list(log.observations) == list(logs[0].observations) for log in logs)
 
 
-def test_scores_that_are_not_finite_are_left_out(make: Make, space: ToySpace) -> None:
-    study = study_with(make(space, 0))
-    trial = study.ask()
-    space.suggest(trial)
-    study.tell(trial, float("inf"))
+@pytest.mark.parametrize("direction", ["maximize", "minimize"])
+def test_scores_that_are_not_finite_are_left_out(make: Make, space: ToySpace, direction: str) -> None:
+    study = optuna.create_study(sampler=make(space, 0), direction=direction)
+    for value in (float("inf"), float("-inf"), 1e200, -1e200):
+        trial = study.ask()
+        space.suggest(trial)
+        study.tell(trial, value)
+    for state in (TrialState.FAIL, TrialState.PRUNED):
+        trial = study.ask()
+        space.suggest(trial)
+        study.tell(trial, state=state)
     assert study.sampler.log(study).observations == []
     assert np.isfinite([score(architecture) for architecture in run(study, space, 12)]).all()
+
+
+def test_a_constraint_that_is_missed_by_infinity_is_no_outlier(make: Make, space: ToySpace) -> None:
+    study = study_with(make(space, 0))
+    for _ in range(30):
+        trial = study.ask()
+        architecture = space.suggest(trial)
+        trial.set_constraint("figure", np.inf if architecture["layer0.operation"] == "a" else -1.0)
+        study.tell(trial, score(architecture))
+    observations = study.sampler.log(study).observations
+    assert {one.violation for one in observations} == {0.0, np.inf}
+    assert max(observations, key=lambda one: one.fitness).architecture["layer0.operation"] != "a"
+    assert space.suggest(study.ask()) is not None

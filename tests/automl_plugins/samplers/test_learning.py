@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import optuna
@@ -10,6 +11,8 @@ import pytest
 import torch
 from toy_space import ToySpace, all_b, score
 
+from automl_plugins import Architecture
+from automl_plugins.predictors.ridge import RidgePredictor
 from automl_plugins.samplers import (
     ControllerSampler,
     EvolutionSampler,
@@ -74,6 +77,58 @@ def test_a_proxy_chooses_the_first_trials(space: ToySpace) -> None:
     study.optimize(lambda trial: score(space.suggest(trial)), n_trials=5)
     pool = {space.sample(generator) for generator in [np.random.default_rng(0)] for _ in range(400)}
     assert [trial.value for trial in study.trials] == sorted(map(score, pool), reverse=True)[:5]
+
+
+FAILURES: list[Callable[[], float | None]] = [
+    lambda: math.nan,
+    lambda: math.inf,
+    lambda: -math.inf,
+    lambda: None,
+    lambda: 1 / 0,
+]
+
+
+@pytest.mark.parametrize("fail", FAILURES, ids=["nan", "inf", "-inf", "None", "raises"])
+@pytest.mark.parametrize("sign", [1, -1])
+def test_architectures_that_the_proxy_fails_for_come_last(
+    fail: Callable[[], float | None], sign: int, space: ToySpace
+) -> None:
+    def proxy(architecture: Architecture) -> float | None:
+        return fail() if architecture["layer0.operation"] == "b" else sign * score(architecture)
+
+    sampler = EvolutionSampler(space, population=5, tournament=2, proxy=proxy, proxy_pool=400)
+    study = optuna.create_study(direction="maximize", sampler=sampler)
+    pool = {space.sample(generator) for generator in [np.random.default_rng(0)] for _ in range(400)}
+    failed = [architecture for architecture in pool if architecture["layer0.operation"] == "b"]
+    told = rf"no finite number for {len(failed)} of {len(pool)} architectures, which come last \(the first: "
+    with pytest.warns(UserWarning, match=told):
+        study.optimize(lambda trial: score(space.suggest(trial)), n_trials=5)
+    best = sorted((sign * score(each) for each in pool.difference(failed)), reverse=True)
+    assert [sign * trial.value for trial in study.trials] == best[:5]
+
+
+def test_a_proxy_that_fails_for_all_is_refused(space: ToySpace) -> None:
+    sampler = EvolutionSampler(space, population=5, tournament=2, proxy=lambda _: math.nan, proxy_pool=20)
+    with pytest.raises(ValueError, match="gave no finite number for .* architectures .it gave nan.; mend it"):
+        space.suggest(optuna.create_study(sampler=sampler).ask())
+
+
+def test_a_predictor_that_gives_nan_chooses_what_it_has_a_number_for(space: ToySpace) -> None:
+    class Partly(RidgePredictor):
+        def predict(self, architectures: Sequence[Architecture]) -> np.ndarray:
+            failed = [architecture["layer0.operation"] == "b" for architecture in architectures]
+            return np.where(failed, np.nan, super().predict(architectures))
+
+    for objectives in (1, 2):
+        sampler = PredictorSampler(space, predictor=Partly, startup=2)
+        observations = [
+            Observation(number, one.architecture, one.scores * objectives)
+            for number, one in enumerate(observed(space, 30))
+        ]
+        log = TrialLog(observations, 30, {one.architecture for one in observations}, objectives, object())
+        generator = np.random.default_rng(0)
+        found = [sampler.propose(log, generator).architecture for _ in range(4)]
+        assert all(each["layer0.operation"] != "b" for each in found)
 
 
 def test_the_population_of_several_objectives_is_the_front_and_what_lies_behind(space: ToySpace) -> None:
