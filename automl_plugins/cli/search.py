@@ -24,6 +24,7 @@ from automl_plugins.cli.search_settings import check_search_settings, describe_s
 from automl_plugins.cli.settings import Given, plain, read
 from automl_plugins.report.search import SearchSummary
 from automl_plugins.run_folder import RunFolder, write_whole
+from automl_plugins.search import DivergedError
 from automl_plugins.space import SearchSpace
 from automl_plugins.training import ModuleFactory
 
@@ -128,16 +129,21 @@ def _fit(cli: SearchCLI, clock: Clock) -> None:
     """Train, from the last checkpoint where there is one.
 
     Raises:
-        UsageError: the project cannot be searched so; its code is 1.
-        KeyboardInterrupt: Ctrl-C; the folder's checkpoint is that of the last whole epoch.
+        UsageError: the project cannot be searched so, or the search diverged; its code is 1.
+        KeyboardInterrupt: Ctrl-C or SIGTERM; the folder's checkpoint is that of the last whole epoch.
     """
     last = cli.folder.checkpoint
     try:
         with training.without_advice():
             ckpt_path = last if last.exists() else None
             cli.trainer.fit(cli.model, datamodule=cli.datamodule, ckpt_path=ckpt_path, weights_only=True)
-    except SystemExit:  # so Lightning answers Ctrl-C
-        raise KeyboardInterrupt from None
+    except DivergedError as error:
+        where = f" in {cli.folder.architecture}" if error.kept else ""
+        raise UsageError(f"{error}{where}; a search of other settings takes another --folder", code=1) from error
+    except SystemExit as end:
+        if cli.trainer.interrupted:  # so Lightning answers Ctrl-C and SIGTERM
+            raise KeyboardInterrupt from None
+        raise UsageError(f"the project ended the process with the exit code {end.code}", code=1) from end
     except ValueError as error:
         if clock.started:
             raise

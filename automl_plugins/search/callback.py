@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -13,21 +13,24 @@ from torch import Tensor
 
 from automl_plugins import registry
 from automl_plugins._lightning import pl
-from automl_plugins.architecture import Architecture
-from automl_plugins.decoders import MostLikely
 from automl_plugins.randomness import random_state, seed_from, set_random_state
 from automl_plugins.search import ranks, report
 from automl_plugins.search.checks import check_project, check_stepped, check_warmup, find_searchables
 from automl_plugins.search.collapse import CollapseWatch
 from automl_plugins.search.data import SearchBatches
-from automl_plugins.search.isolation import batch_statistics, buffers_aside
+from automl_plugins.search.divergence import DivergedError, DivergenceWatch
 from automl_plugins.search.learner import LogitsLearner
 from automl_plugins.search.memory_check import check_memory
+from automl_plugins.search.outcome import Outcome
+from automl_plugins.search.progress import SearchProgress
 from automl_plugins.search.source import SearchSource, Word
 from automl_plugins.search.strategies import SearchStep, Strategy
 from automl_plugins.search.user_step import UserStep
+from automl_plugins.search.validation import ValidationView
 from automl_plugins.searchable import Searchable
 
+_LOOKS = 16
+"""After how many steps a GPU, or other processes, are waited for to look at losses."""
 _EVALUATION_BATCHES = 16
 """How many search batches a decoder's evaluation reads at most: many architectures are compared."""
 
@@ -72,6 +75,8 @@ class ArchitectureSearch(pl.Callback):
     Raises:
         ValueError: an argument is out of range, or no strategy has that name; (in a fit) the project cannot be
             searched, or not within `memory_limit`.
+        DivergedError: (in a fit) a loss, a weight, a logit or a validation is not finite. The logits are then those of
+            the last epoch before, and so is the `architecture.json`.
     """
 
     def __init__(
@@ -92,8 +97,10 @@ class ArchitectureSearch(pl.Callback):
         self.strategy: Strategy = registry.load("strategies", strategy)() if isinstance(strategy, str) else strategy
         # Each is said so that nan is refused too.
         for name, value in (("learning_rate", learning_rate), ("weight_decay", weight_decay)):
-            if not value >= 0:
-                raise ValueError(f"{name} is at least 0; got {value}")
+            if not 0 <= value < math.inf:
+                raise ValueError(f"{name} is at least 0, and finite; got {value}")
+        if len(betas) != 2 or not all(0 <= beta < 1 for beta in betas):
+            raise ValueError(f"betas are two numbers, at least 0 and less than 1; got {betas}")
         for name, count in (("warmup_epochs", warmup_epochs), ("seed", seed)):
             if count < 0:
                 raise ValueError(f"{name} is at least 0; got {count}")
@@ -126,9 +133,10 @@ class ArchitectureSearch(pl.Callback):
         self._planned_epochs = -1
         self._between_epochs = False
         self._ended_epochs = 0
-        self._final: list[Tensor] = []
-        self._single_path = False
-        self._validation = ExitStack()
+        self._outcome = Outcome({}, self.strategy, self.path)
+        self._validation = ValidationView([], False)
+        self._divergence: DivergenceWatch | None = None
+        self._progress = SearchProgress()
         self.watch = CollapseWatch(self.collapse)
         self._decoded = False
         self._memory_checked = False
@@ -146,9 +154,11 @@ class ArchitectureSearch(pl.Callback):
         self._forget()
         searchables = find_searchables(pl_module)
         relaxations = {name: self.strategy.relaxation() for name in searchables}
-        self._single_path = self.strategy.holds_single_path or any(each.single_path for each in relaxations.values())
-        check_project(trainer, pl_module, self.strategy, self._single_path, self.warmup_epochs)
+        single_path = self.strategy.holds_single_path or any(each.single_path for each in relaxations.values())
+        check_project(trainer, pl_module, self.strategy, single_path, self.warmup_epochs)
         self.searchables = searchables
+        self._outcome = Outcome(searchables, self.strategy, self.path)
+        self._validation = ValidationView(searchables.values(), single_path)
         for name, searchable in searchables.items():
             searchable.logits.requires_grad_(False)
             searchable.logits.grad = None
@@ -164,9 +174,10 @@ class ArchitectureSearch(pl.Callback):
         self._learner = LogitsLearner(
             pl_module, self.searchables, self.strategy, self.settings, scaler, trainer.world_size
         )
+        self._divergence = DivergenceWatch(device, trainer.world_size, trainer.scaler is not None)
         if trainer.world_size > 1:
-            ranks.copy_from_first(self._own_tensors())
-        self._remember()
+            ranks.copy_from_first(self._outcome.tensors)
+        self._outcome.remember()
         self.watch.remember(self.searchables)
         if self._pending is not None:
             self._learner.load_state_dict(self._pending["learner"])
@@ -193,6 +204,7 @@ class ArchitectureSearch(pl.Callback):
             if self._ended_epochs <= last and not self._past_the_end(last):
                 # The checkpoint was of an epoch's last batch: Lightning leaves out the end of that epoch.
                 self._end_epoch(trainer, pl_module, last)
+        self._progress.start(trainer)
 
     def _restore_randomness(self, trainer: pl.Trainer) -> None:
         states = (self._pending or {})["random"]
@@ -214,11 +226,11 @@ class ArchitectureSearch(pl.Callback):
         self._between_epochs = False
         _count_epoch(trainer)
         if self._past_the_end(trainer.current_epoch):
-            self._put_back()
+            self._outcome.put_back()
             return
         if batch_idx % trainer.accumulate_grad_batches != 0:
             return
-        progress = self._progress(trainer, batch_idx)
+        progress = self._share_done(trainer, batch_idx)
         for searchable in self.searchables.values():
             searchable.put(None)
             self.strategy.schedule(searchable.relaxation, progress)
@@ -243,7 +255,7 @@ class ArchitectureSearch(pl.Callback):
         """Whether this is an epoch that an averaging callback has appended, in which nothing is to learn."""
         return 0 <= self._planned_epochs <= epoch
 
-    def _progress(self, trainer: pl.Trainer, batch_idx: int) -> float:
+    def _share_done(self, trainer: pl.Trainer, batch_idx: int) -> float:
         """From 0 after the warm-up to 1 at the end, whichever of the Trainer's limits comes first."""
         epoch = trainer.current_epoch + batch_idx / max(trainer.num_training_batches, 1)
         progress = 0.0
@@ -282,18 +294,29 @@ class ArchitectureSearch(pl.Callback):
     ) -> None:
         # From a checkpoint of an epoch's last batch Lightning goes on with the next epoch, and leaves out validation.
         self._between_epochs = trainer.is_last_batch
+        loss = outputs.get("loss") if isinstance(outputs, Mapping) else outputs
+        self._progress.step(trainer, loss, batch_idx)
+        if self._divergence is not None:
+            self._divergence.saw(loss, trainer.global_step)
+            if self._divergence.looks_at_each_step or batch_idx % _LOOKS == _LOOKS - 1:
+                self._stop_if(self._divergence.of_losses(), trainer)
 
     def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         # From a checkpoint of a validation it goes on in the same epoch, even where no batch is left.
         self._between_epochs = False
-        if self._single_path:
-            for searchable in self.searchables.values():
-                self._validation.enter_context(searchable.hold(searchable.architecture()))
-                self._validation.enter_context(buffers_aside(searchable.supernet))
-                self._validation.enter_context(batch_statistics(searchable.supernet))
+        self._validation.open()
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._validation.close()
+        self._stop_if(self._validation.divergence(trainer), trainer)
+
+    def _stop_if(self, divergence: str | None, trainer: pl.Trainer) -> None:
+        """Leave a search that has diverged, with the logits of the last epoch that had not."""
+        if divergence is not None:
+            self._outcome.put_back()
+            epochs = self._ended_epochs
+            kept = self._outcome.architectures() if epochs > 0 and self._outcome.decodes_as_it_goes else {}
+            raise DivergedError(divergence, epochs, kept)
 
     # Between epochs.
 
@@ -303,14 +326,17 @@ class ArchitectureSearch(pl.Callback):
         Raises:
             RuntimeError: the logits differ between ranks.
             ValueError: there was no step.
+            DivergedError: a loss, a weight or a logit is not finite.
         """
         check_stepped(self.steps)
-        self._between_epochs = True
-        self._ended_epochs = trainer.current_epoch + 1
         if self._past_the_end(trainer.current_epoch):
+            self._between_epochs, self._ended_epochs = True, trainer.current_epoch + 1
             return
-        device = trainer.strategy.root_device
-        if trainer.world_size > 1 and not ranks.equal_on_all(self._own_tensors(), device):
+        if self._divergence is not None:
+            divergence = self._divergence.of_epoch(pl_module, self._outcome.logits, trainer.global_step)
+            self._stop_if(divergence, trainer)
+        self._between_epochs, self._ended_epochs = True, trainer.current_epoch + 1
+        if trainer.world_size > 1 and not ranks.equal_on_all(self._outcome.tensors, trainer.strategy.root_device):
             raise RuntimeError(
                 "the architecture logits differ between the processes, so each would find another architecture; "
                 "something moves them on one process alone (random state in a training_step, say)"
@@ -318,12 +344,10 @@ class ArchitectureSearch(pl.Callback):
         self._end_epoch(trainer, pl_module, trainer.current_epoch)
         values = report.measures(self.searchables)
         report.log_measures(trainer, pl_module, values)
-        if self._decodes_as_it_goes:
-            architectures = self._architectures()
-            report.tell(trainer, values, architectures)
-            self._write(trainer, architectures)
-        else:
-            report.tell(trainer, values, {})
+        self._progress.epoch(trainer, values)
+        if self._outcome.decodes_as_it_goes:
+            report.tell_architectures(trainer, self._outcome.architectures())
+            self._outcome.write(trainer)
 
     def _end_epoch(self, trainer: pl.Trainer, pl_module: pl.LightningModule, epoch: int) -> None:
         self.strategy.end_epoch(self.searchables, epoch, self._evaluation(trainer, pl_module))
@@ -333,19 +357,7 @@ class ArchitectureSearch(pl.Callback):
                 f"search stopped after epoch {epoch}: options without weights are preferred in "
                 f"{self.watch.share:.0%} or more of the choices; the logits are those of the last epoch before that"
             )
-        self._remember()
-
-    @property
-    def _decodes_as_it_goes(self) -> bool:
-        """Whether the logits say at any time what is found; another decoder says it in the end."""
-        return isinstance(self.strategy.decoder, MostLikely)
-
-    def _architectures(self) -> dict[str, Architecture]:
-        return {name: searchable.architecture() for name, searchable in self.searchables.items()}
-
-    def _write(self, trainer: pl.Trainer, architectures: Mapping[str, Architecture]) -> None:
-        if self.path is not None and trainer.is_global_zero:
-            report.write(self.path, architectures)
+        self._outcome.remember()
 
     # After the last step.
 
@@ -357,19 +369,10 @@ class ArchitectureSearch(pl.Callback):
         """
         check_stepped(self.steps)
         self._decoded = True
-        # A callback that averages weights may have averaged the logits, too.
-        self._put_back()
+        self._outcome.put_back()
         for searchable in self.searchables.values():
             searchable.put(None)
-        if self.strategy.learns_logits:
-            report.tell_undecided(self.searchables)
-        if not self._decodes_as_it_goes:
-            evaluate = self._evaluation(trainer, pl_module)
-            for searchable in self.searchables.values():
-                searchable.prefer(self.strategy.decoder(searchable, evaluate))
-            self._write(trainer, self._architectures())
-            report.tell(trainer, {}, self._architectures())
-        self._remember()
+        self._outcome.conclude(trainer, self._evaluation(trainer, pl_module))
 
     def _evaluation(self, trainer: pl.Trainer, module: pl.LightningModule) -> Callable[[], float]:
         """The mean loss on the same few search batches at each call."""
@@ -388,7 +391,7 @@ class ArchitectureSearch(pl.Callback):
             self.on_train_start(trainer, pl_module)
             pl_module.to(trainer.strategy.root_device)
             self.on_train_end(trainer, pl_module)
-        self._put_back()
+        self._outcome.put_back()
 
     def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         if stage == "fit":
@@ -396,8 +399,8 @@ class ArchitectureSearch(pl.Callback):
 
     def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
         """Give everything back; what was found until an interruption is written first."""
-        if self.searchables and self.steps and self._decodes_as_it_goes:
-            self._write(trainer, self._architectures())
+        if self.steps and not isinstance(exception, DivergedError):
+            self._outcome.write_at_an_exception(trainer)
         self._release()
 
     def _release(self) -> None:
@@ -416,18 +419,6 @@ class ArchitectureSearch(pl.Callback):
         if self._learner is None:
             raise RuntimeError("a step of the architecture was asked for outside of a fit")
         return self._learner
-
-    def _own_tensors(self) -> list[Tensor]:
-        """What a search changes of searchables beside their weights."""
-        return [tensor for searchable in self.searchables.values() for tensor in (searchable.logits, searchable.closed)]
-
-    def _remember(self) -> None:
-        self._final = [tensor.detach().clone() for tensor in self._own_tensors()]
-
-    def _put_back(self) -> None:
-        with torch.no_grad():
-            for tensor, value in zip(self._own_tensors(), self._final, strict=True):
-                tensor.copy_(value)
 
     def state_dict(self) -> dict[str, Any]:
         """All but the logits, which are the module's; Lightning asks for it on all ranks at once."""

@@ -1,4 +1,4 @@
-"""What a search says about itself: one line an epoch, in the user's loggers, and in a file."""
+"""Measures and architectures of a search: in lines, in the user's loggers, and in a file."""
 
 from __future__ import annotations
 
@@ -58,11 +58,8 @@ def tell_undecided(searchables: Mapping[str, Searchable]) -> None:
             )
 
 
-def tell(trainer: Any, values: Mapping[str, float], architectures: Mapping[str, Architecture]) -> None:
-    """One line about the epoch, where no progress bar tells it; and the architectures, to loggers that take text."""
-    if values and trainer.progress_bar_callback is None and not trainer.barebones:
-        figures = ", ".join(f"{name.removeprefix('search_')} {value:.3g}" for name, value in values.items())
-        line(f"search epoch {trainer.current_epoch}: {figures}")
+def tell_architectures(trainer: Any, architectures: Mapping[str, Architecture]) -> None:
+    """Give the architectures to the loggers that take text."""
     if not trainer.is_global_zero:
         return
     for name, architecture in architectures.items():

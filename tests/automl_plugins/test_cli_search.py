@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -166,6 +168,35 @@ def test_a_search_that_was_stopped_goes_on_and_ends_as_one_that_was_not(
     for name, value in whole["state_dict"].items():
         assert torch.equal(value, ended["state_dict"][name]), name
     assert found("runs/stopped") == found("runs/small")
+
+
+def test_a_search_that_diverged_finds_nothing_and_says_at_which_step(capsys: pytest.CaptureFixture[str]) -> None:
+    flags = ["--folder", "runs/diverged", "--module.learning_rate", "1e30"]
+    assert main(["search", "--config", "small.yaml", *flags]) == 1
+    captured = capsys.readouterr()
+    assert "found:" not in captured.out
+    (told,) = [line for line in captured.err.splitlines() if line.startswith("automl-plugins search:")]
+    assert re.search(r"diverged: .* not finite (at|after) step \d; nothing was found before that", told)
+    assert "another --folder" in told
+    assert not list(Path("runs/diverged").glob("*.json"))
+
+
+def test_sigterm_stops_a_search_as_ctrl_c_does(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def terminate(callback: ArchitectureSearch, trainer: object, *_: object) -> None:
+        if trainer.current_epoch == 1:  # type: ignore[attr-defined]
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    command = ["search", "--config", "small.yaml", "--folder", "runs/terminated"]
+    before = signal.getsignal(signal.SIGTERM)
+    with monkeypatch.context() as patch:
+        patch.setattr(ArchitectureSearch, "on_train_epoch_start", terminate, raising=False)
+        assert main(command) == 130
+    assert capsys.readouterr().err == "automl-plugins search: stopped; the same command goes on from here\n"
+    signal.signal(signal.SIGTERM, before)
+    said(capsys, *command)
+    assert found("runs/terminated") == found("runs/small")
 
 
 @pytest.mark.parametrize(

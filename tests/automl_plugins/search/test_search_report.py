@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -98,8 +99,21 @@ def test_one_line_an_epoch_where_there_is_no_progress_bar(
 ) -> None:
     with caplog.at_level("INFO", logger="pytorch_lightning"):
         fit(trainer, ArchitectureSearch())
-    lines = [record.message for record in caplog.records if record.message.startswith("search epoch")]
-    assert lines == [f"search epoch {epoch}: entropy 1, parameter_free 0, temperature 1" for epoch in range(2)]
+    first, second = (record.message for record in caplog.records if record.message.startswith("search epoch"))
+    figures = r"loss 0\.\d+, val_loss \d\.\d+, .*entropy 1, parameter_free 0, temperature 1"
+    assert re.fullmatch(rf"search epoch 1 of 2: {figures}, about \d+:\d\d left", first)
+    assert re.fullmatch(rf"search epoch 2 of 2: {figures}", second)
+
+
+def test_long_epochs_tell_of_their_steps(
+    trainer: Callable[..., pl.Trainer], caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("automl_plugins.search.progress._SECONDS", 0.0)
+    with caplog.at_level("INFO", logger="pytorch_lightning"):
+        fit(trainer, ArchitectureSearch(search_data=loader(8)))
+    lines = [record.message for record in caplog.records if ": batch " in record.message]
+    assert len(lines) == 8
+    assert re.fullmatch(r"search epoch 1 of 2: batch 3 of 4, loss 0\.\d+, about \d+:\d\d left", lines[2])
 
 
 @pytest.mark.parametrize(
@@ -296,8 +310,10 @@ def test_limits_that_do_not_fit_are_an_error_before_training(
     ("given", "reason"),
     [
         ({"strategy": "dart"}, "there is no 'dart' among the strategies.*darts"),
-        ({"learning_rate": -1.0}, "learning_rate is at least 0; got -1"),
-        ({"weight_decay": float("nan")}, "weight_decay is at least 0; got nan"),
+        ({"learning_rate": -1.0}, "learning_rate is at least 0, and finite; got -1"),
+        ({"learning_rate": float("inf")}, "learning_rate is at least 0, and finite; got inf"),
+        ({"weight_decay": float("nan")}, "weight_decay is at least 0, and finite; got nan"),
+        ({"betas": (2, 2)}, r"betas are two numbers, at least 0 and less than 1; got \(2, 2\)"),
         ({"warmup_epochs": -1}, "warmup_epochs is at least 0; got -1"),
         ({"seed": -1}, "seed is at least 0; got -1"),
         ({"collapse": 0.0}, "collapse is a share, greater than 0 and at most 1; got 0"),

@@ -1,0 +1,82 @@
+"""What a search has found: decoded, told, written, and put back where other callbacks change it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from automl_plugins.architecture import Architecture
+from automl_plugins.decoders import MostLikely
+from automl_plugins.search import report
+from automl_plugins.search.strategies import Strategy
+from automl_plugins.searchable import Searchable
+
+
+class Outcome:
+    """The logits of the last moment at which they said what is found, and the architectures that they stand for.
+
+    Args:
+        searchables: what is searched, by name.
+        strategy: how.
+        path: of the `architecture.json`; None: none is written.
+    """
+
+    def __init__(self, searchables: Mapping[str, Searchable], strategy: Strategy, path: Path | None) -> None:
+        self._searchables, self._strategy, self._path = searchables, strategy, path
+        self._remembered: list[Tensor] = []
+
+    @property
+    def decodes_as_it_goes(self) -> bool:
+        """Whether the logits say at any time what is found; another decoder says it in the end."""
+        return isinstance(self._strategy.decoder, MostLikely)
+
+    @property
+    def tensors(self) -> list[Tensor]:
+        """What a search changes of searchables beside their weights."""
+        return [tensor for each in self._searchables.values() for tensor in (each.logits, each.closed)]
+
+    @property
+    def logits(self) -> list[Tensor]:
+        """The architecture logits."""
+        return [each.logits for each in self._searchables.values()]
+
+    def remember(self) -> None:
+        """Take the logits as they are for those that count."""
+        self._remembered = [tensor.detach().clone() for tensor in self.tensors]
+
+    def put_back(self) -> None:
+        """Set the logits to those that count: a callback that averages weights may have averaged them, too."""
+        with torch.no_grad():
+            for tensor, value in zip(self.tensors, self._remembered, strict=bool(self._remembered)):
+                tensor.copy_(value)
+
+    def architectures(self) -> dict[str, Architecture]:
+        """The architectures that the logits stand for as they are."""
+        return {name: searchable.architecture() for name, searchable in self._searchables.items()}
+
+    def write(self, trainer: Any) -> None:
+        """Write the architectures, on the first process."""
+        if self._path is not None and trainer.is_global_zero:
+            report.write(self._path, self.architectures())
+
+    def write_at_an_exception(self, trainer: Any) -> None:
+        """Write the architectures where they mean something; an error here must not hide the one that ended the fit."""
+        if self.decodes_as_it_goes and all(bool(logits.isfinite().all()) for logits in self.logits):
+            with suppress(OSError):
+                self.write(trainer)
+
+    def conclude(self, trainer: Any, evaluate: Callable[[], float]) -> None:
+        """Decode with the strategy's decoder, and set the logits so that `derive` gives what was found."""
+        if self._strategy.learns_logits:
+            report.tell_undecided(self._searchables)
+        if not self.decodes_as_it_goes:
+            for searchable in self._searchables.values():
+                searchable.prefer(self._strategy.decoder(searchable, evaluate))
+            self.write(trainer)
+            report.tell_architectures(trainer, self.architectures())
+        self.remember()

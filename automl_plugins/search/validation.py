@@ -1,0 +1,51 @@
+"""What validation sees of a search."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from contextlib import ExitStack
+from typing import Any
+
+from automl_plugins.search.divergence import OutputWatch, of_metrics
+from automl_plugins.search.isolation import batch_statistics, buffers_aside
+from automl_plugins.searchable import Searchable
+
+
+class ValidationView:
+    """A validation of the mixture, or of the most probable architecture where each step trains a single path.
+
+    The latter has its normalisations use each batch's own statistics. What the networks give is watched in both cases.
+
+    Args:
+        searchables: what is searched.
+        single_path: whether each step trains a single path.
+    """
+
+    def __init__(self, searchables: Iterable[Searchable], single_path: bool) -> None:
+        self._searchables = list(searchables)
+        self._single_path = single_path
+        self._inside = ExitStack()
+        self._watch = OutputWatch(self._searchables)
+
+    def open(self) -> None:
+        """Begin a validation."""
+        self._inside.enter_context(self._watch)
+        if self._single_path:
+            for searchable in self._searchables:
+                self._inside.enter_context(searchable.hold(searchable.architecture()))
+                self._inside.enter_context(buffers_aside(searchable.supernet))
+                self._inside.enter_context(batch_statistics(searchable.supernet))
+
+    def close(self) -> None:
+        """End a validation, or a fit in the middle of one."""
+        self._inside.close()
+
+    def divergence(self, trainer: Any) -> str | None:
+        """What of the validation that has just ended is not finite, in words."""
+        step = trainer.global_step
+        if not self._watch.finite:
+            when = "before the first step" if step == 0 else f"after step {step}"
+            return f"the network's outputs in validation are not finite {when}"
+        results = getattr(trainer, "_results", None)
+        metrics = {} if results is None or trainer.sanity_checking else results.metrics(on_step=False)["callback"]
+        return of_metrics(metrics, step)
