@@ -72,6 +72,10 @@ class TaskDataModule(pl.LightningDataModule, Generic[Loaded]):
         """What a network must fit on these data."""
         return self.loaded.task
 
+    def report_files(self) -> dict[str, str]:
+        """Text files that a run keeps beside its results, by name: a list of what was left out, for one."""
+        return {}
+
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_loaded": None}
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
+from torch import Tensor
+
 from automl_plugins.data.base import TaskDataModule
 from automl_plugins.data.batches import FixedBatches, ResumableLoader, SeededOrder, generator
 from automl_plugins.data.checks import at_least
@@ -44,6 +46,21 @@ class ManyGraphsData(TaskDataModule[ManyGraphs]):
         super().__init__(seed)
         self.batch_size = at_least("batch_size", batch_size, 1)
 
+    @property
+    def target_statistics(self) -> tuple[Tensor, Tensor] | None:
+        """Mean and standard deviation of the training graphs' real-valued targets, each `[num_targets]`; else None.
+
+        Missing targets do not count. The standard deviation of a constant is given as 1, so that
+        one can divide by it.
+        """
+        y = self.loaded.train.y
+        if not y.is_floating_point():
+            return None
+        # In float64: targets may be large, and differ little.
+        mean = y.double().nanmean(dim=0)
+        deviation = (y.double() - mean).square().nanmean(dim=0).sqrt()
+        return mean.to(y.dtype), deviation.masked_fill(deviation == 0, 1.0).to(y.dtype)
+
     def train_dataloader(self) -> ResumableLoader:
         """Shuffled batches; each call begins again with the order of epoch 0."""
         store = self.loaded.train
@@ -61,6 +78,10 @@ class ManyGraphsData(TaskDataModule[ManyGraphs]):
         return self._fixed("val")
 
     def test_dataloader(self) -> FixedBatches:
+        """The test graphs, in a fixed order."""
+        return self._fixed("test")
+
+    def predict_dataloader(self) -> FixedBatches:
         """The test graphs, in a fixed order."""
         return self._fixed("test")
 

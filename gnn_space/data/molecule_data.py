@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import csv
+import io
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Any, Literal, NamedTuple, get_args
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch_geometric.data import Data
@@ -13,11 +17,15 @@ from torch_geometric.data import Data
 from automl_plugins._lightning import pl
 from automl_plugins.data.checks import one_of, three_fractions
 from automl_plugins.data.splits import random_split
+from automl_plugins.nearest import did_you_mean
 from automl_plugins.task import Task
 from gnn_space.data.graphs import ManyGraphs, ManyGraphsData
+from gnn_space.data.scaffolds import scaffold_split
 from gnn_space.data.smiles import ATOM_CATEGORIES, BOND_CATEGORIES, import_chem, molecule_graph, molecule_store, parse
+from gnn_space.data.targets import check_labels
 
 MoleculeTarget = Literal["regression", "binary", "multilabel"]
+MoleculeSplit = Literal["random", "scaffold"]
 
 SPLIT_NAMES = {"train": 0, "training": 0, "val": 1, "valid": 1, "validation": 1, "test": 2}
 VALIDATION_SHARE = 0.15
@@ -26,18 +34,38 @@ VALIDATION_SHARE = 0.15
 
 @dataclass(frozen=True)
 class MoleculeTable:
-    """What was read: SMILES, targets `[num_rows, num_targets]`, and each row's split, if the table says."""
+    """A table of molecules as it was read.
+
+    Args:
+        smiles: of each row.
+        targets: `[num_rows, num_targets]`, nan where missing.
+        splits: the part of each row, where the table says it.
+        lines: where each row stands in its file, from 1.
+    """
 
     smiles: list[str]
-    targets: list[list[float]]
+    targets: np.ndarray
     splits: list[str] | None = None
+    lines: list[int] | None = None
+
+    def line(self, row: int) -> int:
+        """The line of a row; without a file, its number from 1."""
+        return row + 1 if self.lines is None else self.lines[row]
+
+
+class Skipped(NamedTuple):
+    """A row that gave no graph: its line, its SMILES, and why."""
+
+    line: int
+    smiles: str
+    reason: str
 
 
 @dataclass(frozen=True)
 class Molecules(ManyGraphs):
-    """Loaded molecules, and the SMILES that gave no graph."""
+    """Loaded molecules, and the rows that gave no graph."""
 
-    skipped: tuple[str, ...] = ()
+    skipped: tuple[Skipped, ...] = ()
 
 
 class MoleculeData(ManyGraphsData):
@@ -46,7 +74,7 @@ class MoleculeData(ManyGraphsData):
     A batch has integer `x` `[num_atoms, 9]` and `edge_attr` `[num_edges, 3]`, the columns of
     `torch_geometric.utils.from_smiles`, and `y` `[num_graphs, num_targets]` as floats, in the
     table's own units, nan where a target is missing. Molecules that do not parse are left out, with
-    one warning; `skipped` lists them.
+    one warning; `skipped` lists them, and a study writes them to `skipped_molecules.csv`.
 
     Subclasses implement `_read`. Needs `pip install "automl-plugins[molecules]"`.
 
@@ -56,37 +84,47 @@ class MoleculeData(ManyGraphsData):
         fractions: shares of training, validation and test, where the table has no split.
         batch_size: molecules of a batch.
         seed: of the split and of the order of training batches.
+        split: `random`, by seed, or `scaffold`: molecules of one ring system are in one part.
 
     Raises:
         ValueError: an argument is out of range.
     """
 
     def __init__(
-        self, target: MoleculeTarget, num_targets: int, fractions: Sequence[float], batch_size: int, seed: int
+        self,
+        target: MoleculeTarget,
+        num_targets: int,
+        fractions: Sequence[float],
+        batch_size: int,
+        seed: int,
+        split: MoleculeSplit = "random",
     ) -> None:
         super().__init__(batch_size, seed)
         one_of("target", target, get_args(MoleculeTarget))
         self.target: MoleculeTarget = target
         self.num_targets = num_targets
         self.fractions = three_fractions("fractions", fractions)
+        self.split = one_of("split", split, get_args(MoleculeSplit))
 
     @property
     def skipped(self) -> list[str]:
         """The SMILES that do not parse, or have no atoms, in the table's order."""
         loaded = self.loaded
-        return list(loaded.skipped) if isinstance(loaded, Molecules) else []
+        return [row.smiles for row in loaded.skipped] if isinstance(loaded, Molecules) else []
 
-    @property
-    def target_statistics(self) -> tuple[Tensor, Tensor]:
-        """Mean and standard deviation of the training molecules' targets, each `[num_targets]`.
+    def report_files(self) -> dict[str, str]:
+        """`skipped_molecules.csv`, where there are some: line, SMILES and reason of each."""
+        loaded = self.loaded
+        if not isinstance(loaded, Molecules) or not loaded.skipped:
+            return {}
+        text = io.StringIO(newline="")
+        rows = csv.writer(text, lineterminator="\n")
+        rows.writerow(Skipped._fields)
+        rows.writerows(loaded.skipped)
+        return {"skipped_molecules.csv": text.getvalue()}
 
-        Missing targets do not count. The standard deviation of a constant is given as 1, so that
-        one can divide by it.
-        """
-        y = self.loaded.train.y
-        mean = y.nanmean(dim=0)
-        deviation = (y - mean).square().nanmean(dim=0).sqrt()
-        return mean, deviation.masked_fill(deviation == 0, 1.0)
+    def _target_names(self) -> list[str]:
+        return [str(number) for number in range(self.num_targets)]
 
     def _read(self) -> MoleculeTable:
         raise NotImplementedError(f"{type(self).__name__} must implement _read")
@@ -95,18 +133,13 @@ class MoleculeData(ManyGraphsData):
         import_chem()
         table = self._read()
         molecules = [parse(smiles) for smiles in table.smiles]
-        skipped = tuple(smiles for smiles, molecule in zip(table.smiles, molecules, strict=True) if molecule is None)
         kept = [row for row, molecule in enumerate(molecules) if molecule is not None]
-        if skipped:
-            pl.utilities.rank_zero_warn(
-                f"{type(self).__name__}: {len(skipped)} of {len(molecules)} molecules do not parse or have no atoms "
-                f"and are left out (listed in `skipped`), the first of them {skipped[0]!r}"
-            )
+        skipped = self._skip(table, molecules)
+        parts = self._parts(table, kept, [molecules[row] for row in kept])
         graphs = [molecule_graph(molecules[row]) for row in kept]
-        targets = torch.tensor([table.targets[row] for row in kept], dtype=torch.float32).view(-1, self.num_targets)
-        splits = None if table.splits is None else [table.splits[row] for row in kept]
-        parts = (_select(graphs, targets, part) for part in self._parts(len(kept), splits))
-        train, val, test = (molecule_store(*part) for part in parts)
+        targets = torch.from_numpy(table.targets[kept]).to(torch.float32).view(-1, self.num_targets)
+        check_labels(self._target_names(), self.target, *(targets[part] for part in parts))
+        train, val, test = (molecule_store(*_select(graphs, targets, part)) for part in parts)
         task = Task(
             "graph",
             self.target,
@@ -118,25 +151,66 @@ class MoleculeData(ManyGraphsData):
         )
         return Molecules(task, train, val, test, skipped=skipped)
 
-    def _parts(self, count: int, splits: list[str] | None) -> list[Tensor]:
-        if splits is None:
-            return random_split(count, self.fractions, self.seed)
-        numbers = torch.tensor([_split_number(name) for name in splits])
+    def _skip(self, table: MoleculeTable, molecules: list[Any]) -> tuple[Skipped, ...]:
+        """The rows without a molecule, with one warning.
+
+        Raises:
+            ValueError: no row has one.
+        """
+        skipped = tuple(
+            Skipped(table.line(row), smiles, "does not parse" if smiles else "is empty")
+            for row, (smiles, molecule) in enumerate(zip(table.smiles, molecules, strict=True))
+            if molecule is None
+        )
+        if not skipped:
+            return ()
+        name, first = type(self).__name__, skipped[0]
+        told = f"{len(skipped)} of {len(molecules)} molecules do not parse or have no atoms"
+        example = f"the first of them {first.smiles[:80]!r} in row {first.line}"
+        doubt = "is it the column of SMILES?"
+        if len(skipped) == len(molecules):
+            raise ValueError(f"{name}: {told}, {example}; {doubt}")
+        most = f"; these are most, {doubt}" if 2 * len(skipped) > len(molecules) else ""
+        pl.utilities.rank_zero_warn(f"{name}: {told} and are left out (listed in `skipped`), {example}{most}")
+        return skipped
+
+    def _parts(self, table: MoleculeTable, kept: list[int], molecules: list[Any]) -> list[Tensor]:
+        """The places in `kept` of training, validation and test."""
+        if table.splits is None:
+            if self.split == "scaffold":
+                return scaffold_split(molecules, self.fractions)
+            return random_split(len(kept), self.fractions, self.seed)
+        numbers = torch.tensor([_split_number(table.splits[row], table.line(row)) for row in kept])
         train, val, test = ((numbers == number).nonzero().flatten() for number in range(3))
+        if len(train) == 0 or len(test) == 0:
+            raise ValueError(f"the table has {len(train)} training and {len(test)} test molecules; both need some")
         if len(val) == 0:
             rest, held_out = random_split(len(train), (1 - VALIDATION_SHARE, VALIDATION_SHARE), self.seed)
             train, val = train[rest], train[held_out]
-        if len(train) == 0 or len(test) == 0:
-            raise ValueError(f"the table has {len(train)} training and {len(test)} test molecules; both need some")
+        if table.lines is not None:  # a user's file: that published tables repeat some molecules is known
+            _warn_of_repeats([table.smiles[row] for row in kept], [train, val, test])
         return [train, val, test]
+
+
+def _warn_of_repeats(smiles: list[str], parts: list[Tensor]) -> None:
+    """Say that a table's own split has molecules in several parts, since their scores are then too good."""
+    distinct = ({smiles[index] for index in part.tolist()} for part in parts)
+    repeated = [one for one, count in Counter(name for part in distinct for name in part).items() if count > 1]
+    if repeated:
+        pl.utilities.rank_zero_warn(
+            f"{len(repeated)} molecules stand in more than one part of the table's split, the first {repeated[0]!r}"
+        )
 
 
 def _select(graphs: list[Data], targets: Tensor, part: Tensor) -> tuple[list[Data], Tensor]:
     return [graphs[index] for index in part.tolist()], targets[part]
 
 
-def _split_number(name: str) -> int:
-    number = SPLIT_NAMES.get(str(name).strip().lower())
+def _split_number(name: str, line: int) -> int:
+    number = SPLIT_NAMES.get(name.strip().lower())
     if number is None:
-        raise ValueError(f"a molecule's split is one of {', '.join(SPLIT_NAMES)}; got {name!r}")
+        raise ValueError(
+            f"row {line}: a molecule's split is one of {', '.join(SPLIT_NAMES)}; got {name!r}; "
+            f"{did_you_mean(name, SPLIT_NAMES)}"
+        )
     return number

