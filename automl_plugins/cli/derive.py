@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import pickle
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
-
-import torch
 
 from automl_plugins import registry
 from automl_plugins.cli.checks import check_keys
 from automl_plugins.cli.configuration import make_space, space_setting
 from automl_plugins.cli.console import output
-from automl_plugins.cli.errors import UsageError, told_briefly
+from automl_plugins.cli.errors import UsageError, say, told_briefly
 from automl_plugins.cli.plugins import one_of
 from automl_plugins.cli.search_settings import check_search, make_search
 from automl_plugins.cli.settings import Given, read, read_yaml
@@ -21,6 +18,7 @@ from automl_plugins.nearest import did_you_mean
 from automl_plugins.relaxations import Relaxation
 from automl_plugins.run_folder import RunFolder, write_whole
 from automl_plugins.search.checkpoint import decode, searchables_in, state_of
+from automl_plugins.search.checkpoint_files import LastTwo, read_checkpoint
 from automl_plugins.searchable import make_relaxation
 from automl_plugins.supernet import SupernetSpace
 
@@ -68,7 +66,7 @@ def run(arguments: list[str], command: str = "derive") -> int:
     if not given.targets:
         raise UsageError("name what to derive from: a search's folder or a checkpoint")
     target = Path(given.targets[0])
-    path = RunFolder(target).checkpoint if target.is_dir() else target
+    path = _newest(RunFolder(target)) if target.is_dir() else target
     beside = next(
         (each for each in (RunFolder(target), *map(RunFolder, path.parents[:2])) if each.config.is_file()), None
     )
@@ -93,19 +91,22 @@ def run(arguments: list[str], command: str = "derive") -> int:
 _ELSEWHERE = ("data", "module", "trainer", "search", "seed", "folder", "task", "command")
 
 
+def _newest(folder: RunFolder) -> Path:
+    """The newest whole checkpoint of a search; what is wrong with newer ones is said."""
+    newest, broken = LastTwo(folder.checkpoint).newest()
+    if newest is None:
+        return folder.checkpoint
+    for error in broken:
+        say(f"{error}; {newest} is derived from", "derive")
+    return newest
+
+
 def _read(path: Path) -> Mapping[str, Any]:
     """The weights in a checkpoint; nothing is unpickled from it."""
     if not path.is_file():
         raise UsageError(f"{str(path)!r}: there is no such file")
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        reason = "it is no checkpoint, or it holds objects, which are not unpickled"
-        raise UsageError(f"{str(path)!r}: {reason}", code=1) from error
-    except (OSError, RuntimeError, EOFError, ValueError) as error:
-        raise UsageError(f"{str(path)!r}: it is no checkpoint: {error}", code=1) from error
-    if not isinstance(content, Mapping):
-        raise UsageError(f"{str(path)!r}: it holds a {type(content).__name__}, not weights", code=1)
+    with told_briefly("", 1, OSError, ValueError):
+        content = read_checkpoint(path)
     return state_of(content)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -23,13 +24,16 @@ from automl_plugins.cli.search_cli import Clock, HasEnded, SearchCLI
 from automl_plugins.cli.search_settings import check_search_settings, describe_search, folder_of, search_defaults
 from automl_plugins.cli.settings import Given, plain, read
 from automl_plugins.report.search import SearchSummary
-from automl_plugins.run_folder import RunFolder, write_whole
-from automl_plugins.search import DivergedError
+from automl_plugins.run_folder import RunFolder, WriteError, write_whole
+from automl_plugins.search import DivergedError, report
 from automl_plugins.space import SearchSpace
 from automl_plugins.training import ModuleFactory
 
 SEARCH_KEYS = ("space", "data", "module", "trainer", "search", "seed", "folder")
 """The keys of a search's configuration."""
+
+_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
+"""What a logger, say, may meet when it writes."""
 
 _HELP = """\
 usage: automl-plugins search --config FILE [--key value]
@@ -132,10 +136,9 @@ def _fit(cli: SearchCLI, clock: Clock) -> None:
         UsageError: the project cannot be searched so, or the search diverged; its code is 1.
         KeyboardInterrupt: Ctrl-C or SIGTERM; the folder's checkpoint is that of the last whole epoch.
     """
-    last = cli.folder.checkpoint
+    ckpt_path = _checkpoint_to_go_on_from(cli)
     try:
         with training.without_advice():
-            ckpt_path = last if last.exists() else None
             cli.trainer.fit(cli.model, datamodule=cli.datamodule, ckpt_path=ckpt_path, weights_only=True)
     except DivergedError as error:
         where = f" in {cli.folder.architecture}" if error.kept else ""
@@ -144,10 +147,34 @@ def _fit(cli: SearchCLI, clock: Clock) -> None:
         if cli.trainer.interrupted:  # so Lightning answers Ctrl-C and SIGTERM
             raise KeyboardInterrupt from None
         raise UsageError(f"the project ended the process with the exit code {end.code}", code=1) from end
+    except OSError as error:
+        if isinstance(error, WriteError) or error.errno not in _DISK:
+            raise
+        raise UsageError(
+            f"{error}; what was kept so far is whole, so mend the disk, and the same command goes on from here", code=1
+        ) from error
     except ValueError as error:
         if clock.started:
             raise
         raise UsageError(str(error), code=1) from error
+
+
+def _checkpoint_to_go_on_from(cli: SearchCLI) -> Path | None:
+    """The newest checkpoint that is whole; None: there is none, so the search begins.
+
+    Raises:
+        UsageError: there are some, all broken.
+    """
+    newest, broken = cli.checkpoints.newest()
+    if newest is None and broken:
+        raise UsageError(
+            f"{'; '.join(map(str, broken))}: the search cannot go on; remove {cli.checkpoints.path.parent} to begin it "
+            "anew, or give it another --folder",
+            code=1,
+        )
+    for error in broken:
+        report.line(f"{error}; the search goes on from {newest}")
+    return newest
 
 
 def _conclude(cli: SearchCLI, settings: Mapping[str, Any], clock: Clock) -> None:

@@ -11,12 +11,16 @@ import yaml
 
 from automl_plugins import registry
 from automl_plugins._lightning import pl
+from automl_plugins.architecture import Architecture
 from automl_plugins.cli.configuration import make_space, refuse_another
 from automl_plugins.cli.console import output
 from automl_plugins.cli.errors import told_briefly
 from automl_plugins.cli.search_settings import make_search, search_defaults
 from automl_plugins.cli.settings import read_yaml
+from automl_plugins.report.search import SearchSummary
 from automl_plugins.run_folder import RunFolder, write_whole
+from automl_plugins.search import report
+from automl_plugins.search.checkpoint_files import LastTwo, WholeCheckpoints
 from automl_plugins.supernet import SupernetSpace
 from automl_plugins.task import Task
 from automl_plugins.training import ModuleFactory
@@ -56,6 +60,7 @@ class SearchCLI(_cli.LightningCLI):  # type: ignore[misc, name-defined]  # one o
     def __init__(self, settings: dict[str, Any], clock: pl.Callback, print_config: bool) -> None:
         self._settings = settings
         self.folder = RunFolder(Path(settings["folder"]))
+        self.checkpoints = LastTwo(self.folder.checkpoint)
         self._prints_config = print_config
         search = {**settings["search"], "path": str(self.folder.architecture), "seed": settings["seed"]}
         trainer = {
@@ -70,7 +75,7 @@ class SearchCLI(_cli.LightningCLI):  # type: ignore[misc, name-defined]  # one o
             datamodule_class=pl.LightningDataModule,
             subclass_mode_data=True,
             save_config_callback=None,
-            trainer_defaults={"callbacks": [clock, make_search(search), _LastCheckpoint(self.folder.checkpoint)]},
+            trainer_defaults={"callbacks": [clock, make_search(search), _LastCheckpoint(self.checkpoints)]},
             parser_kwargs={"exit_on_error": False},
             auto_configure_optimizers=False,
             run=False,
@@ -112,7 +117,7 @@ class SearchCLI(_cli.LightningCLI):  # type: ignore[misc, name-defined]  # one o
         if self._prints_config:
             output().out(text)
             raise SystemExit(0)
-        if self.folder.config.exists():
+        if self.folder.config.exists() and self.folder.config.stat().st_size > 0:  # none has survived a power cut
             kept, mine = (
                 {key: value for key, value in each.items() if key != "folder"}
                 for each in (read_yaml(self.folder.config), yaml.safe_load(text))
@@ -120,7 +125,7 @@ class SearchCLI(_cli.LightningCLI):  # type: ignore[misc, name-defined]  # one o
             refuse_another(self.folder, kept, mine, "search")
         with told_briefly("folder", 2, OSError):
             write_whole(self.folder.config, text)
-        if self.folder.search.exists():
+        if has_ended(self.folder, self.space):
             raise HasEnded
 
     def instantiate_classes(self) -> None:
@@ -131,6 +136,25 @@ class SearchCLI(_cli.LightningCLI):  # type: ignore[misc, name-defined]  # one o
         """
         with told_briefly("", 1, OSError, ImportError, ValueError, RuntimeError):
             super().instantiate_classes()
+        strategy = self.trainer.strategy
+        if type(strategy.checkpoint_io) is pl.plugins.TorchCheckpointIO:
+            strategy.checkpoint_io = WholeCheckpoints()
+
+
+def has_ended(folder: RunFolder, space: SupernetSpace) -> bool:
+    """Whether a folder keeps a search that has ended.
+
+    Where one of its files is broken (by a power cut, say), it is written again from the last checkpoint.
+    """
+    if not folder.search.exists():
+        return False
+    try:
+        SearchSummary.from_json(folder.search.read_text(encoding="utf-8"))
+        space.validate(Architecture.from_json(folder.architecture.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError) as error:
+        report.line(f"{folder.path}: a file of the search is broken ({error}); it is written again")
+        return False
+    return True
 
 
 class _LastCheckpoint(pl.callbacks.Checkpoint):
@@ -139,19 +163,19 @@ class _LastCheckpoint(pl.callbacks.Checkpoint):
     A search that is killed while it decodes repeats its last epoch, since Lightning would not decode again.
 
     Args:
-        path: of the file.
+        files: where it is kept.
     """
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    def __init__(self, files: LastTwo) -> None:
+        self.files = files
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         limits = ((trainer.current_epoch + 1, trainer.max_epochs), (trainer.global_step, trainer.max_steps))
         if not trainer.should_stop and not any(done == limit for done, limit in limits):
-            trainer.save_checkpoint(self.path, weights_only=False)
+            self.files.save(trainer)
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        trainer.save_checkpoint(self.path, weights_only=False)
+        self.files.save(trainer)
 
 
 class Clock(pl.Callback):

@@ -77,6 +77,6 @@ class Outcome:
         if not self.decodes_as_it_goes:
             for searchable in self._searchables.values():
                 searchable.prefer(self._strategy.decoder(searchable, evaluate))
-            self.write(trainer)
             report.tell_architectures(trainer, self.architectures())
+        self.write(trainer)
         self.remember()

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
+import shutil
 import signal
 import sys
 from collections.abc import Iterator
@@ -181,6 +183,67 @@ def test_a_search_that_diverged_finds_nothing_and_says_at_which_step(capsys: pyt
     assert not list(Path("runs/diverged").glob("*.json"))
 
 
+@pytest.fixture
+def ended(folder: Path, tmp_path: Path) -> Path:
+    """A copy of the search in `runs/small`, which has ended."""
+    shutil.copytree(folder / "runs/small", tmp_path / "run")
+    return tmp_path / "run"
+
+
+@pytest.mark.parametrize("name", ["config.yaml", "architecture.json", "search.json", "checkpoints/last.ckpt"])
+@pytest.mark.parametrize("content", [b"", b'{"half'])
+def test_files_that_a_power_cut_has_left_empty_are_written_again(
+    name: str, content: bytes, ended: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    if name == "config.yaml" and content:
+        content = b""  # half of a YAML file may be another one
+    (ended / name).write_bytes(content)
+    if name.endswith("ckpt"):
+        (ended / "search.json").unlink()
+    shown = said(capsys, "search", "--config", "small.yaml", "--folder", str(ended))
+    assert "found:" in shown
+    assert found(str(ended)) == found("runs/small")
+    assert json.loads((ended / "search.json").read_text())["epochs"] == 2
+    torch.load(ended / "checkpoints/last.ckpt", weights_only=True)
+    assert (ended / name).read_bytes() != content
+
+
+def test_a_search_whose_checkpoints_are_all_broken_says_which_and_what_to_do(
+    ended: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (ended / "search.json").unlink()
+    for path in (ended / "checkpoints").iterdir():
+        path.write_bytes(b"")
+    told = refused(capsys, "search", "--config", "small.yaml", "--folder", str(ended), code=1)
+    assert "last.ckpt is broken (it is empty)" in told
+    assert f"remove {ended / 'checkpoints'} to begin it anew" in told
+
+
+def test_a_full_disk_ends_a_search_in_one_line_and_the_same_command_goes_on(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    command = ["search", "--config", "small.yaml", "--folder", "runs/full"]
+    sync, seen = os.fsync, []
+
+    def full(descriptor: int) -> None:
+        name = Path(f"/proc/self/fd/{descriptor}").readlink().name
+        if "ckpt" in name and name.endswith(".part"):
+            seen.append(descriptor)
+            if len(seen) == 2:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        sync(descriptor)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", full)
+        assert main(command) == 1
+    (told,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("automl-plugins")]
+    assert "No space left on device" in told
+    assert "the same command goes on from here" in told
+    assert [path.name for path in Path("runs/full/checkpoints").iterdir()] == ["last.ckpt"], "nothing half is left"
+    said(capsys, *command)
+    assert found("runs/full") == found("runs/small")
+
+
 def test_sigterm_stops_a_search_as_ctrl_c_does(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -294,7 +357,7 @@ def test_derive_refuses_what_it_cannot_decode(capsys: pytest.CaptureFixture[str]
 
     assert "there is no such file" in told("absent.pt", code=2)
     assert "no architecture logits" in told("plain.pt")
-    assert "it is no checkpoint" in told("text.pt")
+    assert "text.pt is broken" in told("text.pt")
     assert "which are not unpickled" in told("objects.pt")
     assert "several searchables, a, b" in told("two.pt", code=2)
     assert "space is missing" in refused(capsys, "derive", str(tmp_path / "two.pt"))

@@ -201,10 +201,10 @@ def test_the_order_goes_on_from_any_position(kind: str) -> None:
     for _ in range(9):
         states.append(whole.state_dict())
         batches.append(next(whole).clone())
-    for start, state in enumerate(states):
+    for start, position in enumerate(states):
         torch.manual_seed(start + 1)
         resumed = SearchBatches(LOADERS[kind](), seed=3)
-        resumed.load_state_dict(state)
+        resumed.load_state_dict(position)
         assert all(torch.equal(next(resumed), batch) for batch in batches[start:])
 
 
@@ -380,7 +380,11 @@ def test_training_data_that_cannot_be_split_leave_the_validation_data(trainer: C
         ("datamodule", {"train_dataloaders": loader()}, "there is no datamodule"),
         ("split", {"train_dataloaders": [loader(), loader()]}, "search_data='split': a list is no DataLoader"),
         ("validation", {"train_dataloaders": loader()}, "needs one validation loader to learn on, but there is none"),
-        (None, {"train_dataloaders": loader()}, "the loaders were given to fit; search_data='split' splits the training"),
+        (
+            None,
+            {"train_dataloaders": loader()},
+            "the loaders were given to fit; search_data='split' splits the training",
+        ),
         ("training", {"train_dataloaders": [loader(), loader()]}, "one training loader to learn on, but there are 2"),
     ],
 )
