@@ -5,20 +5,24 @@ from __future__ import annotations
 import copy
 import hashlib
 import json
-import math
-import statistics
-from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from datetime import datetime
 from typing import Any
 
 import torch
-from filelock import FileLock, Timeout
+from filelock import Timeout
 from torch import nn
 
 from automl_plugins import registry, training
 from automl_plugins._lightning import pl
 from automl_plugins.architecture import Architecture
-from automl_plugins.run_folder import RunFolder, save_whole, write_whole
+from automl_plugins.attempts import Attempts
+from automl_plugins.failure import failure_of
+from automl_plugins.finite import finite
+from automl_plugins.lightning_checkpoint import first_not_finite, weights_checkpoint
+from automl_plugins.run_folder import RunFolder, WriteError, save_whole, write_whole
 from automl_plugins.space import SearchSpace
 from automl_plugins.task import Task
 from automl_plugins.training import Direction, ModuleFactory
@@ -49,27 +53,38 @@ class Contender:
 
 @dataclass(frozen=True)
 class Trained:
-    """One training of a contender: the best validation score, and what it cost (seconds, processor seconds)."""
+    """One training of a contender.
 
-    score: float
+    Args:
+        score: the best validation score; None where the training failed or diverged.
+        best_epoch: the epoch of that score, from 0; -1: none.
+        steps: optimizer steps taken.
+        seconds: wall time.
+        cpu_seconds: processor time.
+        num_parameters: trainable parameters of the network; None where it could not be built.
+        failure: "" or what went wrong: `diverged: ...`, `failed: RuntimeError: ...`.
+    """
+
+    score: float | None
     best_epoch: int
     steps: int
     seconds: float
     cpu_seconds: float
-    num_parameters: int
+    num_parameters: int | None
+    failure: str = ""
 
 
 @dataclass(frozen=True)
-class Row:
-    """A contender's line of the final table; means and standard deviations (of the sample) over seeds."""
+class Tested:
+    """One test of a trained contender.
 
-    label: str
-    num_parameters: int
-    seeds: int
-    validation_mean: float
-    validation_deviation: float
-    test: dict[str, tuple[float, float]]
-    cpu_seconds: float
+    Args:
+        metrics: by name; None where one is undefined (nan or infinite).
+        failure: "" or what went wrong.
+    """
+
+    metrics: Mapping[str, float | None]
+    failure: str = ""
 
 
 class Comparison:
@@ -122,47 +137,94 @@ class Comparison:
         network: nn.Module = registry.load("references", str(contender.reference))(self.task)
         return network
 
-    def train(self, contenders: Iterable[Contender]) -> bool:
-        """Train what no worker has trained or is training; False where others are still at it."""
-        return self._share(contenders, "train")
+    def train(self, contenders: Iterable[Contender], since: datetime | None = None) -> bool:
+        """Train what no worker has trained or is training; False where others are still at it.
 
-    def test(self, contenders: Iterable[Contender]) -> bool:
-        """Test what no worker has tested or is testing; False where others are still at it."""
-        return self._share(contenders, "test")
+        A training that fails is a result too. It is tried again where it failed before `since`, so when the study
+        is started again, and at most `attempts.MOST_ATTEMPTS` times in all.
+        """
+        return self._share(contenders, "train", since)
 
-    def _share(self, contenders: Iterable[Contender], stage: str) -> bool:
+    def test(self, contenders: Iterable[Contender], since: datetime | None = None) -> bool:
+        """Test, on the seeds that were trained, what no worker has tested or is testing; see `train`."""
+        return self._share(contenders, "test", since)
+
+    def _share(self, contenders: Iterable[Contender], stage: str, since: datetime | None) -> bool:
         complete = True
         for contender in contenders:
+            if contender.architecture is not None:
+                self._describe(contender.key, contender.architecture)
             for seed in self.seeds:
-                path = self.folder.result(contender.key, seed, stage)
-                path.parent.mkdir(parents=True, exist_ok=True)
+                if stage == "test" and self.trained_on(contender, seed).score is None:
+                    continue
+                attempts = Attempts(self.folder.result(contender.key, seed, stage), since)
                 try:
-                    with FileLock(path.with_suffix(".lock"), timeout=0):
-                        if not path.exists():
-                            run = self._train if stage == "train" else self._test
-                            write_whole(path, json.dumps(run(contender, seed), indent=2))
+                    with attempts.taken() as due:
+                        if due:
+                            self._make(attempts, contender, seed, stage)
                 except Timeout:
                     complete = False
         return complete
 
-    def _train(self, contender: Contender, seed: int) -> dict[str, Any]:
-        with training.seeded(seed):
-            network = self.build(contender)
-            module = self.module(network, self.task)
-            result = training.train(module, self.data, self.monitor, self.direction, self.options, keep_weights=True)
-        weights = {"network": network.state_dict(), "module": module.state_dict()}
-        save_whole(self.folder.weights(contender.key, seed), weights)
-        count = sum(parameter.numel() for parameter in network.parameters() if parameter.requires_grad)
-        return asdict(Trained(**asdict(result), num_parameters=count))
+    def _make(self, attempts: Attempts, contender: Contender, seed: int, stage: str) -> None:
+        if stage == "train":
+            killed = Trained(None, -1, 0, 0.0, 0.0, None)
+            attempts.make(
+                lambda: asdict(self._train(contender, seed)), lambda failure: asdict(replace(killed, failure=failure))
+            )
+        else:
+            attempts.make(
+                lambda: asdict(self._test(contender, seed)), lambda failure: asdict(Tested({}, failure=failure))
+            )
 
-    def _test(self, contender: Contender, seed: int) -> dict[str, float]:
-        with training.seeded(seed):
-            module = self.module(self.build(contender), self.task)
-            module.load_state_dict(self.weights(contender, seed)["module"])
-            return training.test(module, self.data, self.options)
+    def _describe(self, key: str, architecture: Architecture) -> None:
+        """Write an architecture beside its trainings, so that the folder says whose they are."""
+        path = self.folder.contender(key) / self.folder.architecture.name
+        if not path.exists():
+            write_whole(path, architecture.to_json())
+
+    def _train(self, contender: Contender, seed: int) -> Trained:
+        count, started = None, time.perf_counter()
+        try:
+            with training.seeded(seed):
+                network = self.build(contender)
+                count = sum(each.numel() for each in network.parameters() if each.requires_grad)
+                module = self.module(network, self.task)
+                result = training.train(
+                    module, self.data, self.monitor, self.direction, self.options, keep_weights=True
+                )
+        except WriteError:
+            raise
+        except Exception as error:  # noqa: BLE001 - one contender's failure must not lose the others' results
+            return Trained(None, -1, 0, time.perf_counter() - started, 0.0, count, f"failed: {failure_of(error)}")
+        trained = Trained(**{**asdict(result), "score": finite(result.score)}, num_parameters=count)
+        broken = first_not_finite(module)
+        if trained.score is None or broken is not None:
+            reason = f"no validation gave a finite {self.monitor}" if broken is None else f"{broken} is not finite"
+            return replace(trained, score=None, failure=f"diverged: {reason}")
+        weights = {"network": network.state_dict(), **weights_checkpoint(module, result.best_epoch, result.steps)}
+        save_whole(self.folder.weights(contender.key, seed), weights)
+        return trained
+
+    def _test(self, contender: Contender, seed: int) -> Tested:
+        try:
+            with training.seeded(seed):
+                module = self.load(contender, seed)
+                metrics = training.test(module, self.data, self.options)
+        except WriteError:
+            raise
+        except Exception as error:  # noqa: BLE001 - one contender's failure must not lose the others' results
+            return Tested({}, f"failed: {failure_of(error)}")
+        return Tested({name: finite(value) for name, value in metrics.items()})
+
+    def load(self, contender: Contender, seed: int) -> pl.LightningModule:
+        """The LightningModule of a trained contender, with its weights."""
+        module = self.module(self.build(contender), self.task)
+        module.load_state_dict(self.weights(contender, seed)["state_dict"])
+        return module
 
     def weights(self, contender: Contender, seed: int) -> dict[str, dict[str, torch.Tensor]]:
-        """The `state_dict` of a trained contender's `network` and of the `module` around it."""
+        """What is kept of a training: a Lightning checkpoint, and the `state_dict` of its `network` beside it."""
         weights: dict[str, dict[str, torch.Tensor]] = torch.load(
             self.folder.weights(contender.key, seed), weights_only=True, map_location="cpu"
         )
@@ -170,61 +232,21 @@ class Comparison:
 
     def trained(self, contender: Contender) -> list[Trained]:
         """What each seed's training came to."""
-        return [Trained(**self._read(contender, seed, "train")) for seed in self.seeds]
+        return [self.trained_on(contender, seed) for seed in self.seeds]
+
+    def trained_on(self, contender: Contender, seed: int) -> Trained:
+        """What the training on a seed came to."""
+        return Trained(**self._read(contender, seed, "train"))
+
+    def is_trained(self, contender: Contender) -> bool:
+        """Whether the trainings on all seeds have ended, in whatever way."""
+        return all(self.folder.result(contender.key, seed, "train").exists() for seed in self.seeds)
+
+    def tested(self, contender: Contender) -> dict[int, Tested]:
+        """What the tests came to, by seed; those that were never run, since the training failed, are left out."""
+        seeds = [seed for seed in self.seeds if self.folder.result(contender.key, seed, "test").exists()]
+        return {seed: Tested(**self._read(contender, seed, "test")) for seed in seeds}
 
     def _read(self, contender: Contender, seed: int, stage: str) -> dict[str, Any]:
         content: dict[str, Any] = json.loads(self.folder.result(contender.key, seed, stage).read_text("utf-8"))
         return content
-
-    def best(self, contenders: Sequence[Contender]) -> Contender:
-        """The contender with the best mean validation score; one that diverged comes last."""
-        return min(contenders, key=self._rank)
-
-    def _rank(self, contender: Contender) -> float:
-        mean = statistics.fmean(result.score for result in self.trained(contender))
-        return math.inf if math.isnan(mean) else mean if self.direction == "minimize" else -mean
-
-    def best_seed(self, contender: Contender) -> int:
-        """The seed that validated best."""
-        sign = 1 if self.direction == "minimize" else -1
-        scores = {seed: sign * result.score for seed, result in zip(self.seeds, self.trained(contender), strict=True)}
-        return min(scores, key=lambda seed: math.inf if math.isnan(scores[seed]) else scores[seed])
-
-    def row(self, contender: Contender) -> Row:
-        """A contender's line of the table."""
-        results = self.trained(contender)
-        tests = [self._read(contender, seed, "test") for seed in self.seeds]
-        mean, deviation = _summary([result.score for result in results])
-        return Row(
-            label=contender.label,
-            num_parameters=results[0].num_parameters,
-            seeds=len(self.seeds),
-            validation_mean=mean,
-            validation_deviation=deviation,
-            test={name: _summary([test[name] for test in tests]) for name in tests[0]},
-            cpu_seconds=statistics.fmean(result.cpu_seconds for result in results),
-        )
-
-    def mean_row(self, label: str, contenders: Sequence[Contender]) -> Row:
-        """The line of several contenders together: means and deviations are over them, of each the mean over seeds.
-
-        Args:
-            label: what the tables call them.
-            contenders: at least one, trained and tested.
-        """
-        rows = [self.row(contender) for contender in contenders]
-        mean, deviation = _summary([row.validation_mean for row in rows])
-        return Row(
-            label=label,
-            num_parameters=round(statistics.fmean(row.num_parameters for row in rows)),
-            seeds=len(self.seeds),
-            validation_mean=mean,
-            validation_deviation=deviation,
-            test={name: _summary([row.test[name][0] for row in rows]) for name in rows[0].test},
-            cpu_seconds=statistics.fmean(row.cpu_seconds for row in rows),
-        )
-
-
-def _summary(values: Sequence[float]) -> tuple[float, float]:
-    """Mean and standard deviation of the sample; the latter is 0 for one value."""
-    return statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else 0.0

@@ -89,8 +89,12 @@ class RunFolder:
         """What one training (`stage` `train`) or test (`test`) of a contender came to, as JSON."""
         return self.path / "contenders" / contender / f"seed{seed}-{stage}.json"
 
+    def contender(self, contender: str) -> Path:
+        """The folder of a contender: its architecture, and its trainings."""
+        return self.path / "contenders" / contender
+
     def weights(self, contender: str, seed: int) -> Path:
-        """The weights of one training of a contender."""
+        """The weights of one training of a contender, as a Lightning checkpoint."""
         return self.path / "contenders" / contender / f"seed{seed}.pt"
 
     def shared_weights(self, study: str) -> Path:
