@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import gc
 import hashlib
 import json
 import time
@@ -19,9 +20,9 @@ from automl_plugins import registry, training
 from automl_plugins._lightning import pl
 from automl_plugins.architecture import Architecture
 from automl_plugins.attempts import Attempts
-from automl_plugins.failure import failure_of
+from automl_plugins.failure import failure_of, full_traceback
 from automl_plugins.finite import finite
-from automl_plugins.lightning_checkpoint import first_not_finite, weights_checkpoint
+from automl_plugins.lightning_checkpoint import checkpoint_of, first_not_finite
 from automl_plugins.run_folder import RunFolder, WriteError, save_whole, write_whole
 from automl_plugins.space import SearchSpace
 from automl_plugins.task import Task
@@ -36,11 +37,13 @@ class Contender:
         label: what the tables call it.
         architecture: what was found; None for a reference.
         reference: the registered name; None for an architecture.
+        found_by: who found it, for people: `search`, `random search` or `hand`.
     """
 
     label: str
     architecture: Architecture | None = None
     reference: str | None = None
+    found_by: str = "search"
 
     @property
     def key(self) -> str:
@@ -63,6 +66,8 @@ class Trained:
         cpu_seconds: processor time.
         num_parameters: trainable parameters of the network; None where it could not be built.
         failure: "" or what went wrong: `diverged: ...`, `failed: RuntimeError: ...`.
+        traceback: of the error that it failed with.
+        note: "" or what went wrong beside it and costs nothing of the result.
     """
 
     score: float | None
@@ -72,6 +77,8 @@ class Trained:
     cpu_seconds: float
     num_parameters: int | None
     failure: str = ""
+    traceback: str = ""
+    note: str = ""
 
 
 @dataclass(frozen=True)
@@ -162,6 +169,8 @@ class Comparison:
                     with attempts.taken() as due:
                         if due:
                             self._make(attempts, contender, seed, stage)
+                            # A Trainer and its module refer to each other: only the collector frees their memory.
+                            gc.collect()
                 except Timeout:
                     complete = False
         return complete
@@ -196,15 +205,23 @@ class Comparison:
         except WriteError:
             raise
         except Exception as error:  # noqa: BLE001 - one contender's failure must not lose the others' results
-            return Trained(None, -1, 0, time.perf_counter() - started, 0.0, count, f"failed: {failure_of(error)}")
-        trained = Trained(**{**asdict(result), "score": finite(result.score)}, num_parameters=count)
+            seconds = time.perf_counter() - started
+            return Trained(None, -1, 0, seconds, 0.0, count, f"failed: {failure_of(error)}", full_traceback(error))
+        trained = Trained(
+            score=finite(result.score),
+            best_epoch=result.best_epoch,
+            steps=result.steps,
+            seconds=result.seconds,
+            cpu_seconds=result.cpu_seconds,
+            num_parameters=count,
+        )
         broken = first_not_finite(module)
         if trained.score is None or broken is not None:
             reason = f"no validation gave a finite {self.monitor}" if broken is None else f"{broken} is not finite"
             return replace(trained, score=None, failure=f"diverged: {reason}")
-        weights = {"network": network.state_dict(), **weights_checkpoint(module, result.best_epoch, result.steps)}
-        save_whole(self.folder.weights(contender.key, seed), weights)
-        return trained
+        checkpoint, note = checkpoint_of(module, result.best_epoch, result.steps)
+        save_whole(self.folder.weights(contender.key, seed), {"network": network.state_dict(), **checkpoint})
+        return replace(trained, note=note)
 
     def _test(self, contender: Contender, seed: int) -> Tested:
         try:
@@ -250,3 +267,16 @@ class Comparison:
     def _read(self, contender: Contender, seed: int, stage: str) -> dict[str, Any]:
         content: dict[str, Any] = json.loads(self.folder.result(contender.key, seed, stage).read_text("utf-8"))
         return content
+
+    def best_seed(self, contender: Contender) -> int:
+        """The seed that validated best.
+
+        Raises:
+            ValueError: none ended with a finite score.
+        """
+        sign = 1 if self.direction == "minimize" else -1
+        results = zip(self.seeds, self.trained(contender), strict=True)
+        scores = {seed: sign * result.score for seed, result in results if result.score is not None}
+        if not scores:
+            raise ValueError(f"no training of {contender.label} ended with a finite {self.monitor}")
+        return min(scores, key=lambda seed: scores[seed])

@@ -16,3 +16,8 @@ def failure_of(error: BaseException) -> str:
         # What failed in a process of `ddp_spawn` or `ddp_fork` comes as text, the error itself last.
         message = message.splitlines()[-1]
     return f"{type(error).__name__}: {' '.join(message.split())[:_MOST_CHARACTERS]}{place}"
+
+
+def full_traceback(error: BaseException) -> str:
+    """The traceback of an error, with those that it came from."""
+    return "".join(traceback.format_exception(error))

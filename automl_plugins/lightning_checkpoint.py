@@ -2,73 +2,62 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from pathlib import Path
+import io
+import pickle
 from typing import Any
 
 import torch
 
-from automl_plugins import training
 from automl_plugins._lightning import pl
-from automl_plugins.run_folder import save_whole
+from automl_plugins.failure import failure_of
 
 _PLAIN = (bool, int, float, str, type(None))
 
 
-def weights_checkpoint(module: pl.LightningModule, epoch: int, steps: int) -> dict[str, Any]:
-    """A checkpoint without the state of an optimizer, as `ModelCheckpoint(save_weights_only=True)` writes one.
+def checkpoint_of(module: pl.LightningModule, epoch: int, steps: int) -> tuple[dict[str, Any], str]:
+    """A checkpoint of a trained module. `fit` starts from its weights, with an optimizer that is new.
+
+    What the module's own `on_save_checkpoint` adds is in it where torch reads it without unpickling, and so are
+    hyperparameters that are plain values; a network among them is given again when the file is read.
 
     Args:
         module: trained.
         epoch: of the weights, from 0.
         steps: optimizer steps that were taken.
+
+    Returns:
+        The checkpoint, and why what the module's hook adds is not in it, where it raises.
     """
-    return {
+    checkpoint = {
         "epoch": epoch,
         "global_step": steps,
-        "pytorch-lightning_version": pl.__version__,
+        "pytorch-lightning_version": str(getattr(pl, "__version__")),  # noqa: B009 - its package does not declare it
         "state_dict": module.state_dict(),
+        "optimizer_states": [],
+        "lr_schedulers": [],
     }
+    plain = {name: value for name, value in dict(module.hparams).items() if isinstance(value, _PLAIN)}
+    if plain:
+        checkpoint["hyper_parameters"] = plain
+    added = dict(checkpoint)
+    note = ""
+    try:
+        module.on_save_checkpoint(added)
+    except Exception as error:  # noqa: BLE001 - the user's hook; the weights are worth keeping without what it adds
+        added, note = {}, f"its checkpoints have nothing of on_save_checkpoint, which failed: {failure_of(error)}"
+    safe = {name: value for name, value in added.items() if name in checkpoint or _is_read_safely(value)}
+    return {**checkpoint, **safe}, note
 
 
-def write_checkpoint(
-    module: pl.LightningModule, data: pl.LightningDataModule, options: Mapping[str, Any], path: Path
-) -> None:
-    """Write a whole checkpoint of a trained module; `fit` starts from its weights, with an optimizer that is new.
-
-    Args:
-        module: trained.
-        data: what it is trained on.
-        options: arguments of Lightning's Trainer.
-        path: the file.
-
-    Raises:
-        WriteError: it cannot be written.
-    """
-    kept = {name: value for name, value in options.items() if name in ("accelerator", "precision")}
-    with training.quiet_lightning():
-        trainer = pl.Trainer(**{**training.LEAN, **kept}, max_epochs=0, plugins=[_WholeFiles()])
-        trainer.fit(module, datamodule=data)
-        trainer.save_checkpoint(path, weights_only=False)
-
-
-class _WholeFiles(pl.plugins.io.TorchCheckpointIO):
-    """Writes a checkpoint whole or not at all, and nothing into it that would have to be unpickled."""
-
-    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
-        save_whole(
-            Path(path),
-            {name: value for name, value in checkpoint.items() if name != "callbacks"} | _settings(checkpoint),
-        )
-
-
-def _settings(checkpoint: Mapping[str, Any]) -> dict[str, Any]:
-    """The hyperparameters that are plain values; a network among them is given again when the file is read."""
-    return {
-        name: {key: each for key, each in checkpoint[name].items() if isinstance(each, _PLAIN)}
-        for name in ("hyper_parameters", "datamodule_hyper_parameters")
-        if name in checkpoint
-    }
+def _is_read_safely(value: Any) -> bool:
+    file = io.BytesIO()
+    try:
+        torch.save(value, file)
+        file.seek(0)
+        torch.load(file, weights_only=True)
+    except (pickle.PickleError, AttributeError, RuntimeError, TypeError):
+        return False
+    return True
 
 
 def first_not_finite(module: torch.nn.Module) -> str | None:

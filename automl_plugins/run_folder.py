@@ -42,8 +42,13 @@ class RunFolder:
         return self.path / "study.journal"
 
     @property
+    def winner(self) -> Path:
+        """Who the winner is, as JSON: its label, who found it, and where its trainings are."""
+        return self.path / "winner.json"
+
+    @property
     def architecture(self) -> Path:
-        """The winner."""
+        """The winner's architecture; a network that was made by hand has none."""
         return self.path / "architecture.json"
 
     @property
@@ -53,8 +58,13 @@ class RunFolder:
 
     @property
     def module(self) -> Path:
-        """The `state_dict` of the whole LightningModule around that network."""
-        return self.path / "module.pt"
+        """The whole LightningModule around that network, as a checkpoint that Lightning reads."""
+        return self.path / "module.ckpt"
+
+    @property
+    def found(self) -> RunFolder:
+        """The same files of the best architecture that was found, where the winner was made by hand."""
+        return RunFolder(self.path / "found")
 
     @property
     def trials(self) -> Path:

@@ -24,6 +24,7 @@ from optuna.trial import FrozenTrial
 from automl_plugins import registry, training
 from automl_plugins._lightning import check_distribution, pl
 from automl_plugins.comparison import Comparison, Contender
+from automl_plugins.conclusion import conclude
 from automl_plugins.description import describe, first_difference
 from automl_plugins.errors import StudyError
 from automl_plugins.finals import Finals
@@ -223,7 +224,7 @@ class Study:
                 for name in registry.names("references")
                 if self.task.level in getattr(registry.load("references", name), "levels", ())
             ]
-        return [Contender(label=name, reference=name) for name in names]
+        return [Contender(label=name, reference=name, found_by="hand") for name in names]
 
     @property
     def arms(self) -> tuple[str, ...]:
@@ -250,7 +251,7 @@ class Study:
                 self.work(since)
             else:
                 run_workers(self.work, self.workers, since)
-        return self.finals.conclude()
+        return conclude(self.finals)
 
     def settle(self) -> None:
         """Settle the task, the metric and what is measured: what is wrong with them is said before any training.
@@ -321,7 +322,7 @@ class Study:
                 while not self._work_through(queues):
                     time.sleep(_POLL_SECONDS)
                 finals = self.finals
-                while not finals.work():
+                while not finals.work(since):
                     time.sleep(_POLL_SECONDS)
         finally:
             gc.unfreeze()
@@ -461,7 +462,13 @@ class Study:
             references=self.references,
             goal=self.goal,
             finalists=self.finalists,
+            most_failures=self.max_equal_failures,
+            measure=self._measure,
         )
+
+    def _measure(self, contender: Contender) -> dict[str, float]:
+        """The costs of a hand-made network."""
+        return {}
 
 
 def _free_memory() -> None:

@@ -9,6 +9,7 @@ from rich.console import Console
 from automl_plugins.architecture import Architecture
 from automl_plugins.cli.errors import UsageError, told_briefly
 from automl_plugins.cli.settings import read_text
+from automl_plugins.run_folder import RunFolder
 from automl_plugins.space import SearchSpace
 
 _WIDTH = 160
@@ -66,3 +67,26 @@ def draw_architecture(console: Console, space: SearchSpace, path: Path, figure: 
             Path(figure).parent.mkdir(parents=True, exist_ok=True)
             made.savefig(figure, dpi=150)
         console.out(f"kept: {figure}", highlight=False)
+
+
+def draw_winner(console: Console, space: SearchSpace, folder: RunFolder, figure: str | None = None) -> bool:
+    """Print the winner of a run as a drawing, or who it is where it was made by hand and what was found beside it.
+
+    Args:
+        console: where it is printed.
+        space: of the run.
+        folder: the run's.
+        figure: see `draw_architecture`.
+
+    Returns:
+        Whether there was anything to draw.
+    """
+    for path, title in (
+        (folder.architecture, "the winner:"),
+        (folder.found.architecture, f"the winner was made by hand; the best that was found, in {folder.found.path}:"),
+    ):
+        if path.exists():
+            console.out(f"\n{title}", highlight=False)
+            draw_architecture(console, space, path, figure)
+            return True
+    return False

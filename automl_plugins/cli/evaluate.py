@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import time
+from datetime import datetime
 from pathlib import Path
 
 import numpy as np
 
+from automl_plugins import registry
 from automl_plugins.architecture import Architecture
 from automl_plugins.cli.checks import convert
 from automl_plugins.cli.configuration import StudyConfig
@@ -15,8 +18,12 @@ from automl_plugins.cli.errors import UsageError, say, told_briefly
 from automl_plugins.cli.settings import Given, merge, read, read_yaml
 from automl_plugins.cli.study import prepare
 from automl_plugins.comparison import Comparison, Contender
+from automl_plugins.nearest import did_you_mean
+from automl_plugins.report.row import mean_row, row_of
 from automl_plugins.report.summary import Summary
 from automl_plugins.run_folder import RunFolder, write_whole
+from automl_plugins.space import SearchSpace
+from automl_plugins.standing import Standing, best_of
 from automl_plugins.study import Study
 
 _POLL_SECONDS = 0.5
@@ -32,14 +39,15 @@ usage: automl-plugins evaluate <target> [--seeds 5] [--references [gcn, gat]] [-
 Train an architecture over seeds, with the budget and the data of its run, and test it.
 
 target:
-  a run folder          its winner
+  a run folder          its winner, which may be a hand-made network
   an architecture.json  with the settings of the config.yaml beside it, or of --config
 
 options:
   --seeds N             how many seeds (the run's where left out)
   --references [...]    hand-made networks to train beside it, on the same seeds (none where left out)
   --random N            how many random architectures of the space to train beside it, on the first seed alone (0);
-                        their mean is a line of the table
+                        their mean is a line of the table, and so is the best of them by validation, which is then
+                        trained on the other seeds too
   --folder F            where the results are kept (<run>/evaluation); the same command again goes on there
   --config FILE         settings in place of the run's
   --key value           any other setting of `automl-plugins study`, such as --trainer.max_epochs 100
@@ -66,7 +74,7 @@ def run(arguments: list[str], command: str = "evaluate") -> int:
         return 0
     if not given.targets:
         raise UsageError("name what to evaluate: a run folder or an architecture.json")
-    path = _architecture_path(Path(given.targets[0]))
+    path = _target(Path(given.targets[0]))
     count = convert("random", given.settings.pop("random", 0), int)
     if count < 0:
         raise UsageError(f"random is at least 0; got {count}")
@@ -75,21 +83,41 @@ def run(arguments: list[str], command: str = "evaluate") -> int:
         console.out(config.dump(), end="")
         return 0
     study = config.study()
-    architecture = read_architecture(study.space, path)
+    contender = _contender(study.space, path)
     config.keep(study.folder)
     prepare(study)
-    summary = _evaluate(study, architecture, "references" in given.settings, count)
+    summary = _evaluate(study, contender, "references" in given.settings, count)
     console.print(summary.table())
+    for line in summary.lines():
+        console.out(line)
     console.out(f"kept: {study.folder.path}")
+    if summary.winner is None:
+        raise UsageError(f"nothing ended with a finite {summary.monitor}; see the lines above", code=1)
     return 0
 
 
-def _architecture_path(target: Path) -> Path:
-    path = RunFolder(target).architecture if target.is_dir() else target
+def _target(target: Path) -> Path:
+    """What says who is evaluated: an architecture.json, or a run's winner.json, whose network was made by hand."""
+    folder = RunFolder(target)
+    if not target.is_dir():
+        path = target
+    else:
+        path = folder.winner if folder.winner.is_file() and not folder.architecture.is_file() else folder.architecture
     if not path.is_file():
         hint = " (the run has no winner yet)" if target.is_dir() else ""
         raise UsageError(f"{str(path)!r}: there is no such file{hint}")
     return path
+
+
+def _contender(space: SearchSpace, path: Path) -> Contender:
+    if path.name != RunFolder(path.parent).winner.name:
+        return Contender("architecture", read_architecture(space, path))
+    with told_briefly(str(path), 2, ValueError, KeyError):
+        name = str(json.loads(path.read_text("utf-8"))["reference"])
+    known = registry.names("references")
+    if name not in known:
+        raise UsageError(f"{path}: there is no reference {name!r}; {did_you_mean(name, known)}")
+    return Contender(name, reference=name, found_by="hand")
 
 
 def _config(path: Path, given: Given) -> StudyConfig:
@@ -109,17 +137,37 @@ def _config(path: Path, given: Given) -> StudyConfig:
     return StudyConfig(settings, path.parent / "evaluation")
 
 
-def _evaluate(study: Study, architecture: Architecture, with_references: bool, count: int) -> Summary:
-    contenders = [Contender("architecture", architecture), *(study.references if with_references else ())]
+def _evaluate(study: Study, contender: Contender, with_references: bool, count: int) -> Summary:
+    """Train, test and compare; of random architectures, the best by validation of the first seed has them all."""
+    contenders = [contender, *(study.references if with_references else ())]
     random = _random(study, count)
     whole = study.comparison
     first = whole.over(whole.seeds[:1])
+    since = datetime.now()
     for comparison, several in ((whole, contenders), (first, random)):
-        for contender in several:
-            _train(comparison, contender)
-    rows = [whole.row(contender) for contender in contenders]
+        for each in several:
+            _train(comparison, each, since)
+    rows = [row_of(whole, each) for each in contenders]
+    standings = [_standing(whole, each) for each in contenders]
+    verdict = []
     if random:
-        rows.append(first.mean_row(f"mean of {count} random ones", random))
+        drawn = [row_of(first, each) for each in random]
+        rows.append(mean_row(f"mean of {count} random ones", drawn))
+        best = best_of([_standing(first, each) for each in random])
+        total = sum(row.cpu_seconds or 0.0 for row in drawn)
+        if best is None:
+            verdict.append(f"none of the {count} random architectures ended with a finite {whole.monitor}")
+        else:
+            _train(whole, best.contender, since)
+            label = f"best of {count} random ones"
+            rows.append(row_of(whole, best.contender, label))
+            standings.append(_standing(whole, best.contender))
+            verdict.append(
+                f"{label}: {best.contender.label}, by {whole.monitor} of seed {first.seeds[0]}; finding it took "
+                f"{count} trainings, {total:.1f} CPU s; a random architecture takes {total / count:.1f} in the mean"
+            )
+    winner = best_of(standings)
+    labels = {row.folder: row.label for row in rows}
     summary = Summary(
         space=study.space.name,
         data=type(study.data).__name__,
@@ -128,9 +176,16 @@ def _evaluate(study: Study, architecture: Architecture, with_references: bool, c
         rows=rows,
         searches={},
         seeds=list(whole.seeds),
+        winner=None if winner is None else labels[f"contenders/{winner.contender.key}"],
+        verdict=verdict,
     )
     write_whole(study.folder.summary, summary.to_json())
     return summary
+
+
+def _standing(comparison: Comparison, contender: Contender) -> Standing:
+    values = [result.score for result in comparison.trained(contender)]
+    return Standing(contender, values, comparison.direction == "maximize")
 
 
 def _random(study: Study, count: int) -> list[Contender]:
@@ -146,14 +201,17 @@ def _random(study: Study, count: int) -> list[Contender]:
             drawn[architecture] = None
     if len(drawn) < count:
         raise UsageError(f"random={count}: the space has given {len(drawn)} different architectures that fit", 1)
-    return [Contender(f"random {number}", architecture) for number, architecture in enumerate(drawn)]
+    return [
+        Contender(f"random {number}", architecture, found_by="random search")
+        for number, architecture in enumerate(drawn)
+    ]
 
 
-def _train(comparison: Comparison, contender: Contender) -> None:
+def _train(comparison: Comparison, contender: Contender, since: datetime) -> None:
     for seed in comparison.seeds:
         one = comparison.over([seed])  # so that there is something to say after each training
-        with told_briefly(contender.label, 1, ValueError):
-            while not (one.train([contender]) and one.test([contender])):
-                time.sleep(_POLL_SECONDS)
+        while not (one.train([contender], since) and one.test([contender], since)):
+            time.sleep(_POLL_SECONDS)
         result = one.trained(contender)[0]
-        say(f"{contender.label}, seed {seed}: {one.monitor} {result.score:.4f}, {result.seconds:.0f} s", "evaluate")
+        told = result.failure if result.score is None else f"{one.monitor} {result.score:.4f}"
+        say(f"{contender.label}, seed {seed}: {told}, {result.seconds:.0f} s", "evaluate")

@@ -15,7 +15,7 @@ from automl_plugins import registry
 from automl_plugins.cli.checked import STUDY_KEYS
 from automl_plugins.cli.checks import check_keys, convert, shown
 from automl_plugins.cli.configuration import make_space, space_setting
-from automl_plugins.cli.console import architecture_in, draw_architecture, output
+from automl_plugins.cli.console import architecture_in, draw_architecture, draw_winner, output
 from automl_plugins.cli.errors import UsageError, told_briefly
 from automl_plugins.cli.settings import Given, merge, plain, read, read_yaml
 from automl_plugins.nearest import did_you_mean
@@ -125,16 +125,13 @@ def _show_run(console: Console, folder: RunFolder, given: Given) -> None:
         with told_briefly(str(folder.summary), 2, ValueError, TypeError, KeyError):
             summary = Summary.from_json(folder.summary.read_text(encoding="utf-8"))
         console.print(summary.table())
-        for line in summary.costs():
+        for line in summary.lines():
             console.out(line)
     else:
         for arm, trials in arms.items():
             _show_progress(console, arm, trials, config)
     _show_failures(console, folder, arms)
-    if folder.architecture.exists():
-        console.out("\nthe winner:")
-        draw_architecture(console, space, folder.architecture, _figure(given))
-    else:
+    if not draw_winner(console, space, folder, _figure(given)) and not folder.winner.exists():
         _draw_best(console, space, arms["search"])
 
 

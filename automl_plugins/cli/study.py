@@ -7,12 +7,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import optuna
+from rich.console import Console
 
 from automl_plugins.cli.configuration import config_of, study_parser
-from automl_plugins.cli.console import draw_architecture, output
+from automl_plugins.cli.console import draw_winner, output
 from automl_plugins.cli.errors import UsageError, told_briefly
 from automl_plugins.cli.settings import read
+from automl_plugins.conclusion import NothingFiniteError
 from automl_plugins.errors import StudyError
+from automl_plugins.report.summary import Summary
 from automl_plugins.study import Study
 
 _EPILOG = """\
@@ -53,21 +56,24 @@ def run(arguments: list[str], command: str = "study") -> int:
     try:
         with _quiet_workers():
             summary = study.run()
+    except NothingFiniteError as error:
+        _tell(console, error.summary)
+        raise UsageError(f"{error}; what there is is kept in {study.folder.path}", code=1) from error
     except StudyError as error:
         raise UsageError(f"{error}; what was found is kept in {study.folder.path}", code=1) from error
-    console.print(summary.table())
-    for line in summary.costs():
-        console.out(line, highlight=False)
-    for arm, front in summary.fronts.items():
-        for line in front.lines(arm):
-            console.out(line, highlight=False)
+    _tell(console, summary)
     folder = study.folder
-    if folder.architecture.exists():
-        console.out("\nthe winner:", highlight=False)
-        draw_architecture(console, study.space, folder.architecture)
+    draw_winner(console, study.space, folder)
     kept = (folder.architecture, folder.network, folder.module, folder.config, folder.trials, folder.summary)
-    console.out("\nkept: " + " ".join(str(path) for path in kept if path.exists()), highlight=False)
+    found = (folder.found.architecture, folder.found.network, folder.found.module)
+    console.out("\nkept: " + " ".join(str(path) for path in (*kept, *found) if path.exists()), highlight=False)
     return 0
+
+
+def _tell(console: Console, summary: Summary) -> None:
+    console.print(summary.table())
+    for line in summary.lines():
+        console.out(line, highlight=False)
 
 
 @contextmanager

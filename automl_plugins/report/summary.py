@@ -1,4 +1,4 @@
-"""The final table of a study."""
+"""The final table of a study, and what it says."""
 
 from __future__ import annotations
 
@@ -7,11 +7,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from automl_plugins.finite import spread, strict_json
+from automl_plugins.report.row import Row
+from automl_plugins.report.trials import cost_line
+
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from automl_plugins.comparison import Row
     from automl_plugins.report.front import Front
+
+_NO_COLUMN = ("num_parameters",)
 
 
 @dataclass(frozen=True)
@@ -23,11 +28,15 @@ class Summary:
         data: the datamodule's class.
         monitor: the validation metric that everything was selected by.
         direction: whether it is better when lower or higher.
-        rows: the winner, random search's winner and the references, each over the same seeds; with costs, what
-            was taken from each search's front in place of its winner.
+        rows: the best of the search, of random search, and the references, each over the same seeds; then the
+            economical one and what failed. With costs, what was taken from each search's front in place of its best.
         searches: for each search, its trials by outcome, optimizer steps and processor seconds.
         seeds: the seeds of the final trainings.
         fronts: of each search, where the study has costs.
+        winner: the label of the best row by mean validation (or reward), whoever found it; None: nothing is finite.
+        economical: the label of the cheapest one within a standard error of the winner; None where one seed tells
+            of no error.
+        verdict: sentences on the winner, the economical one, and the worth of the search.
     """
 
     space: str
@@ -38,15 +47,17 @@ class Summary:
     searches: Mapping[str, Mapping[str, float]]
     seeds: Sequence[int]
     fronts: Mapping[str, Front] = field(default_factory=dict)
+    winner: str | None = None
+    economical: str | None = None
+    verdict: Sequence[str] = field(default_factory=list)
 
     def to_json(self) -> str:
-        """The summary as JSON, with which `from_json` gives it back."""
-        return json.dumps(asdict(self), indent=2)
+        """The summary as JSON, with which `from_json` gives it back; what is undefined is `null`."""
+        return strict_json(asdict(self))
 
     @classmethod
     def from_json(cls, text: str) -> Summary:
         """Read what `to_json` wrote."""
-        from automl_plugins.comparison import Row
         from automl_plugins.report.front import Front
 
         content: dict[str, Any] = json.loads(text)
@@ -61,31 +72,48 @@ class Summary:
         """The rows as a table for a terminal; losses, and metrics of a part as `test_iou/sky`, are left to JSON."""
         from rich.table import Table
 
-        every = self.rows[0].test if self.rows else {}
+        every = dict.fromkeys(name for row in self.rows for name in row.test)
         metrics = [name for name in every if not name.endswith("_loss") and "/" not in name]
-        table = Table(title=f"{self.space} on {self.data}: mean ± deviation over {len(self.seeds)} seeds")
+        figures = [
+            name for name in dict.fromkeys(name for row in self.rows for name in row.figures) if name not in _NO_COLUMN
+        ]
+        over = f"mean ± deviation over {len(self.seeds)} seeds" if len(self.seeds) > 1 else "one seed"
+        table = Table(title=f"{self.space} on {self.data}: {over}")
         table.add_column("network")
-        for column in ("parameters", self.monitor, *metrics, "CPU s a training"):
+        for column in ("parameters", *figures, self.monitor, *metrics, "CPU s a training"):
             table.add_column(column, justify="right", no_wrap=True)
         for row in self.rows:
             table.add_row(
                 row.label,
-                f"{row.num_parameters:,}",
-                _spread(row.validation_mean, row.validation_deviation),
-                *(_spread(*row.test[name]) for name in metrics),
-                f"{row.cpu_seconds:.1f}",
+                "unknown" if row.num_parameters is None else f"{row.num_parameters:,}",
+                *(f"{row.figures[name]:,.6g}" if name in row.figures else "unknown" for name in figures),
+                _validation(row),
+                *(_tested(row, name) for name in metrics),
+                "" if row.cpu_seconds is None else f"{row.cpu_seconds:.1f}",
             )
         return table
 
     def costs(self) -> list[str]:
         """A sentence for each search: how many trials it ran and what they cost."""
-        return [
-            f"{arm}: {cost['trials']:.0f} trials ({cost['completed']:.0f} completed, "
-            f"{cost['pruned']:.0f} stopped early, {cost['failed']:.0f} failed, {cost['copied']:.0f} seen before), "
-            f"{cost['steps']:,.0f} optimizer steps, {cost['cpu_seconds']:,.0f} CPU seconds"
-            for arm, cost in self.searches.items()
-        ]
+        return [cost_line(arm, cost) for arm, cost in self.searches.items()]
+
+    def lines(self) -> list[str]:
+        """All that is said under the table: what went wrong, the searches' costs, their fronts, the verdict."""
+        told = [f"{row.label}: {note}" for row in self.rows for note in row.notes]
+        told += self.costs()
+        told += [line for arm, front in self.fronts.items() for line in front.lines(arm)]
+        return [*told, *self.verdict]
 
 
-def _spread(mean: float, deviation: float) -> str:
-    return f"{mean:.4f} ± {deviation:.4f}"
+def _validation(row: Row) -> str:
+    if row.validation_mean is None:
+        # `failed: RuntimeError: out of memory (file.py:3)`: the whole of it is said under the table.
+        return (
+            ": ".join(row.notes[0].split(": ")[:2]) if row.notes and row.notes[0].startswith("failed") else "diverged"
+        )
+    shown = spread(row.validation_mean, row.validation_deviation)
+    return shown if row.completed == row.seeds else f"{shown} ({row.completed} of {row.seeds} seeds)"
+
+
+def _tested(row: Row, name: str) -> str:
+    return spread(*row.test[name]) if name in row.test else "undefined" if row.completed else ""

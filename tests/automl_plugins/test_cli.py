@@ -83,7 +83,7 @@ def test_every_command_has_help(command: str, capsys: pytest.CaptureFixture[str]
 def test_a_study_keeps_what_it_found(folder: Path) -> None:
     run = folder / "runs" / "small"
     kept = {path.name for path in run.iterdir()}
-    assert {"config.yaml", "architecture.json", "network.pt", "module.pt", "trials.csv", "summary.json"} <= kept
+    assert {"config.yaml", "architecture.json", "network.pt", "module.ckpt", "trials.csv", "summary.json"} <= kept
     assert json.loads((run / "summary.json").read_text())["searches"]["search"]["trials"] == 2
 
 
@@ -274,15 +274,20 @@ def test_evaluate_trains_the_architecture_that_was_found(capsys: pytest.CaptureF
 
 def test_evaluate_beside_random_architectures(capsys: pytest.CaptureFixture[str]) -> None:
     arguments = ("evaluate", "runs/small", "--seeds", "2", "--random", "3", "--folder", "runs/beside")
-    assert "mean of 3 random ones" in said(capsys, *arguments)
+    shown = said(capsys, *arguments)
+    assert "mean of 3 random ones" in shown
+    assert "best of 3 random ones: random " in shown
     summary = json.loads(Path("runs/beside/summary.json").read_text())
     trained = [json.loads(path.read_text()) for path in Path("runs/beside/contenders").glob("*/seed1-train.json")]
-    found, mean = summary["rows"]
-    assert found["seeds"] == 2
+    found, mean, best = summary["rows"]
+    assert found["seeds"] == best["seeds"] == 2
     assert len(trained) == 4
     total = sum(each["score"] for each in trained)
     own = json.loads(next(Path("runs/small").glob("contenders/architecture-*/seed1-train.json")).read_text())
     assert mean["validation_mean"] == pytest.approx((total - own["score"]) / 3)
+    first = json.loads(Path("runs/beside", best["folder"], "seed1-train.json").read_text())["score"]
+    others = [each["score"] for each in trained if each["score"] != own["score"]]
+    assert first == (min if summary["direction"] == "minimize" else max)(others)
 
 
 def test_evaluate_refuses_a_negative_number_of_random_architectures(capsys: pytest.CaptureFixture[str]) -> None:

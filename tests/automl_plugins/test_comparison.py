@@ -10,6 +10,7 @@ from filelock import FileLock
 
 from automl_plugins import Architecture
 from automl_plugins.comparison import Comparison, Contender, Trained
+from automl_plugins.report.row import row_of
 from automl_plugins.run_folder import write_whole
 from automl_plugins.study import Study
 
@@ -23,10 +24,10 @@ def comparison(make_study: Callable[..., Study]) -> Comparison:
     return make_study(seeds=2, seed=10).comparison
 
 
-def record(comparison: Comparison, contender: Contender, *scores: float) -> None:
+def record(comparison: Comparison, contender: Contender, *scores: float | None) -> None:
     """Write down trainings that were never run."""
     for seed, score in zip(comparison.seeds, scores, strict=True):
-        result = Trained(score, 0, 1, 0.1, 0.1, 10)
+        result = Trained(score, 0, 1, 0.1, 0.1, 10, "" if score is not None else "diverged: no finite score")
         write_whole(comparison.folder.result(contender.key, seed, "train"), json.dumps(vars(result)))
 
 
@@ -34,7 +35,7 @@ def test_a_contender_is_trained_and_tested_over_the_seeds(comparison: Comparison
     assert comparison.seeds == (11, 12)
     assert comparison.train([SMALL])
     assert comparison.test([SMALL])
-    row = comparison.row(SMALL)
+    row = row_of(comparison, SMALL)
     scores = [result.score for result in comparison.trained(SMALL)]
     assert row.validation_mean == pytest.approx(sum(scores) / 2)
     assert row.validation_deviation == pytest.approx(abs(scores[0] - scores[1]) / math.sqrt(2))
@@ -59,23 +60,17 @@ def test_what_another_worker_trains_is_left_to_it(comparison: Comparison) -> Non
     assert path.exists()
 
 
-def test_the_best_is_that_of_the_best_mean_validation(comparison: Comparison) -> None:
+def test_the_best_seed_is_that_of_the_best_finite_score(comparison: Comparison) -> None:
     record(comparison, SMALL, 0.1, 0.9)
-    record(comparison, LARGE, 0.4, 0.4)
-    assert comparison.best([SMALL, LARGE]) == LARGE
+    record(comparison, LARGE, None, 0.4)
     assert comparison.best_seed(SMALL) == 11
+    assert comparison.best_seed(LARGE) == 12
     comparison.direction = "maximize"
-    assert comparison.best([SMALL, LARGE]) == SMALL
     assert comparison.best_seed(SMALL) == 12
-
-
-@pytest.mark.parametrize("direction", ["minimize", "maximize"])
-def test_a_contender_that_diverged_comes_last(comparison: Comparison, direction: str) -> None:
-    comparison.direction = direction
-    record(comparison, SMALL, math.nan, 0.9)
-    record(comparison, LARGE, 0.4, 0.4)
-    assert comparison.best([SMALL, LARGE]) == LARGE
-    assert comparison.best_seed(SMALL) == 12
+    assert comparison.best_seed(LARGE) == 12
+    record(comparison, LARGE, None, None)
+    with pytest.raises(ValueError, match="no training of large ended with a finite"):
+        comparison.best_seed(LARGE)
 
 
 def test_half_a_file_is_never_met(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

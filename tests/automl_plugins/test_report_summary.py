@@ -4,14 +4,16 @@ import io
 
 from rich.console import Console
 
-from automl_plugins.comparison import Row
+from automl_plugins.report.row import Row
 from automl_plugins.report.summary import Summary
 
 COST = {
     "trials": 60,
     "completed": 40,
     "pruned": 15,
+    "diverged": 3,
     "failed": 2,
+    "interrupted": 0,
     "copied": 3,
     "refused": 9,
     "steps": 12345,
@@ -28,12 +30,13 @@ SUMMARY = Summary(
             "search",
             94_000,
             3,
+            3,
             0.81234,
             0.00456,
             {"test_accuracy": (0.8301, 0.002), "test_loss": (0.6, 0.1), "test_iou/sky": (0.4, 0.0)},
             12.34,
         ),
-        Row("gcn", 92_231, 3, 0.79, 0.0, {"test_accuracy": (0.815, 0.005), "test_loss": (0.7, 0.1)}, 3.0),
+        Row("gcn", 92_231, 3, 3, 0.79, 0.0, {"test_accuracy": (0.815, 0.005), "test_loss": (0.7, 0.1)}, 3.0),
     ],
     searches={"search": COST},
     seeds=[1, 2, 3],
@@ -56,6 +59,7 @@ def test_the_table_has_a_line_for_each_network() -> None:
 
 def test_each_search_says_what_it_cost() -> None:
     assert SUMMARY.costs() == [
-        "search: 60 trials (40 completed, 15 stopped early, 2 failed, 3 seen before), "
+        "search: 60 trials (40 completed, 15 pruned, 3 diverged, 2 failed; 3 of them seen before, without a training, "
+        "9 more refused before they were built), "
         "12,345 optimizer steps, 678 CPU seconds"
     ]

@@ -21,6 +21,7 @@ from torch.utils.data import DataLoader, TensorDataset
 from automl_plugins import Architecture, Task
 from automl_plugins.errors import StudyError
 from automl_plugins.report.summary import Summary
+from automl_plugins.report.trials import outcome
 from automl_plugins.study import Study
 from gnn_space import AGNNSpace
 from gnn_space.data import ClusterData
@@ -127,7 +128,7 @@ def test_trials_have_their_own_epochs_and_the_final_trainings_all(finished: tupl
 def test_only_winners_and_references_are_tested(finished: tuple[Study, Summary]) -> None:
     study, _ = finished
     tested = {path.parent.name for path in study.folder.path.glob("contenders/*/*-test.json")}
-    assert tested == {contender.key for contender in study.finals.winners + study.references}
+    assert tested == {contender.key for contender in study.finals.tested}
     assert tested < {path.parent.name for path in study.folder.path.glob("contenders/*/*-train.json")}
 
 
@@ -135,7 +136,7 @@ def test_the_winner_is_what_validated_best(finished: tuple[Study, Summary]) -> N
     study, summary = finished
     means = {
         contender.key: sum(result.score for result in study.comparison.trained(contender)) / 2
-        for contender in study.finals.best_trials("search")
+        for contender in study.finals.finalists("search")
     }
     assert summary.rows[0].validation_mean == pytest.approx(max(means.values()))
 
@@ -148,9 +149,10 @@ def test_the_winners_network_reproduces_its_test_metrics(finished: tuple[Study, 
     module = study.module(network, study.task)
     trainer = pl.Trainer(accelerator="cpu", logger=False, enable_progress_bar=False, enable_model_summary=False)
     (metrics,) = trainer.test(module, datamodule=study.data, verbose=False)
-    winner = study.finals.winners[0]
-    path = study.folder.result(winner.key, study.comparison.best_seed(winner), "test")
-    assert metrics == pytest.approx(json.loads(path.read_text()), rel=1e-6)
+    assert study.finals.winner is not None
+    winner = study.finals.winner.contender
+    tested = study.comparison.tested(winner)[study.comparison.best_seed(winner)]
+    assert metrics == pytest.approx(tested.metrics, rel=1e-6)
 
 
 def test_the_trials_are_a_csv(finished: tuple[Study, Summary]) -> None:
@@ -160,7 +162,7 @@ def test_the_trials_are_a_csv(finished: tuple[Study, Summary]) -> None:
     expected = [(arm, trial) for arm in study.arms for trial in study.arm_trials(arm)]
     assert len(rows) == len(expected)
     for row, (arm, trial) in zip(rows, expected, strict=True):
-        assert (row["arm"], int(row["number"]), row["state"]) == (arm, trial.number, trial.state.name)
+        assert (row["arm"], int(row["number"]), row["state"]) == (arm, trial.number, outcome(trial))
         assert (row["value"] and float(row["value"])) == (trial.value if trial.value is not None else "")
         assert {name: row[name] for name in trial.params} == {name: str(value) for name, value in trial.params.items()}
 

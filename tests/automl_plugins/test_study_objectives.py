@@ -98,7 +98,7 @@ def test_what_breaks_a_limit_is_not_chosen(rated: MakeStudy) -> None:
     assert min(figures) <= 60 < max(figures)
     for trial, count in zip(study.arm_trials("search"), figures, strict=True):
         assert trial.constraints == {"num_parameters": pytest.approx(count / 60 - 1)}
-    chosen = [study.space.num_parameters(each.architecture, study.task) for each in study.finals.best_trials("search")]
+    chosen = [study.space.num_parameters(each.architecture, study.task) for each in study.finals.finalists("search")]
     assert chosen
     assert max(chosen) <= 60
     with pytest.raises(StudyError, match=r"none of the 8 trials of search keeps the limits {'num_parameters': 1}"):
@@ -122,7 +122,7 @@ def test_with_a_reward_trials_are_told_the_reward(rated: MakeStudy) -> None:
             0,
             -1,
         )
-        for contender in study.finals.best_trials("search")
+        for contender in study.finals.finalists("search")
     }
     assert study.finals.winners[0].key == max(rewarded, key=lambda key: rewarded[key])
 

@@ -1,0 +1,135 @@
+"""The lines of a final table."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from automl_plugins.comparison import Comparison, Contender
+from automl_plugins.finite import finite, mean_and_deviation
+
+Spread = tuple[float | None, float | None]
+"""Mean and standard deviation; None where undefined, the deviation also where there is one value."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """A contender's line; means and standard deviations (of the sample) are over seeds.
+
+    Args:
+        label: what the table calls it.
+        num_parameters: trainable parameters; None where the network could not be built.
+        seeds: how many seeds were asked for.
+        completed: how many of them ended with a finite validation score.
+        validation_mean: of those; None where there is none.
+        validation_deviation: likewise; None for a single one.
+        test: of each test metric.
+        cpu_seconds: of a training.
+        found_by: `search`, `random search` or `hand`.
+        folder: its trainings, within the run's folder.
+        figures: its costs, by name.
+        notes: what went wrong, a sentence each.
+    """
+
+    label: str
+    num_parameters: int | None
+    seeds: int
+    completed: int
+    validation_mean: float | None
+    validation_deviation: float | None
+    test: Mapping[str, Spread]
+    cpu_seconds: float | None
+    found_by: str = ""
+    folder: str = ""
+    figures: Mapping[str, float] = field(default_factory=dict)
+    notes: Sequence[str] = field(default_factory=list)
+
+
+def row_of(
+    comparison: Comparison,
+    contender: Contender,
+    label: str | None = None,
+    figures: Mapping[str, float] | None = None,
+    notes: Sequence[str] = (),
+) -> Row:
+    """The line of a contender whose trainings have ended.
+
+    Args:
+        comparison: the trainings.
+        contender: whose line.
+        label: what the table calls it, where it is not the contender's own label.
+        figures: its costs.
+        notes: what is to be said of it beside what went wrong.
+    """
+    results = dict(zip(comparison.seeds, comparison.trained(contender), strict=True))
+    tests = {seed: test for seed, test in comparison.tested(contender).items() if results[seed].score is not None}
+    mean, deviation = mean_and_deviation(result.score for result in results.values())
+    metrics = dict.fromkeys(name for test in tests.values() for name in test.metrics)
+    failures = {seed: result.failure for seed, result in results.items() if result.failure}
+    told = [*notes, *_failed("", failures, len(results))]
+    told += _failed("test ", {seed: test.failure for seed, test in tests.items() if test.failure}, len(tests))
+    spreads: dict[str, Spread] = {}
+    for name in metrics:
+        values = [test.metrics.get(name) for test in tests.values() if not test.failure]
+        undefined = sum(value is None for value in values)
+        # A mean without the seeds on which it is undefined would make a broken network look well.
+        spreads[name] = (None, None) if undefined else mean_and_deviation(values)
+        if undefined:
+            told.append(f"{name} is undefined (not a number) on {undefined} of {len(values)} seeds")
+    told += dict.fromkeys(result.note for result in results.values() if result.note)
+    counts = [result.num_parameters for result in results.values() if result.num_parameters is not None]
+    return Row(
+        label=label or contender.label,
+        num_parameters=counts[0] if counts else None,
+        seeds=len(results),
+        completed=len(results) - len(failures),
+        validation_mean=mean,
+        validation_deviation=deviation,
+        test=spreads,
+        cpu_seconds=statistics.fmean(result.cpu_seconds for result in results.values()),
+        found_by=contender.found_by,
+        folder=f"contenders/{contender.key}",
+        figures=dict(figures or {}),
+        notes=told,
+    )
+
+
+def _failed(what: str, failures: Mapping[int, str], seeds: int) -> list[str]:
+    """A sentence for each kind of failure, with the seeds that it came on."""
+    told = []
+    for failure in dict.fromkeys(failures.values()):
+        on = [seed for seed, each in failures.items() if each == failure]
+        place = "" if len(on) == seeds else f" (seed {', '.join(map(str, on))} of {seeds} seeds)"
+        told.append(f"{what}{failure}{place}")
+    return told
+
+
+def mean_row(label: str, rows: Sequence[Row]) -> Row:
+    """The line of several networks together: means and deviations are over them, of each the mean over its seeds.
+
+    Args:
+        label: what the table calls them.
+        rows: their own lines, at least one. Those without a validation score are left out and named.
+    """
+    worked = [row for row in rows if row.validation_mean is not None]
+    mean, deviation = mean_and_deviation(row.validation_mean for row in worked)
+    counts = [row.num_parameters for row in worked if row.num_parameters is not None]
+    seconds = [finite(row.cpu_seconds) or 0.0 for row in rows]
+    return Row(
+        label=label,
+        num_parameters=round(statistics.fmean(counts)) if counts else None,
+        seeds=len(rows),
+        completed=len(worked),
+        validation_mean=mean,
+        validation_deviation=deviation,
+        test={name: _mean_of(worked, name) for name in dict.fromkeys(name for row in worked for name in row.test)},
+        cpu_seconds=statistics.fmean(seconds),
+        found_by="random search",
+        notes=[f"without {row.label}: {note}" for row in rows if row.validation_mean is None for note in row.notes[:1]],
+    )
+
+
+def _mean_of(rows: Sequence[Row], name: str) -> Spread:
+    values = [row.test.get(name, (None, None))[0] for row in rows]
+    return (None, None) if None in values else mean_and_deviation(values)

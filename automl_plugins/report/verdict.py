@@ -1,0 +1,103 @@
+"""Sentences on who won, what would do at less cost, and whether the search was worth what it took."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+from automl_plugins.finite import mean_and_deviation, spread
+from automl_plugins.standing import Standing, best_of
+
+_NAMES = {"search": "the search", "random search": "random search", "hand": "a hand-made network"}
+
+
+def winner_line(winner: Standing, label: str, monitor: str, finders: Sequence[str]) -> str:
+    """Who won, and who found it.
+
+    Args:
+        winner: the best of all.
+        label: what the table calls it.
+        monitor: what it is best by.
+        finders: all that found it: `search`, `random search` or `hand`.
+    """
+    found = "found by " + " and by ".join(_NAMES[finder] for finder in finders)
+    who = "made by hand" if finders == ["hand"] else found
+    told = f"the winner by mean validation is {label}, {who}: {monitor} {_shown(winner)}"
+    if winner.failures:
+        told += (
+            f", of {len(winner.values) - winner.failures} of {len(winner.values)} seeds; no contender did better on all"
+        )
+    return f"{told}; its trainings are in contenders/{winner.contender.key}"
+
+
+def economical_line(winner: Standing, economical: Standing, label: str, monitor: str, cost: str) -> str:
+    """The cheapest contender within one standard error of the winner.
+
+    Args:
+        winner: the best of all.
+        economical: the cheapest that is as good within the error; may be the winner.
+        label: what the table calls it.
+        monitor: what the error is of.
+        cost: the name of the figure that it is cheap by.
+    """
+    if economical is winner or economical.contender.key == winner.contender.key:
+        return f"economical: nothing cheaper in {cost} is within one standard error ({winner.error:.4f}) of the winner"
+    return (
+        f"economical: {label}, {cost} {economical.cost(cost):,.6g} instead of {winner.cost(cost):,.6g}, within one "
+        f"standard error ({winner.error:.4f}) of the winner: {monitor} {_shown(economical)}"
+    )
+
+
+def worth_lines(standings: Sequence[Standing], searches: Mapping[str, Mapping[str, float]], monitor: str) -> list[str]:
+    """Comparisons of the search's best with random search's and with the hand-made ones', and what each took.
+
+    Args:
+        standings: of all contenders; `found_by` tells them apart.
+        searches: what each arm's trials took, see `report.trials.cost`.
+        monitor: what is compared.
+    """
+    best = {name: best_of([each for each in standings if each.contender.found_by == name]) for name in _NAMES}
+    mine, others = best.pop("search"), {name: each for name, each in best.items() if each is not None}
+    if mine is None or not searches:
+        return []
+    if not others:
+        return ["whether the search was worth its cost is not known: there is nothing beside it (--random_search true)"]
+    took = searches["search"]["cpu_seconds"]
+    told, outcomes = [], []
+    for name, other in others.items():
+        ahead = mine.is_behind(other) * -1
+        error = None if mine.error is None or other.error is None else math.hypot(mine.error, other.error)
+        clear = error is not None and abs(ahead) > error
+        outcomes.append((ahead > 0) - (ahead < 0) if clear else 0)
+        against = f"random search's {_mean(other)}" if name != "hand" else f"{other.contender.label}'s {_mean(other)}"
+        if name == "hand":
+            price = f"which took no search; the search took {took:,.0f} CPU seconds"
+        else:
+            price = f"for {took:,.0f} CPU seconds of trials beside {searches['random']['cpu_seconds']:,.0f}"
+        told.append(f"search's {monitor} {_mean(mine)} is {_difference(ahead, error)} {against}, {price}")
+    return [*told, _conclusion(outcomes, seeds=len(mine.values))]
+
+
+def _difference(ahead: float, error: float | None) -> str:
+    if ahead == 0:
+        return "equal to"
+    deviation = "" if error is None else f" (standard error of the difference {error:.4f})"
+    return f"{abs(ahead):.4f} {'better' if ahead > 0 else 'worse'}{deviation} than"
+
+
+def _conclusion(outcomes: Sequence[int], seeds: int) -> str:
+    if seeds == 1:
+        return "whether the search was worth its cost is not known from one seed: give more of them (--seeds 5)"
+    if min(outcomes) < 0:
+        return "the search was not worth its cost: what took less was better by more than a standard error"
+    if min(outcomes) == 0:
+        return "the search was not shown to be worth its cost: its lead is within one standard error"
+    return "the search was worth its cost: it is ahead of all others by more than a standard error"
+
+
+def _shown(standing: Standing) -> str:
+    return spread(*mean_and_deviation(standing.values))
+
+
+def _mean(standing: Standing) -> str:
+    return spread(standing.mean, None)
