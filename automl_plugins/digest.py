@@ -19,6 +19,8 @@ _ELEMENTS = 10_000
 """Of a longer list only the first ones are read."""
 _PIECES = 64
 _DEPTH = 12
+_PARTS = 1_000_000
+"""Of what consists of more objects, however nested, the rest is left out."""
 _RELATIVE = 1e-6
 """Means and deviations that data are normalised with differ by rounding between machines and numbers of threads."""
 
@@ -33,6 +35,7 @@ class Digest:
     def __init__(self) -> None:
         self._exact = hashlib.blake2b(digest_size=12)
         self._pieces = 0
+        self._left = _PARTS
         self._sum = self._magnitude = 0.0
 
     def add(self, value: Any) -> None:
@@ -44,9 +47,15 @@ class Digest:
         """The digest so far, as JSON; see `same`."""
         return [self._exact.hexdigest(), self._sum, self._magnitude]
 
+    @property
+    def rounded(self) -> str:
+        """The digest so far as one text, real numbers to six places."""
+        return f"{self._exact.hexdigest()} {self._sum:.6g} {self._magnitude:.6g}"
+
     def _add(self, value: Any, depth: int) -> None:
         self._note(type(value).__name__)
-        if depth > _DEPTH:
+        self._left -= 1
+        if depth > _DEPTH or self._left < 0:
             return
         if isinstance(value, Tensor):
             self._add_tensor(value)
@@ -138,6 +147,11 @@ def _parts(value: Any) -> Iterable[tuple[str, Any]]:
         return [("length", len(value)), *((str(index), part) for index, part in enumerate(value[:_ELEMENTS]))]
     if hasattr(value, "__array_interface__"):  # images of Pillow
         return [("array", np.asarray(value))]
+    if hasattr(value, "to_numpy"):  # tables of pandas and polars
+        columns = getattr(value, "columns", None)
+        return (
+            [("", value.to_numpy())] if columns is None else [(str(name), value[name].to_numpy()) for name in columns]
+        )
     to_dict = getattr(value, "to_dict", None)  # graphs of PyG
     if callable(to_dict) and not isinstance(value, type):
         return _parts(to_dict())

@@ -6,11 +6,13 @@ time has gone, in an order that is spread over the split; two fingerprints are c
 
 from __future__ import annotations
 
+import functools
 import os
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
+from types import FunctionType
 from typing import Any
 
 import numpy as np
@@ -18,6 +20,7 @@ import torch
 from torch.utils.data import DataLoader, IterableDataset
 
 from automl_plugins._lightning import pl
+from automl_plugins.description import describe, first_difference
 from automl_plugins.digest import Digest, same
 from automl_plugins.generators import held_generators, reseed, undisturbed
 from automl_plugins.randomness import seeded_aside
@@ -54,11 +57,13 @@ def data_fingerprint(loaders: Mapping[str, Any]) -> dict[str, Any]:
 
 def datamodule_loaders(data: pl.LightningDataModule) -> dict[str, Any]:
     """The loaders that a datamodule has, by split; it has been set up."""
-    return {
-        split: getattr(data, f"{split}_dataloader")()
-        for split in SPLITS
-        if _overrides(type(data), f"{split}_dataloader") or f"{split}_dataloader" in vars(data)
-    }
+    return {split: getattr(data, f"{split}_dataloader")() for split in splits_of(data)}
+
+
+def splits_of(data: pl.LightningDataModule) -> list[str]:
+    """The splits that a datamodule has loaders of: its class's, or its own (`LightningDataModule.from_datasets`)."""
+    names = {split: f"{split}_dataloader" for split in SPLITS}
+    return [split for split, name in names.items() if _overrides(type(data), name) or name in vars(data)]
 
 
 def _overrides(cls: type, method: str) -> bool:
@@ -96,6 +101,9 @@ def _loader_difference(before: Mapping[str, Any], now: Mapping[str, Any], word: 
     for key, name in (("batch_size", "batches of {}"), ("order", "the order {}"), ("drop_last", "drop_last={}")):
         if before.get(key) != now.get(key):
             return f"{word} data: {name.format(before.get(key))} then, {name.format(now.get(key))} now"
+    collated = first_difference({"collate": before.get("collate")}, {"collate": now.get("collate")})
+    if collated is not None:
+        return f"{word} data: {collated[0]}={collated[1]!r} then, {collated[2]!r} now"
     if _differ(before.get("chosen"), now.get("chosen")):
         return f"the {word} samples are others of the same data set, although as many"
     place = _differ(before.get("items"), now.get("items"))
@@ -149,6 +157,10 @@ def _of_loader(loader: Any, seconds: float) -> dict[str, Any]:
         "drop_last": bool(getattr(loader, "drop_last", False)),
         "items": _digests(samples, loader, seconds),
     }
+    collate = getattr(loader, "collate_fn", None)
+    if collate is not None:
+        plain = isinstance(collate, FunctionType | functools.partial)
+        found["collate"] = describe(collate if plain else type(getattr(collate, "__self__", collate)))
     beside = {"chosen": _chosen(sampler), "graph": _graph(loader), "files": _files(samples, seconds)}
     return {**found, **{key: marks for key, marks in beside.items() if marks}}
 

@@ -13,6 +13,7 @@ from optuna.pruners import BasePruner
 from optuna.samplers import BaseSampler
 
 from automl_plugins import registry
+from automl_plugins.description import describe
 from automl_plugins.nearest import did_you_mean
 from automl_plugins.samplers.base import ArchitectureSampler
 from automl_plugins.space import SearchSpace
@@ -61,12 +62,19 @@ class SamplerFactory:
     ) -> None:
         self.cls = cls
         self.arguments = dict(arguments or {})
-        self._kept = sampler
+        self.given = self._kept = sampler
         self._of_seed: tuple[int, BaseSampler] | None = None
         parameters = inspect.signature(cls).parameters
         self._takes_seed = "seed" in parameters
         self._given: dict[str, Any] = {"space": space} if space is not None and "space" in parameters else {}
         self(0, 0)
+
+    @property
+    def described(self) -> Any:
+        """What tells this sampler from others, as JSON."""
+        if self.given is not None:
+            return describe(self.given)
+        return {"class": describe(self.cls), "arguments": describe(self.arguments)}
 
     def __call__(self, seed: int, ordinal: int) -> BaseSampler:
         """The sampler of the `ordinal`-th trial, counted from 0.

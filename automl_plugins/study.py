@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import gc
-import json
 import os
 import time
 import uuid
@@ -25,17 +24,21 @@ from automl_plugins import registry, training
 from automl_plugins._lightning import check_distribution, pl
 from automl_plugins.comparison import Comparison, Contender
 from automl_plugins.conclusion import conclude
-from automl_plugins.description import describe, first_difference
+from automl_plugins.description import describe
 from automl_plugins.errors import StudyError
 from automl_plugins.finals import Finals
+from automl_plugins.fingerprint import data_fingerprint, datamodule_loaders, splits_of
+from automl_plugins.generators import held_generators, undisturbed
+from automl_plugins.identity import Identity, describe_space, describe_trainer, shared_name, without_password
 from automl_plugins.nearest import did_you_mean
 from automl_plugins.objectives.energy import EnergyError
 from automl_plugins.objectives.figures import Figures
 from automl_plugins.objectives.goal import Goal
 from automl_plugins.optuna_parts import PartConfig, SamplerFactory, make_pruner, sampler_factory
+from automl_plugins.report.notes import tell
 from automl_plugins.report.progress import Progress
 from automl_plugins.report.summary import Summary
-from automl_plugins.run_folder import RunFolder, write_whole
+from automl_plugins.run_folder import RunFolder
 from automl_plugins.sharing import ENOUGH, Layers, SharesWeights, WeightPool
 from automl_plugins.space import SearchSpace
 from automl_plugins.storage import open_storage
@@ -165,6 +168,7 @@ class Study:
         self.max_equal_failures = max_equal_failures
         self._module, self._task = module, task
         self._monitor, self._direction = monitor, direction
+        self._has_data = False
 
     # What follows from the task, once the data has been read.
 
@@ -241,17 +245,44 @@ class Study:
         Raises:
             StudyError: the study cannot go on; what it has found is kept.
         """
-        self.folder.path.mkdir(parents=True, exist_ok=True)
         since = datetime.now()
-        self.data.prepare_data()
-        self.settle()
-        self._check_folder()
+        self.prepare()
+        self.identity.keep(self.folder)
         with Progress(self):
             if self.workers == 1:
                 self.work(since)
             else:
                 run_workers(self.work, self.workers, since)
         return conclude(self.finals)
+
+    def read_data(self) -> None:
+        """Download, load and split the data, under the study's seed, as each of its processes does."""
+        if not self._has_data:
+            with undisturbed(held_generators([self.data])), training.seeded(self.seed):
+                self.data.prepare_data()
+                self.data.setup("fit")
+                if "test" in splits_of(self.data):
+                    self.data.setup("test")
+            self._has_data = True
+
+    def prepare(self) -> None:
+        """Read the data, and say what is wrong with the study before anything is trained; `run` does it by itself.
+
+        Raises:
+            StudyError: the study cannot be as it was asked for, or the folder is another one's. Nothing is written.
+        """
+        self.read_data()
+        self.settle()
+        self._refuse_another(self.identity)
+
+    @cached_property
+    def identity(self) -> Identity:
+        """What tells this study from others: its settings and its data, once they have been read."""
+        self.read_data()
+        with undisturbed(held_generators([self.data])), training.seeded(self.seed):
+            loaders = datamodule_loaders(self.data)
+        storage = None if self._has_own_storage else without_password(self.storage)
+        return Identity(self._settings, data_fingerprint(loaders), storage)
 
     def settle(self) -> None:
         """Settle the task, the metric and what is measured: what is wrong with them is said before any training.
@@ -279,35 +310,41 @@ class Study:
         names, folder = self.goal.figures, self.folder.latencies
         return Figures(names, self.space, self.task, self.module, self.data, device, folder, self.trainer)
 
-    def _check_folder(self) -> None:
-        """Refuse a folder in which trials and final trainings of other settings are kept."""
-        mine = {
-            "space": describe(self.space),
+    @property
+    def _settings(self) -> dict[str, Any]:
+        """What trials and final trainings depend on; a folder keeps to it."""
+        return {
+            "space": describe_space(self.space),
             "data": describe(self.data),
             "task": describe(self.task.to_dict()),
             "module": describe(self.module),
             "monitor": self.monitor,
             "direction": self.direction,
-            "sampler": {"class": describe(self.sampler.cls), "arguments": describe(self.sampler.arguments)},
+            "sampler": self.sampler.described,
             "pruner": describe(self.pruner),
             "costs": list(self.goal.costs),
             "limits": self.goal.limits,
             "reward": describe(self.goal.reward),
             "sharing": self.sharing,
-            "trainer": describe(self.trainer),
+            "trainer": describe_trainer(self.trainer),
             "trial_epochs": self.trial_epochs,
             "seed": self.seed,
         }
-        path = self.folder.description
-        if not path.exists():
-            write_whole(path, json.dumps(mine, indent=2))
+
+    def _refuse_another(self, mine: Identity) -> None:
+        """Refuse a folder in which trials and final trainings of other settings or data are kept."""
+        before = Identity.read(self.folder)
+        if before is None:
+            for line in mine.notes():
+                tell(line)
             return
-        difference = first_difference(json.loads(path.read_text("utf-8")), mine)
-        if difference is not None:
-            key, before, now = difference
+        for words in mine.refuse_another(self.folder, before):
+            tell(f"goes on with {words}, which changes no result")
+        if before.storage != mine.storage and not any(self.arm_trials(arm) for arm in self.arms):
             raise StudyError(
-                f"the study in {self.folder.path} was begun with {key}={before!r}, this one has {now!r}; "
-                "two studies do not mix, so give this one another folder"
+                f"the trials of the study in {self.folder.path} are in {before.storage or 'its own journal'}, and "
+                f"{mine.storage or 'that journal'} has none of them; give the storage that it was begun with, or this "
+                "study another folder"
             )
 
     def work(self, since: datetime) -> None:
@@ -316,6 +353,7 @@ class Study:
         Args:
             since: when the study was started; earlier failures are forgiven.
         """
+        self.read_data()
         try:
             with self._presence() as worker:
                 queues = [self._queue(arm, worker, since) for arm in self.arms]
@@ -357,8 +395,12 @@ class Study:
         )
 
     def study_name(self, arm: str) -> str:
-        """The name of an arm's study in the storage: the folder's name before it where others share the storage."""
-        return arm if self.storage == str(self.folder.journal) else f"{self.folder.path.name}-{arm}"
+        """The name of an arm's study in the storage: with the folder's name and key where others share the storage."""
+        return arm if self._has_own_storage else shared_name(self.folder, arm)
+
+    @property
+    def _has_own_storage(self) -> bool:
+        return "://" not in self.storage and Path(self.storage).resolve() == self.folder.journal.resolve()
 
     def _work_through(self, queues: Sequence[TrialQueue]) -> bool:
         """Train what can be taken; False where other workers still run the last trials."""
@@ -436,7 +478,8 @@ class Study:
         return open_storage(self.storage)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in self.__dict__.items() if name != "_opened"}
+        # A worker process reads the data for itself; a datamodule that was sent with its data has nothing left to do.
+        return {**{name: value for name, value in self.__dict__.items() if name != "_opened"}, "_has_data": False}
 
     @cached_property
     def comparison(self) -> Comparison:

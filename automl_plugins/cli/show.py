@@ -18,6 +18,7 @@ from automl_plugins.cli.configuration import make_space, space_setting
 from automl_plugins.cli.console import architecture_in, draw_architecture, draw_winner, output
 from automl_plugins.cli.errors import UsageError, told_briefly
 from automl_plugins.cli.settings import Given, merge, plain, read, read_yaml
+from automl_plugins.identity import shared_name
 from automl_plugins.nearest import did_you_mean
 from automl_plugins.report.search import SearchSummary
 from automl_plugins.report.summary import Summary
@@ -28,6 +29,23 @@ from automl_plugins.trial_queue import counts
 
 _ARMS = ("search", "random")
 _BEST = 10
+
+_HELP = """\
+usage: automl-plugins show <target> [--space ...] [--figure F.png] [--trial N] [--arm search]
+
+target:
+  a run folder          its table, costs and winner; a run that goes on still: its trials so far; a
+                        differentiable search: what it cost and found
+  an architecture.json  its drawing
+  a space               its choices, options and size (see `automl-plugins list spaces`)
+
+options:
+  --space NAME, --space.layers 3, --config FILE
+                        the space's arguments; those in the config.yaml beside a file where left out
+  --figure F.png        save what is drawn as a figure, too (.pdf, .svg)
+  --trial N             one trial of a run, with its choices and the traceback of its failure
+  --arm ARM             of which search: search (as given) or random
+"""
 
 
 def run(arguments: list[str], command: str = "show") -> int:
@@ -45,6 +63,9 @@ def run(arguments: list[str], command: str = "show") -> int:
     """
     given = read(arguments, targets=1)
     console = output()
+    if "help" in given.switches:
+        console.out(_HELP, end="")
+        return 0
     check_keys(given.settings, [*STUDY_KEYS, "trial", "arm", "figure"])
     if not given.targets:
         raise UsageError("name what to show: a run folder, an architecture.json or a space")
@@ -139,9 +160,9 @@ def _trials(folder: RunFolder, storage: str | None, arm: str) -> Sequence[Frozen
     location = storage or str(folder.journal)
     if location.endswith(".journal") and not Path(location).exists():
         return []
-    # The names that `Study.study_name` gives.
-    name = arm if storage is None else f"{folder.path.name}-{arm}"
     with told_briefly("storage", 1, Exception):
+        # The names that `Study.study_name` gives.
+        name = arm if storage is None else shared_name(folder, arm)
         opened = open_storage(location)
         study = next((each for each in opened.get_all_studies() if each.study_name == name), None)
         return [] if study is None else _ordered(opened.get_all_trials(study._study_id), study.directions[0])

@@ -37,9 +37,6 @@ class _ShchurData(SingleGraphData):
     def _open(self) -> InMemoryDataset:
         return open_dataset(self.dataset, root=str(self.root), name=self.name)
 
-    def _where(self) -> str:
-        return f"{self.root}, {self.name}"
-
     def _download(self) -> None:
         self._open()
 

@@ -52,9 +52,6 @@ class PlanetoidData(SingleGraphData):
     def _open(self) -> InMemoryDataset:
         return open_dataset(Planetoid, root=str(self.root), name=self.name)
 
-    def _where(self) -> str:
-        return f"{self.root}, {self.name}"
-
     def _download(self) -> None:
         self._open()
 

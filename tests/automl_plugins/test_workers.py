@@ -25,7 +25,7 @@ def test_two_workers_share_a_study_in_a_database(make_study: Callable[..., Study
     assert sum(map(counts, trials)) == summary.searches["search"]["trials"] == 8
     trained = [tuple(trial.params.items()) for trial in trials if "steps" in trial.user_attrs]
     assert len(trained) == len(set(trained))
-    assert study.study_name("search") == "run-search"  # others may share the database
+    assert study.study_name("search").startswith("search-")  # others may share the database
 
 
 @pytest.mark.slow
