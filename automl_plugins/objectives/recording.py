@@ -1,4 +1,4 @@
-"""The calls of a network that a LightningModule makes in a step: recorded once, to measure the network's costs on them."""
+"""The calls of a network that a LightningModule makes in a step: recorded once, to measure the network on them."""
 
 from __future__ import annotations
 
