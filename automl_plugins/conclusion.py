@@ -40,8 +40,7 @@ def conclude(finals: Finals) -> Summary:
         NothingFiniteError: no contender has a finite score; all files but the winner's are written.
     """
     folder = finals.comparison.folder
-    if finals.trials:
-        write_whole(folder.trials, trials_csv(finals.trials))
+    keep_trials(finals)
     standings = finals.standings
     winner = best_of(standings)
     summary = _summary(finals, standings)
@@ -53,6 +52,12 @@ def conclude(finals: Finals) -> Summary:
     keep_winner(finals.comparison, winner.contender, None if found is None else found.contender)
     write_whole(folder.summary, summary.to_json())
     return summary
+
+
+def keep_trials(finals: Finals) -> None:
+    """Write the trials of all searches as CSV, whatever they came to."""
+    if any(finals.trials.values()):
+        write_whole(finals.comparison.folder.trials, trials_csv(finals.trials))
 
 
 def _summary(finals: Finals, standings: Sequence[Standing]) -> Summary:

@@ -65,6 +65,8 @@ class Finals:
         Args:
             since: when the study was started; what failed before is tried again.
         """
+        for contender in self.references:
+            self._figures(contender)
         trained: list[Contender] = []
         # What fails brings others in.
         while trained != (contenders := self.contenders):

@@ -23,7 +23,8 @@ from optuna.trial import FrozenTrial
 from automl_plugins import registry, training
 from automl_plugins._lightning import check_distribution, pl
 from automl_plugins.comparison import Comparison, Contender
-from automl_plugins.conclusion import conclude
+from automl_plugins.conclusion import conclude, keep_trials
+from automl_plugins.contender_costs import costs_of
 from automl_plugins.description import describe
 from automl_plugins.errors import StudyError
 from automl_plugins.finals import Finals
@@ -248,11 +249,15 @@ class Study:
         since = datetime.now()
         self.prepare()
         self.identity.keep(self.folder)
-        with Progress(self):
-            if self.workers == 1:
-                self.work(since)
-            else:
-                run_workers(self.work, self.workers, since)
+        try:
+            with Progress(self):
+                if self.workers == 1:
+                    self.work(since)
+                else:
+                    run_workers(self.work, self.workers, since)
+        except StudyError:
+            keep_trials(self.finals)
+            raise
         return conclude(self.finals)
 
     def read_data(self) -> None:
@@ -506,12 +511,8 @@ class Study:
             goal=self.goal,
             finalists=self.finalists,
             most_failures=self.max_equal_failures,
-            measure=self._measure,
+            measure=lambda contender: costs_of(self.comparison, contender, self._figures),
         )
-
-    def _measure(self, contender: Contender) -> dict[str, float]:
-        """The costs of a hand-made network."""
-        return {}
 
 
 def _free_memory() -> None:

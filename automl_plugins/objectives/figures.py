@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from automl_plugins._lightning import pl
 from automl_plugins.architecture import Architecture
 from automl_plugins.objectives.costs import macs
 from automl_plugins.objectives.energy import Meter, energy_meter, measure_energy
-from automl_plugins.objectives.latency import LatencyCache
+from automl_plugins.objectives.latency import LatencyCache, measure_latency
 from automl_plugins.objectives.recording import Call, Repeated, UncalledError, record_calls
 from automl_plugins.space import SearchSpace
 from automl_plugins.task import Task
@@ -91,30 +91,65 @@ class Figures:
         Raises:
             ValueError: one is not a finite number.
         """
-        measures: dict[str, Callable[[Architecture], float]] = {
-            "num_parameters": lambda architecture: self.space.num_parameters(architecture, self.task),
-            "macs": lambda architecture: macs(self._repeated(architecture), self._calls),
-            "latency_ms": self._latency,
-            "energy_mj": self._energy,
+
+        def build() -> nn.Module:
+            return self.space.network(architecture, self.task)
+
+        def latency() -> float:
+            return self.latencies(architecture, lambda: self._repeated(build), self._calls, self.device).milliseconds
+
+        return self._all(build, lambda: self.space.num_parameters(architecture, self.task), latency)
+
+    def of_network(self, build: Callable[[], nn.Module]) -> dict[str, float]:
+        """The figures of a network that is no architecture, such as a hand-made one; measured anew each time.
+
+        Args:
+            build: makes the network.
+
+        Raises:
+            ValueError: one is not a finite number.
+        """
+
+        def num_parameters() -> int:
+            return sum(each.numel() for each in build().parameters() if each.requires_grad)
+
+        def latency() -> float:
+            network = self._repeated(build)
+            with self._alone():
+                return measure_latency(network, self._calls).milliseconds
+
+        return self._all(build, num_parameters, latency)
+
+    def _all(
+        self, build: Callable[[], nn.Module], num_parameters: Callable[[], int], latency: Callable[[], float]
+    ) -> dict[str, float]:
+        measures: dict[str, Callable[[], float]] = {
+            "num_parameters": num_parameters,
+            "macs": lambda: macs(self._repeated(build), self._calls),
+            "latency_ms": latency,
+            "energy_mj": lambda: self._energy(build),
         }
-        measured = {name: measures[name](architecture) for name in FIGURES if name in self.names}
+        measured = {name: measures[name]() for name in FIGURES if name in self.names}
         for name, value in measured.items():
             if not math.isfinite(value):
-                raise ValueError(f"the cost {name} of an architecture is {value}, which is no number")
+                raise ValueError(f"the cost {name} of a network is {value}, which is no number")
         return measured
 
-    def _latency(self, architecture: Architecture) -> float:
-        return self.latencies(architecture, lambda: self._repeated(architecture), self._calls, self.device).milliseconds
-
-    def _energy(self, architecture: Architecture) -> float:
-        network = self._repeated(architecture)
-        self.folder.mkdir(parents=True, exist_ok=True)
-        with FileLock(self.folder / "measuring.lock"):
+    def _energy(self, build: Callable[[], nn.Module]) -> float:
+        network = self._repeated(build)
+        with self._alone():
             return measure_energy(network, self._calls, self._meter)
 
-    def _repeated(self, architecture: Architecture) -> nn.Module:
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Measure while no other worker does."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with FileLock(self.folder / "measuring.lock"):
+            yield
+
+    def _repeated(self, build: Callable[[], nn.Module]) -> nn.Module:
         with seeded(0):
-            network = self.space.network(architecture, self.task)
+            network = build()
         dtype = next((call.weights for call in self._calls if call.weights is not None), None)
         return Repeated(network).to(self.device, dtype)
 
