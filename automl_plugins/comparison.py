@@ -23,6 +23,7 @@ from automl_plugins.attempts import Attempts
 from automl_plugins.failure import failure_of, full_traceback
 from automl_plugins.finite import finite
 from automl_plugins.lightning_checkpoint import checkpoint_of, first_not_finite
+from automl_plugins.pulse import Pulse
 from automl_plugins.run_folder import RunFolder, WriteError, save_whole, write_whole
 from automl_plugins.space import SearchSpace
 from automl_plugins.task import Task
@@ -199,8 +200,9 @@ class Comparison:
                 network = self.build(contender)
                 count = sum(each.numel() for each in network.parameters() if each.requires_grad)
                 module = self.module(network, self.task)
+                pulse = Pulse(self.folder, f"{contender.label}, seed {seed}")
                 result = training.train(
-                    module, self.data, self.monitor, self.direction, self.options, keep_weights=True
+                    module, self.data, self.monitor, self.direction, self.options, [pulse], keep_weights=True
                 )
         except WriteError:
             raise

@@ -134,7 +134,11 @@ def _why_empty(finals: Finals, arm: str, trials: Sequence[FrozenTrial]) -> str:
 
 def _why_nothing(summary: Summary) -> str:
     told = [*summary.verdict, *(f"{row.label}: {row.notes[0]}" for row in summary.rows if row.notes)]
-    return f"there is no winner, since nothing ended with a finite {summary.monitor}: {'; '.join(told)}"
+    finite = any(row.validation_mean is not None for row in summary.rows)
+    what = "keeps the limits" if finite else f"ended with a finite {summary.monitor}"
+    found = next((row.folder for row in summary.rows if row.found_by != "hand"), None)
+    kept = "" if found is None else f"; the architecture of the best trial is in {found}"
+    return f"there is no winner, since no contender {what}: {'; '.join(told)}{kept}"
 
 
 def _fronts(finals: Finals) -> dict[str, Front]:

@@ -28,6 +28,11 @@ def spread(mean: float | None, deviation: float | None) -> str:
     return f"{mean:.4f}" if deviation is None else f"{mean:.4f} ± {deviation:.4f}"
 
 
+def seconds(value: float) -> str:
+    """Seconds as people read them: whole ones where they are many."""
+    return f"{value:,.1f}" if value < 100 else f"{value:,.0f}"
+
+
 def strict_json(content: Any) -> str:
     """Valid JSON of plain data: what is nan or infinite becomes `null`, which JSON has no number for."""
     return json.dumps(_plain(content), indent=2, allow_nan=False)

@@ -120,6 +120,10 @@ class RunFolder:
         """Says that a worker is, or was, one of this folder; some versions of filelock remove a lock's file."""
         return self.path / "workers" / f"{worker}.started"
 
+    def pulse(self, process: int) -> Path:
+        """The sign of life of a training in a process of this machine, see `automl_plugins.pulse`."""
+        return self.path / "workers" / f"{platform.node()}-{process}.pulse"
+
     def may_run(self, worker: str) -> bool:
         """Whether a worker still runs; one of another folder, perhaps of another machine, is taken to."""
         if not self.worker_mark(worker).exists():

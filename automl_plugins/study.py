@@ -36,6 +36,7 @@ from automl_plugins.objectives.energy import EnergyError
 from automl_plugins.objectives.figures import Figures
 from automl_plugins.objectives.goal import Goal
 from automl_plugins.optuna_parts import PartConfig, SamplerFactory, make_pruner, sampler_factory
+from automl_plugins.pulse import Pulse
 from automl_plugins.report.notes import tell
 from automl_plugins.report.progress import Progress
 from automl_plugins.report.summary import Summary
@@ -435,7 +436,7 @@ class Study:
                     self.monitor,
                     self.direction,
                     options,
-                    callbacks,
+                    [*callbacks, Pulse(self.folder, f"trial {claim.trial.number} of {self._arm_of(queue)}")],
                     keep_weights=self.sharing,
                 )
             pruned = any(callback.pruned for callback in callbacks)
@@ -450,6 +451,9 @@ class Study:
             queue.fail(claim, error)
         else:
             queue.finish(claim, result, pruned, values)
+
+    def _arm_of(self, queue: TrialQueue) -> str:
+        return next(arm for arm in self.arms if self.study_name(arm) == queue.name)
 
     def _inherit(self, queue: TrialQueue, claim: Claim, network: torch.nn.Module) -> tuple[Layers, dict[str, Any]]:
         """Start a network from what earlier trials have trained; what it shares itself, and how to train it."""

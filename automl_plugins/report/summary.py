@@ -65,7 +65,10 @@ class Summary:
             Row(**{**row, "test": {name: (mean, deviation) for name, (mean, deviation) in row["test"].items()}})
             for row in content.pop("rows")
         ]
-        fronts = {arm: Front(**front) for arm, front in content.pop("fronts", {}).items()}
+        fronts = {
+            arm: Front(**{**front, "objectives": tuple(front["objectives"])})
+            for arm, front in content.pop("fronts", {}).items()
+        }
         return cls(rows=rows, fronts=fronts, **content)
 
     def table(self) -> Table:

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 
 from optuna.trial import FrozenTrial, TrialState
 
+from automl_plugins.finite import seconds
 from automl_plugins.trial_queue import counts
 
 OUTCOMES = ("completed", "pruned", "diverged", "failed")
@@ -57,7 +58,7 @@ def cost_line(arm: str, cost: Mapping[str, float]) -> str:
     ]
     return (
         f"{arm}: {cost['trials']:.0f} trials ({', '.join(parts)}{'; ' if aside else ''}{', '.join(aside)}), "
-        f"{cost['steps']:,.0f} optimizer steps, {cost['cpu_seconds']:,.0f} CPU seconds"
+        f"{cost['steps']:,.0f} optimizer steps, {seconds(cost['cpu_seconds'])} CPU seconds"
     )
 
 

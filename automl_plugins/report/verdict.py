@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
-from automl_plugins.finite import mean_and_deviation, spread
+from automl_plugins.finite import mean_and_deviation, seconds, spread
 from automl_plugins.standing import Standing, best_of
 
 _NAMES = {"search": "the search", "random search": "random search", "hand": "a hand-made network"}
@@ -71,9 +71,10 @@ def worth_lines(standings: Sequence[Standing], searches: Mapping[str, Mapping[st
         outcomes.append((ahead > 0) - (ahead < 0) if clear else 0)
         against = f"random search's {_mean(other)}" if name != "hand" else f"{other.contender.label}'s {_mean(other)}"
         if name == "hand":
-            price = f"which took no search; the search took {took:,.0f} CPU seconds"
+            price = f"which took no search; the search took {seconds(took)} CPU seconds"
         else:
-            price = f"for {took:,.0f} CPU seconds of trials beside {searches['random']['cpu_seconds']:,.0f}"
+            theirs = seconds(searches["random"]["cpu_seconds"])
+            price = f"its trials took {seconds(took)} CPU seconds, random search's {theirs}"
         told.append(f"search's {monitor} {_mean(mine)} is {_difference(ahead, error)} {against}, {price}")
     return [*told, _conclusion(outcomes, seeds=len(mine.values))]
 
