@@ -204,6 +204,22 @@ class Searchable(nn.Module):
             return self.space.inherited(self.supernet, architecture, self.task)
         return self.space.network(architecture, self.task).to(self.logits.device)
 
+    def __getattr__(self, name: str) -> Any:
+        """What torch keeps under a name, or an error for those whose code asks its own network for more.
+
+        Raises:
+            AttributeError: there is nothing of that name.
+        """
+        try:
+            return super().__getattr__(name)
+        except AttributeError:
+            raise AttributeError(
+                f"a searchable has no attribute {name!r} of the network that it stands for; keep what a project reads "
+                "beside the network, in the LightningModule, or set it on the searchable",
+                name=name,
+                obj=self,
+            ) from None
+
     def get_extra_state(self) -> Tensor:
         return self.draws.clone()
 

@@ -1,23 +1,20 @@
-"""`automl-plugins attach`: train what was found in a script that stays as it is; and how such scripts are run."""
+"""`automl-plugins attach`: train what was found in a script that stays as it is."""
 
 from __future__ import annotations
 
 import json
-import os
-import shlex
 import shutil
-import subprocess
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import MISSING, fields
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
-from automl_plugins.cli.attached import VARIABLE
 from automl_plugins.cli.checks import check_call, check_keys, convert
 from automl_plugins.cli.configuration import make_space
 from automl_plugins.cli.console import architecture_in, output, read_architecture
 from automl_plugins.cli.errors import UsageError, told_briefly
+from automl_plugins.cli.launch import INTERRUPTED, launch, shown
 from automl_plugins.cli.plugins import check_plugin
 from automl_plugins.cli.settings import merge, plain, read, read_yaml
 from automl_plugins.run_folder import RunFolder
@@ -52,7 +49,7 @@ def run(arguments: list[str], command: str = "attach") -> int:
         The exit code.
 
     Raises:
-        UsageError: a mistake in the arguments, or the script failed.
+        UsageError: a mistake in the arguments; or the script failed, then its code is the script's.
     """
     own, script = split(arguments)
     given = read(own)
@@ -80,7 +77,20 @@ def run(arguments: list[str], command: str = "attach") -> int:
     if "print_config" in given.switches:
         output().out(json.dumps(config, indent=2))
         return 0
-    launch(script, config)
+    with TemporaryDirectory() as marks:
+        mark = Path(marks, "trained")
+        code = launch(script, {**config, "mark": str(mark)})
+        taken = mark.exists()
+    if code == INTERRUPTED:
+        raise UsageError(f"stopped, with {shown(script)}", code=code)
+    if code != 0:
+        raise UsageError(f"{shown(script)} ended with the exit code {code}", code=code)
+    if not taken:
+        raise UsageError(
+            f"{shown(script)} has ended without the network of {path}: it ran no Trainer of Lightning, or "
+            "automl-plugins is not installed for its Python",
+            code=1,
+        )
     return 0
 
 
@@ -94,11 +104,6 @@ def name_of(script: Sequence[str]) -> str:
     """What a command's folder is called: the name of its Python file, or else of its program."""
     files = [part for part in script if part.endswith(".py")] or script[:1]
     return Path(files[0]).stem
-
-
-def shown(script: Sequence[str]) -> str:
-    """A command as it is typed."""
-    return shlex.join(script)
 
 
 def check_script_settings(settings: Mapping[str, Any], script: Sequence[str]) -> dict[str, Any]:
@@ -133,51 +138,3 @@ def check_script_settings(settings: Mapping[str, Any], script: Sequence[str]) ->
         with told_briefly("task", 2, ValueError):
             Task(**task)
     return {"target": target, "task": task}
-
-
-def refuse_foreign(folder: RunFolder) -> None:
-    """Refuse a folder that another command keeps its run in; an earlier search in a script is written over.
-
-    Raises:
-        UsageError: it does.
-    """
-    if folder.path.exists() and not folder.path.is_dir():
-        raise UsageError(f"folder={str(folder.path)!r}: there is a file of that name; a search needs a folder")
-    if folder.config.exists() and "command" not in read_yaml(folder.config):
-        raise UsageError(f"folder={str(folder.path)!r}: another run is kept there; give this one another --folder")
-
-
-def launch(script: Sequence[str], settings: Mapping[str, Any], result: Path | None = None) -> None:
-    """Run the script with the settings in its environment, and wait for it.
-
-    Args:
-        script: the command.
-        settings: see `attached.make_callbacks`.
-        result: what a search in it writes.
-
-    Raises:
-        UsageError: it failed, or wrote nothing; its code is 1. After Ctrl-C, when the script has ended, it is 130.
-    """
-    before = _written(result)
-    process = subprocess.Popen(script, env={**os.environ, VARIABLE: json.dumps(settings)})  # noqa: S603 - the user's own
-    interrupted = False
-    while process.poll() is None:
-        # Ctrl-C reaches the script too; Lightning ends in good order, and we wait for that.
-        with suppress(KeyboardInterrupt):
-            process.wait()
-            break
-        interrupted = True
-    if interrupted:
-        raise UsageError(f"stopped, with {shown(script)}", code=130)
-    if process.returncode != 0:
-        raise UsageError(f"{shown(script)} ended with the exit code {process.returncode}", code=1)
-    if result is not None and _written(result) == before:
-        raise UsageError(
-            f"{shown(script)} has ended without a search: it made no `fit` with Lightning's Trainer, or automl-plugins "
-            "is not installed for its Python",
-            code=1,
-        )
-
-
-def _written(result: Path | None) -> int | None:
-    return result.stat().st_mtime_ns if result is not None and result.exists() else None

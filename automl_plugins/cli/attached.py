@@ -52,14 +52,16 @@ def make_callbacks(settings: dict[str, Any]) -> list[Any]:
     """The callbacks that settings ask for.
 
     Args:
-        settings: `target`, `space` and `task`; and either `architecture`, a file, or `search`, the arguments of
-            `ArchitectureSearch`, with the `seed` of the searchable.
+        settings: `target`, `space` and `task`; and either `architecture`, a file, with `mark`, a file that says that
+            its network was taken; or `search`, the arguments of `ArchitectureSearch`, with the `seed` of the
+            searchable, and `summary`, a file for what it came to.
     """
     from pathlib import Path
 
-    from automl_plugins.cli.configuration import make
+    from automl_plugins.cli.configuration import make, short_name
     from automl_plugins.cli.console import read_architecture
-    from automl_plugins.cli.search_settings import make_search
+    from automl_plugins.cli.search_record import Mark, SearchRecord
+    from automl_plugins.cli.search_settings import make_search, search_defaults
     from automl_plugins.search.attach import ReplaceNetwork
     from automl_plugins.space import SearchSpace
 
@@ -67,6 +69,13 @@ def make_callbacks(settings: dict[str, Any]) -> list[Any]:
     target, task = settings["target"], settings["task"]
     if "architecture" in settings:
         architecture = read_architecture(space, Path(settings["architecture"]))
-        return [ReplaceNetwork(target, partial(space.network, architecture), task)]
+        replace = ReplaceNetwork(target, partial(space.network, architecture), task)
+        return [replace, *([Mark(Path(settings["mark"]))] if "mark" in settings else [])]
     replace = ReplaceNetwork(target, partial(space.searchable, seed=settings["search"]["seed"]), task)
-    return [replace, make_search(settings["search"])]
+    search = make_search(settings["search"])
+    name = short_name(settings["search"].get("strategy", search_defaults()["strategy"]))
+    return [
+        replace,
+        search,
+        *([SearchRecord(Path(settings["summary"]), search, name)] if "summary" in settings else []),
+    ]

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Mapping
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
-import yaml
 from jsonargparse import ArgumentError
 from rich.console import Console
 
@@ -20,7 +20,10 @@ from automl_plugins.cli.configuration import TrainerPart, check_files, make, mak
 from automl_plugins.cli.console import draw_architecture, output, read_architecture
 from automl_plugins.cli.errors import UsageError, told_briefly, without_deprecations
 from automl_plugins.cli.plugins import check_plugin, one_of
-from automl_plugins.cli.search_cli import Clock, HasEnded, SearchCLI
+from automl_plugins.cli.search_cli import HasEnded, SearchCLI
+from automl_plugins.cli.search_lock import is_first_process, running_alone
+from automl_plugins.cli.search_record import Clock, summarize
+from automl_plugins.cli.search_script import search_script
 from automl_plugins.cli.search_settings import check_search_settings, describe_search, folder_of, search_defaults
 from automl_plugins.cli.settings import Given, plain, read
 from automl_plugins.report.search import SearchSummary
@@ -86,22 +89,28 @@ def run(arguments: list[str], command: str = "search") -> int:
         console.out(_HELP.format(search=describe_search()), end="")
         return 0
     if script or "target" in given.settings:
-        return _search_script(console, given, script)
+        return search_script(console, given, script)
     settings = _checked(given)
+    folder = RunFolder(Path(settings["folder"]))
+    prints = "print_config" in given.switches
+    with nullcontext() if prints else running_alone(folder):
+        _search(settings, prints)
+    if not prints and folder.search.exists() and is_first_process():
+        _show(console, make_space(settings["space"]), folder)
+    return 0
+
+
+def _search(settings: Mapping[str, Any], prints: bool) -> None:
+    """Search, or go on with it, unless it has ended; or print the configuration."""
     clock = Clock()
     try:
         with told_briefly("", 2, ArgumentError), without_deprecations(), training.quiet_lightning():
-            cli = SearchCLI(settings, clock, print_config="print_config" in given.switches)
+            cli = SearchCLI(dict(settings), clock, print_config=prints)
     except HasEnded:
-        _show(console, make_space(settings["space"]), RunFolder(Path(settings["folder"])))
-        return 0
-    except SystemExit as end:
-        return int(end.code or 0)
+        return
     _fit(cli, clock)
     if cli.trainer.is_global_zero:
         _conclude(cli, settings, clock)
-        _show(console, cli.space, cli.folder)
-    return 0
 
 
 def _checked(given: Given) -> dict[str, Any]:
@@ -180,16 +189,9 @@ def _checkpoint_to_go_on_from(cli: SearchCLI) -> Path | None:
 def _conclude(cli: SearchCLI, settings: Mapping[str, Any], clock: Clock) -> None:
     """Write the summary."""
     architecture = read_architecture(cli.space, cli.folder.architecture)
-    summary = SearchSummary(
-        space=cli.space.name,
-        data=type(cli.datamodule).__name__,
-        strategy=short_name(settings["search"].get("strategy", search_defaults()["strategy"])),
-        epochs=cli.trainer.current_epoch,
-        steps=cli.trainer.global_step,
-        **clock.state_dict(),
-        supernet_parameters=sum(each.numel() for each in cli.model.parameters()),
-        network_parameters=cli.space.num_parameters(architecture, cli.datamodule.task),
-        metrics={name: float(value) for name, value in cli.trainer.callback_metrics.items()},
+    strategy = short_name(settings["search"].get("strategy", search_defaults()["strategy"]))
+    summary = summarize(
+        cli.trainer, cli.model, cli.space, architecture, cli.datamodule.task, strategy, clock.state_dict()
     )
     write_whole(cli.folder.search, summary.to_json())
 
@@ -204,28 +206,3 @@ def _show(console: Console, space: SearchSpace, folder: RunFolder) -> None:
     console.out("train it over seeds, or once:")
     console.out(f"  automl-plugins evaluate {folder.path} --seeds 3")
     console.out(f"  automl-plugins fit --config {folder.config}")
-
-
-def _search_script(console: Console, given: Given, script: list[str]) -> int:
-    """Search in a training script that stays as it is."""
-    settings = given.settings
-    check_keys(settings, ("target", "space", "task", "search", "seed", "folder"), near=("config", "print_config"))
-    found = check_search_settings(settings)
-    rest = attach.check_script_settings(settings, script)
-    folder = RunFolder(Path(folder_of(given, attach.name_of(script))))
-    config = {**plain({**found, **rest}), "folder": str(folder.path), "command": script}
-    text = yaml.safe_dump(config, sort_keys=False)
-    if "print_config" in given.switches:
-        console.out(text)
-        return 0
-    attach.refuse_foreign(folder)
-    with told_briefly("folder", 2, OSError):
-        write_whole(folder.config, text)
-    search = {**config["search"], "seed": config["seed"], "path": str(folder.architecture.absolute())}
-    attach.launch(script, {**config, "search": search}, folder.architecture)
-    console.out("found:")
-    draw_architecture(console, make_space(config["space"]), folder.architecture)
-    console.out(f"\nkept: {folder.architecture} {folder.config}")
-    console.out("train it in the same script:")
-    console.out(f"  automl-plugins attach --architecture {folder.architecture} -- {attach.shown(script)}")
-    return 0

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import time
 from pathlib import Path
 from typing import Any, cast
 
@@ -45,7 +44,7 @@ def searched_network(
 
 
 class HasEnded(Exception):
-    """The folder keeps a search with these settings that has ended."""
+    """Nothing is left to do: the folder keeps the whole search, or the configuration alone was asked for."""
 
 
 class SearchCLI(_cli.LightningCLI):  # type: ignore[misc, name-defined]  # one of two distributions, see _lightning
@@ -116,7 +115,7 @@ class SearchCLI(_cli.LightningCLI):  # type: ignore[misc, name-defined]  # one o
         text = yaml.safe_dump(config, sort_keys=False)
         if self._prints_config:
             output().out(text)
-            raise SystemExit(0)
+            raise HasEnded
         if self.folder.config.exists() and self.folder.config.stat().st_size > 0:  # none has survived a power cut
             kept, mine = (
                 {key: value for key, value in each.items() if key != "folder"}
@@ -176,28 +175,3 @@ class _LastCheckpoint(pl.callbacks.Checkpoint):
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self.files.save(trainer)
-
-
-class Clock(pl.Callback):
-    """The time in the training loop, kept in the checkpoints so that a search that was resumed tells all of it."""
-
-    def __init__(self) -> None:
-        self.seconds = self.cpu_seconds = 0.0
-        self._started: tuple[float, float] | None = None
-
-    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self._started = time.perf_counter() - self.seconds, time.process_time() - self.cpu_seconds
-
-    @property
-    def started(self) -> bool:
-        """Whether the training loop has been entered."""
-        return self._started is not None
-
-    def state_dict(self) -> dict[str, float]:
-        if self._started is not None:
-            wall, cpu = self._started
-            self.seconds, self.cpu_seconds = time.perf_counter() - wall, time.process_time() - cpu
-        return {"seconds": self.seconds, "cpu_seconds": self.cpu_seconds}
-
-    def load_state_dict(self, state_dict: dict[str, float]) -> None:
-        self.seconds, self.cpu_seconds = state_dict["seconds"], state_dict["cpu_seconds"]

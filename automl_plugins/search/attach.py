@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import MISSING, fields
+from enum import Enum
 from typing import Any
 
+import torch
 from torch import nn
 
 from automl_plugins._lightning import pl
@@ -55,7 +58,9 @@ class ReplaceNetwork(pl.Callback):
         present = getattr(parent, name)
         if not hasattr(present, _MARK):
             self._replaced = list(present.parameters())
-            present = self.make(find_task(self.task, getattr(trainer, "datamodule", None))).train(present.training)
+            original = present
+            present = self.make(find_task(self.task, getattr(trainer, "datamodule", None))).train(original.training)
+            take_attributes(original, present)
             setattr(present, _MARK, True)
             setattr(parent, name, present)
         self._network = present
@@ -82,6 +87,29 @@ class ReplaceNetwork(pl.Callback):
                 "`configure_optimizers` must take its own from the module when it is called"
             )
         self._replaced = []
+
+
+def take_attributes(original: nn.Module, network: nn.Module) -> None:
+    """Give a network the plain values that the one in whose place it comes has under names of its own.
+
+    A project may read them: the width of its encoder, say. Numbers, texts and containers of them are taken, those that
+    properties compute too; methods, tensors and modules are not, since they belong to the other network.
+    """
+    for name in dir(original):
+        if name.startswith("_") or hasattr(nn.Module, name) or hasattr(network, name):
+            continue
+        with suppress(Exception):  # a property may ask for what is not there yet
+            value = getattr(original, name)
+            if _is_plain(value):
+                setattr(network, name, value)
+
+
+def _is_plain(value: object) -> bool:
+    if isinstance(value, Mapping):
+        return all(map(_is_plain, [*value.keys(), *value.values()]))
+    if isinstance(value, list | tuple | set | frozenset):
+        return all(map(_is_plain, value))
+    return value is None or isinstance(value, bool | int | float | str | torch.dtype | Enum)
 
 
 def find_target(module: nn.Module, target: str) -> tuple[nn.Module, str]:

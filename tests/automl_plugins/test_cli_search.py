@@ -8,6 +8,7 @@ import os
 import re
 import shutil
 import signal
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -405,11 +406,79 @@ def test_a_script_without_a_fit_is_told_so(capsys: pytest.CaptureFixture[str]) -
     assert "has ended without a search" in told
 
 
-def test_a_script_that_fails_is_told_so(capsys: pytest.CaptureFixture[str]) -> None:
-    told = refused(
-        capsys, "search", "--target", "net", *SPACE, "--", sys.executable, "-c", "raise SystemExit(7)", code=1
+def test_a_script_that_fails_is_told_so_and_its_exit_code_kept(capsys: pytest.CaptureFixture[str]) -> None:
+    script = ["--", sys.executable, "-c", "raise SystemExit(7)"]
+    told = refused(capsys, "search", "--target", "net", *SPACE, *script, code=7)
+    assert "ended with the exit code 7, before anything was found" in told
+    architecture = ["--architecture", "runs/small/architecture.json", "--target", "net"]
+    assert "ended with the exit code 7" in refused(capsys, "attach", *architecture, *script, code=7)
+
+
+@pytest.mark.usefixtures("_script_finds_the_space")
+def test_a_script_that_dies_after_its_search_is_told_what_was_found_and_where(
+    capfd: pytest.CaptureFixture[str], folder: Path
+) -> None:
+    (folder / "dies.py").write_text(SCRIPT + "\nmodule.net.save_pretrained('here')\n")
+    flags = ["--target", "net", *SPACE, *TASK]
+    assert main(["search", *flags, "--", sys.executable, "dies.py"]) == 1
+    captured = capfd.readouterr()
+    assert "found:" in captured.out
+    assert "attach --architecture runs/dies/architecture.json" in captured.out
+    last = captured.err.splitlines()[-1]
+    assert "ended with the exit code 1, after its search; what was found is kept in runs/dies/architecture.json" in last
+    assert "has no attribute 'save_pretrained'" in captured.err
+    summary = json.loads(Path("runs/dies/search.json").read_text())
+    assert (summary["strategy"], summary["epochs"]) == ("darts", 1)
+    assert "val_loss" in summary["metrics"]
+
+
+@pytest.mark.usefixtures("_script_finds_the_space")
+def test_a_script_that_dies_in_its_search_is_told_what_its_last_epoch_had_found(
+    capfd: pytest.CaptureFixture[str], folder: Path
+) -> None:
+    text = SCRIPT.replace("max_epochs=1", "max_epochs=3").replace(
+        "return nn.functional", "1 // (2 - self.current_epoch)\n        return nn.functional"
     )
-    assert "ended with the exit code 7" in told
+    (folder / "halfway.py").write_text(text)
+    assert main(["search", "--target", "net", *SPACE, *TASK, "--", sys.executable, "halfway.py"]) == 1
+    captured = capfd.readouterr()
+    assert "found:" not in captured.out
+    assert "before its search had; what its last whole epoch had found is kept in" in captured.err.splitlines()[-1]
+
+
+def test_a_script_that_makes_no_trainer_does_not_pass_for_a_training(capsys: pytest.CaptureFixture[str]) -> None:
+    architecture = ["--architecture", "runs/small/architecture.json", "--target", "net"]
+    told = refused(capsys, "attach", *architecture, "--", sys.executable, "-c", "", code=1)
+    assert "has ended without the network of runs/small/architecture.json: it ran no Trainer of Lightning" in told
+
+
+def test_another_search_of_a_script_in_the_same_folder_is_refused(
+    capsys: pytest.CaptureFixture[str], ended: Path
+) -> None:
+    command = ["search", "--target", "net", *SPACE, *TASK, "--folder", str(ended)]
+    script = ["--", sys.executable, "-c", "raise SystemExit(7)"]
+    (ended / "config.yaml").write_text(said(capsys, *command, "--print_config", *script))
+    told = refused(capsys, *command, "--seed", "1", *script)
+    assert f"seed=1: the search in {ended} was begun with 0" in told
+    refused(capsys, *command, *script, code=7)
+    # A mistake that is mended before anything was found is no other search.
+    (ended / "architecture.json").unlink()
+    refused(capsys, *command, "--seed", "1", *script, code=7)
+
+
+def test_two_searches_at_once_in_one_folder_are_refused(capsys: pytest.CaptureFixture[str], ended: Path) -> None:
+    held = "import sys, time; from filelock import FileLock as L; l = L(sys.argv[1]); l.acquire(); print(flush=True); "
+    other = subprocess.Popen(
+        [sys.executable, "-c", held + "time.sleep(60)", str(ended / "search.lock")], stdout=subprocess.PIPE
+    )
+    assert other.stdout is not None
+    other.stdout.readline()
+    for command in (["--config", "small.yaml"], ["--target", "net", *SPACE, "--", sys.executable, "train.py"]):
+        told = refused(capsys, "search", "--folder", str(ended), *command, code=1)
+        assert "another search is running in it" in told
+    other.kill()
+    other.wait()
+    assert "found:" in said(capsys, "search", "--folder", str(ended), "--config", "small.yaml"), "the kernel let go"
 
 
 @pytest.mark.parametrize(

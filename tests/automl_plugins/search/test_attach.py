@@ -179,6 +179,55 @@ def test_processes_that_would_be_changed_alone_are_refused() -> None:
         callback.setup(ours, LitUser(), "fit")
 
 
+class Widths(nn.Sequential):
+    """A network whose training reads what it says of itself."""
+
+    classes = ("a", "b")
+
+    def __init__(self) -> None:
+        super().__init__(nn.Conv2d(3, 7, 1), nn.Conv2d(7, 1, 1))
+        self.hidden = 7
+        self.table = {"sizes": [3, 7]}
+        self.weight = torch.zeros(2)
+
+    @property
+    def output_dim(self) -> int:
+        return 3 * self.hidden
+
+    @property
+    def later(self) -> int:
+        raise RuntimeError("not fitted yet")
+
+    def encode(self) -> None: ...
+
+
+def test_plain_attributes_that_a_project_reads_of_its_network_are_there() -> None:
+    class LitReading(LitUser):
+        def __init__(self) -> None:
+            super().__init__()
+            self.net = Widths()
+
+        def training_step(self, batch: Any, batch_index: int) -> torch.Tensor:
+            assert (self.net.output_dim, self.net.hidden, self.net.classes) == (21, 7, ("a", "b"))
+            assert self.net.table == {"sizes": [3, 7]}
+            return super().training_step(batch, batch_index)
+
+    architecture = SPACE.sample(torch.Generator().manual_seed(3))
+    for make in (SPACE.searchable, partial(SPACE.network, architecture)):
+        module = fit(LitReading(), make=make)
+        assert not isinstance(module.net, Widths)
+        assert not any(hasattr(module.net, name) for name in ("encode", "weight", "later"))
+        copy.deepcopy(module.net)
+
+
+def test_what_cannot_be_there_is_told_with_the_cure() -> None:
+    searchable = SPACE.searchable(Task(**TASK))
+    with pytest.raises(AttributeError, match=r"a searchable has no attribute 'encode' of the network .* set it on"):
+        searchable.encode()
+    assert not hasattr(searchable, "encode")
+    assert copy.deepcopy(searchable).logits.shape == searchable.logits.shape
+
+
 # The entry points.
 
 
