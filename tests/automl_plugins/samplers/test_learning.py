@@ -109,7 +109,7 @@ def test_architectures_that_the_proxy_fails_for_come_last(
 
 def test_a_proxy_that_fails_for_all_is_refused(space: ToySpace) -> None:
     sampler = EvolutionSampler(space, population=5, tournament=2, proxy=lambda _: math.nan, proxy_pool=20)
-    with pytest.raises(ValueError, match=r"gave no finite number for .* architectures .it gave nan.; mend it"):
+    with pytest.raises(ValueError, match=r"gave no finite number for .* architectures \(it gave nan\); mend it"):
         space.suggest(optuna.create_study(sampler=sampler).ask())
 
 
