@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 import torch
@@ -15,8 +17,11 @@ from automl_plugins.data.batches import EvenShares, ResumableLoader, SeededOrder
 from automl_plugins.data.checks import at_least
 from automl_plugins.task import Target, Task
 from seg_space.data.augmentation import Augmentation
-from seg_space.data.files import CHANNELS, IGNORED, ImageFiles, Labels
-from seg_space.data.sources import FileSource, PixelDataset, Source, Statistics, collate
+from seg_space.data.checks import TargetsSeen, check_splits
+from seg_space.data.files import IGNORED, ImageFiles, Labels
+from seg_space.data.images import CHANNELS, check_headers
+from seg_space.data.layouts import layout_hint
+from seg_space.data.sources import STATISTICS_SAMPLES, FileSource, PixelDataset, Source, Statistics, collate
 
 Size = int | tuple[int, int] | None
 """Height and width, one number for both, or None."""
@@ -70,7 +75,7 @@ class PixelDataModule(TaskDataModule[Pixels]):
         self.batch_size = at_least("batch_size", batch_size, 1)
         self.workers = at_least("workers", workers, 0)
         self.crop = height_and_width("crop", crop)
-        if len(scales) != 2 or not 0 < scales[0] <= scales[1]:
+        if len(scales) != 2 or not 0 < scales[0] <= scales[1] < math.inf:
             raise ValueError(f"scales is the least and the largest factor, both greater than 0; got {scales}")
         self.scales = scales[0], scales[1]
         self.flip = flip
@@ -86,7 +91,9 @@ class PixelDataModule(TaskDataModule[Pixels]):
 
     def _load(self) -> Pixels:
         train, val, test = self._sources()
-        statistics = Statistics.of(train)
+        seen = TargetsSeen(self.task, getattr(self, "classes", None))
+        statistics = Statistics.of(train, seen)
+        seen.check(complete=len(train) <= STATISTICS_SAMPLES)
         augmentation = None
         if self.crop is not None or self.scales != (1.0, 1.0) or self.flip:
             augmentation = Augmentation(self.crop, self.scales, self.flip, statistics.mean)
@@ -121,6 +128,16 @@ class PixelDataModule(TaskDataModule[Pixels]):
     def test_dataloader(self) -> DataLoader[tuple[Tensor, Tensor]]:
         """The test images, in a fixed order."""
         return self._evaluation(self.loaded.test)
+
+    def predict_dataloader(self) -> DataLoader[tuple[Tensor, Tensor]]:
+        """The test images, in a fixed order; masks come with them, and are not looked at."""
+        return self.test_dataloader()
+
+    @property
+    def image_statistics(self) -> tuple[Tensor, Tensor]:
+        """Mean and deviation of each channel by which images are normalised, `[channels]`, of the training images."""
+        mean, deviation = self.loaded.train.statistics
+        return mean, deviation
 
     def _evaluation(self, data: PixelDataset) -> DataLoader[tuple[Tensor, Tensor]]:
         return DataLoader(
@@ -204,9 +221,22 @@ class MaskFilesData(PixelDataModule):
         raise NotImplementedError(f"{type(self).__name__} must implement _files")
 
     def _sources(self) -> tuple[Source, Source, Source]:
+        try:
+            splits = dict(zip(("training", "validation", "test"), self._files(), strict=True))
+        except (FileNotFoundError, ValueError) as error:
+            raise type(error)(f"{error}{layout_hint(self.path, type(self).__name__)}") from error
+        sizes = iter(check_headers([each for files in splits.values() for each in files]))
+        check_splits(splits)
         train, val, test = (
-            FileSource(files, self.channels, self._labels(), self.target == "multilabel", self.size)
-            for files in self._files()
+            FileSource(
+                files,
+                list(islice(sizes, len(files))),
+                self.channels,
+                self._labels(),
+                self.target == "multilabel",
+                self.size,
+            )
+            for files in splits.values()
         )
         return train, val, test
 

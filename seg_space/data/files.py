@@ -1,11 +1,10 @@
-"""Images and masks in files: finding them, reading them, and saying what is wrong with them."""
+"""Images and masks in files: finding them, pairing them, and what the numbers in masks stand for."""
 
 from __future__ import annotations
 
-import struct
+import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,7 +12,6 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 import torch
-from PIL import Image
 from torch import Tensor
 
 from automl_plugins.nearest import nearest
@@ -27,26 +25,8 @@ IGNORED = 255
 
 Array = npt.NDArray[Any]
 
-_ACCEPTED_MODES = {1: ("1", "L", "I;16", "I;16B", "I", "F"), 3: ("RGB", "L", "P"), 4: ("RGBA",)}
-"""Pillow's modes of image files that give so many channels; grey images and palettes become RGB."""
-_MASK_MODES = ("1", "L", "P", "I;16", "I;16B", "I")
-
-CHANNELS = tuple(_ACCEPTED_MODES)
-"""The channels that image files can have here."""
-
-_IN_WORDS = {
-    "1": "black and white",
-    "L": "grey",
-    "P": "a palette",
-    "RGB": "three colours",
-    "RGBA": "three colours and transparency",
-    "LA": "grey and transparency",
-    "CMYK": "four printing colours",
-    "I;16": "16-bit grey",
-    "I;16B": "16-bit grey",
-    "I": "32-bit integers",
-    "F": "real numbers",
-}
+_OF_SYSTEMS = ("thumbs.db", "desktop.ini")
+"""What Windows leaves in folders of images."""
 
 
 class ImageFiles(NamedTuple):
@@ -99,8 +79,22 @@ class Labels:
         others = np.unique(numbers).tolist()
         raise ValueError(
             f"{path} holds the number {numbers[row, column]} (first at row {row}, column {column}; all its numbers: "
-            f"{_some(others)}); accepted are {self.in_words()}"
+            f"{_some(others)}); accepted are {self.in_words()}{self._cure(others)}"
         )
+
+    def _cure(self, numbers: list[int]) -> str:
+        """What a user may have meant by the numbers of a mask."""
+        if set(numbers) == {0, 255}:
+            return "; for a foreground of 255, target: binary"
+        unknown = [number for number in numbers if all(number not in table for table in self.tables)]
+        if unknown == [255] and len(self.tables) == 1:
+            return "; if 255 marks pixels that do not count, ignore_index: 255"
+        if len(self.tables) > 1 and len(unknown) > 0:
+            return "; for numbers of classes, target: classes"
+        counted = [number for number in numbers if number != 255]
+        if min(numbers) >= 0 and counted and len(counted) > 1 and max(counted) < 255:
+            return f"; if these are classes, classes: {max(counted) + 1} at least"
+        return ""
 
     def in_words(self) -> str:
         """The numbers that are accepted."""
@@ -142,13 +136,15 @@ def listing(folder: Path, what: str, suffixes: Sequence[str]) -> dict[str, Path]
     """
     found: dict[str, Path] = {}
     for path in sorted(folder_of(folder, what).iterdir()):
-        if path.name.startswith("."):
+        if path.name.startswith(".") or path.name.lower() in _OF_SYSTEMS:
             continue
         if path.suffix.lower() not in suffixes:
             raise ValueError(f"{path} is none of the {what} that are accepted ({', '.join(suffixes)})")
-        if path.stem in found:
-            raise ValueError(f"{found[path.stem]} and {path.name} have one name; only one of them can be meant")
-        found[path.stem] = path
+        # macOS writes letters with accents as two characters, others as one.
+        name = unicodedata.normalize("NFC", path.stem)
+        if name in found:
+            raise ValueError(f"{found[name]} and {path.name} have one name; only one of them can be meant")
+        found[name] = path
     if not found:
         raise ValueError(f"{folder} is empty; {what} ({', '.join(suffixes)}) belong there")
     return found
@@ -166,7 +162,7 @@ def paired(images: Mapping[str, Path], masks: Mapping[str, Path], suffix: str = 
         name = lonely[0]
         raise ValueError(
             f"{images[name]} has no mask{_and_others(lonely)}: there is no {name}{suffix} in "
-            f"{next(iter(masks.values())).parent}{_nearest(name + suffix, masks)}"
+            f"{next(iter(masks.values())).parent}{_nearest(name + suffix, masks)}{_other_suffix(images, masks)}"
         )
     left = [name for name in masks if name not in wanted]
     if left:
@@ -177,26 +173,50 @@ def paired(images: Mapping[str, Path], masks: Mapping[str, Path], suffix: str = 
     return [ImageFiles(path, (masks[f"{name}{suffix}"],)) for name, path in images.items()]
 
 
+def _other_suffix(images: Mapping[str, Path], masks: Mapping[str, Path]) -> str:
+    """A hint, where all masks have the names of images with one and the same suffix."""
+    name = next(iter(images))
+    for mask in masks:
+        suffix = mask.removeprefix(name)
+        if suffix and suffix != mask and all(f"{each}{suffix}" in masks for each in images):
+            return f"; all masks have the suffix {suffix!r}, so say mask_suffix: {suffix}"
+    return ""
+
+
 def listed(file: Path) -> list[str] | None:
     """The names in a list of files, one a line, without folders and suffixes; None: there is no such list.
 
     Raises:
-        ValueError: it is empty, or names something twice.
+        ValueError: it is empty, is no text, or names something twice.
     """
-    if not file.is_file():
+    if not file.exists():
         return None
-    lines = [line.split() for line in file.read_text(encoding="utf-8").splitlines()]
-    names = [_stem(words[0]) for words in lines if words]
+    if not file.is_file():
+        raise ValueError(f"{file} is no regular file; it is a list of names, one a line")
+    try:
+        # With a byte-order mark, as Windows writes it, or without.
+        text = file.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{file} is no text in UTF-8 ({error.reason}); save it in this encoding") from error
+    names = [_name(line.strip()) for line in text.splitlines() if line.strip()]
     twice = [name for name, times in Counter(names).items() if times > 1]
     if not names or twice:
         raise ValueError(f"{file} names {f'{twice[0]!r} twice' if twice else 'nothing'}; it is a list, one name a line")
     return names
 
 
-def _stem(entry: str) -> str:
-    """The name in an entry of a list: a path's last part, without the suffix of an image."""
-    last = Path(entry)
-    return last.stem if last.suffix.lower() in IMAGE_SUFFIXES else last.name
+def _name(line: str) -> str:
+    """The name in a line of a list: the last part of the first path, without the suffix of an image."""
+    words = line.split()
+    # Beside an image there may be its mask; else blanks are part of the name.
+    if len(words) > 1 and _is_image(words[0]):
+        line = words[0]
+    last = Path(line.replace("\\", "/")).name
+    return unicodedata.normalize("NFC", Path(last).stem if _is_image(last) else last)
+
+
+def _is_image(name: str) -> bool:
+    return Path(name).suffix.lower() in IMAGE_SUFFIXES
 
 
 def _nearest(name: str, files: Iterable[str]) -> str:
@@ -206,100 +226,3 @@ def _nearest(name: str, files: Iterable[str]) -> str:
 
 def _and_others(names: Sequence[str]) -> str:
     return f" (nor have {len(names) - 1} others)" if len(names) > 1 else ""
-
-
-_OF_BROKEN_FILES = (
-    *(OSError, SyntaxError, EOFError, TypeError, ValueError, LookupError, ArithmeticError, struct.error),
-    Image.DecompressionBombError,
-)
-"""What Pillow's readers raise, by format and by what is broken."""
-
-
-@contextmanager
-def _reading(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except _OF_BROKEN_FILES as error:
-        raise ValueError(f"{path} cannot be read as an image: {error}") from error
-
-
-@contextmanager
-def opened(path: Path) -> Iterator[Image.Image]:
-    """An image file, of which the header was read.
-
-    Raises:
-        ValueError: it cannot be read, or holds several images.
-    """
-    with _reading(path):
-        image = Image.open(path)
-    with image:
-        with _reading(path):
-            count = getattr(image, "n_frames", 1)
-        if count != 1:
-            raise ValueError(f"{path} holds {count} images; accepted is one a file")
-        yield image
-
-
-def read_image(path: Path, channels: int) -> Tensor:
-    """An image `[channels, height, width]`: uint8, or float32 where its values need more.
-
-    Args:
-        path: the file.
-        channels: one of `CHANNELS`.
-
-    Raises:
-        ValueError: the file cannot be read, or has other channels.
-    """
-    with opened(path) as image:
-        accepted = _ACCEPTED_MODES[channels]
-        if image.mode not in accepted:
-            raise ValueError(
-                f"{path} has the mode {image.mode} ({_IN_WORDS.get(image.mode, 'unusual')}); for channels={channels}, "
-                f"accepted are {', '.join(accepted)}"
-            )
-        with _reading(path):
-            array: Array = np.array(image.convert("RGB") if channels == 3 else image)
-    if array.dtype == np.bool_:
-        array = array.astype(np.uint8) * 255
-    if array.dtype != np.uint8:
-        array = array.astype(np.float32)
-    tensor = torch.from_numpy(array)
-    return tensor.unsqueeze(0) if tensor.dim() == 2 else tensor.permute(2, 0, 1).contiguous()
-
-
-def read_mask(path: Path, labels: Labels) -> Tensor:
-    """The classes of an image's pixels, `[height, width]`, uint8.
-
-    Raises:
-        ValueError: the file cannot be read, is none of numbers, or holds one that stands for nothing.
-    """
-    with opened(path) as image:
-        if image.mode not in _MASK_MODES:
-            raise ValueError(
-                f"{path} has the mode {image.mode} ({_IN_WORDS.get(image.mode, 'unusual')}); a mask holds one number a "
-                f"pixel, so accepted are {', '.join(_MASK_MODES)}"
-            )
-        with _reading(path):
-            array: Array = np.array(image)
-    return labels(array if array.dtype == np.uint8 else array.astype(np.int64), path)
-
-
-def check_sizes(files: Iterable[ImageFiles]) -> list[tuple[int, int]]:
-    """Height and width of images, after a look whether their masks have the same; reads headers alone.
-
-    Raises:
-        ValueError: a file cannot be read, or a mask is of another size.
-    """
-    sizes = []
-    for image_path, masks in files:
-        with opened(image_path) as image:
-            width, height = image.size
-        for path in masks:
-            with opened(path) as mask:
-                if mask.size != (width, height):
-                    raise ValueError(
-                        f"{path} is {mask.size[0]} x {mask.size[1]} pixels (width x height), but its image "
-                        f"{image_path} is {width} x {height}; both have to be of one size"
-                    )
-        sizes.append((height, width))
-    return sizes

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import warnings
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from typing import Any, NamedTuple, Protocol
 
@@ -14,12 +15,15 @@ from torchvision.transforms.v2 import functional as transforms
 
 from automl_plugins.data.batches import SeededIndex
 from seg_space.data.augmentation import Augmentation
-from seg_space.data.files import IGNORED, ImageFiles, Labels, check_sizes, read_image, read_mask
+from seg_space.data.files import IGNORED, ImageFiles, Labels
+from seg_space.data.images import read_image, read_mask
 
 KEPT_BYTES = 1 << 29
 """A split of at most so much is decoded once and kept in memory; 512 MiB."""
 STATISTICS_SAMPLES = 400
 """Statistics are taken of at most so many training images."""
+_TRIED_SAMPLES = 32
+"""Of a split that is not kept in memory, so many samples are decoded at once, to see that they can be."""
 
 
 class Source(Protocol):
@@ -51,10 +55,11 @@ class TensorSource:
 
 
 class FileSource:
-    """Images and masks in files. All headers are read at once; so is the rest where it fits into memory.
+    """Images and masks in files, decoded at once where all fit into memory; of more, a few are tried.
 
     Args:
         files: of the images and masks.
+        sizes: height and width of each image.
         channels: of the images.
         labels: what the numbers in the masks stand for.
         stacked: whether an image has one mask for each label.
@@ -65,13 +70,22 @@ class FileSource:
     """
 
     def __init__(
-        self, files: Sequence[ImageFiles], channels: int, labels: Labels, stacked: bool, size: tuple[int, int] | None
+        self,
+        files: Sequence[ImageFiles],
+        sizes: Sequence[tuple[int, int]],
+        channels: int,
+        labels: Labels,
+        stacked: bool,
+        size: tuple[int, int] | None,
     ) -> None:
         self.files, self.channels, self.labels, self.stacked, self.size = files, channels, labels, stacked, size
-        sizes = [self.size or size for size in check_sizes(files)]
+        sizes = [self.size or size for size in sizes]
         layers = channels + max(len(each.masks) for each in files)
         fits = sum(height * width for height, width in sizes) * layers <= KEPT_BYTES
         self._kept = [self._decoded(index) for index in range(len(files))] if fits else None
+        if not fits:
+            for index in spread(len(files), _TRIED_SAMPLES):
+                self._decoded(index)
 
     def __len__(self) -> int:
         return len(self.files)
@@ -97,21 +111,39 @@ class Statistics(NamedTuple):
     deviation: Tensor
 
     @classmethod
-    def of(cls, source: Source) -> Statistics:
-        """Of the pixels of a source's images: of all images, or of `STATISTICS_SAMPLES` spread over them."""
-        step = max(len(source) / STATISTICS_SAMPLES, 1.0)
-        indices = [int(place * step) for place in range(min(len(source), STATISTICS_SAMPLES))]
+    def of(cls, source: Source, see: Callable[[Tensor], None] = lambda target: None) -> Statistics:
+        """Of the pixels of a source's images: of all images, or of `STATISTICS_SAMPLES` spread over them.
+
+        Args:
+            source: the samples.
+            see: is shown the target of each sample that is read.
+        """
         total = squares = torch.zeros((), dtype=torch.float64)
         count = 0
-        for index in indices:
-            pixels = source.read(index)[0].flatten(1).double()
+        for index in spread(len(source), STATISTICS_SAMPLES):
+            image, target = source.read(index)
+            see(target)
+            pixels = image.flatten(1).double()
             count += pixels.size(1)
             total = total + pixels.sum(dim=1)
             squares = squares + pixels.square().sum(dim=1)
         mean = total / count
         deviation = (squares / count - mean.square()).clamp(min=0).sqrt()
+        if not (mean.isfinite() & deviation.isfinite()).all():
+            raise ValueError(f"training images hold nan or infinity: the mean of each channel is {mean.tolist()}")
+        if not deviation.any():
+            warnings.warn(
+                f"all training images are of one colour, {mean.tolist()}; see whether they are the right files",
+                stacklevel=2,
+            )
         # A constant channel is left as it is.
         return cls(mean.float(), deviation.masked_fill(deviation == 0, 1.0).float())
+
+
+def spread(count: int, most: int) -> list[int]:
+    """All indices below `count`, or `most` of them, evenly."""
+    step = max(count / most, 1.0)
+    return [int(place * step) for place in range(min(count, most))]
 
 
 class PixelDataset(Dataset[tuple[Tensor, Tensor]]):

@@ -14,7 +14,7 @@ from PIL import Image
 from trees import HEIGHT, WIDTH, ade20k, camvid, cityscapes, folder, voc, write_image, write_mask
 
 from seg_space.data import ADE20KData, CamVidData, CityscapesData, ImagesAndMasks, VOCData
-from seg_space.data.files import read_image
+from seg_space.data.images import read_image
 
 
 def truncate(path: Path) -> None:
@@ -185,6 +185,85 @@ def test_files_that_systems_leave_behind_are_passed_over(tmp_path: Path) -> None
     ImagesAndMasks(root, classes=3).setup()
 
 
+# What a message advises.
+
+
+@pytest.mark.parametrize(
+    ("numbers", "given", "cure"),
+    [
+        ((0, 255), {"classes": 2}, "; for a foreground of 255, target: binary"),
+        ((0, 1, 2, 255), {"classes": 3}, "; if 255 marks pixels that do not count, ignore_index: 255"),
+        ((0, 1, 4), {"classes": 3}, "; if these are classes, classes: 5 at least"),
+        ((0, 1, 2), {"target": "binary"}, "; for numbers of classes, target: classes"),
+    ],
+)
+def test_numbers_that_stand_for_nothing_are_refused_with_the_cure(
+    numbers: tuple[int, ...], given: dict[str, Any], cure: str, tmp_path: Path
+) -> None:
+    with pytest.raises(ValueError, match=re.escape(cure)):
+        ImagesAndMasks(folder(tmp_path, numbers=numbers), **given).setup()
+
+
+def test_a_suffix_that_all_masks_have_is_named(tmp_path: Path) -> None:
+    root = folder(tmp_path)
+    for path in list((root / "masks").iterdir()):
+        path.rename(path.with_name(f"{path.stem}_mask.png"))
+    with pytest.raises(ValueError, match="all masks have the suffix '_mask', so say mask_suffix: _mask"):
+        ImagesAndMasks(root, classes=3).setup()
+
+
+def test_a_folder_in_the_layout_of_another_data_set_names_that_one(tmp_path: Path) -> None:
+    for make, name in ((camvid, "camvid"), (voc, "voc"), (cityscapes, "cityscapes"), (ade20k, "ade20k")):
+        root = make(tmp_path / name)
+        with pytest.raises(
+            (ValueError, FileNotFoundError), match=f"looks like the layout of {name}, so .* data: {name}"
+        ):
+            ImagesAndMasks(root).setup()
+    with pytest.raises(FileNotFoundError, match="looks like the layout of images-and-masks"):
+        CamVidData(folder(tmp_path / "own")).setup()
+
+
+# Whole sets.
+
+
+def test_an_image_that_is_in_two_splits_is_named(tmp_path: Path) -> None:
+    root = voc(tmp_path / "voc")
+    (root / "ImageSets" / "Segmentation" / "val.txt").write_text("2007_train0\n2007_val1\n")
+    with pytest.raises(ValueError, match=r"2007_train0.jpg is in the splits '.*' and 'test'; leave it in one of them"):
+        VOCData(root).setup()
+    root = folder(tmp_path / "own")
+    for name in ("im3", "im4", "im5"):
+        (root / "images" / f"{name}.png").write_bytes((root / "images" / "im0.png").read_bytes())
+    data = ImagesAndMasks(root, classes=3, fractions=(0.4, 0.3, 0.3))
+    with pytest.warns(UserWarning, match=r"im\d.png and .*im\d.png are the same image in two splits"):
+        data.setup()
+
+
+@pytest.mark.parametrize(
+    ("numbers", "given", "message"),
+    [
+        ((0,), {"classes": 3}, "are of the class 0, so there is nothing to learn"),
+        ((2,), {"classes": ("a", "b", "c")}, r"are of the class c \(2\), so there is nothing to learn"),
+        ((0,), {"target": "binary"}, r"are background \(0\), so there is nothing to learn"),
+        ((255,), {"target": "binary"}, r"are foreground \(1\), so there is nothing to learn"),
+        ((9,), {"classes": 3, "ignore_index": 9}, "no pixel of any training mask counts: all are ignored"),
+    ],
+)
+def test_masks_from_which_nothing_can_be_learned_are_refused(
+    numbers: tuple[int, ...], given: dict[str, Any], message: str, tmp_path: Path
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        ImagesAndMasks(folder(tmp_path, numbers=numbers), **given).setup()
+
+
+def test_images_of_one_colour_are_warned_of(tmp_path: Path) -> None:
+    root = folder(tmp_path)
+    for number, path in enumerate(sorted((root / "images").iterdir())):
+        Image.new("RGB", (WIDTH, HEIGHT), (0, 0, 0)).save(path, dpi=(number + 1, 1))
+    with pytest.warns(UserWarning, match=r"all training images are of one colour, \[0.0, 0.0, 0.0\]"):
+        ImagesAndMasks(root, classes=3).setup()
+
+
 # The layouts of benchmarks.
 
 
@@ -198,6 +277,19 @@ def test_a_list_that_names_what_is_not_there_is_refused(tmp_path: Path) -> None:
         CamVidData(root).setup()
     (root / "val.txt").write_text("\n")
     with pytest.raises(ValueError, match=r"val.txt names nothing; it is a list, one name a line"):
+        CamVidData(root).setup()
+
+
+def test_a_list_is_read_as_editors_and_systems_write_it(tmp_path: Path) -> None:
+    root = camvid(tmp_path)
+    (root / "train" / "train1.png").rename(root / "train" / "one more.png")
+    (root / "trainannot" / "train1.png").rename(root / "trainannot" / "one more.png")
+    names = ["..\\x\\train0.png", "", "/somewhere/train2.png /annot/train2.png", "one more.png", " train4 "]
+    (root / "train.txt").write_bytes(b"\xef\xbb\xbf" + "\r\n".join(names).encode())
+    data = CamVidData(root)
+    assert [files.image.stem for files in data.loaded.train.source.files] == ["train0", "train2", "one more", "train4"]
+    (root / "train.txt").write_bytes("train0\n".encode("utf-16"))
+    with pytest.raises(ValueError, match=r"train.txt is no text in UTF-8 \(.*\); save it in this encoding"):
         CamVidData(root).setup()
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from trees import HEIGHT, WIDTH, ade20k, camvid, cityscapes, folder, voc, write_image, write_mask
+from trees import HEIGHT, OFFSETS, WIDTH, ade20k, camvid, cityscapes, folder, voc, write_image, write_mask
 
 from automl_plugins import Task
 from seg_space.data import ADE20KData, CamVidData, CityscapesData, ImagesAndMasks, VOCData
@@ -72,7 +72,7 @@ def test_a_random_split_depends_on_the_seed_alone_and_covers_everything(tmp_path
 
 def test_a_split_of_its_own_is_kept(tmp_path: Path) -> None:
     for split, count in (("train", 3), ("val", 1), ("test", 2)):
-        folder(tmp_path / split, count=count)
+        folder(tmp_path / split, count=count, seed=OFFSETS[split])
     assert counts(ImagesAndMasks(tmp_path, classes=3)) == (3, 1, 2)
 
 
@@ -128,13 +128,14 @@ def test_grey_images_and_palettes_become_colours(tmp_path: Path) -> None:
 def test_grey_values_of_16_bits_are_kept(tmp_path: Path) -> None:
     root = folder(tmp_path, mode="L")
     values = np.arange(HEIGHT * WIDTH, dtype=np.uint16).reshape(HEIGHT, WIDTH) * 300
-    for path in (root / "images").iterdir():
-        Image.fromarray(values).save(path)
+    for number, path in enumerate(sorted((root / "images").iterdir())):
+        Image.fromarray(values + number).save(path)
     data = ImagesAndMasks(root, classes=3, channels=1)
+    numbers = [int(name.removeprefix("im")) for name in names(data.loaded.train)]
     image = data.loaded.train.source.read(0)[0]
-    assert torch.equal(image[0], torch.from_numpy(values.astype(np.float32)))
-    normalised = data.loaded.train.statistics
-    assert normalised.mean.item() == pytest.approx(values.mean(), rel=1e-6)
+    assert torch.equal(image[0], torch.from_numpy((values + numbers[0]).astype(np.float32)))
+    mean, _ = data.image_statistics
+    assert mean.item() == pytest.approx(values.mean() + np.mean(numbers), rel=1e-6)
 
 
 def test_images_are_brought_to_a_size_and_masks_keep_their_classes(tmp_path: Path) -> None:
@@ -157,11 +158,9 @@ def test_camvid_as_segnet_gives_it(tmp_path: Path) -> None:
 
 def test_a_description_names_classes_channels_and_what_is_ignored(tmp_path: Path) -> None:
     root = camvid(tmp_path, numbers=(0, 1, 255))
-    for path in tmp_path.glob("t*/*.png"):
-        if "annot" not in path.parent.name:
-            write_image(path, mode="L")
-    for path in (tmp_path / "val").iterdir():
-        write_image(path, mode="L")
+    images = [path for split in ("train", "val", "test") for path in (tmp_path / split).iterdir()]
+    for number, path in enumerate(images):
+        write_image(path, number, mode="L")
     (root / "meta.json").write_text(json.dumps({"classes": ["a", "b"], "ignore_index": 255, "channels": 1}))
     data = CamVidData(root)
     assert data.task == Task("pixel", "classes", 1, 2)

@@ -314,12 +314,17 @@ def test_large_sets_are_read_when_they_are_needed(tmp_path: Path, monkeypatch: p
     # Pixels are then checked when they are read, headers still before.
     source = kept.loaded.test.source
     assert isinstance(source, FileSource)
-    image, (mask,) = source.files[0]
+    image, (mask,) = source.files[1]
     write_mask(mask, (0, 9))
+    monkeypatch.setattr("seg_space.data.sources._TRIED_SAMPLES", 1)
     lazy = ImagesAndMasks(root, classes=3)
     lazy.setup()
     with pytest.raises(ValueError, match="holds the number 9"):
         contents(lazy)
+    # Those of a few samples are checked at once.
+    monkeypatch.setattr("seg_space.data.sources._TRIED_SAMPLES", 2)
+    with pytest.raises(ValueError, match="holds the number 9"):
+        ImagesAndMasks(root, classes=3).setup()
     write_image(image, size=(3, 3))
     with pytest.raises(ValueError, match="both have to be of one size"):
         ImagesAndMasks(root, classes=3).setup()

@@ -42,19 +42,24 @@ def folder(
     image_suffix: str = ".png",
     mask_suffix: str = ".png",
     mode: str = "RGB",
+    seed: int = 0,
 ) -> Path:
     """Images and masks, without a split."""
     for index in range(count):
-        write_image(root / "images" / f"im{index}{image_suffix}", index, mode=mode)
+        write_image(root / "images" / f"im{index}{image_suffix}", seed + index, mode=mode)
         write_mask(root / "masks" / f"im{index}{mask_suffix}", numbers, index)
     return root
+
+
+OFFSETS = {"train": 0, "val": 100, "test": 200, "training": 0, "validation": 100}
+"""Added to the seeds of a split's files, so that no two splits share an image."""
 
 
 def camvid(root: Path, counts: Sequence[int] = (5, 3, 4), numbers: Sequence[int] = (0, 1, 2, 11)) -> Path:
     for split, count in zip(("train", "val", "test"), counts, strict=True):
         names = [f"{split}{index}" for index in range(count)]
         for index, name in enumerate(names):
-            write_image(root / split / f"{name}.png", index)
+            write_image(root / split / f"{name}.png", index + OFFSETS[split])
             write_mask(root / f"{split}annot" / f"{name}.png", numbers, index)
         # As in SegNet's lists.
         lines = [f"/SegNet/CamVid/{split}/{name}.png /SegNet/CamVid/{split}annot/{name}.png" for name in names]
@@ -69,7 +74,7 @@ def voc(root: Path) -> Path:
         names = [f"2007_{split}{index}" for index in range(count)]
         for index, name in enumerate(names):
             size = (HEIGHT + index, WIDTH)
-            write_image(root / "JPEGImages" / f"{name}.jpg", index, size)
+            write_image(root / "JPEGImages" / f"{name}.jpg", index + OFFSETS[split], size)
             write_mask(root / "SegmentationClass" / f"{name}.png", (0, 15, 20, 255), index, size, palette=True)
         (lists / f"{split}.txt").write_text("\n".join(names) + "\n")
     return root
@@ -80,7 +85,8 @@ def cityscapes(root: Path) -> Path:
         for city, count in cities.items():
             for index in range(count):
                 name = f"{city}_{index:06}_000019"
-                write_image(root / "leftImg8bit" / split / city / f"{name}_leftImg8bit.png", index)
+                seed = index + OFFSETS[split] + 10 * ord(city[0])
+                write_image(root / "leftImg8bit" / split / city / f"{name}_leftImg8bit.png", seed)
                 labels = root / "gtFine" / split / city
                 write_mask(labels / f"{name}_gtFine_labelIds.png", (0, 7, 11, 29, 33), index)
                 # What lies beside it in the download.
@@ -92,6 +98,6 @@ def ade20k(root: Path) -> Path:
     for split, count in (("training", 6), ("validation", 2)):
         for index in range(count):
             name = f"ADE_{split[:5]}_{index:08}"
-            write_image(root / "images" / split / f"{name}.jpg", index)
+            write_image(root / "images" / split / f"{name}.jpg", index + OFFSETS[split])
             write_mask(root / "annotations" / split / f"{name}.png", (0, 1, 150), index)
     return root
