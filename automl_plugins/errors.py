@@ -5,3 +5,9 @@ from __future__ import annotations
 
 class StudyError(RuntimeError):
     """A study that cannot go on; what it has found so far is kept."""
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM, heard as Ctrl-C is: what runs is ended in good order."""
+
+    code = 143

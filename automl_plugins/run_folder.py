@@ -14,6 +14,7 @@ from typing import IO, Any
 from filelock import FileLock, Timeout
 
 from automl_plugins.errors import StudyError
+from automl_plugins.processes import is_alive
 
 
 @dataclass(frozen=True)
@@ -94,6 +95,15 @@ class RunFolder:
     def worker_lock(self, worker: str) -> Path:
         """Held by a worker for as long as it lives; the kernel lets go of it when the worker is killed."""
         return self.path / "workers" / f"{worker}.lock"
+
+    def outcome(self, study: str, trial: int) -> Path:
+        """What a trial came to, as JSON; it is there until the storage has it."""
+        return self.path / "workers" / "outcomes" / f"{study}-{trial}.json"
+
+    @property
+    def deaths(self) -> Path:
+        """The folder of the counts of trainings that have killed their process."""
+        return self.path / "workers" / "deaths"
 
     def result(self, contender: str, seed: int, stage: str) -> Path:
         """What one training (`stage` `train`) or test (`test`) of a contender came to, as JSON."""
@@ -211,18 +221,8 @@ def _remove_leftovers(path: Path) -> None:
     """Remove what dead processes of this machine have begun to write in the place of a file."""
     for leftover in path.parent.glob(f"{glob.escape(path.name)}.*.part"):
         host, _, process = leftover.name[len(path.name) + 1 : -len(".part")].rpartition(".")
-        if host in ("", platform.node()) and process.isdecimal() and not _is_alive(int(process)):
+        if host in ("", platform.node()) and process.isdecimal() and not is_alive(int(process)):
             leftover.unlink(missing_ok=True)
-
-
-def _is_alive(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except (ProcessLookupError, OverflowError):
-        return False
-    except PermissionError:
-        return True
-    return True
 
 
 def _sync(folder: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import math
 import os
 import time
 import uuid
@@ -22,33 +23,36 @@ from optuna.trial import FrozenTrial
 
 from automl_plugins import registry, training
 from automl_plugins._lightning import check_distribution, pl
+from automl_plugins.best_validation import Direction
 from automl_plugins.comparison import Comparison, Contender
 from automl_plugins.conclusion import conclude, keep_trials
 from automl_plugins.contender_costs import costs_of
+from automl_plugins.deaths import Deaths
 from automl_plugins.description import describe
 from automl_plugins.errors import StudyError
 from automl_plugins.finals import Finals
 from automl_plugins.fingerprint import data_fingerprint, datamodule_loaders, splits_of
 from automl_plugins.generators import held_generators, undisturbed
 from automl_plugins.identity import Identity, describe_space, describe_trainer, shared_name, without_password
+from automl_plugins.interruption import terminated_in_order
 from automl_plugins.nearest import did_you_mean
 from automl_plugins.objectives.energy import EnergyError
 from automl_plugins.objectives.figures import Figures
 from automl_plugins.objectives.goal import Goal
 from automl_plugins.optuna_parts import PartConfig, SamplerFactory, make_pruner, sampler_factory
-from automl_plugins.pulse import Pulse
 from automl_plugins.report.notes import tell
 from automl_plugins.report.progress import Progress
 from automl_plugins.report.summary import Summary
 from automl_plugins.run_folder import RunFolder
-from automl_plugins.sharing import ENOUGH, Layers, SharesWeights, WeightPool
+from automl_plugins.sharing import SharesWeights
 from automl_plugins.space import SearchSpace
 from automl_plugins.storage import open_storage
 from automl_plugins.task import Task
-from automl_plugins.training import Direction, ModuleFactory
-from automl_plugins.trial_pruning import TrialPruning
+from automl_plugins.training import ModuleFactory
+from automl_plugins.trial import run_trial
 from automl_plugins.trial_queue import Claim, Nothing, TrialQueue
-from automl_plugins.workers import run_workers
+from automl_plugins.waiting import Waiting
+from automl_plugins.workers import share_out
 
 _POLL_SECONDS = 0.3
 
@@ -90,6 +94,8 @@ class Study:
         workers: processes to work with; they share the trials.
         storage: a path ending in `.journal` or an Optuna storage URL; a journal in the folder where left out.
         max_equal_failures: the same failure this often ends the study.
+        trial_minutes: a trial that takes longer has failed, also where it hangs. It may take as long as it likes where
+            left out, and final trainings, which have more epochs, always may.
 
     Raises:
         ValueError: a number out of range, a name that does not exist, or `sharing` in a space whose networks
@@ -123,6 +129,7 @@ class Study:
         workers: int = 1,
         storage: str | None = None,
         max_equal_failures: int = 3,
+        trial_minutes: float | None = None,
     ) -> None:
         for name, value, least in (
             ("trials", trials, 0),
@@ -135,6 +142,8 @@ class Study:
         ):
             if value is not None and value < least:
                 raise ValueError(f"{name} is at least {least}; got {value}")
+        if trial_minutes is not None and not 0 < trial_minutes < math.inf:
+            raise ValueError(f"trial_minutes is a number greater than 0; got {trial_minutes}")
         if direction not in (None, "minimize", "maximize"):
             raise ValueError(f"direction is minimize or maximize; got {direction!r}")
         check_distribution(data)
@@ -168,6 +177,7 @@ class Study:
         self.workers = workers
         self.storage = storage if storage is not None else str(self.folder.journal)
         self.max_equal_failures = max_equal_failures
+        self.trial_minutes = trial_minutes
         self._module, self._task = module, task
         self._monitor, self._direction = monitor, direction
         self._has_data = False
@@ -248,18 +258,19 @@ class Study:
             StudyError: the study cannot go on; what it has found is kept.
         """
         since = datetime.now()
-        self.prepare()
-        self.identity.keep(self.folder)
-        try:
-            with Progress(self):
-                if self.workers == 1:
-                    self.work(since)
-                else:
-                    run_workers(self.work, self.workers, since)
-        except StudyError:
-            keep_trials(self.finals)
-            raise
-        return conclude(self.finals)
+        with terminated_in_order():
+            self.prepare()
+            self.identity.keep(self.folder)
+            try:
+                with Progress(self):
+                    share_out(self.work, self.workers, since, self._deaths(since), self.trial_minutes is not None)
+            except StudyError:
+                keep_trials(self.finals)
+                raise
+            return conclude(self.finals)
+
+    def _deaths(self, since: datetime) -> Deaths:
+        return Deaths(self.folder.deaths, since.isoformat())
 
     def read_data(self) -> None:
         """Download, load and split the data, under the study's seed, as each of its processes does."""
@@ -299,12 +310,12 @@ class Study:
         _ = self.monitor, self.references
         try:
             self.goal.directions(self.direction)
-            self._figures.prepare()
+            self.figures.prepare()
         except (ValueError, EnergyError) as error:
             raise StudyError(str(error)) from error
 
     @cached_property
-    def _figures(self) -> Figures:
+    def figures(self) -> Figures:
         """What measures the costs of networks, on the device that they are trained on."""
         device = torch.device("cpu")
         if set(self.goal.figures) - {"num_parameters"}:
@@ -363,10 +374,13 @@ class Study:
         try:
             with self._presence() as worker:
                 queues = [self._queue(arm, worker, since) for arm in self.arms]
-                while not self._work_through(queues):
+                waiting = Waiting()
+                while not self._work_through(queues, since):
+                    waiting("; ".join(filter(None, (queue.waits_for for queue in queues))))
                     time.sleep(_POLL_SECONDS)
-                finals = self.finals
+                finals, waiting = self.finals, Waiting()
                 while not finals.work(since):
+                    waiting("other workers, which train the last of the finalists and references")
                     time.sleep(_POLL_SECONDS)
         finally:
             gc.unfreeze()
@@ -408,64 +422,19 @@ class Study:
     def _has_own_storage(self) -> bool:
         return "://" not in self.storage and Path(self.storage).resolve() == self.folder.journal.resolve()
 
-    def _work_through(self, queues: Sequence[TrialQueue]) -> bool:
+    def _work_through(self, queues: Sequence[TrialQueue], since: datetime) -> bool:
         """Train what can be taken; False where other workers still run the last trials."""
         waiting = False
         for queue in queues:
             while isinstance(claim := queue.claim(), Claim):
-                self._run_trial(queue, claim)
+                run_trial(self, queue, claim, self._deaths(since))
                 _free_memory()
             waiting |= claim is Nothing.WAIT
         return not waiting
 
-    def _run_trial(self, queue: TrialQueue, claim: Claim) -> None:
-        callbacks = []
-        if not isinstance(queue.pruner, NopPruner):
-            callbacks.append(TrialPruning(self.monitor, claim.trial, queue.storage, queue.pruner))
-        try:
-            figures = self._figures(claim.architecture)
-            self.goal.constrain(claim.trial, figures)
-            claim.trial.set_user_attr("figures", figures)
-            with training.seeded(self.seed):
-                network = self.space.network(claim.architecture, self.task)
-                layers, options = self._inherit(queue, claim, network)
-                module = self.module(network, self.task)
-                result = training.train(
-                    module,
-                    self.data,
-                    self.monitor,
-                    self.direction,
-                    options,
-                    [*callbacks, Pulse(self.folder, f"trial {claim.trial.number} of {self._arm_of(queue)}")],
-                    keep_weights=self.sharing,
-                )
-            pruned = any(callback.pruned for callback in callbacks)
-            values = None
-            if not pruned and result.best_epoch >= 0:
-                if layers:
-                    self._pool(queue).keep(layers, claim.trial.number)
-                values = self.goal.values(result.score, figures)
-        except StudyError:
-            raise
-        except Exception as error:  # noqa: BLE001 - a trial's failure is the study's to judge, whatever it is
-            queue.fail(claim, error)
-        else:
-            queue.finish(claim, result, pruned, values)
-
-    def _arm_of(self, queue: TrialQueue) -> str:
+    def arm_of(self, queue: TrialQueue) -> str:
+        """The name of the search that a queue hands out the trials of."""
         return next(arm for arm in self.arms if self.study_name(arm) == queue.name)
-
-    def _inherit(self, queue: TrialQueue, claim: Claim, network: torch.nn.Module) -> tuple[Layers, dict[str, Any]]:
-        """Start a network from what earlier trials have trained; what it shares itself, and how to train it."""
-        if not (self.sharing and isinstance(self.space, SharesWeights)):
-            return {}, self.trial_options
-        layers = self.space.shared_weights(network, claim.architecture)
-        share = self._pool(queue).inherit(layers, queue.complete())
-        claim.trial.set_user_attr("inherited", round(share, 4))
-        return layers, self.trial_options if share >= ENOUGH else self.trainer
-
-    def _pool(self, queue: TrialQueue) -> WeightPool:
-        return WeightPool(self.folder.shared_weights(queue.name))
 
     @property
     def trial_options(self) -> dict[str, Any]:

@@ -13,17 +13,18 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
 
 from automl_plugins._lightning import check_distribution, pl
+from automl_plugins.best_validation import BestValidation, Direction
+from automl_plugins.interruption import interrupts_as_such
 from automl_plugins.nearest import did_you_mean
 from automl_plugins.task import Task
 
-Direction = Literal["minimize", "maximize"]
 ModuleFactory = Callable[[nn.Module, Task], pl.LightningModule]
 """What makes a LightningModule of a network and its task; most often a LightningModule class itself."""
 
@@ -45,8 +46,8 @@ class TrainingResult:
     """What a training came to.
 
     Args:
-        score: the best value of the monitored validation metric; nan: no validation gave a finite one.
-        best_epoch: the epoch of that value, from 0; -1: none.
+        score: the best value of the monitored validation metric; nan: the training diverged, however well it began.
+        best_epoch: the epoch of that value, from 0; -1: none, since it diverged.
         steps: optimizer steps taken.
         seconds: wall time of the whole fit.
         cpu_seconds: processor time in it, of this process and of those that it started for the training.
@@ -57,68 +58,6 @@ class TrainingResult:
     steps: int
     seconds: float
     cpu_seconds: float
-
-
-class BestValidation(pl.Callback):
-    """Remember the best validation score and, where asked, put its weights back at the end.
-
-    The record is in shared memory, so that it comes back from the processes that `ddp_spawn` and
-    `ddp_fork` train in.
-
-    Args:
-        monitor: the validation metric.
-        direction: whether lower or higher is better.
-        keep_weights: keep a copy of the best weights in memory and end the training with them.
-    """
-
-    def __init__(self, monitor: str, direction: Direction, keep_weights: bool) -> None:
-        self.monitor = monitor
-        self.sign = 1.0 if direction == "maximize" else -1.0
-        self.keep_weights = keep_weights
-        self._weights: dict[str, torch.Tensor] = {}
-        # score, epoch, steps
-        self._record = torch.tensor([math.nan, -1.0, 0.0], dtype=torch.float64).share_memory_()
-
-    @property
-    def score(self) -> float:
-        return float(self._record[0])
-
-    @property
-    def best_epoch(self) -> int:
-        return int(self._record[1])
-
-    @property
-    def steps(self) -> int:
-        return int(self._record[2])
-
-    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        if trainer.sanity_checking:
-            return
-        value = monitored(trainer, self.monitor)
-        if math.isfinite(value) and not self.sign * value <= self.sign * self.score:
-            if trainer.is_global_zero:
-                self._record[0], self._record[1] = value, trainer.current_epoch
-            if self.keep_weights:
-                self._weights = {name: tensor.detach().clone() for name, tensor in pl_module.state_dict().items()}
-
-    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        if trainer.is_global_zero:
-            self._record[2] = trainer.global_step
-        if self._weights:
-            pl_module.load_state_dict(self._weights)
-            self._weights = {}
-
-
-def monitored(trainer: pl.Trainer, monitor: str) -> float:
-    """The value of a logged metric.
-
-    Raises:
-        ValueError: no metric of that name was logged; the message names the nearest one.
-    """
-    metrics = trainer.callback_metrics
-    if monitor not in metrics:
-        raise ValueError(f"the monitored metric {monitor!r} was not logged; {did_you_mean(monitor, metrics)}")
-    return float(metrics[monitor])
 
 
 def check_trainer_options(options: Mapping[str, Any]) -> None:
@@ -217,6 +156,7 @@ def train(
     options: Mapping[str, Any],
     callbacks: Sequence[pl.Callback] = (),
     keep_weights: bool = False,
+    network: nn.Module | None = None,
 ) -> TrainingResult:
     """Train a module and say how well it validated at its best.
 
@@ -230,25 +170,28 @@ def train(
         options: arguments of Lightning's Trainer, over those of `LEAN`.
         callbacks: added to those in `options`.
         keep_weights: end with the weights of the best validation.
+        network: the part of the module that gives nan where it has diverged; the module's own submodules where left
+            out.
 
     Raises:
         TypeError: the module or the datamodule belongs to the other Lightning distribution.
         ValueError: the monitored metric is never logged.
+        RuntimeError: the training called `sys.exit`.
+        KeyboardInterrupt: Ctrl-C, or SIGTERM.
     """
     check_distribution(module)
     check_distribution(data)
-    best = BestValidation(monitor, direction, keep_weights)
+    best = BestValidation(monitor, direction, keep_weights, network)
     # Callbacks and loggers remember what they saw; each training has its own.
     own = copy.deepcopy(dict(options))
     # Best weights are put back last, after callbacks that change weights at the end, such as averaging ones.
     every = [*_listed(own.pop("callbacks", None)), *callbacks, best]
     wall, cpu = time.perf_counter(), _cpu_seconds()
-    with quiet_lightning():
+    with quiet_lightning(), interrupts_as_such():
         trainer = pl.Trainer(**{**LEAN, **own}, callbacks=every)
         trainer.fit(module, datamodule=data)
-    if trainer.interrupted:
-        raise KeyboardInterrupt
-    return TrainingResult(best.score, best.best_epoch, best.steps, time.perf_counter() - wall, _cpu_seconds() - cpu)
+    score, epoch = (math.nan, -1) if best.diverged else (best.score, best.best_epoch)
+    return TrainingResult(score, epoch, best.steps, time.perf_counter() - wall, _cpu_seconds() - cpu)
 
 
 def _cpu_seconds() -> float:
@@ -263,7 +206,7 @@ def test(module: pl.LightningModule, data: pl.LightningDataModule, options: Mapp
     if isinstance(options.get("devices"), list):
         # Which device, not how many: several would count samples twice, and start this script again.
         kept["devices"] = options["devices"][:1]
-    with quiet_lightning():
+    with quiet_lightning(), interrupts_as_such():
         (metrics,) = pl.Trainer(**{**LEAN, **kept}).test(module, datamodule=data, verbose=False)
     return dict(metrics)
 

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from automl_plugins._lightning import pl
+from automl_plugins.best_validation import BestValidation, monitored
 from automl_plugins.storage import open_storage
-from automl_plugins.training import monitored
 
 if TYPE_CHECKING:
     import optuna
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 class TrialPruning(pl.Callback):
     """Report a trial's validation metric to its study, and stop the training when the pruner asks for it.
+
+    The pruner's steps are validations, counted from 0: epochs where there is one in each.
 
     Rank 0 reports and asks, and all ranks hear the verdict, so that none waits for another. It
     opens the storage itself in the process that it runs in: with `ddp_spawn` and `ddp_fork` that
@@ -39,6 +41,7 @@ class TrialPruning(pl.Callback):
         self.number = trial.number
         self._trial: optuna.Trial | None = trial
         self._process = os.getpid()
+        self._validations = 0
         # In shared memory, so that the verdict comes back from the processes that train.
         self._verdict = torch.zeros(1, dtype=torch.bool).share_memory_()
 
@@ -55,9 +58,11 @@ class TrialPruning(pl.Callback):
             return
         verdict = False
         value = monitored(trainer, self.monitor)
-        if trainer.is_global_zero and math.isfinite(value):
+        step, self._validations = self._validations, self._validations + 1
+        numbers = all(each.gives_numbers for each in trainer.callbacks if isinstance(each, BestValidation))
+        if trainer.is_global_zero and math.isfinite(value) and numbers:
             trial = self._trial_here()
-            trial.report(value, step=trainer.current_epoch)
+            trial.report(value, step=step)
             verdict = bool(trial.should_prune())
             self._verdict[0] = verdict
         if trainer.strategy.broadcast(verdict):

@@ -20,12 +20,12 @@ from automl_plugins.cli.errors import UsageError, told_briefly
 from automl_plugins.cli.settings import Given, merge, plain, read, read_yaml
 from automl_plugins.identity import shared_name
 from automl_plugins.nearest import did_you_mean
+from automl_plugins.outcomes import counts
 from automl_plugins.report.search import SearchSummary
 from automl_plugins.report.summary import Summary
 from automl_plugins.run_folder import RunFolder
 from automl_plugins.space import SearchSpace
 from automl_plugins.storage import open_storage
-from automl_plugins.trial_queue import counts
 
 _ARMS = ("search", "random")
 _BEST = 10

@@ -16,10 +16,10 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
+from automl_plugins.outcomes import counts
 from automl_plugins.pulse import forget_pulses, pulses
 from automl_plugins.report.forecast import clock, seconds_left
 from automl_plugins.report.trials import outcome
-from automl_plugins.trial_queue import counts
 
 if TYPE_CHECKING:
     from automl_plugins.study import Study

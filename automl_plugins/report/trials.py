@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from optuna.trial import FrozenTrial, TrialState
 
 from automl_plugins.finite import seconds
-from automl_plugins.trial_queue import counts
+from automl_plugins.outcomes import counts
 
 OUTCOMES = ("completed", "pruned", "diverged", "failed")
 """What the trials that were asked for came to; each is one of these."""

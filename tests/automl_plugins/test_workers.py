@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from automl_plugins.errors import StudyError
+from automl_plugins.outcomes import counts
 from automl_plugins.study import Study
-from automl_plugins.trial_queue import counts
 from automl_plugins.workers import run_workers
 
 BENCHMARK = Path(__file__).parents[2] / "benchmarks" / "kill_and_continue.py"
