@@ -20,6 +20,8 @@ from automl_plugins import registry, training
 from automl_plugins._lightning import pl
 from automl_plugins.architecture import Architecture
 from automl_plugins.attempts import Attempts
+from automl_plugins.best_validation import Direction
+from automl_plugins.deaths import Deaths
 from automl_plugins.failure import failure_of, full_traceback
 from automl_plugins.finite import finite
 from automl_plugins.lightning_checkpoint import checkpoint_of, first_not_finite
@@ -27,7 +29,7 @@ from automl_plugins.pulse import Pulse
 from automl_plugins.run_folder import RunFolder, WriteError, save_whole, write_whole
 from automl_plugins.space import SearchSpace
 from automl_plugins.task import Task
-from automl_plugins.training import Direction, ModuleFactory
+from automl_plugins.training import ModuleFactory
 
 
 @dataclass(frozen=True)
@@ -180,7 +182,8 @@ class Comparison:
         if stage == "train":
             killed = Trained(None, -1, 0, 0.0, 0.0, None)
             attempts.make(
-                lambda: asdict(self._train(contender, seed)), lambda failure: asdict(replace(killed, failure=failure))
+                lambda: asdict(self._train(contender, seed, attempts.since)),
+                lambda failure: asdict(replace(killed, failure=failure)),
             )
         else:
             attempts.make(
@@ -193,10 +196,11 @@ class Comparison:
         if not path.exists():
             write_whole(path, architecture.to_json())
 
-    def _train(self, contender: Contender, seed: int) -> Trained:
+    def _train(self, contender: Contender, seed: int, since: datetime | None) -> Trained:
+        deaths = Deaths(self.folder.deaths, "" if since is None else since.isoformat())
         count, started = None, time.perf_counter()
         try:
-            with training.seeded(seed):
+            with deaths.attempt(f"{contender.key}-seed{seed}"), training.seeded(seed):
                 network = self.build(contender)
                 count = sum(each.numel() for each in network.parameters() if each.requires_grad)
                 module = self.module(network, self.task)

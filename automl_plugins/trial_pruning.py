@@ -59,7 +59,8 @@ class TrialPruning(pl.Callback):
         verdict = False
         value = monitored(trainer, self.monitor)
         step, self._validations = self._validations, self._validations + 1
-        numbers = all(each.gives_numbers for each in trainer.callbacks if isinstance(each, BestValidation))
+        callbacks: list[pl.Callback] = getattr(trainer, "callbacks", [])
+        numbers = all(each.gives_numbers for each in callbacks if isinstance(each, BestValidation))
         if trainer.is_global_zero and math.isfinite(value) and numbers:
             trial = self._trial_here()
             trial.report(value, step=step)

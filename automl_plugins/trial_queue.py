@@ -14,6 +14,7 @@ from optuna.pruners import BasePruner
 from optuna.trial import FrozenTrial, TrialState
 
 from automl_plugins.architecture import Architecture
+from automl_plugins.best_validation import Direction
 from automl_plugins.errors import StudyError
 from automl_plugins.machine import too_large
 from automl_plugins.optuna_parts import SamplerFactory
@@ -24,7 +25,7 @@ from automl_plugins.run_folder import RunFolder
 from automl_plugins.space import SearchSpace
 from automl_plugins.storage import open_storage
 from automl_plugins.task import Task
-from automl_plugins.training import Direction, TrainingResult
+from automl_plugins.training import TrainingResult
 from automl_plugins.waiting import patient_lock
 
 _MOST_REFUSALS = 200

@@ -4,6 +4,7 @@ import logging
 import math
 import os
 import random
+import signal
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,8 @@ from pytorch_lightning.strategies import DDPStrategy, SingleDeviceStrategy
 from torch import nn
 
 from automl_plugins import Task, training
+from automl_plugins.errors import Terminated
+from automl_plugins.interruption import terminated_in_order
 from automl_plugins.training import check_trainer_options, seeded, train
 
 CPU = {"accelerator": "cpu", "max_epochs": 3}
@@ -67,6 +70,74 @@ def test_a_training_without_a_finite_validation_has_no_best_epoch() -> None:
     result = train(Scripted(math.nan, math.nan, math.nan), WavesData(), "val_loss", "minimize", CPU)
     assert math.isnan(result.score)
     assert result.best_epoch == -1
+
+
+class Spoilt(Scripted):
+    """Validates well, but no longer computes numbers from an epoch on."""
+
+    def __init__(self, what: str, epoch: int) -> None:
+        super().__init__(3.0, 1.0, 2.0)
+        self.what, self.epoch = what, epoch
+
+    def training_step(self, batch: Any, batch_index: int) -> torch.Tensor:
+        loss = super().training_step(batch, batch_index)
+        # A loss that is nan spoils the weights too, unless whoever wrote the step skips it.
+        return loss * math.nan if self.what == "loss" and self.current_epoch >= self.epoch else loss
+
+    def on_before_optimizer_step(self, optimizer: Any) -> None:
+        if self.what == "loss":
+            optimizer.zero_grad()
+
+    def validation_step(self, batch: Any, batch_index: int) -> None:
+        if self.what == "outputs" and self.current_epoch >= self.epoch:
+            batch = [part * math.nan for part in batch]
+        self.network(batch[0])
+        super().validation_step(batch, batch_index)
+
+    def on_train_epoch_end(self) -> None:
+        if self.what == "weights" and self.current_epoch >= self.epoch:
+            self.network.bias.data[0] = math.inf
+
+
+@pytest.mark.parametrize("keep", [False, True])
+@pytest.mark.parametrize("epoch", [0, 2])
+@pytest.mark.parametrize("what", ["weights", "outputs", "loss"])
+def test_a_training_that_ends_without_numbers_has_diverged_however_well_it_began(
+    what: str, epoch: int, keep: bool
+) -> None:
+    result = train(Spoilt(what, epoch), WavesData(), "val_loss", "minimize", CPU, keep_weights=keep)
+    assert math.isnan(result.score)
+    assert result.best_epoch == -1
+
+
+def test_a_training_that_recovers_has_not_diverged() -> None:
+    class Recovers(Spoilt):
+        def validation_step(self, batch: Any, batch_index: int) -> None:
+            self.what = "outputs" if self.current_epoch == 1 else ""
+            super().validation_step(batch, batch_index)
+
+    result = train(Recovers("outputs", 1), WavesData(), "val_loss", "minimize", CPU)
+    assert (result.score, result.best_epoch) == (2.0, 2)  # not 1.0, which was of nan
+
+
+@pytest.mark.parametrize(("how", "error"), [(KeyboardInterrupt, KeyboardInterrupt), (SystemExit, RuntimeError)])
+def test_ctrl_c_is_heard_and_an_exit_is_an_error(how: type[BaseException], error: type[BaseException]) -> None:
+    class Stops(Scripted):
+        def on_train_start(self) -> None:
+            raise how
+
+    with pytest.raises(error):
+        train(Stops(1.0), WavesData(), "val_loss", "minimize", CPU)
+
+
+def test_sigterm_is_heard_in_the_midst_of_a_training() -> None:
+    class Stops(Scripted):
+        def on_train_start(self) -> None:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    with pytest.raises(Terminated), terminated_in_order():
+        train(Stops(1.0), WavesData(), "val_loss", "minimize", CPU)
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
 
 
 def test_the_same_seed_gives_the_same_result_to_the_bit() -> None:

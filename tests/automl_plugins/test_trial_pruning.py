@@ -10,8 +10,8 @@ from optuna.trial import TrialState
 from perceptron_space.data import WavesData
 from pytorch_lightning.strategies import DDPStrategy
 
+from automl_plugins.best_validation import BestValidation
 from automl_plugins.study import Study
-from automl_plugins.training import BestValidation
 
 
 class NotTanh(optuna.pruners.BasePruner):
@@ -64,6 +64,21 @@ def test_the_pruner_hears_every_validation(make_study: Callable[..., Study]) -> 
     for trial in study.arm_trials("search"):
         assert list(trial.intermediate_values) == [0, 1]
         assert trial.value == min(trial.intermediate_values.values())
+
+
+@pytest.mark.parametrize(
+    ("often", "validations"),
+    [({"val_check_interval": 0.5}, 4), ({"val_check_interval": 1, "check_val_every_n_epoch": None}, 4)],
+    ids=["twice an epoch", "by steps"],
+)
+def test_the_pruner_hears_every_validation_of_an_epoch(
+    make_study: Callable[..., Study], often: dict[str, object], validations: int
+) -> None:
+    study = make_study(trials=1, pruner="MedianPruner", trainer={"max_epochs": 2, "accelerator": "cpu", **often})
+    study.run()
+    (trial,) = study.arm_trials("search")
+    assert list(trial.intermediate_values) == list(range(validations))
+    assert trial.value == min(trial.intermediate_values.values())
 
 
 @pytest.mark.filterwarnings("ignore:It is recommended to use `self.log")

@@ -17,6 +17,7 @@ from perceptron_space.space import PerceptronSpace
 
 from automl_plugins.errors import StudyError
 from automl_plugins.optuna_parts import make_pruner, sampler_factory
+from automl_plugins.recovery import recover
 from automl_plugins.run_folder import RunFolder
 from automl_plugins.training import TrainingResult
 from automl_plugins.trial_queue import Claim, Nothing, TrialQueue
@@ -151,7 +152,6 @@ def test_an_equal_architecture_gets_its_value_without_a_training(make_queue: Mak
 def test_more_copies_than_anybody_counts_are_no_error(make_queue: MakeQueue) -> None:
     queue = make_queue(Listed(FIRST), trials=230, storage="sqlite:///:memory:", space=PerceptronSpace(widest=4))
     queue.study = optuna.create_study(sampler=Listed(FIRST))  # in memory: so many trials on disk take long
-    queue._opened = queue.study._storage
     run_out(queue)
     assert sum("copied_from" in trial.user_attrs for trial in queue.study.get_trials(deepcopy=False)) == 229
 
@@ -207,11 +207,10 @@ def test_a_network_above_the_cap_is_refused_and_does_not_count(make_queue: MakeQ
 def test_a_cap_that_leaves_nothing_ends_the_study(make_queue: MakeQueue) -> None:
     queue = make_queue(Listed(FIRST), space=PerceptronSpace(max_parameters=5))
     queue.study = optuna.create_study()  # in memory: so many trials on disk take long
-    queue._opened = queue.study._storage
     with pytest.raises(StudyError, match="architectures in a row were too large, the last with 21 parameters"):
         queue.claim()
     higher = make_queue(Listed(FIRST), since=datetime.now())
-    higher.study, higher._opened = queue.study, queue._opened
+    higher.study = queue.study
     assert dict(taken(higher).architecture) == FIRST  # a restart with a higher cap goes on
 
 
@@ -240,7 +239,7 @@ def test_a_retry_whose_worker_dies_is_asked_for_again(make_queue: MakeQueue, fol
     assert taken(make_queue(worker="bob")).architecture == lost.architecture
     cid = make_queue(worker="cid")
     # Killed right after it was taken: it has no parameters of its own yet.
-    cid._recover(cid.study.trials)
+    recover(cid.study, folder, "cid", cid.study.trials)
     cid.study.ask()
     assert taken(make_queue(worker="dan")).architecture == lost.architecture
 
