@@ -484,7 +484,7 @@ class Study:
             goal=self.goal,
             finalists=self.finalists,
             most_failures=self.max_equal_failures,
-            measure=lambda contender: costs_of(self.comparison, contender, self._figures),
+            measure=lambda contender: costs_of(self.comparison, contender, self.figures),
         )
 
 

@@ -30,7 +30,17 @@ from automl_plugins.training import ModuleFactory
 set_parsing_settings(import_path_denylist=[], instantiate_subclass_spec_in_any=False)
 
 _MAY_CHANGE = frozenset(
-    ("folder", "trials", "workers", "finalists", "seeds", "references", "random_search", "max_equal_failures")
+    (
+        "folder",
+        "trials",
+        "workers",
+        "finalists",
+        "seeds",
+        "references",
+        "random_search",
+        "max_equal_failures",
+        "trial_minutes",
+    )
 )
 """Settings with which a study may go on although it was begun with others: they add to it or end it earlier."""
 
