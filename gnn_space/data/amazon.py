@@ -8,12 +8,18 @@ from typing import Literal, get_args
 from torch_geometric.data import Data, InMemoryDataset
 from torch_geometric.datasets import Amazon, Coauthor
 
+from automl_plugins.data.arrays import check_arrays
 from automl_plugins.data.checks import one_of
 from gnn_space.data.download import open_dataset
 from gnn_space.data.single import SingleGraphData
 
 AmazonName = Literal["Photo", "Computers"]
 CoauthorName = Literal["CS", "Physics"]
+
+_ARRAYS = (
+    *(f"{matrix}_{part}" for matrix in ("adj", "attr") for part in ("data", "indices", "indptr", "shape")),
+    "labels",
+)
 
 
 class _ShchurData(SingleGraphData):
@@ -35,7 +41,10 @@ class _ShchurData(SingleGraphData):
         self.root = Path(root)
 
     def _open(self) -> InMemoryDataset:
-        return open_dataset(self.dataset, root=str(self.root), name=self.name)
+        return open_dataset(self.dataset, check_raw=_check_raw, root=str(self.root), name=self.name)
+
+    def _where(self) -> str:
+        return f"{self.root}, {self.name}"
 
     def _download(self) -> None:
         self._open()
@@ -43,6 +52,14 @@ class _ShchurData(SingleGraphData):
     def _read(self) -> Data:
         graph = self._open()[0]
         return Data(x=graph.x, edge_index=graph.edge_index, y=graph.y)
+
+
+def _check_raw(folder: Path) -> None:
+    for path in folder.glob("*.npz"):
+        try:
+            check_arrays(path, _ARRAYS)
+        except ValueError as error:
+            raise ValueError(f"{error}; or remove the folder {folder} to have it downloaded anew") from error
 
 
 class AmazonData(_ShchurData):

@@ -57,8 +57,9 @@ class ManyGraphsData(TaskDataModule[ManyGraphs]):
         if not y.is_floating_point():
             return None
         # In float64: targets may be large, and differ little.
-        mean = y.double().nanmean(dim=0)
-        deviation = (y.double() - mean).square().nanmean(dim=0).sqrt()
+        columns = y.double().view(len(y), -1)
+        mean = columns.nanmean(dim=0)
+        deviation = (columns - mean).square().nanmean(dim=0).sqrt()
         return mean.to(y.dtype), deviation.masked_fill(deviation == 0, 1.0).to(y.dtype)
 
     def train_dataloader(self) -> ResumableLoader:

@@ -5,27 +5,29 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 from torch_geometric.data import Data
 
+from automl_plugins.data.arrays import Arrays, array_names, check_size, integers, read_arrays
 from automl_plugins.data.splits import mask
+from automl_plugins.nearest import did_you_mean
+from automl_plugins.once import warn_once
 from gnn_space.data.single import SingleGraphData
 
 REQUIRED = ("adj_indptr", "adj_indices", "x_indptr", "x_indices", "x_data", "x_shape", "y")
 SPLITS = ("train_idx", "val_idx", "test_idx")
-
-Arrays = dict[str, npt.NDArray[np.generic]]
+MASKS = ("train_mask", "val_mask", "test_mask")
 
 
 class NpzGraphData(SingleGraphData):
     """Node classification on a graph stored as compressed sparse rows in an npz file.
 
     The file holds `adj_indptr` `[num_nodes + 1]` and `adj_indices` `[num_edges]`; the features as
-    `x_indptr`, `x_indices`, `x_data` and `x_shape`; the classes `y` `[num_nodes]`; and either all
-    or none of `train_idx`, `val_idx`, `test_idx`. It is read without unpickling anything. Edges
-    are taken in both directions.
+    `x_indptr`, `x_indices`, `x_data` and `x_shape`; the classes `y` `[num_nodes]`, which count from 0; and either all
+    or none of `train_idx`, `val_idx`, `test_idx` (or `train_mask` and so on), each the numbers of its nodes or a
+    boolean mask `[num_nodes]`. Whole numbers may be of any type. It is read without unpickling anything. Edges
+    are taken in both directions, and each once.
 
     Args:
         path: the file.
@@ -35,7 +37,8 @@ class NpzGraphData(SingleGraphData):
         seed: of the random 60/20/20 split, where the file has none.
 
     Raises:
-        ValueError: an argument is out of range; (in `setup`) arrays are missing or disagree.
+        ValueError: an argument is out of range; (in `setup`) arrays are missing, disagree, or hold
+            what they should not.
         FileNotFoundError: (in `setup`) there is no such file.
     """
 
@@ -50,47 +53,96 @@ class NpzGraphData(SingleGraphData):
         super().__init__(steps_per_epoch, normalize_features, sparse_features, seed)
         self.path = Path(path)
 
+    def _where(self) -> str:
+        return str(self.path)
+
     def _read(self) -> Data:
-        with np.load(self.path, allow_pickle=False) as file:
-            arrays: Arrays = {name: file[name] for name in file.files}
-        _check(self.path, arrays)
-        num_nodes, num_features = (int(size) for size in arrays["x_shape"].tolist())
+        splits = _check_names(self.path, array_names(self.path))
+        arrays = read_arrays(self.path, [*REQUIRED, *splits])
+        where = str(self.path)
+        shape = integers(where, "x_shape", arrays["x_shape"]).tolist()
+        if len(shape) != 2 or min(shape) < 1:
+            raise ValueError(f"{where}: x_shape is the number of nodes and of features, both at least 1; got {shape}")
+        num_nodes, num_features = shape
+        x_rows, columns = _sparse(where, "x", arrays, num_nodes, num_features, "feature")
+        values = arrays["x_data"]
+        if values.shape != columns.shape:
+            raise ValueError(
+                f"{where}: x_indices has {len(columns)} entries, so x_data has too; got {list(values.shape)}"
+            )
+        check_size(where, f"x of the shape {shape}", 4 * num_nodes * num_features)
         x = torch.zeros(num_nodes, num_features)
-        x[_rows(arrays["x_indptr"]), _integers(arrays["x_indices"])] = torch.from_numpy(
-            arrays["x_data"].astype(np.float32)
-        )
-        graph = Data(
-            x=x,
-            edge_index=torch.stack([_rows(arrays["adj_indptr"]), _integers(arrays["adj_indices"])]),
-            y=_integers(arrays["y"]),
-        )
-        if SPLITS[0] in arrays:
-            parts = (mask(num_nodes, _integers(arrays[name])) for name in SPLITS)
+        with np.errstate(over="ignore"):  # what is too large for float32 is refused as inf
+            numbers = torch.from_numpy(values.astype(np.float32))
+        x.index_put_((x_rows, columns), numbers, accumulate=True)  # as SciPy reads an entry that stands twice
+        edges = torch.stack(_sparse(where, "adj", arrays, num_nodes, num_nodes, "node"))
+        if edges.size(1) == 0:
+            warn_once(f"{where}: the graph has no edges")
+        y = integers(where, "y", arrays["y"])
+        if len(y) != num_nodes:
+            raise ValueError(f"{where}: x_shape says {num_nodes} nodes, so y has {num_nodes} entries; got {len(y)}")
+        graph = Data(x=x, edge_index=edges, y=torch.from_numpy(y))
+        if splits:
+            parts = (_part(where, name, arrays, num_nodes) for name in splits)
             graph.train_mask, graph.val_mask, graph.test_mask = parts
         return graph
 
 
-def _check(path: Path, arrays: Arrays) -> None:
-    splits = [name for name in SPLITS if name in arrays]
-    missing = [name for name in (*REQUIRED, *(SPLITS if splits else ())) if name not in arrays]
+def _check_names(path: Path, names: list[str]) -> tuple[str, ...]:
+    """The names of the three parts, or none.
+
+    Raises:
+        ValueError: an array is missing, or a part is called otherwise.
+    """
+    splits: tuple[str, ...] = next((three for three in (SPLITS, MASKS) if set(three) & set(names)), ())
+    missing = [name for name in (*REQUIRED, *splits) if name not in names]
     if missing:
-        raise ValueError(f"{path} lacks {', '.join(missing)}; it has {', '.join(sorted(arrays)) or 'nothing'}")
-    num_nodes = int(arrays["x_shape"].tolist()[0])
-    for name, expected in (("adj_indptr", num_nodes + 1), ("x_indptr", num_nodes + 1), ("y", num_nodes)):
-        if len(arrays[name]) != expected:
-            raise ValueError(
-                f"{path}: x_shape says {num_nodes} nodes, so {name} has {expected} entries; got {len(arrays[name])}"
-            )
-    for name in ("adj_indices", *splits):
-        if arrays[name].size and int(arrays[name].max()) >= num_nodes:
-            raise ValueError(f"{path}: {name} names node {arrays[name].max()}, but there are {num_nodes}, from 0")
+        raise ValueError(
+            f"{path} lacks {', '.join(missing)}; it has {', '.join(sorted(names)) or 'nothing'} "
+            "(scipy.sparse.csr_matrix makes indptr, indices and data of a matrix)"
+        )
+    # Without this, a part with another name would make way for a random split, in silence.
+    others = [name for name in names if name not in splits and name.lower().startswith(("train", "val", "test"))]
+    if others:
+        accepted = f"parts are {', '.join(SPLITS)}, or {', '.join(MASKS)}"
+        raise ValueError(f"{path} has {', '.join(others)}; {accepted}; {did_you_mean(others[0], (*SPLITS, *MASKS))}")
+    return splits
 
 
-def _integers(array: npt.NDArray[np.generic]) -> Tensor:
-    return torch.from_numpy(array.astype(np.int64))
+def _sparse(where: str, matrix: str, arrays: Arrays, rows: int, columns: int, kind: str) -> tuple[Tensor, Tensor]:
+    """The row and the column of every entry of a matrix in compressed sparse rows, each `[num_entries]`."""
+    bounds = integers(where, f"{matrix}_indptr", arrays[f"{matrix}_indptr"])
+    indices = integers(where, f"{matrix}_indices", arrays[f"{matrix}_indices"])
+    if len(bounds) != rows + 1:
+        raise ValueError(
+            f"{where}: x_shape says {rows} nodes, so {matrix}_indptr has {rows + 1} entries; got {len(bounds)}"
+        )
+    falls = np.flatnonzero(np.diff(bounds) < 0)
+    if bounds[0] != 0 or bounds[-1] != len(indices) or len(falls):
+        found = f"falls at place {falls[0] + 1}" if len(falls) else f"goes from {bounds[0]} to {bounds[-1]}"
+        raise ValueError(
+            f"{where}: {matrix}_indptr rises from 0 to the {len(indices)} entries of {matrix}_indices; it {found}"
+        )
+    wrong = np.flatnonzero((indices < 0) | (indices >= columns))
+    if len(wrong):
+        raise ValueError(
+            f"{where}: {matrix}_indices names {kind} {indices[wrong[0]]} at place {wrong[0]}, but there are {columns}, "
+            "counted from 0"
+        )
+    return torch.from_numpy(np.repeat(np.arange(rows), np.diff(bounds))), torch.from_numpy(indices)
 
 
-def _rows(indptr: npt.NDArray[np.generic]) -> Tensor:
-    """The row of every entry of a matrix in compressed sparse rows."""
-    bounds = _integers(indptr)
-    return torch.repeat_interleave(torch.arange(len(bounds) - 1), bounds.diff())
+def _part(where: str, name: str, arrays: Arrays, num_nodes: int) -> Tensor:
+    """The mask of a part, which is stored as one or as numbers of nodes."""
+    array = arrays[name]
+    if array.dtype.kind == "b":
+        if array.shape != (num_nodes,):
+            raise ValueError(f"{where}: {name} is a mask of {num_nodes} nodes; got the shape {list(array.shape)}")
+        return torch.from_numpy(array.astype(np.bool_))
+    numbers = integers(where, name, array)
+    if len(numbers) == num_nodes > 2 and set(np.unique(numbers)) <= {0, 1}:
+        raise ValueError(f"{where}: {name} looks like a mask of 0 and 1; save it as booleans")
+    wrong = numbers[(numbers < 0) | (numbers >= num_nodes)]
+    if len(wrong):
+        raise ValueError(f"{where}: {name} names node {wrong[0]}, but there are {num_nodes}, counted from 0")
+    return mask(num_nodes, torch.from_numpy(numbers))

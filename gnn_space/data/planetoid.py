@@ -10,6 +10,7 @@ from torch_geometric.datasets import Planetoid
 
 from automl_plugins.data.checks import one_of
 from gnn_space.data.download import open_dataset
+from gnn_space.data.planetoid_files import check_pickles
 from gnn_space.data.single import SingleGraphData
 
 PlanetoidName = Literal["Cora", "CiteSeer", "PubMed"]
@@ -50,7 +51,10 @@ class PlanetoidData(SingleGraphData):
         self.split = one_of("split", split, get_args(PlanetoidSplit))
 
     def _open(self) -> InMemoryDataset:
-        return open_dataset(Planetoid, root=str(self.root), name=self.name)
+        return open_dataset(Planetoid, check_raw=check_pickles, root=str(self.root), name=self.name)
+
+    def _where(self) -> str:
+        return f"{self.root}, {self.name}"
 
     def _download(self) -> None:
         self._open()

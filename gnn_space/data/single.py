@@ -15,6 +15,8 @@ from automl_plugins.data.checks import at_least
 from automl_plugins.data.splits import mask, random_split
 from automl_plugins.task import Task
 from gnn_space.data.batches import RepeatedBatch
+from gnn_space.data.graph_checks import check_classes, check_edges, check_finite, check_parts
+from gnn_space.data.targets import warn_of_few
 
 FRACTIONS = (0.6, 0.2, 0.2)
 """Training, validation and test nodes where the data have no split of their own."""
@@ -74,10 +76,16 @@ class SingleGraphData(TaskDataModule[OneGraph]):
         """`x`, `edge_index`, `y`; and the three masks, where the data have a split of their own."""
         raise NotImplementedError(f"{type(self).__name__} must implement _read")
 
+    def _where(self) -> str:
+        """The data, for messages."""
+        return type(self).__name__
+
     def _load(self) -> OneGraph:
         raw = self._read()
-        num_nodes = int(raw.x.size(0))
+        where, num_nodes = self._where(), int(raw.x.size(0))
         x = raw.x.to(torch.float32)
+        check_finite(where, "node features", x)
+        check_edges(where, raw.edge_index, num_nodes)
         if self.normalize_features:
             x = normalize_rows(x)
         graph = Data(
@@ -90,7 +98,11 @@ class SingleGraphData(TaskDataModule[OneGraph]):
         else:
             parts = random_split(num_nodes, FRACTIONS, self.seed)
             graph.train_mask, graph.val_mask, graph.test_mask = (mask(num_nodes, part) for part in parts)
-        task = Task("node", "classes", in_channels=int(x.size(1)), out_channels=int(graph.y.max()) + 1)
+        masks = {"training": graph.train_mask, "validation": graph.val_mask, "test": graph.test_mask}
+        check_parts(where, masks, num_nodes)
+        classes = check_classes(where, "nodes", graph.y, masks)
+        warn_of_few(int(graph.val_mask.sum()))
+        task = Task("node", "classes", in_channels=int(x.size(1)), out_channels=classes)
         return OneGraph(task, graph)
 
 

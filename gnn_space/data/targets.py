@@ -49,7 +49,7 @@ def check_labels(names: Sequence[str], target: str, train: Tensor, val: Tensor, 
     known = train[~train.isnan()]
     if target == "regression" and ((known == 0) | (known == 1)).all():
         better = "binary" if len(names) == 1 else "multilabel"
-        warn_once(f"{_shortened(names)}: all targets are 0 or 1, but are regressed; target={better!r} would classify")
+        warn_once(f"{_shortened(names)}: all targets are 0 or 1, but are regressed; a target {better!r} would classify")
 
 
 def _check_validation(names: Sequence[str], target: str, val: Tensor) -> None:

@@ -202,7 +202,7 @@ def test_targets_that_tell_nothing_apart_are_refused(
             "regression",
             [0, 1, 1],
             [0, 1],
-            "y: all targets are 0 or 1, but are regressed; target='binary' would classify",
+            "y: all targets are 0 or 1, but are regressed; a target 'binary' would classify",
         ),
         ("binary", [0, 1, 1], [1, 1], "all test samples have the same y: the test's AUROC will be undefined"),
         ("regression", [1, 2, 3], ["", ""], "no test sample has a known target"),
