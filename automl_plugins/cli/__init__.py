@@ -5,10 +5,11 @@ Nothing heavy is imported here: torch takes seconds, and `--help` should not.
 
 from __future__ import annotations
 
+import os
 import sys
 from importlib import import_module
 
-from automl_plugins.cli.errors import UsageError, say
+from automl_plugins.cli.errors import UsageError, one_line, say
 from automl_plugins.nearest import did_you_mean
 from automl_plugins.run_folder import WriteError
 
@@ -27,6 +28,14 @@ _HOMES = {
     "test": "fit",
     "predict": "fit",
 }
+
+DEBUG = "AUTOML_PLUGINS_DEBUG"
+"""The environment variable with which an error that nobody foresaw is raised as it is."""
+INTERRUPTED = 130
+"""The exit code after Ctrl-C, as shells have it."""
+UNEXPECTED = 70
+"""The exit code of an error that nobody foresaw, as in sysexits.h."""
+_MOST_TOLD = 300
 
 HELP = """\
 usage: automl-plugins [--help] [--version] <command> ...
@@ -60,7 +69,8 @@ def main(arguments: list[str] | None = None) -> int:
         arguments: what follows `automl-plugins`; those of this process where left out.
 
     Returns:
-        The exit code: 0; 1 where a study cannot go on; 2 for a mistake in the arguments; 130 after Ctrl-C.
+        The exit code: 0; 1 where a run cannot go on; 2 for a mistake in the arguments; 70 for an error that nobody
+        foresaw; 130 after Ctrl-C.
     """
     arguments = sys.argv[1:] if arguments is None else list(arguments)
     if not arguments:
@@ -79,8 +89,7 @@ def main(arguments: list[str] | None = None) -> int:
         say(f"there is no command {command!r}; {did_you_mean(command, _HOMES)}")
         return 2
     try:
-        # What a command takes from the rest of the package takes seconds to import, so it waits until it is asked for.
-        return int(import_module(f"automl_plugins.cli.{_HOMES[command]}").run(rest, command))
+        return _run(command, rest)
     except UsageError as error:
         say(str(error), command)
         return error.code
@@ -88,5 +97,54 @@ def main(arguments: list[str] | None = None) -> int:
         say(str(error), command)
         return 1
     except KeyboardInterrupt:
-        say("stopped; the same command goes on from here", command)
-        return 130
+        return _stopped(command)
+    except SystemExit as end:
+        # So Lightning answers Ctrl-C while it trains.
+        return _stopped(command) if isinstance(end.__context__, KeyboardInterrupt) else _code(end)
+    except BrokenPipeError:
+        # Who reads our output (`| head`) has seen enough.
+        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123, SIM115 - else Python complains at its end
+        return 0
+    except Exception as error:  # noqa: BLE001 - the last resort; tests and developers see it, see `_unexpected`
+        return _unexpected(error, command)
+
+
+def _run(command: str, rest: list[str]) -> int:
+    # What a command takes from the rest of the package takes seconds to import, so it waits until it is asked for.
+    answered = import_module("automl_plugins.cli.early").look(command, rest)
+    if answered is not None:
+        return int(answered)
+    return int(import_module(f"automl_plugins.cli.{_HOMES[command]}").run(rest, command))
+
+
+def _stopped(command: str) -> int:
+    say("stopped; the same command goes on from here", command)
+    return INTERRUPTED
+
+
+def _code(end: SystemExit) -> int:
+    return end.code if isinstance(end.code, int) else int(end.code is not None)
+
+
+def _unexpected(error: Exception, command: str) -> int:
+    """Tell of an error that nobody foresaw in one line, and keep its traceback for a report.
+
+    Raises:
+        Exception: the error, where `AUTOML_PLUGINS_DEBUG` is set, as it is in our tests.
+    """
+    if os.environ.get(DEBUG):
+        raise error
+    import tempfile
+    import traceback
+
+    try:
+        with tempfile.NamedTemporaryFile(
+            "w", prefix="automl-plugins-", suffix=".txt", encoding="utf-8", delete=False
+        ) as file:
+            traceback.print_exception(error, file=file)
+            name = file.name
+    except OSError:
+        name = "nowhere: no temporary file can be written"
+    told = one_line(error)[:_MOST_TOLD]
+    say(f"this was not foreseen: {type(error).__name__}: {told} (traceback: {name})", command)
+    return UNEXPECTED

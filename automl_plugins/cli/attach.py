@@ -20,23 +20,6 @@ from automl_plugins.cli.settings import merge, plain, read, read_yaml
 from automl_plugins.run_folder import RunFolder
 from automl_plugins.task import Task
 
-_HELP = """\
-usage: automl-plugins attach --architecture FILE [--target net] [--key value] -- python train.py ...
-
-Run a training script that knows nothing of a search, and stays as it is, with the network of an architecture.json
-in place of its own. Lightning hands the script our callback, which replaces the network before the optimizers are made.
-
-options:
-  --architecture FILE      what to train
-  --target PATH            the attribute of the script's LightningModule that is replaced: net, model.encoder
-  --space NAME             the architecture's space, with arguments as --space.nodes 3
-  --task.KEY VALUE         what the network must fit, where the script's datamodule has no `task`:
-                           --task.level graph --task.target regression --task.in_channels 9 --task.out_channels 1
-  --config FILE            YAML with any of these keys
-
-The config.yaml beside the file, which `automl-plugins search` leaves there, gives what is left out.
-"""
-
 
 def run(arguments: list[str], command: str = "attach") -> int:
     """Run the command.
@@ -53,9 +36,6 @@ def run(arguments: list[str], command: str = "attach") -> int:
     """
     own, script = split(arguments)
     given = read(own)
-    if "help" in given.switches:
-        output().out(_HELP, end="")
-        return 0
     keys = ("architecture", "target", "space", "task")
     check_keys(given.settings, keys, near=("config", "print_config"))
     if given.settings.get("architecture") is None:

@@ -29,25 +29,6 @@ _TABLES: dict[str, tuple[Callable[..., Table], float]] = {
 }
 _KEYS = ("data", "sampler", "budget", "seeds", "seed", "folder", "figure")
 
-_HELP = f"""\
-usage: automl-plugins benchmark <table> [--data D] [--sampler S] [--budget 400] [--seeds 30] [--figure F.png]
-
-Search a table of architectures that have all been trained, by validation score alone, and see how far the
-search is from the best of all. Only architectures that are new to a search count.
-
-table: {", ".join(_TABLES)}
-
-options:
-  --data D              of the table: a graph (arxiv), an image set (cifar10), a task (segmentsemantic)
-  --sampler S           a sampler, or [several, of, them]; random search always stands beside them (evolution);
-                        its arguments follow: --sampler.population 50
-  --budget N            how many look-ups (400)
-  --seeds N             how many searches (30), with the seeds --seed (0) and the following
-  --folder F            the folder with tables/ (that of AUTOML_PLUGINS_DATA; nas-bench-graph is also
-                        read from the package of that name)
-  --figure F.png        best-so-far over look-ups (runs/benchmark/<table>-<data>.png; null: none)
-"""
-
 
 def run(arguments: list[str], command: str = "benchmark") -> int:
     """Run the command.
@@ -64,9 +45,6 @@ def run(arguments: list[str], command: str = "benchmark") -> int:
     """
     given = read(arguments, switches=("help",), targets=1)
     console = output()
-    if "help" in given.switches:
-        console.out(_HELP, end="", highlight=False)
-        return 0
     check_keys(given.settings, _KEYS)
     table, scale, figure = _table(given)
     budget = _at_least(given, "budget", 400, 1)

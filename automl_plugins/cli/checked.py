@@ -10,6 +10,7 @@ from automl_plugins._distribution import PACKAGE
 from automl_plugins.cli.checks import check_call, check_class, check_keys, convert, shown
 from automl_plugins.cli.errors import UsageError
 from automl_plugins.cli.plugins import STUDY, check_part, check_plugin, expected, one_of
+from automl_plugins.cli.search_keys import SEARCH, SUPPLIED
 from automl_plugins.cli.settings import plain
 from automl_plugins.cli.signatures import method, signature
 from automl_plugins.cli.source import Definition, resolve
@@ -23,6 +24,7 @@ PLUGINS: dict[str, tuple[str, tuple[str, ...]]] = {
 """Key -> the group of its names, and the arguments that the program supplies."""
 TRAINER = f"{PACKAGE}.Trainer"
 TASK = "automl_plugins.task.Task"
+DEFAULT_MODULE = "automl_plugins.registered_module.RegisteredModule"
 
 
 def parameters(path: str) -> tuple[str, ...]:
@@ -44,35 +46,117 @@ def check_study(settings: Mapping[str, Any]) -> dict[str, Any]:
     Raises:
         UsageError: whatever is wrong with them.
     """
-    check_keys(settings, STUDY_KEYS, near=("config", "print_config"))
-    for key in ("space", "data"):
-        if settings.get(key) is None:
-            raise UsageError(f"{key} is missing; {one_of(PLUGINS[key][0])}")
-    checked = check_plugins(settings)
-    if settings.get("trainer") is not None:
-        checked["trainer"] = check_trainer(settings["trainer"])
-    for key in ("sampler", "pruner"):
-        if settings.get(key) is not None:
-            checked[key] = check_part(key, settings[key])
-    if isinstance(settings.get("reward"), Mapping):
-        checked["reward"] = plain(settings["reward"])  # its names are its own, see `objectives.goal`
-    rest = {key: value for key, value in settings.items() if key not in checked and key not in PLUGINS}
-    checked |= check_call(STUDY, rest, supplied=[*PLUGINS, *checked], elsewhere=["folder"])
-    check_references(checked.get("references"))
-    return {key: value for key, value in checked.items() if value is not None}
+    return check_some(settings, needed=("space", "data"))
 
 
-def check_plugins(settings: Mapping[str, Any], keys: Collection[str] = tuple(PLUGINS)) -> dict[str, Any]:
-    """Check those of the space, the data and the module that are given.
+def check_some(settings: Mapping[str, Any], needed: Collection[str] = ()) -> dict[str, Any]:
+    """Check some of `Study`'s arguments.
+
+    Args:
+        settings: those that are given.
+        needed: what must be among them; where it is empty, a plugin may have arguments and no name yet.
+
+    Returns:
+        Those that are given, with plugins as class paths.
 
     Raises:
         UsageError: whatever is wrong with them.
     """
-    return {
-        key: check_plugin(key, group, settings[key], supplied=supplied)
-        for key, (group, supplied) in PLUGINS.items()
-        if key in keys and settings.get(key) is not None
+    check_keys(settings, STUDY_KEYS, near=("config", "print_config"))
+    for key in needed:
+        if settings.get(key) is None:
+            raise UsageError(f"{key} is missing; {one_of(PLUGINS[key][0])}")
+    checked = check_plugins(settings, some=not needed)
+    if settings.get("trainer") is not None:
+        checked["trainer"] = check_trainer(settings["trainer"])
+    for key in ("sampler", "pruner"):
+        if settings.get(key) is not None and (needed or _is_named(settings[key])):
+            checked[key] = check_part(key, settings[key])
+    apart = [*PLUGINS, "trainer", "sampler", "pruner"]
+    if isinstance(settings.get("reward"), Mapping):
+        checked["reward"] = plain(settings["reward"])  # its names are its own, see `objectives.goal`
+        apart.append("reward")
+    rest = {key: value for key, value in settings.items() if key not in apart}
+    checked |= check_call(STUDY, rest, supplied=apart, elsewhere=["folder"] if needed else STUDY_KEYS)
+    check_references(checked.get("references"))
+    return {key: value for key, value in checked.items() if value is not None}
+
+
+def _is_named(setting: Any) -> bool:
+    """Whether a plugin's setting says which one it is."""
+    return not isinstance(setting, Mapping) or "class_path" in setting
+
+
+def check_plugins(
+    settings: Mapping[str, Any], keys: Collection[str] = tuple(PLUGINS), some: bool = False
+) -> dict[str, Any]:
+    """Check those of the space, the data and the module that are given.
+
+    Args:
+        settings: with other keys, too.
+        keys: which of the three.
+        some: one that has arguments and no name yet is left out: what it is, is said in another place.
+
+    Raises:
+        UsageError: whatever is wrong with them.
+    """
+    checked = {}
+    for key, (group, supplied) in PLUGINS.items():
+        setting = settings.get(key) if key in keys else None
+        if setting is None or (some and not _is_named(setting)):
+            continue
+        if key == "module" and not _is_named(setting):
+            checked[key] = check_default_module(setting)
+        else:
+            checked[key] = check_plugin(key, group, setting, supplied=supplied)
+    return checked
+
+
+def check_default_module(setting: Mapping[str, Any]) -> dict[str, Any]:
+    """Check arguments of the module that is registered for the data's task, whichever it will be.
+
+    Raises:
+        UsageError: no registered module takes one of them.
+    """
+    given = {**setting, **(setting.get("init_args") or {})}
+    given.pop("init_args", None)
+    taken: dict[str, Definition] = {}
+    for name in registry.names("modules"):
+        definition = resolve(registry.where("modules", name).replace(":", "."))
+        if definition is not None:
+            taken |= dict.fromkeys(signature(definition).parameters, definition)
+    valid = [name for name in taken if name not in PLUGINS["module"][1]]
+    check_keys(given, valid, "module.")
+    arguments = {
+        name: convert(f"module.{name}", value, signature(taken[name]).parameters[name], taken[name].scope.module)
+        for name, value in given.items()
     }
+    return {"class_path": DEFAULT_MODULE, "init_args": {"arguments": arguments}}
+
+
+def check_search(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Check the settings of a search, as far as they are given.
+
+    Returns:
+        Those that are given, with plugins as class paths.
+
+    Raises:
+        UsageError: whatever is wrong with them.
+    """
+    checked = check_plugins(settings, some=True)
+    if settings.get("trainer") is not None:
+        checked["trainer"] = check_trainer(settings["trainer"])
+    given = settings.get("search") or {}
+    if isinstance(given, Mapping) and "class_path" not in given:
+        rest = {key: value for key, value in given.items() if key != "strategy"}
+        valid = [key for key in parameters(SEARCH) if key not in SUPPLIED]
+        check_keys(rest, valid, "search.")
+        checked["search"] = check_call(SEARCH, rest, "search.", supplied=("strategy", *SUPPLIED))
+        if given.get("strategy") is not None:
+            checked["search"]["strategy"] = check_plugin("search.strategy", "strategies", given["strategy"])
+    if settings.get("seed") is not None:
+        checked["seed"] = check_seed("seed", settings["seed"])
+    return checked
 
 
 def check_references(names: Any) -> None:
@@ -126,8 +210,13 @@ def own_arguments(command: str) -> list[str]:
     return [] if definition is None else [name for name in signature(definition).parameters if name not in TAKEN]
 
 
-def check_fit(settings: Mapping[str, Any], command: str) -> dict[str, Any]:
+def check_fit(settings: Mapping[str, Any], command: str, some: bool = False) -> dict[str, Any]:
     """Check the arguments of one of LightningCLI's commands; what only a study takes is known and left out.
+
+    Args:
+        settings: those that are given.
+        command: its name.
+        some: a plugin may have arguments and no name yet.
 
     Returns:
         Those that are given, with plugins as class paths.
@@ -138,7 +227,7 @@ def check_fit(settings: Mapping[str, Any], command: str) -> dict[str, Any]:
     own = own_arguments(command)
     known = ("architecture", "space", "data", "module", "trainer", "seed_everything", *_OPTIMIZERS, *own)
     check_keys(settings, [*known, *STUDY_KEYS, "search"], near=("config", "print_config"))
-    checked = check_plugins(settings)
+    checked = check_plugins(settings, some=some)
     if settings.get("trainer") is not None:
         checked["trainer"] = check_trainer(settings["trainer"])
     seed = settings.get("seed_everything", settings.get("seed"))

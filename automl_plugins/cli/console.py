@@ -1,4 +1,4 @@
-"""Where results are printed, and how an architecture is."""
+"""How an architecture is read and printed."""
 
 from __future__ import annotations
 
@@ -8,17 +8,10 @@ from rich.console import Console
 
 from automl_plugins.architecture import Architecture
 from automl_plugins.cli.errors import UsageError, told_briefly
+from automl_plugins.cli.plain_console import output
 from automl_plugins.cli.settings import read_text
 from automl_plugins.run_folder import RunFolder
 from automl_plugins.space import SearchSpace
-
-_WIDTH = 160
-
-
-def output() -> Console:
-    """Standard output; a file or a pipe is wide enough for the tables."""
-    console = Console(highlight=False)
-    return console if console.is_terminal else Console(highlight=False, width=_WIDTH)
 
 
 def architecture_in(path: Path) -> Architecture:
@@ -90,3 +83,6 @@ def draw_winner(console: Console, space: SearchSpace, folder: RunFolder, figure:
             draw_architecture(console, space, path, figure)
             return True
     return False
+
+
+__all__ = ["architecture_in", "draw_architecture", "draw_winner", "output", "read_architecture"]

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from automl_plugins import registry
 from automl_plugins.cli.checks import check_keys
 from automl_plugins.cli.configuration import make_space, space_setting
 from automl_plugins.cli.console import output
@@ -21,25 +20,6 @@ from automl_plugins.search.checkpoint import decode, searchables_in, state_of
 from automl_plugins.search.checkpoint_files import LastTwo, read_checkpoint
 from automl_plugins.searchable import make_relaxation
 from automl_plugins.supernet import SupernetSpace
-
-_HELP = f"""\
-usage: automl-plugins derive <target> [--output architecture.json] [--space NAME] [--key value]
-
-Decode the architecture logits of a checkpoint, write the architecture and draw it.
-
-target:
-  a search's folder     its last checkpoint, also while the search goes on
-  a checkpoint          Lightning's, or a `state_dict` that torch.save wrote
-
-options:
-  --output FILE         where to write it (architecture.json beside the checkpoint)
-  --space NAME          what was searched, with arguments as --space.nodes 3; that of the search's config.yaml
-                        where left out
-  --config FILE         YAML with the space, such as that config.yaml
-  --target PATH         which searchable, where the checkpoint has several: net
-  --relaxation NAME     how logits become gates: {", ".join(registry.names("relaxations"))}
-                        (that of the strategy in the search's config.yaml; softmax where there is none)
-"""
 
 
 def run(arguments: list[str], command: str = "derive") -> int:
@@ -57,9 +37,6 @@ def run(arguments: list[str], command: str = "derive") -> int:
     """
     given = read(arguments, targets=1)
     console = output()
-    if "help" in given.switches:
-        console.out(_HELP, end="")
-        return 0
     known = ("space", "output", "target", "relaxation")
     # A search's config.yaml may be given for its space; the rest of it says nothing here.
     check_keys(given.settings, [*known, *(_ELSEWHERE if given.configs else ())], near=("config",))

@@ -32,27 +32,6 @@ _DRAWS = 100
 _OF_A_SEARCH = ("search", "target", "command")
 """Keys of a differentiable search's config that say nothing of a training."""
 
-_HELP = """\
-usage: automl-plugins evaluate <target> [--seeds 5] [--references [gcn, gat]] [--random 5] [--folder F] [--config FILE]
-                               [--key value]
-
-Train an architecture over seeds, with the budget and the data of its run, and test it.
-
-target:
-  a run folder          its winner, which may be a hand-made network
-  an architecture.json  with the settings of the config.yaml beside it, or of --config
-
-options:
-  --seeds N             how many seeds (the run's where left out)
-  --references [...]    hand-made networks to train beside it, on the same seeds (none where left out)
-  --random N            how many random architectures of the space to train beside it, on the first seed alone (0);
-                        their mean is a line of the table, and so is the best of them by validation, which is then
-                        trained on the other seeds too
-  --folder F            where the results are kept (<run>/evaluation); the same command again goes on there
-  --config FILE         settings in place of the run's
-  --key value           any other setting of `automl-plugins study`, such as --trainer.max_epochs 100
-"""
-
 
 def run(arguments: list[str], command: str = "evaluate") -> int:
     """Run the command.
@@ -69,9 +48,6 @@ def run(arguments: list[str], command: str = "evaluate") -> int:
     """
     given = read(arguments, targets=1)
     console = output()
-    if "help" in given.switches:
-        console.out(_HELP, end="")
-        return 0
     if not given.targets:
         raise UsageError("name what to evaluate: a run folder or an architecture.json")
     path = _target(Path(given.targets[0]))

@@ -21,28 +21,6 @@ from automl_plugins.export import FORMATS, export_network
 from automl_plugins.run_folder import RunFolder
 from automl_plugins.task import Task
 
-_HELP = """\
-usage: automl-plugins export --architecture FILE --size HEIGHTxWIDTH [--weights FILE] [--key value] <output>
-
-Write a trained network of pixels for other runtimes, for any number of images of one size, and compare it
-with the module.
-
-output:
-  model.onnx               ONNX; needs the packages of automl-plugins[onnx]
-  model.pt2                what torch.export.load reads
-
-options:
-  --architecture FILE      an architecture.json
-  --weights FILE           the network's state_dict (network.pt beside the architecture, where a study leaves it)
-  --size HEIGHTxWIDTH      of the images: 128x192, or 128 for both
-  --format torch|onnx      where the output's name does not say it
-  --space NAME             the architecture's space, with arguments as --space.filters 20
-  --task.KEY VALUE         what the network fits: --task.level pixel --task.target classes --task.in_channels 3
-                           --task.out_channels 11; that of the run's data where left out
-  --config FILE            YAML with any of these keys
-
-The config.yaml beside the architecture, which a study or a search leaves there, gives what is left out.
-"""
 _SUFFIXES = {".onnx": "onnx", ".pt2": "torch"}
 
 
@@ -60,9 +38,6 @@ def run(arguments: list[str], command: str = "export") -> int:
         UsageError: a mistake in the arguments, or a network that cannot be exported; the latter's code is 1.
     """
     given = read(arguments, targets=1)
-    if "help" in given.switches:
-        output().out(_HELP, end="")
-        return 0
     known = ("architecture", "weights", "size", "format", "space", "task")
     # A run's config.yaml may be given for what it says of these.
     check_keys(given.settings, [*known, *(given.settings if given.configs else ())], near=("config",))

@@ -11,48 +11,19 @@ from jsonargparse import ArgumentError
 
 from automl_plugins import registry, training
 from automl_plugins._lightning import pl
-from automl_plugins.cli.checked import COMMANDS, PLUGINS, check_fit, own_arguments
-from automl_plugins.cli.checks import check_keys, convert, shown
+from automl_plugins.cli.checked import COMMANDS, PLUGINS, check_fit
+from automl_plugins.cli.checks import convert
 from automl_plugins.cli.configuration import Part, TrainerPart, try_module
 from automl_plugins.cli.console import architecture_in, output, read_architecture
 from automl_plugins.cli.errors import UsageError, told_briefly, without_deprecations
 from automl_plugins.cli.plugins import one_of
-from automl_plugins.cli.settings import Given, merge, plain, read, read_yaml
+from automl_plugins.cli.settings import Given, flattened, merge, plain, read, read_yaml
 from automl_plugins.run_folder import RunFolder
 from automl_plugins.space import SearchSpace
 from automl_plugins.task import Task
 from automl_plugins.training import ModuleFactory
 
 _cli = importlib.import_module(f"{pl.__name__}.cli")
-
-_HELP = """\
-usage: automl-plugins {command} --architecture runs/x/architecture.json [--config FILE] [--key value]
-
-LightningCLI's `{command}` for the network of an architecture.json. The config.yaml beside the file, which a study
-or a search writes, gives the space, the data, the module, the Trainer's arguments and the seed; so does that
-config itself, whose folder then holds the architecture:
-
-  automl-plugins fit --architecture runs/solubility/architecture.json
-  automl-plugins fit --config runs/solubility/config.yaml --trainer.max_epochs 200
-  automl-plugins test --config runs/solubility/config.yaml --ckpt_path lightning_logs/version_0/checkpoints/x.ckpt
-
-options:
-  --architecture FILE      what to train
-  --space NAME             its space, with arguments as --space.layers 3
-  --data NAME              the datamodule, with arguments as --data.batch_size 32; it says what the task is
-  --module NAME            the LightningModule around the network, with arguments as --module.learning_rate 0.01;
-                           the registered one for the data's task where left out
-  --trainer.KEY VALUE      an argument of Lightning's Trainer; --trainer.callbacks+=EarlyStopping adds to a list
-  --optimizer, --lr_scheduler CLASS
-                           in place of the module's own
-  --seed_everything N      the seed
-  {arguments}
-  --config FILE            YAML with any of these keys; may come several times
-  --print_config           print the whole configuration and end
-
-Checkpoints, loggers and lightning_logs are Lightning's own. A checkpoint opens with
-`Module.load_from_checkpoint(path, network=space.network(architecture, task), task=task)`.
-"""
 
 
 def found_network(
@@ -104,10 +75,6 @@ def run(arguments: list[str], command: str = "fit") -> int:
         UsageError: a mistake in the arguments.
     """
     given = read(arguments)
-    own = own_arguments(command)
-    if "help" in given.switches:
-        output().out(_HELP.format(command=command, arguments="".join(f"--{name} VALUE  " for name in own)), end="")
-        return 0
     settings = _checked(given, command)
     try:
         with told_briefly("", 2, ArgumentError), without_deprecations():
@@ -121,14 +88,15 @@ def run(arguments: list[str], command: str = "fit") -> int:
                 args={"subcommand": command, command: settings},
             )
     except SystemExit as end:
-        return int(end.code or 0)
+        if end.code:
+            raise
     return 0
 
 
 def _checked(given: Given, command: str) -> dict[str, Any]:
     """The settings for LightningCLI, every one checked."""
     settings = flattened(given.settings)
-    check_fit(settings, command)
+    check_fit(settings, command, some=True)
     path = _architecture_path(given, settings)
     beside = RunFolder(path.parent).config
     if not given.configs and beside.is_file():
@@ -153,17 +121,6 @@ def _checked(given: Given, command: str) -> dict[str, Any]:
     checked |= {"data": plugins["data"], "model": model}
     whole: dict[str, Any] = plain(checked)
     return whole
-
-
-def flattened(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Settings in which what Lightning's saved config has under `model` stands beside the rest."""
-    model = settings.get("model")
-    if model is None:
-        return dict(settings)
-    if not isinstance(model, Mapping):
-        raise UsageError(f"model={shown(model)}: name the LightningModule as `module`")
-    check_keys(model, ("architecture", "space", "module"), "model.")
-    return merge({key: value for key, value in settings.items() if key != "model"}, model)
 
 
 def _architecture_path(given: Given, settings: Mapping[str, Any]) -> Path:

@@ -58,7 +58,7 @@ def of_optuna(group: str) -> list[str]:
         name
         for name, each in members.items()
         if each is not None and isinstance(each.node, ast.ClassDef) and each.path != base.path
-        if not name.startswith("_") and is_subclass(each, base)
+        if not name.startswith(("_", "Base")) and is_subclass(each, base)
     )
 
 
@@ -158,3 +158,12 @@ def check_part(key: str, value: Any) -> Any:
     path = class_path(key, group, name)
     checked = check_class(key, {**value, "class_path": path}, supplied=("space",), expected=expected(group))
     return {**checked, "class_path": name}
+
+
+def find_named(key: str, group: str, name: str, kinds: list[Definition]) -> Definition | None:
+    """The definition of what a name of a group stands for; None: its source cannot be read.
+
+    Raises:
+        UsageError: there is none of that name, or it is of another kind.
+    """
+    return find_class(key, class_path(key, group, name), kinds)[0]

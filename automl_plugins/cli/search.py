@@ -14,17 +14,18 @@ from rich.console import Console
 from automl_plugins import training
 from automl_plugins._lightning import pl
 from automl_plugins.cli import attach
-from automl_plugins.cli.checked import check_trainer
+from automl_plugins.cli.checked import check_plugins, check_trainer
 from automl_plugins.cli.checks import check_keys
 from automl_plugins.cli.configuration import TrainerPart, check_files, make, make_space, short_name, try_module
 from automl_plugins.cli.console import draw_architecture, output, read_architecture
 from automl_plugins.cli.errors import UsageError, told_briefly, without_deprecations
 from automl_plugins.cli.plugins import check_plugin, one_of
 from automl_plugins.cli.search_cli import HasEnded, SearchCLI
+from automl_plugins.cli.search_keys import SEARCH_KEYS
 from automl_plugins.cli.search_lock import is_first_process, running_alone
 from automl_plugins.cli.search_record import Clock, summarize
 from automl_plugins.cli.search_script import search_script
-from automl_plugins.cli.search_settings import check_search_settings, describe_search, folder_of, search_defaults
+from automl_plugins.cli.search_settings import check_search_settings, folder_of, search_defaults
 from automl_plugins.cli.settings import Given, plain, read
 from automl_plugins.report.search import SearchSummary
 from automl_plugins.run_folder import RunFolder, WriteError, write_whole
@@ -32,41 +33,8 @@ from automl_plugins.search import DivergedError, report
 from automl_plugins.space import SearchSpace
 from automl_plugins.training import ModuleFactory
 
-SEARCH_KEYS = ("space", "data", "module", "trainer", "search", "seed", "folder")
-"""The keys of a search's configuration."""
-
 _DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
 """What a logger, say, may meet when it writes."""
-
-_HELP = """\
-usage: automl-plugins search --config FILE [--key value]
-       automl-plugins search --target net --space NAME [--key value] -- python train.py ...
-
-Learn an architecture by gradients: a supernet is trained once, and its architecture logits with it.
-
-The first form is LightningCLI's fit of the supernet, and takes
-  --space NAME             what to search, with arguments as --space.nodes 3 (see `automl-plugins list spaces`)
-  --data NAME              the datamodule, with arguments as --data.batch_size 32; it says what the task is
-  --module NAME            the LightningModule around the supernet, with arguments as --module.learning_rate 0.01;
-                           the registered one for the data's task where left out
-  --trainer.KEY VALUE      an argument of Lightning's Trainer; --trainer.callbacks+=EarlyStopping adds to a list
-  --search.KEY VALUE       how it is searched:
-{search}
-  --seed N                 the seed (0)
-  --folder F               where the search is kept (runs/<name of the config file>); the same command again goes
-                           on from the last epoch
-  --config FILE            YAML with any of these keys; may come several times
-  --print_config           print the whole configuration and end
-
-The folder then holds config.yaml, architecture.json, search.json and the last checkpoint; `automl-plugins fit`,
-`evaluate` and `show` take it as they take a study's.
-
-The second form runs a training script that knows nothing of a search, and stays as it is. Lightning hands it our
-callbacks, in which
-  --target PATH            is the attribute of its LightningModule that is replaced by the supernet
-  --task.KEY VALUE         what a network must fit, where the script's datamodule has no `task`: --task.level graph
---space, --search, --seed, --folder and --config are as above; all else is the script's own.
-"""
 
 
 def run(arguments: list[str], command: str = "search") -> int:
@@ -85,9 +53,6 @@ def run(arguments: list[str], command: str = "search") -> int:
     own, script = attach.split(arguments)
     given = read(own)
     console = output()
-    if "help" in given.switches:
-        console.out(_HELP.format(search=describe_search()), end="")
-        return 0
     if script or "target" in given.settings:
         return search_script(console, given, script)
     settings = _checked(given)
@@ -126,7 +91,7 @@ def _checked(given: Given) -> dict[str, Any]:
     }
     make("data", pl.LightningDataModule, plain(checked["data"]))
     if settings.get("module") is not None:
-        module = check_plugin("module", "modules", settings["module"], supplied=("network", "task"))
+        module = check_plugins(settings, ("module",))["module"]
         try_module(make("module", ModuleFactory, plain(module)), module["init_args"])
         checked["module"] = module
     if checked["trainer"].get("enable_checkpointing") is False:

@@ -3,25 +3,18 @@
 from __future__ import annotations
 
 import inspect
-import textwrap
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
-
-import docstring_parser
 
 from automl_plugins.cli.checks import check_call, check_keys, convert, shown
 from automl_plugins.cli.configuration import make, make_space, short_name
 from automl_plugins.cli.errors import UsageError, told_briefly
 from automl_plugins.cli.plugins import check_plugin, one_of
+from automl_plugins.cli.search_keys import SUPPLIED
 from automl_plugins.cli.settings import Given, plain
 from automl_plugins.search import ArchitectureSearch, Strategy
 from automl_plugins.supernet import SupernetSpace
-
-_SUPPLIED = ("path", "seed")
-"""Arguments of `ArchitectureSearch` that follow from the folder and the seed."""
-
-_HELP_WIDTH = 92
 
 
 def check_search_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -58,7 +51,7 @@ def check_search(given: Any) -> dict[str, Any]:
         raise UsageError(f"search is a mapping of arguments, such as strategy: darts; got {shown(name)}")
     rest = {key: value for key, value in given.items() if key != "strategy"}
     check_keys(rest, [*search_defaults()], "search.")
-    checked = check_call(ArchitectureSearch, rest, "search.", supplied=("strategy", *_SUPPLIED))
+    checked = check_call(ArchitectureSearch, rest, "search.", supplied=("strategy", *SUPPLIED))
     strategy = given.get("strategy")
     if strategy is not None:
         plugin = check_plugin("search.strategy", "strategies", strategy, Strategy)
@@ -92,17 +85,4 @@ def folder_of(given: Given, otherwise: str) -> str:
 def search_defaults() -> dict[str, Any]:
     """The arguments of `ArchitectureSearch` that are settings, with their defaults."""
     parameters = inspect.signature(ArchitectureSearch).parameters
-    return {name: each.default for name, each in parameters.items() if name not in _SUPPLIED}
-
-
-def describe_search() -> str:
-    """The arguments of `ArchitectureSearch`, as lines of the help."""
-    meanings = {
-        each.arg_name: each.description or "" for each in docstring_parser.parse(str(ArchitectureSearch.__doc__)).params
-    }
-    lines = []
-    for name, value in search_defaults().items():
-        text = f"{' '.join(meanings.get(name, '').split())} ({'null' if value is None else value})"
-        first, *rest = textwrap.wrap(text, _HELP_WIDTH)
-        lines += [f"    {name:<22} {first}", *(" " * 27 + line for line in rest)]
-    return "\n".join(lines)
+    return {name: each.default for name, each in parameters.items() if name not in SUPPLIED}

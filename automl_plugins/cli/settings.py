@@ -259,6 +259,23 @@ def _appended(settings: Mapping[str, Any], key: str, value: Any) -> dict[str, An
     return merge(settings, _nested(key, [*listed, value]))
 
 
+def flattened(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings in which what Lightning's saved config has under `model` stands beside the rest.
+
+    Raises:
+        UsageError: `model` holds anything else.
+    """
+    model = settings.get("model")
+    if model is None:
+        return {key: value for key, value in settings.items() if key != "model"}
+    known = ("architecture", "space", "module")
+    if not isinstance(model, Mapping) or not set(model) <= set(known):
+        raise UsageError(
+            f"model={str(plain(model))[:60]}: it has {', '.join(known)}; name the LightningModule as `module`"
+        )
+    return merge({key: value for key, value in settings.items() if key != "model"}, model)
+
+
 def plain(value: Any) -> Any:
     """The same settings without `Text`: what YAML makes of it."""
     if isinstance(value, Text):

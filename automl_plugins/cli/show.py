@@ -30,23 +30,6 @@ from automl_plugins.storage import open_storage
 _ARMS = ("search", "random")
 _BEST = 10
 
-_HELP = """\
-usage: automl-plugins show <target> [--space ...] [--figure F.png] [--trial N] [--arm search]
-
-target:
-  a run folder          its table, costs and winner; a run that goes on still: its trials so far; a
-                        differentiable search: what it cost and found
-  an architecture.json  its drawing
-  a space               its choices, options and size (see `automl-plugins list spaces`)
-
-options:
-  --space NAME, --space.layers 3, --config FILE
-                        the space's arguments; those in the config.yaml beside a file where left out
-  --figure F.png        save what is drawn as a figure, too (.pdf, .svg)
-  --trial N             one trial of a run, with its choices and the traceback of its failure
-  --arm ARM             of which search: search (as given) or random
-"""
-
 
 def run(arguments: list[str], command: str = "show") -> int:
     """Run the command.
@@ -63,9 +46,6 @@ def run(arguments: list[str], command: str = "show") -> int:
     """
     given = read(arguments, targets=1)
     console = output()
-    if "help" in given.switches:
-        console.out(_HELP, end="")
-        return 0
     check_keys(given.settings, [*STUDY_KEYS, "trial", "arm", "figure"])
     if not given.targets:
         raise UsageError("name what to show: a run folder, an architecture.json or a space")

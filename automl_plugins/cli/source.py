@@ -11,6 +11,7 @@ import ast
 import builtins
 import importlib.util
 import sys
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
@@ -45,8 +46,11 @@ class Definition:
         """The docstring, or that of the first ancestor that has one."""
         if isinstance(self.node, ast.ClassDef):
             for each in lineage(self):
-                if text := ast.get_docstring(each.node):  # type: ignore[arg-type]  # lineage gives classes
-                    return text
+                body = each.node.body if isinstance(each.node, ast.ClassDef) else []
+                constructors = [node for node in body if isinstance(node, ast.FunctionDef) and node.name == "__init__"]
+                for node in (each.node, *constructors):
+                    if isinstance(node, ast.ClassDef | ast.FunctionDef) and (text := ast.get_docstring(node)):
+                        return text
         return (ast.get_docstring(self.node) if isinstance(self.node, ast.FunctionDef) else None) or ""
 
 
@@ -106,7 +110,9 @@ def scope_of(module: str) -> Scope | None:
     if file is None:
         return None
     try:
-        tree = ast.parse(file.read_bytes())
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of escapes in other people's docstrings
+            tree = ast.parse(file.read_bytes())
     except (OSError, SyntaxError, ValueError, RecursionError):
         return None
     package = module if file.name == "__init__.py" else module.rpartition(".")[0]

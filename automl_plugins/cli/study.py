@@ -9,7 +9,7 @@ from contextlib import contextmanager
 import optuna
 from rich.console import Console
 
-from automl_plugins.cli.configuration import config_of, study_parser
+from automl_plugins.cli.configuration import config_of
 from automl_plugins.cli.console import draw_winner, output
 from automl_plugins.cli.errors import UsageError, told_briefly
 from automl_plugins.cli.settings import read
@@ -17,13 +17,6 @@ from automl_plugins.conclusion import NothingFiniteError
 from automl_plugins.errors import StudyError
 from automl_plugins.report.summary import Summary
 from automl_plugins.study import Study
-
-_EPILOG = """\
-
-The folder is runs/<name of the config file> unless --folder says otherwise; the same command again goes on
-where it stopped. A space, data or module is named (`--space agnn`, see `automl-plugins list`) or given by
-its class path; its arguments follow: `--space.layers 3`.
-"""
 
 
 def run(arguments: list[str], command: str = "study") -> int:
@@ -41,9 +34,6 @@ def run(arguments: list[str], command: str = "study") -> int:
     """
     given = read(arguments)
     console = output()
-    if "help" in given.switches:
-        console.out(study_parser().format_help() + _EPILOG, highlight=False)
-        return 0
     config = config_of(given)
     if "print_config" in given.switches:
         console.out(config.dump(), end="", highlight=False)

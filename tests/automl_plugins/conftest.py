@@ -7,10 +7,16 @@ from typing import Any
 
 import pytest
 
+from automl_plugins.cli import DEBUG
 from automl_plugins.study import Study
 
 # The third party's space, as plain modules: small networks of plain torch that train in milliseconds.
 sys.path.insert(0, str(Path(__file__).parents[1] / "third_party"))
+
+
+@pytest.fixture(autouse=True)
+def _unforeseen_errors_are_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(DEBUG, "1")
 
 
 @pytest.fixture
