@@ -4,22 +4,25 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
+from torchmetrics import Metric
 
 
 def intersection_over_union(confusion: Tensor) -> Tensor:
     """The intersection over union of each class, or of each label's foreground, `[channels]`.
 
-    It is nan for a class that neither occurs nor is predicted: its union is empty.
+    It is nan for a class that does not occur: what is falsely found of it counts against the classes that are missed.
 
     Args:
         confusion: counts of pixels, integers: `[channels, channels]`, truth by prediction, for classes;
             `[channels, 2, 2]` for labels.
     """
     if confusion.dim() == 3:
-        hits = confusion[:, 1, 1]
-        return hits / (confusion[:, 1, 0] + confusion[:, 0, 1] + hits)
-    hits = confusion.diag()
-    return hits / (confusion.sum(dim=0) + confusion.sum(dim=1) - hits)
+        hits, there = confusion[:, 1, 1], confusion[:, 1].sum(dim=1)
+        union = there + confusion[:, 0, 1]
+    else:
+        hits, there = confusion.diag(), confusion.sum(dim=1)
+        union = there + confusion.sum(dim=0) - hits
+    return torch.where(there > 0, hits / union, torch.nan)
 
 
 def pixel_accuracy(confusion: Tensor) -> Tensor:
@@ -32,18 +35,46 @@ def pixel_accuracy(confusion: Tensor) -> Tensor:
     return matrix.trace() / matrix.sum()
 
 
-def sample_errors(outputs: Tensor, targets: Tensor) -> Tensor:
-    """||outputs - targets||_2 / ||targets||_2 of each sample, `[batch]`; nan where all targets are 0.
+def sample_errors(outputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+    """||outputs - targets||_2 / ||targets||_2 of each sample, and which samples have one, both `[batch]`.
 
-    Targets that are nan count in neither norm.
+    Those of which all targets are 0 have none, and 0 in its place. Targets that are nan count in neither norm; outputs
+    that are nan make the error of their sample nan.
 
     Args:
         outputs: `[batch, channels, height, width]`.
         targets: of the same shape.
     """
     known = ~targets.isnan()
-    differences = torch.where(known, targets, outputs) - outputs
-    size = torch.where(known, targets, 0.0).flatten(1).norm(dim=1)
+    differences = (torch.where(known, targets, outputs) - outputs).flatten(1)
+    sizes = torch.where(known, targets, 0.0).flatten(1)
+    # Both are brought to the targets' magnitude: squares of very small and very large numbers are 0 and infinite.
+    magnitude = sizes.abs().amax(dim=1, keepdim=True)
+    there = magnitude[:, 0] > 0
+    magnitude = magnitude.where(magnitude > 0, 1.0)
     # Divided by 1 where the quotient is not used: a gradient of zero times infinity would be nan.
-    quotient = differences.flatten(1).norm(dim=1) / size.where(size > 0, 1.0)
-    return quotient.where(size > 0, torch.nan)
+    size = (sizes / magnitude).norm(dim=1).where(there, 1.0)
+    quotient = (differences / magnitude).norm(dim=1) / size
+    return quotient.where(there, 0.0), there
+
+
+class RelativeError(Metric):
+    """The mean of `sample_errors` over an epoch and all ranks; nan where no sample has one, and once an output was."""
+
+    full_state_update = False
+    total: Tensor
+    count: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        for name in ("total", "count"):
+            self.add_state(name, torch.zeros(()), dist_reduce_fx="sum")
+
+    def update(self, outputs: Tensor, targets: Tensor) -> None:
+        """Count the samples of a batch."""
+        errors, there = sample_errors(outputs, targets)
+        self.total = self.total + errors.sum()
+        self.count = self.count + there.sum()
+
+    def compute(self) -> Tensor:
+        return self.total / self.count

@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
-from torchmetrics import MeanMetric, MeanSquaredError, Metric, MetricCollection
+from torchmetrics import MeanSquaredError, Metric, MetricCollection
 from torchmetrics.classification import (
     BinaryConfusionMatrix,
     MulticlassConfusionMatrix,
@@ -17,7 +17,8 @@ from torchmetrics.classification import (
 from automl_plugins.task import Level, Task
 from automl_plugins.task_module import TaskModule
 from seg_space.losses import PixelLoss
-from seg_space.metrics import intersection_over_union, pixel_accuracy, sample_errors
+from seg_space.masks import as_classes
+from seg_space.metrics import RelativeError, intersection_over_union, pixel_accuracy, sample_errors
 
 Optimizer = Literal["adam", "sgd"]
 Schedule = Literal["poly", "constant"]
@@ -31,9 +32,15 @@ class _PixelModule(TaskModule):
     """How a network of pixels is called, and how it is optimized.
 
     A network with a method `schedule_drop_path(progress)` is told before each step which part of the training is done.
+
+    The mean and deviation of each channel that images were normalised with, `image_mean` and `image_deviation`, come
+    from the datamodule's `image_statistics` where it has them. They are kept in the `state_dict`, for images from
+    elsewhere, and not applied here: batches come normalised.
     """
 
     level: ClassVar[Level] = "pixel"
+    image_mean: Tensor
+    image_deviation: Tensor
 
     def __init__(
         self,
@@ -52,6 +59,21 @@ class _PixelModule(TaskModule):
         self.optimizer = optimizer
         self.schedule = schedule
         self._steps = math.inf
+        self.register_buffer("image_mean", torch.zeros(task.in_channels))
+        self.register_buffer("image_deviation", torch.ones(task.in_channels))
+
+    def setup(self, stage: str) -> None:
+        statistics: Any = getattr(getattr(self.trainer, "datamodule", None), "image_statistics", None)
+        if stage == "fit" and statistics is not None:
+            mean, deviation = statistics
+            self.image_mean.copy_(mean)
+            self.image_deviation.copy_(deviation)
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *others: Any) -> None:
+        # Checkpoints of before do not have them.
+        for name in ("image_mean", "image_deviation"):
+            state_dict.setdefault(prefix + name, getattr(self, name))
+        super()._load_from_state_dict(state_dict, prefix, *others)
 
     def forward(self, images: Tensor) -> Tensor:
         """The outputs `[batch, out_channels, height, width]` for images `[batch, in_channels, height, width]`."""
@@ -112,9 +134,8 @@ class SemanticSegmentation(_PixelModule):
     their files have.
 
     Metrics come from one confusion matrix of the whole epoch and all ranks: never from means over batches or images,
-    which weigh classes differently. `miou` is the mean of the classes' intersections over unions. A class that
-    neither occurs nor is predicted has no union and is left out of the mean, as in the scripts of PASCAL VOC and
-    Cityscapes; one that does not occur but is predicted counts as 0. For a binary target it is the foreground's
+    which weigh classes differently. `miou` is the mean of the intersections over unions of the classes that occur:
+    small sets lack some, which are named once. It is nan where none does. For a binary target it is the foreground's
     alone, for several labels the mean of their foregrounds. `pixel_accuracy` is the share of right pixels (of right
     labels). A test also gives the score of each class that occurs as `test_iou/<class>`, by the datamodule's `classes`
     or by number.
@@ -131,7 +152,7 @@ class SemanticSegmentation(_PixelModule):
 
     Raises:
         ValueError: a task of another level or target, an unknown loss, or a value out of range; (in training)
-            outputs of another size than the masks, or `poly` in a training without an end.
+            outputs of another size than the masks, masks that hold no classes, or `poly` in a training without an end.
     """
 
     def __init__(
@@ -166,8 +187,7 @@ class SemanticSegmentation(_PixelModule):
         return MultilabelConfusionMatrix(count, **settings)
 
     def _select(self, batch: tuple[Tensor, Tensor], outputs: Tensor, stage: str) -> tuple[Tensor, Tensor]:
-        masks = batch[1].long()
-        return outputs, masks if self.task.target == "classes" else masks.view_as(outputs)
+        return outputs, as_classes(batch[1], outputs, self.task, self.ignore_index)
 
     def _loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
         return self.loss(outputs, targets)
@@ -183,13 +203,17 @@ class SemanticSegmentation(_PixelModule):
         confusion = computed[f"{stage}_confusion"]
         if self.task.target == "binary":
             confusion = confusion.unsqueeze(0)
-        scores = intersection_over_union(confusion)
-        values = {f"{stage}_miou": scores.nanmean(), f"{stage}_pixel_accuracy": pixel_accuracy(confusion)}
+        scores, names = intersection_over_union(confusion), self._names()
+        kinds = "classes" if self.task.target == "classes" else "labels"
+        values = {
+            f"{stage}_miou": self._mean_of_defined(f"{stage}_miou", scores, kinds, names),
+            f"{stage}_pixel_accuracy": pixel_accuracy(confusion),
+        }
         if stage == "test" and self.task.target != "binary":
-            # Of the truth alone, so that all networks have the same ones.
-            occurs = (confusion[:, 1].sum(dim=1) if confusion.dim() == 3 else confusion.sum(dim=1)) > 0
-            scored = zip(self._names(), scores, occurs.tolist(), strict=True)
-            values |= {f"test_iou/{name}": score for name, score, there in scored if there}
+            # What occurs is of the truth alone, so that all networks have the same ones.
+            values |= {
+                f"test_iou/{name}": score for name, score in zip(names, scores, strict=True) if not score.isnan()
+            }
         return values
 
     def _names(self) -> list[str]:
@@ -246,9 +270,10 @@ class DenseRegression(_PixelModule):
         self.monitor, self.direction = ("val_relative_l2" if loss == "relative_l2" else "val_rmse"), "minimize"
         self.register_buffer("mean", torch.zeros(task.out_channels))
         self.register_buffer("scale", torch.ones(task.out_channels))
-        self._track({"rmse": MeanSquaredError(squared=False), "relative_l2": MeanMetric()})
+        self._track({"rmse": MeanSquaredError(squared=False), "relative_l2": RelativeError()})
 
     def setup(self, stage: str) -> None:
+        super().setup(stage)
         statistics: Any = getattr(getattr(self.trainer, "datamodule", None), "target_statistics", None)
         if stage == "fit" and statistics is not None:
             mean, scale = statistics
@@ -267,9 +292,8 @@ class DenseRegression(_PixelModule):
 
     def _loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
         if self.loss == "relative_l2":
-            errors = sample_errors(outputs, targets)
-            counts = ~errors.isnan()
-            return torch.where(counts, errors, 0.0).sum() / counts.sum().clamp(min=1)
+            errors, there = sample_errors(outputs, targets)
+            return errors.sum() / there.sum().clamp(min=1)
         known = ~targets.isnan()
         errors = (torch.where(known, targets, outputs) - outputs) / self.scale.view(-1, 1, 1)
         return errors.square().sum() / known.sum().clamp(min=1)
@@ -277,5 +301,4 @@ class DenseRegression(_PixelModule):
     def _update(self, metrics: MetricCollection, outputs: Tensor, targets: Tensor) -> None:
         known = ~targets.isnan()
         metrics["rmse"].update(outputs[known], targets[known])
-        errors = sample_errors(outputs, targets)
-        metrics["relative_l2"].update(errors[~errors.isnan()])
+        metrics["relative_l2"].update(outputs, targets)

@@ -32,6 +32,9 @@ IGNORED = 255
 
 Batch = tuple[Tensor, Tensor]
 
+# Tiny sets lack classes.
+pytestmark = pytest.mark.filterwarnings("ignore:(val|test)_miou is the mean over")
+
 
 class Echo(nn.Module):
     """Its input is its output, times a weight that begins at one."""
@@ -81,15 +84,17 @@ def loss_of(module: pl.LightningModule, batch: Batch) -> Tensor:
 # Scores.
 
 # Class 0: 3 right, 1 missed. Class 1: 1 right, 1 missed, 2 falsely found. Class 2: absent, and not found.
-# Class 3: absent, but found once. One pixel is ignored, whatever is found there.
+# Class 3: absent, but found once, which counts against class 1. One pixel is ignored, whatever is found there.
 FOUND = [[0, 0, 0, 1], [1, 3, 1, 2]]
 TRUTH = [[0, 0, 0, 0], [1, 1, IGNORED, IGNORED]]
-BY_HAND = {0: 3 / 4, 1: 1 / 3, 3: 0 / 1}
+BY_HAND = {0: 3 / 4, 1: 1 / 3}
 
 
-def test_the_score_is_the_mean_over_classes_that_occur_or_are_predicted() -> None:
-    found = validated(SemanticSegmentation(Echo(), CLASSES), [predicting(FOUND, TRUTH)])
-    assert found["val_miou"] == pytest.approx(sum(BY_HAND.values()) / 3)
+def test_the_score_is_the_mean_over_classes_that_occur_and_the_others_are_named() -> None:
+    module = SemanticSegmentation(Echo(), CLASSES)
+    with pytest.warns(UserWarning, match="val_miou is the mean over 2 of 4 classes; .* for 2, 3"):
+        found = validated(module, [predicting(FOUND, TRUTH)])
+    assert found["val_miou"] == pytest.approx(sum(BY_HAND.values()) / 2)
     assert found["val_pixel_accuracy"] == pytest.approx(4 / 6)
 
 
@@ -106,7 +111,7 @@ def test_a_test_gives_the_score_of_each_class_that_occurs_under_its_name() -> No
     (found,) = pl.Trainer(**LEAN).test(module, Tiny([batch], CLASSES, classes=names), verbose=False)
     by_class = {name: value for name, value in found.items() if "/" in name}
     assert by_class == pytest.approx({"test_iou/sky": BY_HAND[0], "test_iou/road": BY_HAND[1]})
-    assert found["test_miou"] == pytest.approx(sum(BY_HAND.values()) / 3), "what is found but does not occur counts too"
+    assert found["test_miou"] == pytest.approx(sum(BY_HAND.values()) / 2)
     (numbered,) = pl.Trainer(**LEAN).test(module, Tiny([batch], CLASSES), verbose=False)
     assert {name for name in numbered if "/" in name} == {"test_iou/0", "test_iou/1"}
 
@@ -159,6 +164,101 @@ def test_what_a_search_selects_by() -> None:
     assert SemanticSegmentation(Echo(), CLASSES).direction == "maximize"
     assert DenseRegression(Echo(), VALUES, loss="squared").monitor == "val_rmse"
     assert DenseRegression(Echo(), VALUES).direction == "minimize"
+
+
+# Networks that have diverged, and scores that there are not.
+
+
+class Broken(Echo):
+    """Its first output is no number, in some images alone."""
+
+    def __init__(self, value: float, images: slice) -> None:
+        super().__init__()
+        self.value, self.images = value, images
+
+    def forward(self, images: Tensor) -> Tensor:
+        outputs = super().forward(images).clone()
+        outputs[self.images, 0, 0, 0] = self.value
+        return outputs
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+@pytest.mark.parametrize("images", [slice(None), slice(1)], ids=["all", "one"])
+@pytest.mark.parametrize("task", [CLASSES, BINARY, LABELS, VALUES], ids=lambda task: task.target)
+def test_a_network_that_gives_no_numbers_has_no_score(task: Task, images: slice, value: float) -> None:
+    if task.target == "regression":
+        modules = [DenseRegression(Broken(value, images), task, loss=loss) for loss in ("relative_l2", "squared")]
+        batch = torch.ones(3, 1, 2, 2), torch.ones(3, 1, 2, 2)
+    else:
+        modules = [SemanticSegmentation(Broken(value, images), task)]
+        batch = random_batch(task)
+    for module in modules:
+        found = validated(module, [batch])
+        assert all(math.isnan(score) for score in found.values()), found
+
+
+@pytest.mark.parametrize("loss", ["relative_l2", "squared"])
+def test_the_loss_of_outputs_that_are_nan_is_nan(loss: str) -> None:
+    module = DenseRegression(Broken(math.nan, slice(1)), VALUES, loss=loss)  # type: ignore[arg-type]
+    assert math.isnan(loss_of(module, (torch.ones(2, 1, 2, 2), torch.ones(2, 1, 2, 2))).item())
+
+
+@pytest.mark.parametrize("task", [CLASSES, BINARY, LABELS], ids=lambda task: task.target)
+def test_a_set_in_which_nothing_counts_has_no_score(task: Task) -> None:
+    logits, masks = random_batch(task)
+    with pytest.warns(UserWarning, match=r"undefined \(nan\): no target of this stage counts"):
+        found = validated(SemanticSegmentation(Echo(), task), [(logits, torch.full_like(masks, IGNORED))])
+    assert all(math.isnan(score) for score in found.values()), found
+
+
+def test_a_foreground_that_does_not_occur_has_no_score() -> None:
+    batch = torch.tensor([[[[2.0, -1.0]]]]), torch.tensor([[[0, 0]]])
+    with pytest.warns(UserWarning, match="val_miou is undefined"):
+        found = validated(SemanticSegmentation(Echo(), BINARY), [batch])
+    assert math.isnan(found["val_miou"])
+    assert found["val_pixel_accuracy"] == 0.5
+
+
+def test_values_of_any_magnitude_have_a_relative_error() -> None:
+    for magnitude in (1e-30, 1.0, 1e30):
+        targets = magnitude * torch.tensor([[[[3.0, 4.0]]], [[[0.0, 0.0]]]])
+        found = loss_of(DenseRegression(Echo(), VALUES), (1.5 * targets, targets))
+        assert found.item() == pytest.approx(0.5)
+
+
+# Masks of users' own.
+
+
+@pytest.mark.parametrize(
+    ("task", "masks", "message"),
+    [
+        (CLASSES, torch.tensor([[[0, 4]]]), "a mask holds the number 4; the task's are 0 to 3, and ignore_index=255"),
+        (CLASSES, torch.tensor([[[0, -1]]]), "a mask holds the number -1"),
+        (
+            CLASSES,
+            torch.tensor([[[0, 3 / 255]]]),
+            "a mask holds 0.0117647, .* transform divides masks by 255",
+        ),
+        (CLASSES, torch.zeros(1, 4, 1, 2), r"masks are of shape \[1, 1, 2\]; .*; give the number of its class"),
+        (BINARY, torch.tensor([[[0, 2]]]), "a mask holds the number 2; the task's are 0 to 1"),
+        (LABELS, torch.zeros(1, 1, 2), r"masks are of shape \[1, 2, 1, 2\]; these are of shape \[1, 1, 2\]"),
+    ],
+)
+def test_masks_that_hold_no_classes_are_refused(task: Task, masks: Tensor, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        loss_of(SemanticSegmentation(Echo(), task), (torch.zeros(1, task.out_channels, 1, 2), masks))
+
+
+def test_masks_may_be_whole_real_numbers_of_one_channel() -> None:
+    logits, masks = predicting(FOUND, TRUTH)
+    module = SemanticSegmentation(Echo(), CLASSES)
+    expected = loss_of(module, (logits, masks)).item()
+    assert loss_of(module, (logits, masks.float().unsqueeze(1))).item() == expected
+
+
+def test_a_foreground_that_is_ignored_is_warned_of() -> None:
+    with pytest.warns(UserWarning, match="a mask holds 0 and 255 alone, .* give masks of 0 and 1"):
+        loss_of(SemanticSegmentation(Echo(), BINARY), (torch.zeros(1, 1, 1, 2), torch.tensor([[[0, 255]]])))
 
 
 # Losses.
@@ -306,6 +406,27 @@ def test_a_sample_without_a_size_has_no_relative_error_and_no_gradient(value: fl
     assert module.network.weight.grad.item() == 0.0
     something = torch.ones(1, 1, 1, 2), torch.full((1, 1, 1, 2), 2.0)
     assert validated(module, [nothing, something])["val_relative_l2"] == pytest.approx(0.5)
+
+
+# What is kept for images from elsewhere.
+
+
+@pytest.mark.parametrize(("module_class", "task"), [(SemanticSegmentation, CLASSES), (DenseRegression, VALUES)])
+def test_what_images_were_normalised_with_is_kept(module_class: type[pl.LightningModule], task: Task) -> None:
+    mean, deviation = torch.full((task.in_channels,), 3.0), torch.full((task.in_channels,), 2.0)
+    batch = predicting(FOUND, TRUTH) if task is CLASSES else (torch.ones(1, 1, 2, 2), torch.ones(1, 1, 2, 2))
+    batch = batch[0][:, : task.in_channels], batch[1]
+    network = nn.Conv2d(task.in_channels, task.out_channels, 1)
+    module = module_class(network, task)
+    data = Tiny([batch], task, image_statistics=(mean, deviation))
+    pl.Trainer(**LEAN, max_epochs=1).fit(module, data)
+    again = module_class(network, task)
+    again.load_state_dict(module.state_dict())
+    assert torch.equal(again.image_mean, mean)
+    assert torch.equal(again.image_deviation, deviation)
+    # A checkpoint of before has neither.
+    state = {name: value for name, value in module.state_dict().items() if not name.startswith("image_")}
+    module_class(network, task).load_state_dict(state)
 
 
 # What is refused.
