@@ -1,0 +1,97 @@
+"""Work whose result is a file: tried a bounded number of times, and never twice at once."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from filelock import Timeout
+
+from automl_plugins.attempts import MOST_ATTEMPTS, Attempts
+
+LONG_AGO = datetime(2000, 1, 1)
+
+
+def failed(reason: str) -> dict[str, Any]:
+    return {"failure": reason}
+
+
+def later() -> datetime:
+    return datetime.now() + timedelta(seconds=1)
+
+
+def test_a_result_is_made_once(tmp_path: Path) -> None:
+    attempts = Attempts(tmp_path / "result.json", later())
+    with attempts.taken() as due:
+        assert due
+        attempts.make(lambda: {"score": 1.0, "failure": ""}, failed)
+    with Attempts(tmp_path / "result.json", later()).taken() as due:
+        assert not due
+    assert json.loads((tmp_path / "result.json").read_text()) == {"score": 1.0, "failure": ""}
+
+
+def test_only_one_worker_is_at_it(tmp_path: Path) -> None:
+    with (
+        Attempts(tmp_path / "result.json").taken(),
+        pytest.raises(Timeout),
+        Attempts(tmp_path / "result.json").taken(),
+    ):
+        pass
+
+
+def test_a_failure_is_tried_again_when_the_run_is_started_again_but_not_for_ever(tmp_path: Path) -> None:
+    path, made = tmp_path / "result.json", 0
+    for _ in range(MOST_ATTEMPTS + 2):
+        with Attempts(path, LONG_AGO).taken() as due:
+            assert due is (made == 0), "within one run it is tried once"
+        again = Attempts(path, later())
+        with again.taken() as due:
+            if due:
+                again.make(lambda: failed("failed: no"), failed)
+                made += 1
+    assert made == MOST_ATTEMPTS
+
+
+def test_what_mended_itself_is_a_result(tmp_path: Path) -> None:
+    path = tmp_path / "result.json"
+    for result in (failed("failed: no"), {"score": 1.0, "failure": ""}):
+        attempts = Attempts(path, later())
+        with attempts.taken() as due:
+            assert due
+            attempts.make(lambda result=result: result, failed)
+    assert json.loads(path.read_text())["score"] == 1.0
+
+
+def test_what_is_asked_to_stop_has_made_no_attempt(tmp_path: Path) -> None:
+    def stopped() -> dict[str, Any]:
+        raise KeyboardInterrupt
+
+    for _ in range(MOST_ATTEMPTS + 1):
+        attempts = Attempts(tmp_path / "result.json")
+        with attempts.taken() as due:
+            assert due
+            with pytest.raises(KeyboardInterrupt):
+                attempts.make(stopped, failed)
+
+
+KILLS = """
+import os, sys
+from pathlib import Path
+from automl_plugins.attempts import Attempts
+attempts = Attempts(Path(sys.argv[1]))
+with attempts.taken() as due:
+    if due:
+        attempts.make(lambda: os.kill(os.getpid(), 9), lambda reason: {"failure": reason})
+"""
+
+
+def test_what_kills_its_process_is_a_failure_in_the_end(tmp_path: Path) -> None:
+    path = tmp_path / "result.json"
+    codes = [subprocess.run([sys.executable, "-c", KILLS, str(path)], check=False).returncode for _ in range(4)]
+    assert codes == [-9] * MOST_ATTEMPTS + [0]
+    assert json.loads(path.read_text())["failure"].startswith("failed: its process was killed 3 times")
