@@ -143,7 +143,9 @@ def test_another_search_in_the_same_folder_is_refused(capsys: pytest.CaptureFixt
 
 def test_print_config_is_whole_and_starts_the_same_search(capsys: pytest.CaptureFixture[str]) -> None:
     whole = yaml.safe_load(said(capsys, "search", "--config", "small.yaml", "--print_config"))
-    assert whole == yaml.safe_load(Path("runs/small/config.yaml").read_text())
+    kept = yaml.safe_load(Path("runs/small/config.yaml").read_text())
+    assert whole == {**kept, "folder": "runs/small"}
+    assert kept["folder"] == str(Path("runs/small").absolute())
     assert whole["search"]["strategy"] == "darts"
     assert whole["data"]["init_args"]["batch_size"] == 8
 
