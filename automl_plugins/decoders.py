@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Protocol
 
 import torch
 from torch import Tensor
 
 from automl_plugins.choice import Choice, Value
+from automl_plugins.errors import NotFiniteError
 
 if TYPE_CHECKING:
     from automl_plugins.architecture import Architecture
@@ -50,11 +51,49 @@ def strongest_inputs(scores: Tensor, count: int) -> list[tuple[int, int]]:
 # Decoders: what a search ends with.
 
 
+class Evaluation:
+    """The loss on search data with the searchable as it is when it is called; lower is better, equal on all ranks.
+
+    Args:
+        loss_of: of the position of a batch: its loss; None: there is none (the user's step left it out).
+        batches: how many there are, or what says so when it is first asked for.
+        tell: is told how far a long comparison is, in one line.
+    """
+
+    def __init__(
+        self,
+        loss_of: Callable[[int], float | None],
+        batches: int | Callable[[], int] = 1,
+        tell: Callable[[str], None] | None = None,
+    ) -> None:
+        self.loss_of = loss_of
+        self._count = batches
+        self.tell = tell
+
+    @property
+    def batches(self) -> int:
+        """How many batches there are."""
+        if not isinstance(self._count, int):
+            self._count = self._count()
+        return self._count
+
+    def __call__(self) -> float:
+        """The mean over all batches; nan where there is none."""
+        return mean_of([self.loss_of(batch) for batch in range(self.batches)])
+
+
+def mean_of(losses: Sequence[float | None]) -> float:
+    """The mean of those that are there; nan where none is."""
+    present = [loss for loss in losses if loss is not None]
+    return sum(present) / len(present) if present else math.nan
+
+
 class Decoder(Protocol):
     """Reads an architecture off a searchable whose weights and logits are trained.
 
     It may close options (`Searchable.close`) or hold architectures (`Searchable.hold`) to ask what
-    becomes of the loss, and leaves the searchable as it found it.
+    becomes of the loss, and leaves the searchable as it found it. What it gives has no closed option and keeps the
+    space's cap, as `Searchable.sample` and `Searchable.architecture` do.
     """
 
     def __call__(self, searchable: Searchable, evaluate: Callable[[], float]) -> Architecture:
@@ -62,12 +101,16 @@ class Decoder(Protocol):
 
         Args:
             searchable: what was searched.
-            evaluate: the loss on search data with the searchable as it is now; lower is better.
+            evaluate: the loss on search data with the searchable as it is now; lower is better. A search gives
+                an `Evaluation`, which can be asked for a part of the data, too.
+
+        Raises:
+            NotFiniteError: nothing has a finite loss.
         """
 
 
 class MostLikely:
-    """The space's own decoding of the probabilities; it evaluates nothing."""
+    """The searchable's own decoding of the probabilities (`Searchable.architecture`); it evaluates nothing."""
 
     def __call__(self, searchable: Searchable, evaluate: Callable[[], float]) -> Architecture:
         return searchable.architecture()
@@ -76,8 +119,12 @@ class MostLikely:
 class BestSampled:
     """The best of random architectures, with the shared weights (Li and Talwalkar 2019, section 3.2).
 
+    They are ranked by successive halving (Jamieson and Talwalkar 2016): all on the first batch of search data, the
+    better half on the first two, and so on, each batch once. The best one is found among those that were judged on all
+    batches, at least two. A loss that is not finite is worse than any.
+
     Args:
-        samples: how many are drawn and evaluated.
+        samples: how many are drawn and evaluated, without closed options and within the space's cap.
         seed: of the draws.
 
     Raises:
@@ -92,10 +139,51 @@ class BestSampled:
 
     def __call__(self, searchable: Searchable, evaluate: Callable[[], float]) -> Architecture:
         generator = torch.Generator().manual_seed(self.seed)
-        drawn = dict.fromkeys(searchable.space.sample(generator) for _ in range(self.samples))
-        losses = {}
-        for architecture in drawn:
-            with searchable.hold(architecture):
-                losses[architecture] = evaluate()
-        # A loss that is not a number is worse than any.
-        return min(losses, key=lambda each: (math.isnan(losses[each]), losses[each]))
+        drawn = dict.fromkeys(searchable.sample(generator) for _ in range(self.samples))
+        evaluation = evaluate if isinstance(evaluate, Evaluation) else Evaluation(lambda _: evaluate())
+        return best_of(drawn, searchable, evaluation)
+
+
+def best_of(candidates: Iterable[Architecture], searchable: Searchable, evaluation: Evaluation) -> Architecture:
+    """The architecture with the lowest mean loss with the searchable's weights, by successive halving.
+
+    Args:
+        candidates: what is ranked; the earlier one wins among equals.
+        searchable: its weights are shared.
+        evaluation: of what the searchable holds.
+
+    Raises:
+        ValueError: there is no candidate.
+        NotFiniteError: none has a finite loss.
+    """
+    losses: dict[Architecture, list[float | None]] = {candidate: [] for candidate in candidates}
+    if not losses:
+        raise ValueError("there is no architecture to rank")
+    left, batches = list(losses), 1
+    while True:
+        if len(left) <= 2:
+            batches = evaluation.batches
+        batches = min(batches, evaluation.batches)
+        for place, candidate in enumerate(left):
+            if evaluation.tell is not None:
+                evaluation.tell(
+                    f"ranking {len(losses)} architectures on the search data: {len(left)} left, "
+                    f"{place} of them on {batches} of {evaluation.batches} batches"
+                )
+            with searchable.hold(candidate):
+                done = losses[candidate]
+                done += [evaluation.loss_of(batch) for batch in range(len(done), batches)]
+        means = {candidate: mean_of(losses[candidate]) for candidate in left}
+        # In order of the draws, and what is not finite last.
+        left.sort(key=lambda each: means[each] if math.isfinite(means[each]) else math.inf)
+        if batches >= evaluation.batches:
+            break
+        left = left[: max(math.ceil(len(left) / 2), 2)]
+        batches *= 2
+    if not math.isfinite(means[left[0]]):
+        raise NotFiniteError(
+            f"none of {len(losses)} architectures has a finite loss on the search data (the first one's is "
+            f"{means[left[0]]}): the shared weights have diverged, or no step gave a loss; a lower learning rate may "
+            "keep them from it"
+        )
+    return left[0]

@@ -11,3 +11,7 @@ class Terminated(KeyboardInterrupt):
     """SIGTERM, heard as Ctrl-C is: what runs is ended in good order."""
 
     code = 143
+
+
+class NotFiniteError(ValueError):
+    """A value that is not finite, where only a finite one means anything: a search has diverged."""

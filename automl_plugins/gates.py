@@ -8,7 +8,10 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from automl_plugins.choice import Choice
+from automl_plugins.choice import Choice, Value
+
+Closed = Mapping[str, frozenset[Value]]
+"""Of each gate with closed options, which they are."""
 
 
 class Gates(Mapping[str, Tensor]):

@@ -197,9 +197,9 @@ class SearchSpace(ABC):
         mutable = [choice for choice in self.choices if choice.name in architecture and len(choice.options) > 1]
         if not mutable:
             raise ValueError(f"no choice of the space {self.name!r} that is active has a second option")
-        choice = mutable[_draw(len(mutable), generator)]
+        choice = mutable[draw_integer(len(mutable), generator)]
         others = [option for option in choice.options if option != architecture[choice.name]]
-        changed = {**architecture, choice.name: others[_draw(len(others), generator)]}
+        changed = {**architecture, choice.name: others[draw_integer(len(others), generator)]}
         return self._complete(changed, generator)
 
     def _complete(self, values: Mapping[str, Value], generator: Generator) -> Architecture:
@@ -210,7 +210,7 @@ class SearchSpace(ABC):
                 if choice.name in values:
                     completed[choice.name] = values[choice.name]
                 else:
-                    completed[choice.name] = choice.options[_draw(len(choice.options), generator)]
+                    completed[choice.name] = choice.options[draw_integer(len(choice.options), generator)]
         return Architecture(self.name, self.version, completed)
 
     def neighbours(self, architecture: Architecture) -> Iterator[Architecture]:
@@ -343,13 +343,11 @@ class SearchSpace(ABC):
         Raises:
             ValueError: the architecture is not of this space, or the space has no networks for the task.
         """
-        import torch
+        from automl_plugins.counting import count_parameters
 
         self.validate(architecture)
         self.check_task(task)
-        with torch.device("meta"):
-            network = self.build(architecture, task)
-        return sum(parameter.numel() for parameter in network.parameters() if parameter.requires_grad)
+        return count_parameters(lambda: self.build(architecture, task))
 
     def network(self, architecture: Architecture, task: Task) -> nn.Module:
         """An ordinary module for one architecture, freshly initialised, with no trace of the search.
@@ -370,7 +368,7 @@ class SearchSpace(ABC):
         return self.build(architecture, task)
 
 
-def _draw(options: int, generator: Generator) -> int:
+def draw_integer(options: int, generator: Generator) -> int:
     """A uniform integer below `options`."""
     integers = getattr(generator, "integers", None)
     if integers is not None:

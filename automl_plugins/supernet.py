@@ -1,9 +1,9 @@
-"""What a supernet is, and what a search space with one says beside what every space says."""
+"""The supernet, and `SupernetSpace`: a search space that also builds a supernet."""
 
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 import torch
@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from automl_plugins import decoders
 from automl_plugins.architecture import Architecture
 from automl_plugins.choice import Choice, Value
-from automl_plugins.gates import Gates, matrix_shape
+from automl_plugins.gates import Closed, Gates, matrix_shape
 from automl_plugins.space import SearchSpace
 from automl_plugins.task import Task
 
@@ -37,6 +37,14 @@ class Supernet(nn.Module):
     @abstractmethod
     def inherit(self, network: nn.Module, architecture: Architecture) -> None:
         """Copy the weights and buffers that an architecture uses into its network."""
+
+    def plain(self) -> Supernet:
+        """A supernet with copies of these weights that runs option by option, in operations of torch alone.
+
+        It is slower than one that computes options jointly by hand, and can be differentiated in every way that torch
+        knows: gradients of gradients, forward mode, `torch.func`. One that does so already is given back as it is.
+        """
+        return self
 
 
 class TopologyTerms(NamedTuple):
@@ -86,10 +94,26 @@ class SupernetSpace(SearchSpace):
     def decode(self, scores: Mapping[str, Tensor]) -> Architecture:
         """The architecture that scores stand for; that of an architecture's own gates is itself.
 
+        An option whose score is minus infinity is closed: the architecture has it only where there is none without.
+
         Args:
             scores: for every gate, `[num_options]`; higher is better.
         """
         return self.architecture(decoders.argmax(self.choices, scores))
+
+    def open_options(self, choice: Choice, values: Mapping[str, Value], closed: Closed) -> Sequence[Value]:
+        """The options that an active choice has left where some options of gates are closed.
+
+        Where gates are not choices, the space says it; options too many are sorted out later.
+
+        Args:
+            choice: one of the space's.
+            values: those of the choices before.
+            closed: for gates with closed options, which they are.
+        """
+        if choice.name not in closed:
+            return choice.options
+        return [option for option in choice.options if option not in closed[choice.name]]
 
     def topology_terms(self, gates: Mapping[str, Tensor]) -> TopologyTerms | None:
         """What a search of independent connections may add to its loss; None where the space has none such.
@@ -101,16 +125,24 @@ class SupernetSpace(SearchSpace):
 
     # What follows from it.
 
-    def supernet(self, task: Task) -> Supernet:
+    def supernet(self, task: Task, joint: bool = True) -> Supernet:
         """The supernet of all architectures, freshly initialised.
+
+        Args:
+            task: what a network must fit.
+            joint: compute options together, by hand-written derivatives, where the space can; False: see
+                `Supernet.plain`. Weights from one seed are the same.
 
         Raises:
             ValueError: the space has no networks for the task.
         """
         self.check_task(task)
-        return self.build_supernet(task)
+        supernet = self.build_supernet(task)
+        return supernet if joint else supernet.plain()
 
-    def searchable(self, task: Task, relaxation: str | Relaxation = "softmax", seed: int = 0) -> Searchable:
+    def searchable(
+        self, task: Task, relaxation: str | Relaxation = "softmax", seed: int = 0, joint: bool = True
+    ) -> Searchable:
         """The supernet with its architecture logits: what a user puts where their network was.
 
         Args:
@@ -118,13 +150,14 @@ class SupernetSpace(SearchSpace):
             relaxation: how logits become gates: a registered name, or a relaxation.
             seed: of the initial logits and of the draws of stochastic relaxations; weights are
                 initialised from torch's global generator, as any module's.
+            joint: see `supernet`.
 
         Raises:
             ValueError: the space has no networks for the task, or no relaxation has that name.
         """
         from automl_plugins.searchable import Searchable
 
-        return Searchable(self, task, relaxation, seed)
+        return Searchable(self, task, relaxation, seed, joint)
 
     def gates(self, architecture: Architecture, dtype: torch.dtype | None = None) -> Gates:
         """The one-hot gates of an architecture.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import combinations
@@ -10,7 +11,7 @@ import torch
 from torch import Tensor
 
 from automl_plugins.choice import Choice, Value
-from automl_plugins.gates import Gates
+from automl_plugins.gates import Closed, Gates
 from seg_space.topology import best_topology, conditional, number_of_topologies
 from seg_space.trellis import Trellis, number_of_paths
 
@@ -66,6 +67,10 @@ class Arrows(ABC):
         """The option that each gate is one-hot at, in an architecture."""
 
     @abstractmethod
+    def open_options(self, choice: Choice, closed: Closed) -> Sequence[Value]:
+        """See `SupernetSpace.open_options`."""
+
+    @abstractmethod
     def decode(self, scores: Mapping[str, Tensor]) -> dict[str, Value]:
         """The choices that scores of gates stand for."""
 
@@ -91,6 +96,9 @@ class SinglePath(Arrows):
 
     def gate_values(self, architecture: Mapping[str, Value]) -> Mapping[str, Value]:
         return {choice.name: architecture[choice.name] for choice in self.choices if choice.name in architecture}
+
+    def open_options(self, choice: Choice, closed: Closed) -> Sequence[Value]:
+        return [option for option in choice.options if option not in closed.get(choice.name, frozenset())]
 
     def decode(self, scores: Mapping[str, Tensor]) -> dict[str, Value]:
         path = self.trellis.best_path(lambda *source: scores[self.name(*source)].tolist())
@@ -147,11 +155,23 @@ class MultiPath(Arrows):
         }
         return {choice.name: ON if choice.name in taken else OFF for choice in self.gate_choices}
 
+    def open_options(self, choice: Choice, closed: Closed) -> Sequence[Value]:
+        every = {str(target) for option in choice.options for target in _strides(option)}
+
+        def may(target: str, state: str) -> bool:
+            return state not in closed.get(f"{choice.name}.to{target}", frozenset())
+
+        return [
+            option
+            for option in choice.options
+            if all(may(target, ON if int(target) in _strides(option) else OFF) for target in every)
+        ]
+
     def decode(self, scores: Mapping[str, Tensor]) -> dict[str, Value]:
         """The most probable topology, where an arrow's probability is the share of `on`.
 
         Raises:
-            ValueError: a score is negative or not a number.
+            ValueError: a score of what is open is negative or not a number.
         """
         shares = [
             [self._share(scores, layer, *arrow) for arrow in self.trellis.arrows_into(layer)]
@@ -169,6 +189,9 @@ class MultiPath(Arrows):
     def _share(self, scores: Mapping[str, Tensor], layer: int, source: int, target: int) -> float:
         name = self.gate(layer, source, target)
         off, on = scores[name].tolist()
+        if -math.inf in (off, on):
+            # What is closed is less probable than what is impossible: see `best_topology`.
+            return math.inf if on > -math.inf else -math.inf
         if not (off >= 0 and on >= 0):
             raise ValueError(f"the scores of {name!r} are not negative; got {[off, on]}")
         return on / (off + on) if on > 0 else 0.0

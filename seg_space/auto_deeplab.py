@@ -11,6 +11,7 @@ from torch import Tensor
 from automl_plugins.architecture import Architecture
 from automl_plugins.choice import Choice, Value
 from automl_plugins.decoders import strongest_inputs
+from automl_plugins.gates import Closed
 from automl_plugins.nearest import did_you_mean
 from automl_plugins.space import Operation
 from automl_plugins.supernet import SupernetSpace, TopologyTerms
@@ -155,6 +156,15 @@ class AutoDeepLabSpace(SupernetSpace):
             ),
             *self.arrows.gate_choices,
         )
+        # Of each choice of the cell: the block, and which of its operations; None: its inputs.
+        self._places: dict[str, tuple[int, int | None]] = {
+            name: (block, slot)
+            for block in range(blocks)
+            for name, slot in (
+                (inputs_name(block), None),
+                *((operation_name(block, each), each) for each in _SLOTS),
+            )
+        }
         super().__init__([*self._cell_choices(), *self.arrows.choices], max_parameters)
 
     # Choices and what they mean.
@@ -264,13 +274,26 @@ class AutoDeepLabSpace(SupernetSpace):
         cell = {gate_name(step.block, step.source): step.operation for step in self.steps(architecture)}
         return {**cell, **self.arrows.gate_values(architecture)}
 
+    def open_options(self, choice: Choice, values: Mapping[str, Value], closed: Closed) -> Sequence[Value]:
+        if choice.name not in self._places:
+            return self.arrows.open_options(choice, closed)
+        block, slot = self._places[choice.name]
+
+        def operations(source: str) -> list[str]:
+            without = closed.get(gate_name(block, int(source)), frozenset())
+            return [operation for operation in OPERATIONS if operation not in without]
+
+        if slot is not None:
+            return operations(str(values[inputs_name(block)]).split("+")[slot])
+        return [option for option in choice.options if all(map(operations, str(option).split("+")))]
+
     def decode(self, scores: Mapping[str, Tensor]) -> Architecture:
         """The architecture that scores stand for; that of an architecture's own gates is itself.
 
         Args:
-            scores: for every gate, `[num_options]`; higher is better. Those of arrows are not negative; a
-                choice's are divided by their sum, and what has the largest product of shares is decoded: of the arrows
-                of a path, or with `multi_path` of all arrows being on or off.
+            scores: for every gate, `[num_options]`; higher is better, minus infinity: closed. Those of open arrows are
+                not negative; a choice's are divided by their sum, and what has the largest product of shares is
+                decoded: of the arrows of a path, or with `multi_path` of all arrows being on or off.
 
         Raises:
             ValueError: an arrow's score is negative or not a number.

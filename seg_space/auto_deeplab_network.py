@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, cast
 import torch
 from torch import Tensor, nn
 
+from automl_plugins.counting import part
 from automl_plugins.task import Task
 from seg_space.cell import IDENTITY, Step
 from seg_space.frame import Stem, make_head
@@ -31,7 +32,7 @@ class Cell(nn.Module):
     def __init__(self, steps: Sequence[Step], channels: int) -> None:
         super().__init__()
         self.steps = tuple(steps)
-        self.operations = nn.ModuleDict({step.key: make_operation(step.operation, channels) for step in steps})
+        self.operations = nn.ModuleDict({step.key: part(make_operation, step.operation, channels) for step in steps})
         self.drop_rate = 0.0
 
     def forward(self, before: Tensor, previous: Tensor) -> Tensor:
@@ -71,8 +72,8 @@ class Layer(nn.Module):
         super().__init__()
         self.node = node
         (incoming,), (before,) = node.incoming, node.before
-        self.resize_before = Resize(before_channels, channels, before, node.stride, affine=True, bilinear=True)
-        self.resize_previous = Resize(previous_channels, channels, incoming, node.stride, affine=True)
+        self.resize_before = part(Resize, before_channels, channels, before, node.stride, affine=True, bilinear=True)
+        self.resize_previous = part(Resize, previous_channels, channels, incoming, node.stride, affine=True)
         self.cell = Cell(steps, channels)
 
     def forward(self, before: Tensor, previous: Tensor, size: tuple[int, int]) -> Tensor:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, cast
 
 from torch import Tensor, nn
 
+from automl_plugins.counting import part
 from automl_plugins.task import Task
 from seg_space.auto_deeplab_network import Cell, size_at
 from seg_space.cell import Step
@@ -40,15 +41,23 @@ class MultiPathNode(nn.Module):
         channels = space.state_channels(node.stride)
         self.resize_before = nn.ModuleDict(
             {
-                str(each): Resize(
-                    space.map_channels(node.layer - 2, each), channels, each, node.stride, affine=True, bilinear=True
+                str(each): part(
+                    Resize,
+                    space.map_channels(node.layer - 2, each),
+                    channels,
+                    each,
+                    node.stride,
+                    affine=True,
+                    bilinear=True,
                 )
                 for each in node.before
             }
         )
         self.resize_previous = nn.ModuleDict(
             {
-                str(each): Resize(space.map_channels(node.layer - 1, each), channels, each, node.stride, affine=True)
+                str(each): part(
+                    Resize, space.map_channels(node.layer - 1, each), channels, each, node.stride, affine=True
+                )
                 for each in node.incoming
             }
         )

@@ -37,7 +37,6 @@ _NORMALISE_AVERAGES = ("DeepLabV3", "DeepLabV3Plus", "PAN", "UPerNet")
 
 # What smp and timm raise where parts do not fit.
 _REFUSALS = (AssertionError, AttributeError, LookupError, NotImplementedError, RuntimeError, TypeError, ValueError)
-_DOWNLOADERS = ("huggingface_hub", "httpx", "requests", "urllib", "urllib3")
 
 
 def smp_arguments(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -197,7 +196,7 @@ def _model(arguments: Mapping[str, Any], in_channels: int, out_channels: int, we
     # A MiT reads its drop rates while it is built, which `meta` cannot; and smp's own encoders replace their first
     # convolution without heed of the device. Nothing is drawn from torch's global generator for weights of no value.
     place = torch.device("cpu") if arguments["encoder_name"].startswith("mit_b") else device
-    with place, torch.random.fork_rng(devices=[], enabled=empty), _explained(arguments, given and weights):
+    with place, torch.random.fork_rng(devices=[], enabled=empty), _explained(arguments):
         model: nn.Module = smp.create_model(
             **arguments, encoder_weights=given, in_channels=in_channels, classes=out_channels
         )
@@ -205,21 +204,11 @@ def _model(arguments: Mapping[str, Any], in_channels: int, out_channels: int, we
 
 
 @contextmanager
-def _explained(arguments: Mapping[str, Any], weights: str | None = None) -> Iterator[None]:
+def _explained(arguments: Mapping[str, Any]) -> Iterator[None]:
     try:
         yield
-    except Exception as error:
-        # Each library that downloads has errors of its own.
-        library = type(error).__module__.partition(".")[0]
-        if weights is not None and (isinstance(error, OSError) or library in _DOWNLOADERS):
-            reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-            raise ValueError(
-                f"the weights {weights!r} of {arguments['encoder_name']!r} cannot be downloaded: {reason}; connect "
-                "this machine, or copy the Hugging Face cache of one that has them (HF_HOME), or take weights: null"
-            ) from error
-        if isinstance(error, _REFUSALS):
-            raise ValueError(f"{_told(arguments)} cannot be had from smp: {error}") from error
-        raise
+    except _REFUSALS as error:
+        raise ValueError(f"{_told(arguments)} cannot be had from smp: {error}") from error
 
 
 def _told(arguments: Mapping[str, Any]) -> str:

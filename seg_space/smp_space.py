@@ -63,7 +63,7 @@ class SmpSpace(SearchSpace):
 
     Raises:
         ValueError: an unknown decoder, encoder or depth, none at all, one twice, or a decoder that cannot have an
-            encoder, or no weights of that name; (in `network`) weights that cannot be downloaded.
+            encoder.
     """
 
     name: ClassVar[str] = "smp"
@@ -78,9 +78,6 @@ class SmpSpace(SearchSpace):
         weights: str | None = None,
         max_parameters: int | None = None,
     ) -> None:
-        for argument, value in (("decoders", decoders), ("encoders", encoders), ("depths", depths)):
-            if isinstance(value, str | int):
-                raise ValueError(f"{argument} is a list; got {value!r}; write [{value}]")
         for decoder in decoders:
             if decoder not in DECODERS:
                 raise ValueError(f"there is no decoder {decoder!r}; {did_you_mean(decoder, DECODERS)}")
@@ -103,8 +100,6 @@ class SmpSpace(SearchSpace):
         for encoder in self.encoders:
             if encoder not in ENCODERS:
                 self._check_encoder(encoder)
-            if weights is not None:
-                self._check_weights(encoder, weights)
 
     def _own_choices(self) -> Iterator[Choice]:
         for name, options, decoders, depths in _OWN_CHOICES:
@@ -114,25 +109,15 @@ class SmpSpace(SearchSpace):
                 requires: Requirement = {"decoder": having}
                 yield Choice(name, options, requires if at == self.depths else {**requires, "encoder_depth": at})
 
-    def _check_weights(self, encoder: str, weights: str) -> None:
-        """See whether there are weights of this name, without downloading them; timm's are named by their encoder."""
-        import segmentation_models_pytorch as smp
-
-        if not encoder.startswith("tu-"):
-            known = list(smp.encoders.encoders[encoder]["pretrained_settings"])
-            if weights not in known:
-                raise ValueError(f"weights of {encoder!r} are {', '.join(known)}, or null; got {weights!r}")
-
     def _check_encoder(self, encoder: str) -> None:
         """Try an encoder in every decoder, at every depth and stride."""
         import segmentation_models_pytorch as smp
         import timm
 
         known = smp.encoders.get_encoder_names()
-        of_timm = str(encoder).startswith("tu-") and timm.is_model(encoder[3:])
-        if encoder not in known and not of_timm:
+        if encoder not in known and not (encoder.startswith("tu-") and timm.is_model(encoder[3:])):
             names = [*known, *(f"tu-{name}" for name in timm.list_models())]
-            raise ValueError(f"there is no encoder {encoder!r}; {did_you_mean(str(encoder), names)}")
+            raise ValueError(f"there is no encoder {encoder!r}; {did_you_mean(encoder, names)}")
         strides = [choice for choice in self.choices if choice.kind == "output_stride"]
         for decoder, depth in product(self.decoders, self.depths):
             values: dict[str, Value] = {"decoder": decoder, "encoder": encoder, "encoder_depth": depth}

@@ -89,36 +89,42 @@ def best_topology(trellis: Trellis, probabilities: Sequence[Sequence[float]]) ->
     most 15 sets, and of the patterns between two sets only the best one counts.
 
     What is impossible, an arrow that is on with a probability of 0 or off with one of 1, is taken only where no
-    topology does without; the one with the fewest of them then wins.
+    topology does without; the one with the fewest of them then wins. What is closed is still worse.
 
     Args:
         trellis: layers and resolutions.
-        probabilities: for each layer, that of each of `Trellis.arrows_into`.
+        probabilities: for each layer, that of each of `Trellis.arrows_into`; minus infinity: being on is closed,
+            infinity: being off is.
 
     Returns:
         For each layer, which of these arrows are on.
     """
-    # Of each set: how much is impossible, the sum of the other negative logarithms, and the patterns.
-    best: dict[int, tuple[int, float, list[tuple[bool, ...]]]] = {1: (0, 0.0, [])}
+    # Of each set: how much is closed and how much impossible, the sum of the other negative logarithms, the patterns.
+    best: dict[int, tuple[int, int, float, list[tuple[bool, ...]]]] = {1: (0, 0, 0.0, [])}
     for layer, shares in enumerate(probabilities, start=1):
         patterns = _patterns(ends_of(trellis, layer))
         chances = np.asarray(shares, dtype=np.float64)
         chances = np.where(patterns.on, chances, 1 - chances)
+        closed = (chances == -np.inf).sum(axis=1)
         impossible = (chances <= 0).sum(axis=1)
-        costs = -np.log(np.where(chances > 0, chances, 1.0)).sum(axis=1)
-        order = np.lexsort((costs, impossible, patterns.targets, patterns.sources))
+        costs = -np.log(np.where(chances > 0, chances.clip(max=1.0), 1.0)).sum(axis=1)
+        order = np.lexsort((costs, impossible, closed, patterns.targets, patterns.sources))
         pairs = patterns.sources[order] << LEVELS | patterns.targets[order]
-        found: dict[int, tuple[int, float, list[tuple[bool, ...]]]] = {}
+        found: dict[int, tuple[int, int, float, list[tuple[bool, ...]]]] = {}
         for row in order[np.unique(pairs, return_index=True)[1]].tolist():
             source, target = int(patterns.sources[row]), int(patterns.targets[row])
             if source not in best:
                 continue
             so_far = best[source]
-            score = (so_far[0] + int(impossible[row]), so_far[1] + float(costs[row]))
-            if target not in found or score < found[target][:2]:
-                found[target] = (*score, [*so_far[2], tuple(patterns.on[row].tolist())])
+            score = (
+                so_far[0] + int(closed[row]),
+                so_far[1] + int(impossible[row]),
+                so_far[2] + float(costs[row]),
+            )
+            if target not in found or score < found[target][:3]:
+                found[target] = (*score, [*so_far[3], tuple(patterns.on[row].tolist())])
         best = found
-    return min(best.values(), key=lambda each: each[:2])[2]
+    return min(best.values(), key=lambda each: each[:3])[3]
 
 
 # What is differentiable. Here `on` are the probabilities of the arrows into one layer, `[num_arrows]`.

@@ -129,27 +129,34 @@ class Trellis:
     def best_path(self, weights: Callable[[int, int], Sequence[float]]) -> tuple[int, ...]:
         """The most probable path (Viterbi), where arrows are drawn by their share of what leaves a node.
 
-        Among equals it is the path whose last layers have the smaller strides. A closed arrow, of weight
-        zero, is taken only where no path does without; the path with the fewest of them then wins.
+        Among equals it is the path whose last layers have the smaller strides. An arrow of weight zero is
+        taken only where no path does without; the path with the fewest of them then wins. A closed arrow, of weight
+        minus infinity, is still worse.
 
         Args:
-            weights: of `sources`: the weights of a node's arrows, not negative, in the order of `following`.
+            weights: of `sources`: the weights of a node's arrows, in the order of `following`; those of open ones are
+                not negative.
 
         Returns:
             The stride of each layer.
 
         Raises:
-            ValueError: a weight is negative or not a number.
+            ValueError: a weight of an open arrow is negative or not a number.
         """
-        best: dict[int, tuple[tuple[int, float], tuple[int, ...]]] = {self.stem_stride: ((0, 0.0), ())}
+        # How many arrows are closed and how many have no weight, both negative, and the sum of the logarithms.
+        best: dict[int, tuple[tuple[int, int, float], tuple[int, ...]]] = {self.stem_stride: ((0, 0, 0.0), ())}
         for layer in range(1, self.layers + 1):
-            found: dict[int, tuple[tuple[int, float], tuple[int, ...]]] = {}
+            found: dict[int, tuple[tuple[int, int, float], tuple[int, ...]]] = {}
             for source in sorted(best):
-                (opened, total), path = best[source]
-                logarithms = _log_shares(weights(layer, source))
-                for target, logarithm in zip(self.following(source), logarithms, strict=True):
-                    closed = logarithm == -math.inf
-                    score = (opened - 1, total) if closed else (opened, total + logarithm)
+                (opened, possible, total), path = best[source]
+                own = weights(layer, source)
+                for target, weight, logarithm in zip(self.following(source), own, _log_shares(own), strict=True):
+                    if weight == -math.inf:
+                        score = (opened - 1, possible, total)
+                    elif logarithm == -math.inf:
+                        score = (opened, possible - 1, total)
+                    else:
+                        score = (opened, possible, total + logarithm)
                     if target not in found or score > found[target][0]:
                         found[target] = (score, (*path, target))
             best = found
@@ -157,7 +164,7 @@ class Trellis:
 
 
 def _log_shares(weights: Sequence[float]) -> list[float]:
-    if not all(weight >= 0 for weight in weights):
+    if not all(weight >= 0 or weight == -math.inf for weight in weights):
         raise ValueError(f"the weights of a node's arrows are not negative; got {list(weights)}")
-    total = sum(weights)
+    total = sum(weight for weight in weights if weight > 0)
     return [math.log(weight / total) if weight > 0 else -math.inf for weight in weights]

@@ -17,11 +17,10 @@ from automl_plugins._lightning import pl
 from automl_plugins.cli.checked import check_study
 from automl_plugins.cli.checks import shown
 from automl_plugins.cli.errors import UsageError, told_briefly, without_deprecations
-from automl_plugins.cli.kept import keep, kept_settings, with_absolute_paths
 from automl_plugins.cli.plugins import check_plugin
 from automl_plugins.cli.settings import Given, merge, plain, read_yaml
 from automl_plugins.description import first_difference
-from automl_plugins.run_folder import RunFolder
+from automl_plugins.run_folder import RunFolder, write_whole
 from automl_plugins.space import SearchSpace
 from automl_plugins.study import Study
 from automl_plugins.task import Level, Target, Task
@@ -116,17 +115,17 @@ class StudyConfig:
     def keep(self, folder: RunFolder) -> None:
         """Write the configuration into a run's folder, unless the folder holds a study of another one.
 
-        What is kept has absolute paths, so that the run can be shown and evaluated from any working directory.
-
         Raises:
-            UsageError: it does; the message names the first setting that differs. Or it holds somebody else's files.
+            UsageError: it does; the message names the first setting that differs.
         """
-        kept, mine = kept_settings(folder), with_absolute_paths(self.as_dict())
-        if kept is not None:
-            before = with_absolute_paths(StudyConfig(kept).as_dict())
-            old, new = ({key: each[key] for key in each if key not in _MAY_CHANGE} for each in (before, mine))
-            refuse_another(folder, old, new, "study")
-        keep(folder.path / "config.yaml", yaml.safe_dump(mine, sort_keys=False))
+        if folder.config.exists():
+            kept, mine = (
+                {key: value for key, value in config.as_dict().items() if key not in _MAY_CHANGE}
+                for config in (StudyConfig(read_yaml(folder.config)), self)
+            )
+            refuse_another(folder, kept, mine, "study")
+        with told_briefly("folder", 2, OSError):
+            write_whole(folder.config, self.dump())
 
 
 def refuse_another(folder: RunFolder, kept: Mapping[str, Any], mine: Mapping[str, Any], what: str) -> None:

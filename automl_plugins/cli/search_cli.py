@@ -14,10 +14,10 @@ from automl_plugins.architecture import Architecture
 from automl_plugins.cli.configuration import make_space, refuse_another
 from automl_plugins.cli.console import output
 from automl_plugins.cli.errors import told_briefly
-from automl_plugins.cli.kept import keep, kept_settings, with_absolute_paths
 from automl_plugins.cli.search_settings import make_search, search_defaults
+from automl_plugins.cli.settings import read_yaml
 from automl_plugins.report.search import SearchSummary
-from automl_plugins.run_folder import RunFolder
+from automl_plugins.run_folder import RunFolder, write_whole
 from automl_plugins.search import report
 from automl_plugins.search.checkpoint_files import LastTwo, WholeCheckpoints
 from automl_plugins.supernet import SupernetSpace
@@ -112,15 +112,18 @@ class SearchCLI(_cli.LightningCLI):  # type: ignore[misc, name-defined]  # one o
             "seed": self._settings["seed"],
             "folder": self._settings["folder"],
         }
+        text = yaml.safe_dump(config, sort_keys=False)
         if self._prints_config:
-            output().out(yaml.safe_dump(config, sort_keys=False))
+            output().out(text)
             raise HasEnded
-        mine, begun = with_absolute_paths(yaml.safe_load(yaml.safe_dump(config))), kept_settings(self.folder)
-        if begun is not None:
-            before = with_absolute_paths(begun)
-            old, new = ({key: each[key] for key in each if key != "folder"} for each in (before, mine))
-            refuse_another(self.folder, old, new, "search")
-        keep(self.folder.path / "config.yaml", yaml.safe_dump(mine, sort_keys=False))
+        if self.folder.config.exists() and self.folder.config.stat().st_size > 0:  # none has survived a power cut
+            kept, mine = (
+                {key: value for key, value in each.items() if key != "folder"}
+                for each in (read_yaml(self.folder.config), yaml.safe_load(text))
+            )
+            refuse_another(self.folder, kept, mine, "search")
+        with told_briefly("folder", 2, OSError):
+            write_whole(self.folder.config, text)
         if has_ended(self.folder, self.space):
             raise HasEnded
 

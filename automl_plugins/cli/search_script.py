@@ -13,14 +13,13 @@ from automl_plugins.cli import attach
 from automl_plugins.cli.checks import check_keys
 from automl_plugins.cli.configuration import make_space, refuse_another
 from automl_plugins.cli.console import draw_architecture
-from automl_plugins.cli.errors import UsageError
-from automl_plugins.cli.kept import keep, with_absolute_paths
+from automl_plugins.cli.errors import UsageError, told_briefly
 from automl_plugins.cli.launch import INTERRUPTED, launch, shown
 from automl_plugins.cli.search_lock import running_alone
 from automl_plugins.cli.search_settings import check_search_settings, folder_of
 from automl_plugins.cli.settings import Given, plain, read_yaml
 from automl_plugins.report.search import SearchSummary
-from automl_plugins.run_folder import RunFolder
+from automl_plugins.run_folder import RunFolder, write_whole
 
 
 def search_script(console: Console, given: Given, script: list[str]) -> int:
@@ -68,19 +67,14 @@ def _keep(folder: RunFolder, config: Mapping[str, Any]) -> None:
     """
     if folder.path.exists() and not folder.path.is_dir():
         raise UsageError(f"folder={str(folder.path)!r}: there is a file of that name; a search needs a folder")
-    whole = with_absolute_paths(yaml.safe_load(yaml.safe_dump(dict(config))))
     kept = read_yaml(folder.config) if folder.config.exists() else {}
     if kept and "command" not in kept:
         raise UsageError(f"folder={str(folder.path)!r}: another run is kept there; give this one another --folder")
-    if folder.architecture.exists():
-        if not kept:
-            raise UsageError(
-                f"folder={str(folder.path)!r}: the {folder.architecture.name} in it is of no search in a script and "
-                "would be written over; give this one another --folder"
-            )
+    if kept and folder.architecture.exists():
         # Where nothing was found, a mistake has been mended, perhaps.
-        refuse_another(folder, with_absolute_paths({**kept, "folder": config["folder"]}), whole, "search")
-    keep(folder.path / "config.yaml", yaml.safe_dump(whole, sort_keys=False))
+        refuse_another(folder, {**kept, "folder": config["folder"]}, config, "search")
+    with told_briefly("folder", 2, OSError):
+        write_whole(folder.config, yaml.safe_dump(dict(config), sort_keys=False))
 
 
 def _show(console: Console, config: Mapping[str, Any], folder: RunFolder) -> None:

@@ -13,12 +13,15 @@ from torch import Tensor
 
 from automl_plugins import registry
 from automl_plugins._lightning import pl
+from automl_plugins.decoders import Evaluation
+from automl_plugins.errors import NotFiniteError
 from automl_plugins.randomness import random_state, seed_from, set_random_state
 from automl_plugins.search import ranks, report
 from automl_plugins.search.checks import check_project, check_stepped, check_warmup, find_searchables
 from automl_plugins.search.collapse import CollapseWatch
 from automl_plugins.search.data import SearchBatches
 from automl_plugins.search.divergence import DivergedError, DivergenceWatch
+from automl_plugins.search.evaluation import search_evaluation
 from automl_plugins.search.learner import LogitsLearner
 from automl_plugins.search.memory_check import check_memory
 from automl_plugins.search.outcome import Outcome
@@ -366,24 +369,25 @@ class ArchitectureSearch(pl.Callback):
 
         Raises:
             ValueError: there was no step.
+            DivergedError: nothing that could be found has a finite loss.
         """
         check_stepped(self.steps)
         self._decoded = True
         self._outcome.put_back()
         for searchable in self.searchables.values():
             searchable.put(None)
-        self._outcome.conclude(trainer, self._evaluation(trainer, pl_module))
+        try:
+            self._outcome.conclude(trainer, self._evaluation(trainer, pl_module))
+        except NotFiniteError as error:
+            self._stop_if(str(error), trainer)
 
-    def _evaluation(self, trainer: pl.Trainer, module: pl.LightningModule) -> Callable[[], float]:
-        """The mean loss on the same few search batches at each call."""
-        batches: list[Any] = []
+    def _evaluation(self, trainer: pl.Trainer, module: pl.LightningModule) -> Evaluation:
+        """The loss on the same few search batches at each call."""
 
-        def evaluate() -> float:
-            if not batches and self._batches is not None:
-                batches.extend(self._batches.first(_EVALUATION_BATCHES))
-            return UserStep(trainer, module).mean_loss(batches, self.seed)
+        def read() -> list[Any]:
+            return [] if self._batches is None else self._batches.first(_EVALUATION_BATCHES)
 
-        return evaluate
+        return search_evaluation(UserStep(trainer, module), read, self.seed)
 
     def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if not self._decoded:

@@ -10,9 +10,11 @@ from torch import Tensor
 
 from automl_plugins.architecture import Architecture
 from automl_plugins.gates import Gates, matrix_shape
+from automl_plugins.limits import Limits
 from automl_plugins.relaxations import Relaxation
-from automl_plugins.searchable import signature_of
+from automl_plugins.searchable import decoding_scores, signature_of
 from automl_plugins.supernet import SupernetSpace
+from automl_plugins.task import Task
 
 _PARTS = ("logits", "closed", "signature")
 
@@ -29,7 +31,9 @@ def searchables_in(state: Mapping[str, Any]) -> list[str]:
     return [path for path in paths if all(_name(path, part) in state for part in _PARTS)]
 
 
-def decode(state: Mapping[str, Tensor], path: str, space: SupernetSpace, relaxation: Relaxation) -> Architecture:
+def decode(
+    state: Mapping[str, Tensor], path: str, space: SupernetSpace, relaxation: Relaxation, task: Task | None = None
+) -> Architecture:
     """The architecture that a searchable's logits stand for.
 
     Args:
@@ -37,9 +41,12 @@ def decode(state: Mapping[str, Tensor], path: str, space: SupernetSpace, relaxat
         path: the attribute path of the searchable in it.
         space: the space that it searches.
         relaxation: how its logits become gates.
+        task: what networks must fit, which the space's cap of parameters depends on; None: the cap does not count.
 
     Raises:
         ValueError: its choices are not the space's.
+        NotFiniteError: a logit is not finite.
+        ParameterCapError: no architecture within the cap was found.
     """
     logits, closed, signature = (state[_name(path, part)].cpu() for part in _PARTS)
     choices = space.gate_choices
@@ -48,7 +55,11 @@ def decode(state: Mapping[str, Tensor], path: str, space: SupernetSpace, relaxat
             f"the {len(logits)} choices of the searchable {path!r} are not the {len(choices)} of this space "
             f"{space.name!r}; make it with the arguments that it was searched with"
         )
-    return space.decode(Gates(choices, relaxation.probabilities(logits, closed == 0)))
+    mask = closed == 0
+    scores = decoding_scores(choices, logits, mask, relaxation)
+    if task is not None:
+        return Limits(space, task, mask).decode(scores)
+    return space.decode(Gates(choices, scores.masked_fill(~mask, -torch.inf)))
 
 
 def _name(path: str, part: str) -> str:

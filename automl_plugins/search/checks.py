@@ -55,7 +55,10 @@ def check_project(trainer: Any, module: Any, strategy: Strategy, single_path: bo
         if getattr(trainer, limit, None) == 0:
             raise ValueError(f"{limit}=0: a search of no step finds nothing; give the Trainer a larger one")
     _check_module(module, strategy)
-    strategy.check(find_searchables(module))
+    searchables = find_searchables(module)
+    strategy.check(searchables)
+    for searchable in searchables.values():
+        searchable.limits.check_any()
     if warmup_epochs and trainer.max_epochs not in (None, -1) and warmup_epochs >= trainer.max_epochs:
         raise ValueError(
             f"warmup_epochs={warmup_epochs} leaves no epoch of max_epochs={trainer.max_epochs} for the architecture"

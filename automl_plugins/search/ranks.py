@@ -31,13 +31,22 @@ def averaged(gradients: Sequence[Tensor | None], like: Sequence[Tensor], world_s
     ]
 
 
-def mean_over_ranks(value: float, device: torch.device, world_size: int) -> float:
-    """The mean of a number over the ranks."""
+def mean_over_ranks(value: float | None, device: torch.device, world_size: int) -> float | None:
+    """The mean of a number over the ranks that have one; None: no rank has."""
     if world_size == 1:
         return value
-    total = torch.tensor(value, dtype=torch.float64, device=device)
+    total = torch.tensor([value or 0.0, value is not None], dtype=torch.float64, device=device)
     torch.distributed.all_reduce(total)
-    return float(total) / world_size
+    return float(total[0] / total[1]) if total[1] else None
+
+
+def most(value: int, device: torch.device, world_size: int) -> int:
+    """The largest of the ranks' numbers."""
+    if world_size == 1:
+        return value
+    largest = torch.tensor(value, dtype=torch.int64, device=device)
+    torch.distributed.all_reduce(largest, op=torch.distributed.ReduceOp.MAX)
+    return int(largest)
 
 
 def copy_from_first(tensors: Iterable[Tensor]) -> None:

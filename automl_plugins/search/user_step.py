@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from typing import Any
 
 from torch import Tensor
 
 from automl_plugins.randomness import seed_from
-from automl_plugins.search import ranks
 from automl_plugins.search.isolation import evaluating, isolated, shallow
 from automl_plugins.search.learner import SkippedStep
 
@@ -57,14 +56,16 @@ class UserStep:
         """What the step does to the project inside is not seen outside; each rank draws noise of its own."""
         return isolated(self.trainer, self.module, seed_from(*seeds, self.trainer.global_rank))
 
-    def mean_loss(self, batches: Iterable[Any], seed: int) -> float:
-        """The mean loss of batches of a loader, without dropout, equal on all ranks; nan where there is none."""
-        losses = []
-        for index, batch in enumerate(batches):
-            with self.isolated(seed, index), evaluating(self.module):
-                try:
-                    losses.append(float(self.loss(self.on_device(batch), index)))
-                except SkippedStep:
-                    continue
-        mean = sum(losses) / len(losses) if losses else float("nan")
-        return ranks.mean_over_ranks(mean, self.trainer.strategy.root_device, self.trainer.world_size)
+    def evaluated(self, batch: Any, index: int, seed: int) -> float | None:
+        """The loss of a batch of a loader on this rank, without dropout; None: the step gave none.
+
+        Args:
+            batch: as the loader gives it.
+            index: what the step is told that it is.
+            seed: what the step draws is a function of it, the index and the rank.
+        """
+        with self.isolated(seed, index), evaluating(self.module):
+            try:
+                return float(self.loss(self.on_device(batch), index))
+            except SkippedStep:
+                return None

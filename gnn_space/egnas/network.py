@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch_geometric.nn import global_max_pool, global_mean_pool
 
+from automl_plugins.counting import part
 from automl_plugins.task import Task
 from gnn_space.egnas.operations import SLOPE, make_operation
 from gnn_space.egnas.plan import CellPlan, Kind, StackPlan
@@ -60,7 +61,11 @@ def make_merges(plan: CellPlan, space: EGNASSpace) -> nn.ModuleDict:
         "edge": (space.edge_channels, space.merge_edge_channels),
     }
     return nn.ModuleDict(
-        {kind: Merge(plan.states, *sizes[kind], space.dropout) for kind in ("node", "edge") if kind in plan.outputs}
+        {
+            kind: part(Merge, plan.states, *sizes[kind], space.dropout)
+            for kind in ("node", "edge")
+            if kind in plan.outputs
+        }
     )
 
 
@@ -77,7 +82,7 @@ class Cell(nn.Module):
         self.plan = plan
         self.operations = nn.ModuleDict(
             {
-                step.key: make_operation(step.operation, space.node_channels, space.edge_channels, affine=True)
+                step.key: part(make_operation, step.operation, space.node_channels, space.edge_channels, affine=True)
                 for step in plan.steps
                 if step.has_weights
             }

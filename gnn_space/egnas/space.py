@@ -12,6 +12,7 @@ from torch import Tensor
 from automl_plugins.architecture import Architecture
 from automl_plugins.choice import Choice, Value
 from automl_plugins.decoders import strongest_inputs
+from automl_plugins.gates import Closed
 from automl_plugins.space import Operation
 from automl_plugins.supernet import SupernetSpace
 from automl_plugins.task import Level, Task
@@ -117,6 +118,13 @@ class EGNASSpace(SupernetSpace):
             for source in range(target)
         )
         super().__init__(choices, max_parameters)
+        # Of each choice: the cell, the kind and position of a state, and which of its operations; None: its inputs.
+        self._places: dict[str, tuple[str, Kind, int, int | None]] = {
+            choice.name: (cell, kind, target, slot)
+            for cell in self._cell_names()
+            for kind, target in self._targets()
+            for slot, choice in zip((None, *range(target)), self._choices_of(cell, kind, target), strict=False)
+        }
 
     # Cells, states and names.
 
@@ -221,6 +229,19 @@ class EGNASSpace(SupernetSpace):
             for cell in range(self.cells)
             for step in self.steps(architecture, cell)
         }
+
+    def open_options(self, choice: Choice, values: Mapping[str, Value], closed: Closed) -> Sequence[Value]:
+        cell, kind, target, slot = self._places[choice.name]
+
+        def operations(source: int) -> list[str]:
+            without = closed.get(_gate_name(cell, kind, target, source), frozenset())
+            return [operation for operation in OPERATIONS[kind] if operation not in without]
+
+        if slot is not None:
+            sources = str(values[f"{cell}.{kind}{target}.inputs"]).split("+")
+            return operations(int(sources[slot]))
+        readable = {str(source) for source in range(target) if operations(source)}
+        return [option for option in choice.options if readable.issuperset(str(option).split("+"))]
 
     def decode(self, scores: Mapping[str, Tensor]) -> Architecture:
         values: dict[str, Value] = {}

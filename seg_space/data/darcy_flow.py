@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import math
 import os
 import tempfile
-import zipfile
-import zlib
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -129,9 +126,6 @@ class DarcyFlowData(PixelDataModule):
         return Samples(high, np.concatenate(solved))
 
 
-_ANEW = "; delete the file, and it is generated anew"
-
-
 class Samples(NamedTuple):
     """Where the permeability is high, and the pressures, `[samples, resolution, resolution]`."""
 
@@ -149,36 +143,14 @@ def _write(file: Path, samples: Samples) -> None:
 
 
 def _read(file: Path, shape: tuple[int, ...]) -> Samples:
-    if not file.is_file():
-        raise ValueError(f"{file} is no regular file{_ANEW}")
-    try:
-        high, values = (_array(file, name, dtype, shape) for name, dtype in (("high", "?"), ("pressure", "<f4")))
-    except (OSError, EOFError, zipfile.BadZipFile, zlib.error, NotImplementedError) as error:
-        raise ValueError(f"{file} cannot be read: {error}{_ANEW}") from error
-    if not np.isfinite(values).all():
-        raise ValueError(f"{file} holds pressures that are no finite numbers{_ANEW}")
-    return Samples(high, values)
-
-
-def _array(file: Path, name: str, dtype: str, shape: tuple[int, ...]) -> npt.NDArray[Any]:
-    """An array of the file, whose header says what is expected before the rest is unpacked."""
-    with zipfile.ZipFile(file) as content:
-        if f"{name}.npy" not in content.namelist():
-            raise ValueError(f"{file} holds nothing as {name!r}, not {np.dtype(dtype)} of shape {shape}{_ANEW}")
-        with content.open(f"{name}.npy") as stream:
-            try:
-                read = np.lib.format.read_array_header_1_0
-                if np.lib.format.read_magic(stream) != (1, 0):
-                    read = np.lib.format.read_array_header_2_0
-                found, fortran, kind = read(stream)
-            except ValueError as error:
-                raise ValueError(f"{file} cannot be read: {error}{_ANEW}") from error
-            if found != shape or kind != np.dtype(dtype) or fortran:
-                raise ValueError(
-                    f"{file} holds {kind} of shape {found} as {name!r}, not {np.dtype(dtype)} of shape {shape}{_ANEW}"
-                )
-            wanted = math.prod(shape) * kind.itemsize
-            numbers = np.frombuffer(stream.read(wanted), dtype=kind)
-            if numbers.nbytes != wanted:
-                raise ValueError(f"{file} holds {numbers.nbytes:,} bytes as {name!r}, not {wanted:,}{_ANEW}")
-    return numbers.reshape(shape).copy()
+    with np.load(file, allow_pickle=False) as content:
+        arrays = {name: content[name] for name in content.files}
+    for name, dtype in (("high", np.bool_), ("pressure", np.float32)):
+        found = arrays.get(name)
+        if found is None or found.shape != shape or found.dtype != dtype:
+            described = "nothing" if found is None else f"{found.dtype} of shape {found.shape}"
+            raise ValueError(
+                f"{file} holds {described} as {name!r}, not {np.dtype(dtype)} of shape {shape}; delete the file, and "
+                "it is generated anew"
+            )
+    return Samples(arrays["high"], arrays["pressure"])

@@ -143,9 +143,7 @@ def test_another_search_in_the_same_folder_is_refused(capsys: pytest.CaptureFixt
 
 def test_print_config_is_whole_and_starts_the_same_search(capsys: pytest.CaptureFixture[str]) -> None:
     whole = yaml.safe_load(said(capsys, "search", "--config", "small.yaml", "--print_config"))
-    kept = yaml.safe_load(Path("runs/small/config.yaml").read_text())
-    assert whole == {**kept, "folder": "runs/small"}
-    assert kept["folder"] == str(Path("runs/small").absolute())
+    assert whole == yaml.safe_load(Path("runs/small/config.yaml").read_text())
     assert whole["search"]["strategy"] == "darts"
     assert whole["data"]["init_args"]["batch_size"] == 8
 
@@ -312,7 +310,7 @@ def test_evaluate_trains_what_was_found(capsys: pytest.CaptureFixture[str]) -> N
     shown = said(
         capsys, "evaluate", "runs/small", "--config", "runs/small/config.yaml", "--seeds", "1", "--folder", "e"
     )
-    assert "one seed" in shown
+    assert "over 1 seeds" in shown
 
 
 def test_fit_trains_what_was_found(capsys: pytest.CaptureFixture[str]) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -118,36 +117,6 @@ def test_a_file_that_holds_something_else_is_refused(content: dict[str, np.ndarr
     np.savez(data.file, **content)
     with pytest.raises(ValueError, match=r"_0.npz holds .*; delete the file, and it is generated anew"):
         data.setup()
-
-
-def test_a_file_that_is_broken_or_a_bomb_is_refused_before_it_is_unpacked(tmp_path: Path) -> None:
-    data = small(tmp_path)
-    data.prepare_data()
-    assert data.file is not None
-    good = data.file.read_bytes()
-    with np.load(data.file) as content:
-        arrays = dict(content)
-    bomb = np.lib.format.magic(1, 0)
-    header = b"{'descr': '|b1', 'fortran_order': False, 'shape': (1000000, 1000000), }"
-    bomb += len(header).to_bytes(2, "little") + header
-    spoilt = {**arrays, "pressure": np.full_like(arrays["pressure"], np.nan)}
-    objects = {**arrays, "pressure": arrays["pressure"].astype(object)}
-    for broken, message in (
-        (lambda: data.file.write_bytes(good[:-40]), "cannot be read: "),
-        (lambda: data.file.write_bytes(b""), "cannot be read: "),
-        (lambda: np.savez(data.file, **spoilt), "holds pressures that are no finite numbers"),
-        (lambda: np.savez(data.file, **objects), "holds object of shape"),
-        (lambda: zipped(data.file, {"high.npy": bomb}), r"holds bool of shape \(1000000, 1000000\) as 'high'"),
-    ):
-        broken()
-        with pytest.raises(ValueError, match=rf"_0.npz {message}.*; delete the file, and it is generated anew"):
-            small(tmp_path).setup()
-
-
-def zipped(file: Path, members: dict[str, bytes]) -> None:
-    with zipfile.ZipFile(file, "w") as content:
-        for name, member in members.items():
-            content.writestr(name, member)
 
 
 @pytest.mark.parametrize(("argument", "value"), [("num_train", 0), ("resolution", 3), ("batch_size", 0)])
