@@ -22,8 +22,14 @@ def python(session: nox.Session, *arguments: str) -> None:
 
 @nox.session
 def tests(session: nox.Session) -> None:
-    """pytest; arguments after `--` go to it."""
-    python(session, "-m", "pytest", *session.posargs)
+    """pytest, in two processes, each with the tests of whole files; arguments after `--` go to it."""
+    python(session, "-m", "pytest", "--numprocesses=2", "--dist=loadfile", *session.posargs)
+
+
+@nox.session
+def hostile(session: nox.Session) -> None:
+    """More than a thousand hostile inputs for all commands, and what became of them, as a table."""
+    python(session, "-W", "ignore", "tests/hostile", *session.posargs)
 
 
 @nox.session
