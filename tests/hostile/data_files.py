@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
 import os
 import zipfile
 from collections.abc import Callable, Iterator
@@ -12,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from inputs import STUDY, TRAINER, HostileInput, right
+from inputs import STUDY, HostileInput, Prepare, nothing, right, write_yaml
 from PIL import Image
 
 Arrays = dict[str, npt.NDArray[Any]]
@@ -20,9 +19,18 @@ Arrays = dict[str, npt.NDArray[Any]]
 _SHORT = {key: value for key, value in STUDY.items() if key not in ("space", "data")}
 
 
-def _study(space: dict[str, Any], data: dict[str, Any]) -> tuple[str, ...]:
-    config = {**_SHORT, "space": space, "data": data, "trainer": TRAINER}
-    return ("study", *(f"--{key}={json.dumps(value)}" for key, value in config.items()), "--folder=new")
+STUDY_OF_DATA = ("study", "--config", "data.yaml", "--folder", "new")
+
+
+def _study(space: dict[str, Any], data: dict[str, Any], make: Prepare) -> Prepare:
+    """The config of a study of the data, and what else makes its files."""
+
+    def prepare(folder: Path) -> None:
+        right(folder)
+        write_yaml(folder / "data.yaml", {**_SHORT, "space": space, "data": data})
+        make(folder)
+
+    return prepare
 
 
 _AGNN = {"class_path": "agnn", "init_args": {"layers": 1, "hidden_channels": [4], "heads": [1]}}
@@ -153,24 +161,27 @@ def _archive(files: dict[str, bytes]) -> bytes:
     return buffer.getvalue()
 
 
+def of_graph(make: Prepare) -> Prepare:
+    """The files of a study of a graph, of which `make` makes `data.npz`."""
+    return _study(_AGNN, {"class_path": "npz-graph", "init_args": {"path": "data.npz"}}, make)
+
+
 def _graphs() -> Iterator[HostileInput]:
-    arguments = _study(_AGNN, {"class_path": "npz-graph", "init_args": {"path": "data.npz"}})
     for kind, change in GRAPHS.items():
-        yield HostileInput("data", f"a graph with {kind}", arguments, _graph(change))
+        yield _data(f"a graph with {kind}", of_graph(_graph(change)))
     for kind, make in _NO_NPZ.items():
-        yield HostileInput("data", f"an npz that is {kind}", arguments, _bytes("data.npz", make))
+        yield _data(f"an npz that is {kind}", of_graph(_written("data.npz", make)))
     for kind, place in _PLACES.items():
-        yield HostileInput("data", f"an npz that is {kind}", arguments, _place("data.npz", place))
+        yield _data(f"an npz that is {kind}", of_graph(_placed("data.npz", place)))
 
 
-def _graph(change: Callable[[Arrays], Any]) -> Callable[[Path], None]:
-    def prepare(folder: Path) -> None:
-        right(folder)
+def _graph(change: Callable[[Arrays], Any]) -> Prepare:
+    def make(folder: Path) -> None:
         arrays = graph()
         change(arrays)
         (folder / "data.npz").write_bytes(npz(arrays))
 
-    return prepare
+    return make
 
 
 # Tables of molecules.
@@ -178,9 +189,10 @@ def _graph(change: Callable[[Arrays], Any]) -> Callable[[Path], None]:
 _SMILES = [f"{'C' * (1 + number % 9)}{end}" for number in range(30) for end in ("O", "N")]
 
 
-def _table(
+def molecules(
     header: str = "smiles,y", row: Callable[[int, str], str] = lambda number, smiles: f"{smiles},{number / 10}"
 ) -> str:
+    """A table of sixty molecules with a target each."""
     return "\n".join([header, *(row(number, smiles) for number, smiles in enumerate(_SMILES))]) + "\n"
 
 
@@ -188,48 +200,50 @@ TABLES: dict[str, bytes] = {
     "empty": b"",
     "a header alone": b"smiles,y\n",
     "one molecule": b"smiles,y\nCO,1\n",
-    "without the column": _table("smiles,z").encode(),
-    "without the molecules' column": _table("molecule,y").encode(),
+    "without the column": molecules("smiles,z").encode(),
+    "without the molecules' column": molecules("molecule,y").encode(),
     "a spreadsheet": b"PK\x03\x04\x14\x00\x06\x00" + bytes(500),
     "an old spreadsheet": b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(500),
-    "words for numbers": _table(row=lambda number, smiles: f"{smiles},{'high' if number == 7 else number}").encode(),
-    "nan for a number": _table(row=lambda number, smiles: f"{smiles},{'inf' if number == 7 else number}").encode(),
-    "no targets": _table(row=lambda number, smiles: f"{smiles},").encode(),
-    "one target for all": _table(row=lambda number, smiles: f"{smiles},1.5").encode(),
-    "no molecule that parses": _table(row=lambda number, smiles: f"?!{smiles},{number}").encode(),
-    "a cell too many": _table(row=lambda number, smiles: f"{smiles},{number},extra,cells").encode(),
-    "a cell too few": _table(row=lambda number, smiles: smiles if number == 7 else f"{smiles},{number}").encode(),
+    "words for numbers": molecules(row=lambda number, smiles: f"{smiles},{'high' if number == 7 else number}").encode(),
+    "nan for a number": molecules(row=lambda number, smiles: f"{smiles},{'inf' if number == 7 else number}").encode(),
+    "no targets": molecules(row=lambda number, smiles: f"{smiles},").encode(),
+    "one target for all": molecules(row=lambda number, smiles: f"{smiles},1.5").encode(),
+    "no molecule that parses": molecules(row=lambda number, smiles: f"?!{smiles},{number}").encode(),
+    "a cell too many": molecules(row=lambda number, smiles: f"{smiles},{number},extra,cells").encode(),
+    "a cell too few": molecules(row=lambda number, smiles: smiles if number == 7 else f"{smiles},{number}").encode(),
     "zeros": bytes(4096),
-    "two columns of one name": _table("smiles,y,y", lambda number, smiles: f"{smiles},{number},{-number}").encode(),
-    "a quote that never ends": _table(row=lambda number, smiles: f'"{smiles},{number}').encode(),
+    "two columns of one name": molecules("smiles,y,y", lambda number, smiles: f"{smiles},{number},{-number}").encode(),
+    "a quote that never ends": molecules(row=lambda number, smiles: f'"{smiles},{number}').encode(),
     "bytes that are no text": bytes(range(128, 256)) * 10,
 }
 
 BINARY: dict[str, bytes] = {
-    "one class": _table(row=lambda number, smiles: f"{smiles},1").encode(),
-    "three classes": _table(row=lambda number, smiles: f"{smiles},{number % 3}").encode(),
-    "halves": _table(row=lambda number, smiles: f"{smiles},{0.5 if number == 7 else number % 2}").encode(),
-    "words": _table(row=lambda number, smiles: f"{smiles},{'active' if number % 2 else 'inactive'}").encode(),
+    "one class": molecules(row=lambda number, smiles: f"{smiles},1").encode(),
+    "three classes": molecules(row=lambda number, smiles: f"{smiles},{number % 3}").encode(),
+    "halves": molecules(row=lambda number, smiles: f"{smiles},{0.5 if number == 7 else number % 2}").encode(),
+    "words": molecules(row=lambda number, smiles: f"{smiles},{'active' if number % 2 else 'inactive'}").encode(),
 }
 
 
+def of_table(make: Prepare, **arguments: Any) -> Prepare:
+    """The files of a study of molecules, of which `make` makes `data.csv`."""
+    given = {"path": "data.csv", "smiles_column": "smiles", "target_columns": "y", **arguments}
+    return _study(_AGNN, {"class_path": "smiles", "init_args": given}, make)
+
+
 def _tables() -> Iterator[HostileInput]:
-    data = {"path": "data.csv", "smiles_column": "smiles", "target_columns": "y"}
-    plain = _study(_AGNN, {"class_path": "smiles", "init_args": data})
-    binary = _study(_AGNN, {"class_path": "smiles", "init_args": {**data, "target": "binary"}})
-    split = _study(_AGNN, {"class_path": "smiles", "init_args": {**data, "split_column": "split"}})
     for kind, content in TABLES.items():
-        yield HostileInput(
-            "data", f"a table that is {kind}", plain, _bytes("data.csv", lambda content=content: content)
-        )
+        yield _data(f"a table that is {kind}", of_table(_written("data.csv", content)))
     for kind, content in BINARY.items():
-        yield HostileInput("data", f"a binary table of {kind}", binary, _bytes("data.csv", _content(content)))
+        yield _data(f"a binary table of {kind}", of_table(_written("data.csv", content), target="binary"))
     for kind, part in {"no such part": "fold3", "all in training": "train", "none in training": "test"}.items():
-        text = _table("smiles,y,split", lambda number, smiles, part=part: f"{smiles},{number},{part}").encode()
-        yield HostileInput("data", f"a split of {kind}", split, _bytes("data.csv", _content(text)))
-    yield HostileInput("data", "a split without its column", split, _bytes("data.csv", _content(_table().encode())))
+        text = molecules("smiles,y,split", lambda number, smiles, part=part: f"{smiles},{number},{part}")
+        yield _data(f"a split of {kind}", of_table(_written("data.csv", text.encode()), split_column="split"))
+    yield _data(
+        "a split without its column", of_table(_written("data.csv", molecules().encode()), split_column="split")
+    )
     for kind, place in _PLACES.items():
-        yield HostileInput("data", f"a table that is {kind}", plain, _place("data.csv", place))
+        yield _data(f"a table that is {kind}", of_table(_placed("data.csv", place)))
 
 
 # Images and masks.
@@ -273,7 +287,7 @@ def _removed(*names: str) -> Callable[[Path], None]:
     return change
 
 
-def _placed(name: str, place: Callable[[Path], None]) -> Callable[[Path], None]:
+def _in_place_of(name: str, place: Prepare) -> Prepare:
     def change(folder: Path) -> None:
         (folder / "data" / name).unlink()
         place(folder / "data" / name)
@@ -305,11 +319,11 @@ IMAGES: dict[str, Callable[[Path], None]] = {
         "images/3.png",
         b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR\x00\x01\x86\xa0\x00\x01\x86\xa0\x08\x02\x00\x00\x00\xae\x14\x12\x07",
     ),
-    "an image that is a pipe": _placed("images/3.png", os.mkfifo),
-    "an image that is a folder": _placed("images/3.png", Path.mkdir),
-    "an image that is a link to itself": _placed("images/3.png", lambda path: path.symlink_to(path.name)),
-    "an image that is an endless device": _placed("images/3.png", lambda path: path.symlink_to("/dev/zero")),
-    "a mask that is a pipe": _placed("masks/3.png", os.mkfifo),
+    "an image that is a pipe": _in_place_of("images/3.png", os.mkfifo),
+    "an image that is a folder": _in_place_of("images/3.png", Path.mkdir),
+    "an image that is a link to itself": _in_place_of("images/3.png", lambda path: path.symlink_to(path.name)),
+    "an image that is an endless device": _in_place_of("images/3.png", lambda path: path.symlink_to("/dev/zero")),
+    "a mask that is a pipe": _in_place_of("masks/3.png", os.mkfifo),
     "two images of one name": lambda folder: Image.new("RGB", (_SIDE, _SIDE)).save(
         folder / "data" / "images" / "3.jpg"
     ),
@@ -320,13 +334,22 @@ def _cut(path: Path) -> None:
     path.write_bytes(path.read_bytes()[:60])
 
 
+def of_images(change: Prepare, **arguments: Any) -> Prepare:
+    """The files of a study of images, which `change` changes."""
+
+    def make(folder: Path) -> None:
+        images(folder)
+        change(folder)
+
+    given = {"path": "data", "classes": 2, "batch_size": 2, **arguments}
+    return _study(_PIXELS, {"class_path": "images-and-masks", "init_args": given}, make)
+
+
 def _images() -> Iterator[HostileInput]:
-    data = {"path": "data", "classes": 2, "batch_size": 2}
-    arguments = _study(_PIXELS, {"class_path": "images-and-masks", "init_args": data})
     for kind, change in IMAGES.items():
-        yield HostileInput("data", f"images with {kind}", arguments, _changed(change))
-    for kind, extra in {
-        "three classes where there are two": {"target": "classes", "classes": 1},
+        yield _data(f"images with {kind}", of_images(change))
+    for kind, arguments in {
+        "one class where there are two": {"classes": 1},
         "one channel where there are three": {"channels": 1},
         "a suffix that no mask has": {"mask_suffix": "_nosuch"},
         "shares of nothing": {"fractions": [0, 0, 1]},
@@ -334,45 +357,33 @@ def _images() -> Iterator[HostileInput]:
         "a folder that is not there": {"path": "nosuch"},
         "a folder that is a file": {"path": "study.yaml"},
     }.items():
-        config = {"class_path": "images-and-masks", "init_args": {**data, **extra}}
-        yield HostileInput("data", f"images, {kind}", _study(_PIXELS, config), _changed(lambda folder: None))
-
-
-def _changed(change: Callable[[Path], None]) -> Callable[[Path], None]:
-    def prepare(folder: Path) -> None:
-        right(folder)
-        images(folder)
-        change(folder)
-
-    return prepare
+        yield _data(f"images, {kind}", of_images(nothing, **arguments))
 
 
 # What is no file at all.
 
-_PLACES: dict[str, Callable[[Path], None]] = {
+_PLACES: dict[str, Prepare] = {
     "a folder": Path.mkdir,
     "a pipe": os.mkfifo,
-    "missing": lambda path: None,
+    "missing": nothing,
     "a link to itself": lambda path: path.symlink_to(path.name),
     "an endless device": lambda path: path.symlink_to("/dev/zero"),
 }
 
 
-def _content(content: bytes) -> Callable[[], bytes]:
-    return lambda: content
+def _data(kind: str, prepare: Prepare) -> HostileInput:
+    return HostileInput("data", kind, STUDY_OF_DATA, prepare)
 
 
-def _bytes(name: str, content: Callable[[], bytes]) -> Callable[[Path], None]:
-    def prepare(folder: Path) -> None:
-        right(folder)
-        (folder / name).write_bytes(content())
+def _written(name: str, content: bytes | Callable[[], bytes]) -> Prepare:
+    def make(folder: Path) -> None:
+        (folder / name).write_bytes(content if isinstance(content, bytes) else content())
 
-    return prepare
+    return make
 
 
-def _place(name: str, place: Callable[[Path], None]) -> Callable[[Path], None]:
-    def prepare(folder: Path) -> None:
-        right(folder)
+def _placed(name: str, place: Prepare) -> Prepare:
+    def make(folder: Path) -> None:
         place(folder / name)
 
-    return prepare
+    return make

@@ -8,8 +8,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from data_files import STUDY_OF_DATA, graph, molecules, npz, of_graph, of_images, of_table
 from everything import everything, some
-from inputs import COMMANDS, HostileInput, right
+from inputs import COMMANDS, HostileInput, Prepare, nothing, right
 from outcomes import here, in_a_process
 
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -32,6 +33,20 @@ def test_in_a_process_of_its_own_too(given: HostileInput, tmp_path: Path) -> Non
 @pytest.mark.parametrize("command", [name for name in COMMANDS if name not in ("derive", "attach", "benchmark")])
 def test_without_what_is_hostile_in_them_the_commands_succeed(command: str, tmp_path: Path) -> None:
     outcome = here(HostileInput("right", command, COMMANDS[command], right), tmp_path)
+    assert outcome.code == 0, outcome
+
+
+@pytest.mark.parametrize(
+    "prepare",
+    [
+        of_graph(lambda folder: (folder / "data.npz").write_bytes(npz(graph())) and None),
+        of_table(lambda folder: (folder / "data.csv").write_bytes(molecules().encode()) and None),
+        of_images(nothing),
+    ],
+    ids=["graph", "table", "images"],
+)
+def test_without_what_is_hostile_in_it_data_are_trained_on(prepare: Prepare, tmp_path: Path) -> None:
+    outcome = here(HostileInput("right", "data", STUDY_OF_DATA, prepare), tmp_path)
     assert outcome.code == 0, outcome
 
 
