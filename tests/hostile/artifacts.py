@@ -99,7 +99,7 @@ _SAVED: dict[str, object] = {
 def _checkpoint_commands() -> dict[str, tuple[tuple[str, ...], str]]:
     return {
         "derive": (("derive", "hostile.ckpt", "--space", "egnas"), "hostile.ckpt"),
-        "derive of a run": (("derive", "run"), "run/checkpoints/last.ckpt"),
+        "derive of a run": (COMMANDS["derive"], "searched/checkpoints/last.ckpt"),
         "fit --ckpt_path": ((*COMMANDS["fit"], "--ckpt_path", "hostile.ckpt"), "hostile.ckpt"),
         "test --ckpt_path": (("test", *COMMANDS["fit"][1:], "--ckpt_path", "hostile.ckpt"), "hostile.ckpt"),
         "export --weights": ((*COMMANDS["export"], "--weights", "hostile.ckpt"), "hostile.ckpt"),

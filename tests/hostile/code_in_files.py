@@ -190,7 +190,7 @@ def _pickles() -> Iterator[HostileInput]:
     for kind, make in forms.items():
         for name, arguments, path in (
             ("derive", ("derive", "hostile.ckpt", "--space", "egnas"), "hostile.ckpt"),
-            ("derive of a run", ("derive", "run"), "run/checkpoints/last.ckpt"),
+            ("derive of a run", COMMANDS["derive"], "searched/checkpoints/last.ckpt"),
             ("fit --ckpt_path", (*COMMANDS["fit"], "--ckpt_path", "hostile.ckpt"), "hostile.ckpt"),
             ("test --ckpt_path", ("test", *COMMANDS["fit"][1:], "--ckpt_path", "hostile.ckpt"), "hostile.ckpt"),
             (
@@ -238,7 +238,7 @@ def _text(name: str | None = None, text: str = "") -> Callable[[Path], None]:
     def prepare(folder: Path) -> None:
         _evil(folder)
         if name is not None:
-            for path in (name, name.replace("run/", "pixels/")):
+            for path in (name, name.replace("run/", "pixels/"), name.replace("run/", "searched/")):
                 (folder / path).write_text(text, encoding="utf-8")
 
     return prepare

@@ -109,7 +109,7 @@ def _beside(make: Callable[[Path], None]) -> Callable[[Path], None]:
 def _of_the_run(make: Callable[[Path], None]) -> Callable[[Path], None]:
     def prepare(folder: Path) -> None:
         right(folder)
-        for run in ("run", "pixels"):
+        for run in ("run", "pixels", "searched"):
             (folder / run / "config.yaml").unlink()
             make(folder / run / "config.yaml")
 

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import atexit
 import json
+import shutil
 from collections.abc import Callable
+from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from functools import cache
-from io import BytesIO
+from io import BytesIO, StringIO
 from pathlib import Path
+from tempfile import mkdtemp
 
 OWNED = "OWNED"
 """The file that appears in the working folder when a hostile input has had its code run."""
@@ -95,7 +99,7 @@ def write_yaml(path: Path, content: object) -> None:
 
 
 def right(folder: Path) -> None:
-    """Files with which all of `COMMANDS` succeed but `derive` and `attach`, which need a search and a training."""
+    """Files with which all of `COMMANDS` succeed but `attach`, whose script trains nothing."""
     write_yaml(folder / "run" / "architecture.json", ARCHITECTURE)
     write_yaml(folder / "run" / "config.yaml", {**STUDY, "folder": "run"})
     write_yaml(folder / "study.yaml", STUDY)
@@ -104,6 +108,20 @@ def right(folder: Path) -> None:
     space = {"class_path": "auto-deeplab", "init_args": {"layers": 2, "filters": 2, "blocks": 1}}
     write_yaml(folder / "pixels" / "config.yaml", {"space": space, "task": PIXELS})
     (folder / "pixels" / "network.pt").write_bytes(_weights())
+    shutil.copytree(_search(), folder / "searched")
+
+
+@cache
+def _search() -> Path:
+    """The folder of a search that has ended."""
+    from automl_plugins.cli import main
+
+    home = Path(mkdtemp())
+    atexit.register(shutil.rmtree, home, ignore_errors=True)
+    write_yaml(home / "search.yaml", SEARCH)
+    with redirect_stdout(StringIO()), redirect_stderr(StringIO()):
+        main(["search", "--config", str(home / "search.yaml"), "--folder", str(home / "searched")])
+    return home / "searched"
 
 
 @cache
@@ -126,7 +144,7 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     "evaluate": ("evaluate", "run/architecture.json"),
     "fit": ("fit", "--architecture", "run/architecture.json"),
     "show": ("show", "run/architecture.json"),
-    "derive": ("derive", "run"),
+    "derive": ("derive", "searched"),
     "export": ("export", "--architecture", "pixels/architecture.json", "--size", "32", "out.pt2"),
     "attach": ("attach", "--architecture", "run/architecture.json", "--target", "net", "--", "python", "-c", "pass"),
     "benchmark": ("benchmark", "nas-bench-201"),

@@ -30,7 +30,7 @@ def test_in_a_process_of_its_own_too(given: HostileInput, tmp_path: Path) -> Non
     assert outcome.verdict == "one line", (given.arguments, outcome)
 
 
-@pytest.mark.parametrize("command", [name for name in COMMANDS if name not in ("derive", "attach", "benchmark")])
+@pytest.mark.parametrize("command", [name for name in COMMANDS if name not in ("attach", "benchmark")])
 def test_without_what_is_hostile_in_them_the_commands_succeed(command: str, tmp_path: Path) -> None:
     outcome = here(HostileInput("right", command, COMMANDS[command], right), tmp_path)
     assert outcome.code == 0, outcome
