@@ -115,12 +115,12 @@ def artifacts() -> Iterator[HostileInput]:
 
 def _architectures() -> Iterator[HostileInput]:
     for number, (kind, content) in enumerate(ARCHITECTURES.items()):
-        for name in {"show", "fit", list(_READERS)[number % len(_READERS)]}:
+        for name in dict.fromkeys(("show", "fit", list(_READERS)[number % len(_READERS)])):
             yield HostileInput(
                 "artifacts", f"{name}: an architecture.json that is {kind}", _READERS[name], _architecture(content)
             )
     for number, (kind, make) in enumerate(_PLACES.items()):
-        for name in {"evaluate", list(_READERS)[(number + 2) % len(_READERS)]}:
+        for name in dict.fromkeys(("evaluate", list(_READERS)[(number + 2) % len(_READERS)])):
             yield HostileInput(
                 "artifacts", f"{name}: an architecture.json that is {kind}", _READERS[name], _architecture(make)
             )
@@ -129,7 +129,7 @@ def _architectures() -> Iterator[HostileInput]:
 def _checkpoints() -> Iterator[HostileInput]:
     commands = _checkpoint_commands()
     for number, kind in enumerate([*CHECKPOINTS, *_SAVED]):
-        for name in {"fit --ckpt_path", list(commands)[number % len(commands)], list(commands)[(number + 1) % 5]}:
+        for name in dict.fromkeys(("fit --ckpt_path", list(commands)[number % 5], list(commands)[(number + 1) % 5])):
             arguments, path = commands[name]
             yield HostileInput("artifacts", f"{name}: a checkpoint that is {kind}", arguments, _checkpoint(path, kind))
 

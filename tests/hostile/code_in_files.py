@@ -112,7 +112,7 @@ def _callables() -> Iterator[HostileInput]:
     names = list(CALLABLES)
     for command, base, further in (("study", STUDY, OF_A_STUDY), ("search", SEARCH, OF_A_SEARCH)):
         for number, (slot, put) in enumerate((SLOTS | further).items()):
-            for name in {"subprocess.Popen", "evil.Evil", names[number % len(names)]}:
+            for name in dict.fromkeys(("subprocess.Popen", "evil.Evil", names[number % len(names)])):
                 config = copy.deepcopy(base)
                 put(config, {"class_path": name, "init_args": CALLABLES[name]})
                 yield HostileInput(
