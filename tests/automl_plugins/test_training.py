@@ -228,7 +228,6 @@ def test_an_unknown_trainer_argument_is_named_with_the_nearest() -> None:
         {"devices": [0, 1], "strategy": "auto"},
         {"devices": -1},
     ],
-    ids=str,
 )
 def test_what_starts_the_script_again_is_refused(options: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=r"starts the whole script again on every rank.*'ddp_spawn' or 'ddp_fork'"):
@@ -246,7 +245,6 @@ def test_what_starts_the_script_again_is_refused(options: dict[str, Any]) -> Non
         {"devices": "1"},
         {"devices": [1]},
     ],
-    ids=str,
 )
 def test_what_starts_processes_for_the_training_alone_is_served(options: dict[str, Any]) -> None:
     check_trainer_options(options)

@@ -149,7 +149,6 @@ def test_the_population_of_several_objectives_is_the_front_and_what_lies_behind(
         ({"population": 3, "tournament": 4}, "tournament is between 1 and the population, 3; got 4"),
         ({"proxy": score, "proxy_pool": 5}, "proxy_pool is at least the population, 20; got 5"),
     ],
-    ids=str,
 )
 def test_evolution_names_a_wrong_argument(arguments: dict[str, object], message: str, space: ToySpace) -> None:
     with pytest.raises(ValueError, match=message):
