@@ -13,6 +13,7 @@ from torchmetrics.classification import BinaryAccuracy
 
 from automl_plugins.task import Level, Task
 from automl_plugins.task_module import TaskModule
+from gnn_space.batch_checks import check_batch
 from gnn_space.metrics import UNKNOWN, ClassAccuracy, LabelAUROC, LabelF1
 
 
@@ -31,6 +32,14 @@ class _GraphModule(TaskModule):
 
     def _select(self, batch: Data, outputs: Tensor, stage: str) -> tuple[Tensor, Tensor]:
         return outputs, batch.y
+
+    def on_train_batch_start(self, batch: Data, batch_index: int) -> None:
+        if batch_index == 0 and self.trainer.current_epoch == 0:
+            check_batch(batch, self.task, "train")
+
+    def on_validation_batch_start(self, batch: Data, batch_index: int, dataloader_idx: int = 0) -> None:
+        if batch_index == 0 and self.trainer.current_epoch == 0 and self.trainer.state.fn == "fit":
+            check_batch(batch, self.task, "val")
 
 
 class _GraphClassifier(_GraphModule):
@@ -64,10 +73,11 @@ class _GraphClassifier(_GraphModule):
         targets = batch.y
         if mask is not None:
             outputs, targets = outputs[mask], targets[mask]
-        if self.task.target != "classes":
-            # Yes or no comes as a number or a row of one, as integers or, with nan, as floats.
-            targets = targets.view_as(outputs).to(outputs.dtype)
-        return outputs, targets
+        if self.task.target == "classes":
+            # Some data sets keep classes as floats, or in a column.
+            return outputs, targets.view(-1).long()
+        # Yes or no comes as a number or a row of one, as integers or, with nan, as floats.
+        return outputs, targets.view_as(outputs).to(outputs.dtype)
 
     def _loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
         if self.task.target != "classes":

@@ -1,0 +1,68 @@
+"""The first batches of a training, looked at before a network meets them: anybody's datamodule may give them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch_geometric.data import Data
+
+from automl_plugins.task import Task
+from gnn_space.data.graph_checks import check_edges, check_finite
+
+
+def check_batch(batch: Data, task: Task, stage: str) -> None:
+    """Refuse what no network could learn from, or what would be an error deep inside one.
+
+    Args:
+        batch: as a loader gives it.
+        task: what it should fit.
+        stage: `train`, `val` or `test`, for the message and the mask.
+
+    Raises:
+        ValueError: features, edges, masks or targets are not what the task says, or not finite.
+    """
+    where = f"the first {stage} batch"
+    _check_rows(where, "x", batch.x, int(batch.num_nodes or 0), task.in_channels)
+    check_finite(where, "node features", batch.x.values() if batch.x.layout == torch.sparse_csr else batch.x)
+    check_edges(where, batch.edge_index, int(batch.num_nodes or 0))
+    if task.edge_channels and batch.edge_attr is not None:
+        _check_rows(where, "edge_attr", batch.edge_attr, batch.edge_index.size(1), task.edge_channels)
+        check_finite(where, "edge features", batch.edge_attr)
+    _check_targets(where, batch.y, _mask(where, batch, task, stage), task)
+
+
+def _check_rows(where: str, name: str, values: Tensor, rows: int, columns: int) -> None:
+    if values.dim() != 2 or values.shape != (rows, columns):
+        raise ValueError(
+            f"{where}: {name} has the shape [{rows}, {columns}] by its graph and the task; got {list(values.shape)}"
+        )
+
+
+def _mask(where: str, batch: Any, task: Task, stage: str) -> Tensor | None:
+    mask = None if task.level == "graph" else getattr(batch, f"{stage}_mask", None)
+    rows = batch.edge_index.size(1) if task.level == "edge" else int(batch.num_nodes or 0)
+    if mask is not None and (mask.dtype != torch.bool or mask.shape != (rows,)):
+        split = "; one split of several is mask[:, 0]" if mask.dim() == 2 else ""
+        raise ValueError(f"{where}: {stage}_mask holds {rows} booleans; got {mask.dtype} of {list(mask.shape)}{split}")
+    return mask
+
+
+def _check_targets(where: str, y: Tensor | None, mask: Tensor | None, task: Task) -> None:
+    if y is None:
+        raise ValueError(f"{where} has no targets y")
+    counted = y if mask is None or len(y) != len(mask) else y[mask]
+    known = counted[~counted.isnan()]
+    if not known.isfinite().all():
+        raise ValueError(f"{where}: a target is infinite; leave it out, or give nan where it is not known")
+    if task.target == "classes":
+        wrong = (counted < 0) | (counted >= task.out_channels) | (counted != counted.round())
+        accepted = f"a class is a whole number from 0 to {task.out_channels - 1}"
+    elif task.target == "regression":
+        return
+    else:
+        wrong = (counted != 0) & (counted != 1) & ~counted.isnan()
+        accepted = f"a {task.target} target is 0, 1, or nan where it is not known"
+    if wrong.any():
+        raise ValueError(f"{where}: {accepted}; got {counted[wrong][0].item():g}")
