@@ -15,17 +15,15 @@ from automl_plugins.finite import strict_json
 from automl_plugins.run_folder import write_whole
 
 MOST_ATTEMPTS = 3
-"""How often work is begun that fails each time, or that kills its process each time."""
+"""How often work is done that fails each time."""
 
 
 class Attempts:
-    """The attempts at one result, counted in a file beside it before each of them begins.
-
-    So a process that is killed, by the system for its memory say, leaves its attempt behind. One that ends because
-    it was asked to (Ctrl-C) takes it back.
+    """The attempts at one result; those that failed are counted in a file beside it.
 
     Args:
-        path: the result's file, JSON. It says `failure` where the work failed.
+        path: the result's file, JSON. It says `failure` where the work failed, and `settled` where trying again is of
+            no use.
         since: when the run was started: failures before it are tried again. None: none is.
     """
 
@@ -48,43 +46,30 @@ class Attempts:
     def _is_due(self) -> bool:
         if not self.path.exists():
             return True
-        if self.since is None or not json.loads(self.path.read_text("utf-8")).get("failure"):
+        result = json.loads(self.path.read_text("utf-8"))
+        if self.since is None or not result.get("failure") or result.get("settled"):
             return False
         attempts, ended = self._read()
         return attempts < MOST_ATTEMPTS and ended is not None and ended < self.since
 
-    def make(self, work: Callable[[], Mapping[str, Any]], failed: Callable[[str], Mapping[str, Any]]) -> None:
+    def make(self, work: Callable[[], Mapping[str, Any]]) -> None:
         """Do the work and write its result; to be called while it is taken.
 
         Args:
             work: gives the result, a failure among them; what it raises is raised, and is no attempt.
-            failed: the result of work that kills its process, from a sentence that says so.
         """
+        result = work()
         attempts, _ = self._read()
-        if attempts >= MOST_ATTEMPTS:
-            reason = (
-                f"failed: its process was killed {attempts} times; delete {self._notes} and its result to try again"
-            )
-            write_whole(self.path, strict_json(failed(reason)))
-            return
-        self._write(attempts + 1)
-        try:
-            result = work()
-        except BaseException:
-            self._write(attempts)
-            raise
-        write_whole(self.path, strict_json(result))
         if result.get("failure"):
-            self._write(attempts + 1, datetime.now())
-        else:
-            self._notes.unlink()
+            notes = {"attempts": attempts + 1, "ended": datetime.now().isoformat()}
+            write_whole(self._notes, strict_json(notes))
+        write_whole(self.path, strict_json(result))
+        if not result.get("failure"):
+            self._notes.unlink(missing_ok=True)
 
     def _read(self) -> tuple[int, datetime | None]:
-        """How many there were, and when the last one ended with a result."""
+        """How many failed, and when the last one did."""
         if not self._notes.exists():
             return 0, None
         notes = json.loads(self._notes.read_text("utf-8"))
-        return notes["attempts"], notes["ended"] and datetime.fromisoformat(notes["ended"])
-
-    def _write(self, attempts: int, ended: datetime | None = None) -> None:
-        write_whole(self._notes, strict_json({"attempts": attempts, "ended": ended and ended.isoformat()}))
+        return notes["attempts"], datetime.fromisoformat(notes["ended"])

@@ -8,8 +8,10 @@ import hashlib
 import json
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 import torch
@@ -21,7 +23,7 @@ from automl_plugins._lightning import pl
 from automl_plugins.architecture import Architecture
 from automl_plugins.attempts import Attempts
 from automl_plugins.best_validation import Direction
-from automl_plugins.deaths import Deaths
+from automl_plugins.deaths import Deaths, KilledError
 from automl_plugins.failure import failure_of, full_traceback
 from automl_plugins.finite import finite
 from automl_plugins.lightning_checkpoint import checkpoint_of, first_not_finite
@@ -71,6 +73,7 @@ class Trained:
         failure: "" or what went wrong: `diverged: ...`, `failed: RuntimeError: ...`.
         traceback: of the error that it failed with.
         note: "" or what went wrong beside it and costs nothing of the result.
+        settled: whether it would fail again: it diverged, or has killed its process too often.
     """
 
     score: float | None
@@ -82,6 +85,7 @@ class Trained:
     failure: str = ""
     traceback: str = ""
     note: str = ""
+    settled: bool = False
 
 
 @dataclass(frozen=True)
@@ -91,10 +95,12 @@ class Tested:
     Args:
         metrics: by name; None where one is undefined (nan or infinite).
         failure: "" or what went wrong.
+        settled: whether it would fail again.
     """
 
     metrics: Mapping[str, float | None]
     failure: str = ""
+    settled: bool = False
 
 
 class Comparison:
@@ -151,7 +157,7 @@ class Comparison:
         """Train what no worker has trained or is training; False where others are still at it.
 
         A training that fails is a result too. It is tried again where it failed before `since`, so when the study
-        is started again, and at most `attempts.MOST_ATTEMPTS` times in all.
+        is started again, and at most `attempts.MOST_ATTEMPTS` times in all; one that diverged is not.
         """
         return self._share(contenders, "train", since)
 
@@ -171,24 +177,20 @@ class Comparison:
                 try:
                     with attempts.taken() as due:
                         if due:
-                            self._make(attempts, contender, seed, stage)
+                            attempts.make(partial(self._done, stage, contender, seed, since))
                             # A Trainer and its module refer to each other: only the collector frees their memory.
                             gc.collect()
                 except Timeout:
                     complete = False
         return complete
 
-    def _make(self, attempts: Attempts, contender: Contender, seed: int, stage: str) -> None:
+    def _done(self, stage: str, contender: Contender, seed: int, since: datetime | None) -> dict[str, Any]:
+        """The result of a training or a test, which are counted where they kill their process."""
+        deaths = Deaths(self.folder.deaths, "" if since is None else since.isoformat())
+        name = f"{contender.key}-seed{seed}"
         if stage == "train":
-            killed = Trained(None, -1, 0, 0.0, 0.0, None)
-            attempts.make(
-                lambda: asdict(self._train(contender, seed, attempts.since)),
-                lambda failure: asdict(replace(killed, failure=failure)),
-            )
-        else:
-            attempts.make(
-                lambda: asdict(self._test(contender, seed)), lambda failure: asdict(Tested({}, failure=failure))
-            )
+            return asdict(self._train(contender, seed, deaths.attempt(name)))
+        return asdict(self._test(contender, seed, deaths.attempt(f"{name}-test")))
 
     def _describe(self, key: str, architecture: Architecture) -> None:
         """Write an architecture beside its trainings, so that the folder says whose they are."""
@@ -196,11 +198,10 @@ class Comparison:
         if not path.exists():
             write_whole(path, architecture.to_json())
 
-    def _train(self, contender: Contender, seed: int, since: datetime | None) -> Trained:
-        deaths = Deaths(self.folder.deaths, "" if since is None else since.isoformat())
+    def _train(self, contender: Contender, seed: int, counted: AbstractContextManager[None]) -> Trained:
         count, started = None, time.perf_counter()
         try:
-            with deaths.attempt(f"{contender.key}-seed{seed}"), training.seeded(seed):
+            with counted, training.seeded(seed):
                 network = self.build(contender)
                 count = sum(each.numel() for each in network.parameters() if each.requires_grad)
                 module = self.module(network, self.task)
@@ -211,8 +212,17 @@ class Comparison:
         except WriteError:
             raise
         except Exception as error:  # noqa: BLE001 - one contender's failure must not lose the others' results
-            seconds = time.perf_counter() - started
-            return Trained(None, -1, 0, seconds, 0.0, count, f"failed: {failure_of(error)}", full_traceback(error))
+            return Trained(
+                score=None,
+                best_epoch=-1,
+                steps=0,
+                seconds=time.perf_counter() - started,
+                cpu_seconds=0.0,
+                num_parameters=count,
+                failure=f"failed: {failure_of(error)}",
+                traceback=full_traceback(error),
+                settled=isinstance(error, KilledError),
+            )
         trained = Trained(
             score=finite(result.score),
             best_epoch=result.best_epoch,
@@ -224,20 +234,20 @@ class Comparison:
         broken = first_not_finite(module)
         if trained.score is None or broken is not None:
             reason = f"no validation gave a finite {self.monitor}" if broken is None else f"{broken} is not finite"
-            return replace(trained, score=None, failure=f"diverged: {reason}")
+            return replace(trained, score=None, failure=f"diverged: {reason}", settled=True)
         checkpoint, note = checkpoint_of(module, result.best_epoch, result.steps)
         save_whole(self.folder.weights(contender.key, seed), {"network": network.state_dict(), **checkpoint})
         return replace(trained, note=note)
 
-    def _test(self, contender: Contender, seed: int) -> Tested:
+    def _test(self, contender: Contender, seed: int, counted: AbstractContextManager[None]) -> Tested:
         try:
-            with training.seeded(seed):
+            with counted, training.seeded(seed):
                 module = self.load(contender, seed)
                 metrics = training.test(module, self.data, self.options)
         except WriteError:
             raise
         except Exception as error:  # noqa: BLE001 - one contender's failure must not lose the others' results
-            return Tested({}, f"failed: {failure_of(error)}")
+            return Tested({}, f"failed: {failure_of(error)}", settled=isinstance(error, KilledError))
         return Tested({name: finite(value) for name, value in metrics.items()})
 
     def load(self, contender: Contender, seed: int) -> pl.LightningModule:
