@@ -288,6 +288,8 @@ class Study:
         Raises:
             StudyError: the study cannot be as it was asked for, or the folder is another one's. Nothing is written.
         """
+        if not self._has_own_storage or self.folder.journal.exists():
+            _ = self._opened
         self.read_data()
         self.settle()
         self._refuse_another(self.identity)

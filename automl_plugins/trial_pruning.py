@@ -76,7 +76,7 @@ class TrialPruning(pl.Callback):
         if self._trial is None or self._process != os.getpid():
             study = optuna.load_study(
                 study_name=self.study_name,
-                storage=open_storage(self.storage),
+                storage=open_storage(self.storage, wait=True),
                 # The trial has its parameters; no other sampler draws none again when it is opened.
                 sampler=optuna.samplers.RandomSampler(),
                 pruner=self.pruner,

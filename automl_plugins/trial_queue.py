@@ -109,7 +109,7 @@ class TrialQueue:
         self.since = since
         with self._locked():
             self.study = optuna.create_study(
-                storage=open_storage(storage),
+                storage=open_storage(storage, wait=True),
                 study_name=name,
                 directions=directions,
                 pruner=pruner,

@@ -16,6 +16,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
+from automl_plugins.errors import StudyError
 from automl_plugins.outcomes import counts
 from automl_plugins.pulse import forget_pulses, pulses
 from automl_plugins.report.forecast import clock, seconds_left
@@ -75,6 +76,11 @@ class Progress:
         self._thread.join()
 
     def _show(self) -> None:
+        # A storage that is gone for good ends the study itself, with a word of its own.
+        with suppress(StudyError):
+            self._show_on()
+
+    def _show_on(self) -> None:
         if self.console.is_terminal:
             with Live(console=self.console, refresh_per_second=4, transient=False) as live:
                 while not self._stop.wait(_REFRESH_SECONDS):
