@@ -9,17 +9,22 @@ import re
 import uuid
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock
 
 from automl_plugins._lightning import pl
 from automl_plugins.description import describe, differences, unseen
 from automl_plugins.errors import StudyError
-from automl_plugins.fingerprint import data_difference
+from automl_plugins.fingerprint import data_difference, data_fingerprint, datamodule_loaders
+from automl_plugins.generators import held_generators, undisturbed
+from automl_plugins.report.notes import tell
 from automl_plugins.run_folder import RunFolder, write_whole
 from automl_plugins.space import SearchSpace
-from automl_plugins.training import LEAN
+from automl_plugins.training import LEAN, seeded
+
+if TYPE_CHECKING:
+    from automl_plugins.study import Study
 
 _FETCHING = frozenset(
     (
@@ -176,3 +181,49 @@ def shared_name(folder: RunFolder, arm: str) -> str:
     """The name of an arm's study in a storage that others may share: folders of one name have different keys."""
     identity = Identity.read(folder)
     return f"{folder.path.name}-{arm}" if identity is None else f"{arm}-{identity.key}"
+
+
+def identity_of(study: Study) -> Identity:
+    """The identity of a study whose data have been read."""
+    with undisturbed(held_generators([study.data])), seeded(study.seed):
+        loaders = datamodule_loaders(study.data)
+    settings = {
+        "space": describe_space(study.space),
+        "data": describe(study.data),
+        "task": describe(study.task.to_dict()),
+        "module": describe(study.module),
+        "monitor": study.monitor,
+        "direction": study.direction,
+        "sampler": study.sampler.described,
+        "pruner": describe(study.pruner),
+        "costs": list(study.goal.costs),
+        "limits": study.goal.limits,
+        "reward": describe(study.goal.reward),
+        "sharing": study.sharing,
+        "trainer": describe_trainer(study.trainer),
+        "trial_epochs": study.trial_epochs,
+        "seed": study.seed,
+    }
+    storage = None if study.has_own_storage else without_password(study.storage)
+    return Identity(settings, data_fingerprint(loaders), storage)
+
+
+def refuse_another(study: Study) -> None:
+    """Refuse a folder in which trials and final trainings of other settings or data are kept.
+
+    Raises:
+        StudyError: it is one.
+    """
+    mine, before = study.identity, Identity.read(study.folder)
+    if before is None:
+        for line in mine.notes():
+            tell(line)
+        return
+    for words in mine.refuse_another(study.folder, before):
+        tell(f"goes on with {words}, which changes no result")
+    if before.storage != mine.storage and not any(study.arm_trials(arm) for arm in study.arms):
+        raise StudyError(
+            f"the trials of the study in {study.folder.path} are in {before.storage or 'its own journal'}, and "
+            f"{mine.storage or 'that journal'} has none of them; give the storage that it was begun with, or this "
+            "study another folder"
+        )

@@ -28,19 +28,19 @@ from automl_plugins.comparison import Comparison, Contender
 from automl_plugins.conclusion import conclude, keep_trials
 from automl_plugins.contender_costs import costs_of
 from automl_plugins.deaths import Deaths
-from automl_plugins.description import describe
 from automl_plugins.errors import StudyError
 from automl_plugins.finals import Finals
-from automl_plugins.fingerprint import data_fingerprint, datamodule_loaders, splits_of
+from automl_plugins.fingerprint import splits_of
 from automl_plugins.generators import held_generators, undisturbed
-from automl_plugins.identity import Identity, describe_space, describe_trainer, shared_name, without_password
+from automl_plugins.identity import Identity, identity_of, refuse_another, shared_name
 from automl_plugins.interruption import terminated_in_order
 from automl_plugins.nearest import did_you_mean
 from automl_plugins.objectives.energy import EnergyError
 from automl_plugins.objectives.figures import Figures
 from automl_plugins.objectives.goal import Goal
 from automl_plugins.optuna_parts import PartConfig, SamplerFactory, make_pruner, sampler_factory
-from automl_plugins.report.notes import tell
+from automl_plugins.preflight import check_splits
+from automl_plugins.readiness import try_everything
 from automl_plugins.report.progress import Progress
 from automl_plugins.report.summary import Summary
 from automl_plugins.run_folder import RunFolder
@@ -48,6 +48,7 @@ from automl_plugins.sharing import SharesWeights
 from automl_plugins.space import SearchSpace
 from automl_plugins.storage import open_storage
 from automl_plugins.task import Task
+from automl_plugins.trainer_options import check_length
 from automl_plugins.training import ModuleFactory
 from automl_plugins.trial import run_trial
 from automl_plugins.trial_queue import Claim, Nothing, TrialQueue
@@ -165,12 +166,13 @@ class Study:
         self.sharing = sharing
         self.trainer = dict(trainer or {})
         training.check_trainer_options(self.trainer)
+        check_length(self.trainer)
         self.random_search = random_search
         known = registry.names("references")
         for name in references or ():
             if name not in known:
                 raise ValueError(f"references: there is no {name!r}; {did_you_mean(name, known)}")
-        self._references = references
+        self.asked_references = references
         self.finalists = finalists
         self.seeds = seeds
         self.seed = seed
@@ -180,7 +182,7 @@ class Study:
         self.trial_minutes = trial_minutes
         self._module, self._task = module, task
         self._monitor, self._direction = monitor, direction
-        self._has_data = False
+        self._has_data = self._is_prepared = False
 
     # What follows from the task, once the data has been read.
 
@@ -233,7 +235,7 @@ class Study:
     @cached_property
     def references(self) -> list[Contender]:
         """The hand-made networks that fit the task."""
-        names = self._references
+        names = self.asked_references
         if names is None:
             names = [
                 name
@@ -288,20 +290,22 @@ class Study:
         Raises:
             StudyError: the study cannot be as it was asked for, or the folder is another one's. Nothing is written.
         """
-        if not self._has_own_storage or self.folder.journal.exists():
+        if self._is_prepared:
+            return
+        if not self.has_own_storage or self.folder.journal.exists():
             _ = self._opened
         self.read_data()
+        check_splits(self.data)
         self.settle()
-        self._refuse_another(self.identity)
+        refuse_another(self)
+        try_everything(self)
+        self._is_prepared = True
 
     @cached_property
     def identity(self) -> Identity:
         """What tells this study from others: its settings and its data, once they have been read."""
         self.read_data()
-        with undisturbed(held_generators([self.data])), training.seeded(self.seed):
-            loaders = datamodule_loaders(self.data)
-        storage = None if self._has_own_storage else without_password(self.storage)
-        return Identity(self._settings, data_fingerprint(loaders), storage)
+        return identity_of(self)
 
     def settle(self) -> None:
         """Settle the task, the metric and what is measured: what is wrong with them is said before any training.
@@ -319,6 +323,10 @@ class Study:
     @cached_property
     def figures(self) -> Figures:
         """What measures the costs of networks, on the device that they are trained on."""
+        return self.figures_in(self.folder.latencies)
+
+    def figures_in(self, folder: Path) -> Figures:
+        """What measures the costs of networks, and keeps latencies in a folder."""
         device = torch.device("cpu")
         if set(self.goal.figures) - {"num_parameters"}:
             options = {name: self.trainer[name] for name in ("accelerator",) if name in self.trainer}
@@ -326,45 +334,8 @@ class Study:
                 options["devices"] = devices[:1]
             with training.quiet_lightning():
                 device = pl.Trainer(**{**training.LEAN, **options}).strategy.root_device
-        names, folder = self.goal.figures, self.folder.latencies
+        names = self.goal.figures
         return Figures(names, self.space, self.task, self.module, self.data, device, folder, self.trainer)
-
-    @property
-    def _settings(self) -> dict[str, Any]:
-        """What trials and final trainings depend on; a folder keeps to it."""
-        return {
-            "space": describe_space(self.space),
-            "data": describe(self.data),
-            "task": describe(self.task.to_dict()),
-            "module": describe(self.module),
-            "monitor": self.monitor,
-            "direction": self.direction,
-            "sampler": self.sampler.described,
-            "pruner": describe(self.pruner),
-            "costs": list(self.goal.costs),
-            "limits": self.goal.limits,
-            "reward": describe(self.goal.reward),
-            "sharing": self.sharing,
-            "trainer": describe_trainer(self.trainer),
-            "trial_epochs": self.trial_epochs,
-            "seed": self.seed,
-        }
-
-    def _refuse_another(self, mine: Identity) -> None:
-        """Refuse a folder in which trials and final trainings of other settings or data are kept."""
-        before = Identity.read(self.folder)
-        if before is None:
-            for line in mine.notes():
-                tell(line)
-            return
-        for words in mine.refuse_another(self.folder, before):
-            tell(f"goes on with {words}, which changes no result")
-        if before.storage != mine.storage and not any(self.arm_trials(arm) for arm in self.arms):
-            raise StudyError(
-                f"the trials of the study in {self.folder.path} are in {before.storage or 'its own journal'}, and "
-                f"{mine.storage or 'that journal'} has none of them; give the storage that it was begun with, or this "
-                "study another folder"
-            )
 
     def work(self, since: datetime) -> None:
         """Do one worker's share of the study: take trials and final trainings until there are none left.
@@ -418,10 +389,11 @@ class Study:
 
     def study_name(self, arm: str) -> str:
         """The name of an arm's study in the storage: with the folder's name and key where others share the storage."""
-        return arm if self._has_own_storage else shared_name(self.folder, arm)
+        return arm if self.has_own_storage else shared_name(self.folder, arm)
 
     @property
-    def _has_own_storage(self) -> bool:
+    def has_own_storage(self) -> bool:
+        """Whether the trials are in the folder's own journal."""
         return "://" not in self.storage and Path(self.storage).resolve() == self.folder.journal.resolve()
 
     def _work_through(self, queues: Sequence[TrialQueue], since: datetime) -> bool:

@@ -21,6 +21,7 @@ from torch import nn
 
 from automl_plugins._lightning import check_distribution, pl
 from automl_plugins.best_validation import BestValidation, Direction
+from automl_plugins.fingerprint import splits_of
 from automl_plugins.interruption import interrupts_as_such
 from automl_plugins.nearest import did_you_mean
 from automl_plugins.task import Task
@@ -90,8 +91,16 @@ def _relaunches(options: Mapping[str, Any]) -> str | None:
         method = getattr(strategy, "_start_method", "popen") if parallel else ""
     if method == "popen":
         return f"trainer.strategy={strategy!r}"
-    several = str(devices) not in ("0", "1", "auto") and not (isinstance(devices, list) and len(devices) == 1)
-    return f"trainer.devices={devices!r} without a strategy" if strategy == "auto" and several else None
+    if strategy != "auto":
+        return None
+    if options.get("num_nodes", 1) != 1:
+        return f"trainer.num_nodes={options['num_nodes']!r}"
+    if str(devices) in ("auto", "-1"):
+        # As many as the machine has.
+        several = options.get("accelerator", "auto") != "cpu" and torch.cuda.device_count() > 1
+    else:
+        several = str(devices) not in ("0", "1") and not (isinstance(devices, list) and len(devices) == 1)
+    return f"trainer.devices={devices!r} without a strategy" if several else None
 
 
 @contextmanager
@@ -201,14 +210,20 @@ def _cpu_seconds() -> float:
 
 
 def test(module: pl.LightningModule, data: pl.LightningDataModule, options: Mapping[str, Any]) -> dict[str, float]:
-    """The test metrics of a trained module, by the names that its `test_step` logs them under; on one device."""
+    """The test metrics of a trained module, by the names that its `test_step` logs them under; on one device.
+
+    Without test data there are none.
+    """
     kept = {name: value for name, value in options.items() if name in ("accelerator", "precision")}
     if isinstance(options.get("devices"), list):
         # Which device, not how many: several would count samples twice, and start this script again.
         kept["devices"] = options["devices"][:1]
+    if "test" not in splits_of(data):
+        return {}
     with quiet_lightning(), interrupts_as_such():
-        (metrics,) = pl.Trainer(**{**LEAN, **kept}).test(module, datamodule=data, verbose=False)
-    return dict(metrics)
+        # One mapping for each test loader; Lightning numbers the names of several.
+        several = pl.Trainer(**{**LEAN, **kept}).test(module, datamodule=data, verbose=False)
+    return {name: value for metrics in several for name, value in metrics.items()}
 
 
 def _listed(callbacks: pl.Callback | Sequence[pl.Callback] | None) -> list[pl.Callback]:

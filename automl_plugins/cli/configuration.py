@@ -112,8 +112,8 @@ class StudyConfig:
             pl.Trainer(**{**training.LEAN, **study.trainer})
         return study
 
-    def keep(self, folder: RunFolder) -> None:
-        """Write the configuration into a run's folder, unless the folder holds a study of another one.
+    def refuse_another(self, folder: RunFolder) -> None:
+        """Refuse a folder that holds a study of another configuration; nothing is written.
 
         Raises:
             UsageError: it does; the message names the first setting that differs.
@@ -124,6 +124,13 @@ class StudyConfig:
                 for config in (StudyConfig(read_yaml(folder.config)), self)
             )
             refuse_another(folder, kept, mine, "study")
+
+    def keep(self, folder: RunFolder) -> None:
+        """Write the configuration into a run's folder.
+
+        Raises:
+            UsageError: it cannot be written.
+        """
         with told_briefly("folder", 2, OSError):
             write_whole(folder.config, self.dump())
 

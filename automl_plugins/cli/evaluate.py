@@ -60,8 +60,9 @@ def run(arguments: list[str], command: str = "evaluate") -> int:
         return 0
     study = config.study()
     contender = _contender(study.space, path)
-    config.keep(study.folder)
+    config.refuse_another(study.folder)
     prepare(study)
+    config.keep(study.folder)
     summary = _evaluate(study, contender, "references" in given.settings, count)
     console.print(summary.table())
     for line in summary.lines():

@@ -41,8 +41,9 @@ def run(arguments: list[str], command: str = "study") -> int:
     # Optuna tells of every study that it makes, among our own progress.
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     study = config.study()
-    config.keep(study.folder)
+    config.refuse_another(study.folder)
     prepare(study)
+    config.keep(study.folder)
     try:
         with _quiet_workers():
             summary = study.run()

@@ -216,11 +216,23 @@ def test_show_one_trial(capsys: pytest.CaptureFixture[str]) -> None:
     assert "layer0.heads" in said(capsys, "show", "runs/small", "--trial", "0", "--arm", "search")
 
 
-def test_show_a_failure_with_its_traceback(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    # No such metric is ever logged, so every trial fails.
-    flags = ["--monitor", "val_acc", "--direction", "maximize", "--max_equal_failures", "1"]
-    assert main(["study", "--config", "small.yaml", "--folder", str(tmp_path), *flags]) == 1
+def test_a_mistake_that_the_data_show_leaves_nothing_behind(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    flags = ["--monitor", "val_acc", "--direction", "maximize"]
+    assert main(["study", "--config", "small.yaml", "--folder", str(tmp_path / "run"), *flags]) == 1
     assert "did you mean 'val_accuracy'?" in capsys.readouterr().err.splitlines()[-1]
+    assert not (tmp_path / "run").exists()
+
+
+def test_show_a_failure_with_its_traceback(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def train(*arguments: object, **options: object) -> None:
+        raise ValueError("broken after the first batch")
+
+    monkeypatch.setattr("automl_plugins.training.train", train)
+    flags = ["--max_equal_failures", "1"]
+    assert main(["study", "--config", "small.yaml", "--folder", str(tmp_path), *flags]) == 1
+    assert "broken after the first batch" in capsys.readouterr().err.splitlines()[-1]
     failed = re.search(r"trial (\d+) of search failed: ValueError", said(capsys, "show", str(tmp_path)))
     assert failed is not None
     assert "Traceback (most recent call last)" in said(capsys, "show", str(tmp_path), "--trial", failed[1])

@@ -226,12 +226,24 @@ def test_an_unknown_trainer_argument_is_named_with_the_nearest() -> None:
         {"strategy": DDPStrategy()},
         {"devices": 2},
         {"devices": [0, 1], "strategy": "auto"},
-        {"devices": -1},
+        {"num_nodes": 2},
     ],
 )
 def test_what_starts_the_script_again_is_refused(options: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=r"starts the whole script again on every rank.*'ddp_spawn' or 'ddp_fork'"):
         check_trainer_options(options)
+
+
+@pytest.mark.parametrize("devices", ["auto", -1, "-1"])
+def test_all_devices_of_a_machine_are_one_or_several(devices: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    check_trainer_options({"devices": devices})
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    check_trainer_options({"devices": devices, "accelerator": "cpu"})
+    check_trainer_options({"devices": devices, "strategy": "ddp_spawn"})
+    for accelerator in ("auto", "gpu", "cuda"):
+        with pytest.raises(ValueError, match=r"trainer.devices=.* starts the whole script again on every rank"):
+            check_trainer_options({"devices": devices, "accelerator": accelerator})
 
 
 @pytest.mark.parametrize(

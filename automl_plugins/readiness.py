@@ -1,0 +1,76 @@
+"""Whether a study can do all that it was asked for: tried before its first trial."""
+
+from __future__ import annotations
+
+import math
+import tempfile
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from automl_plugins import training
+from automl_plugins.architecture import Architecture
+from automl_plugins.errors import StudyError
+from automl_plugins.fingerprint import splits_of
+from automl_plugins.objectives.energy import EnergyError
+from automl_plugins.preflight import Preflight
+from automl_plugins.report.notes import tell
+from automl_plugins.trainer_options import check_makes_a_trainer, check_validates
+
+if TYPE_CHECKING:
+    from automl_plugins.study import Study
+
+
+def try_everything(study: Study) -> None:
+    """Try a study's trials, costs, references and tests on one batch each; nothing is left of it.
+
+    References that were not asked for by name, and do not fit, are left out of the study.
+
+    Raises:
+        StudyError: something does not work.
+    """
+    _check_options(study)
+    preflight = Preflight(study.space, study.task, study.data, study.module, study.monitor, study.trainer, study.seed)
+    if study.arms:
+        architecture, score = preflight.try_space()
+        _try_costs(study, architecture, score)
+    _try_references(study, preflight)
+    if "test" not in splits_of(study.data):
+        tell(f"{type(study.data).__name__} has no test_dataloader: the table has validation scores alone")
+
+
+def _check_options(study: Study) -> None:
+    with training.seeded(study.seed):
+        loader: Any = study.data.train_dataloader()
+    batches = len(loader) if hasattr(loader, "__len__") else None
+    try:
+        for options in (study.trial_options, study.trainer):
+            check_makes_a_trainer(options)
+            check_validates(options, batches)
+    except ValueError as error:
+        raise StudyError(str(error)) from error
+
+
+def _try_costs(study: Study, architecture: Architecture, score: float) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            figures = study.figures_in(Path(folder))(architecture)
+            if math.isfinite(score):
+                study.goal.values(score, figures)
+        except (ValueError, EnergyError) as error:
+            raise StudyError(f"costs, limits or reward: {error}") from error
+
+
+def _try_references(study: Study, preflight: Preflight) -> None:
+    kept = []
+    for contender in study.references:
+        name = str(contender.reference)
+        try:
+            preflight.try_reference(name, partial(study.comparison.build, contender))
+        except StudyError as error:
+            if study.asked_references is not None:
+                raise
+            tell(f"leaves out the reference {name!r}: {error}")
+        else:
+            kept.append(contender)
+    study.references = kept
