@@ -123,6 +123,10 @@ class MoleculeData(ManyGraphsData):
         rows.writerows(loaded.skipped)
         return {"skipped_molecules.csv": text.getvalue()}
 
+    def _where(self) -> str:
+        """The data, for messages."""
+        return type(self).__name__
+
     def _target_names(self) -> list[str]:
         return [str(number) for number in range(self.num_targets)]
 
@@ -138,7 +142,7 @@ class MoleculeData(ManyGraphsData):
         parts = self._parts(table, kept, [molecules[row] for row in kept])
         graphs = [molecule_graph(molecules[row]) for row in kept]
         targets = torch.from_numpy(table.targets[kept]).to(torch.float32).view(-1, self.num_targets)
-        check_labels(self._target_names(), self.target, *(targets[part] for part in parts))
+        check_labels(self._where(), self._target_names(), self.target, *(targets[part] for part in parts))
         train, val, test = (molecule_store(*_select(graphs, targets, part)) for part in parts)
         task = Task(
             "graph",
@@ -164,7 +168,7 @@ class MoleculeData(ManyGraphsData):
         )
         if not skipped:
             return ()
-        name, first = type(self).__name__, skipped[0]
+        name, first = self._where(), skipped[0]
         told = f"{len(skipped)} of {len(molecules)} molecules do not parse or have no atoms"
         example = f"the first of them {first.smiles[:80]!r} in row {first.line}"
         doubt = "is it the column of SMILES?"
@@ -188,17 +192,18 @@ class MoleculeData(ManyGraphsData):
             rest, held_out = random_split(len(train), (1 - VALIDATION_SHARE, VALIDATION_SHARE), self.seed)
             train, val = train[rest], train[held_out]
         if table.lines is not None:  # a user's file: that published tables repeat some molecules is known
-            _warn_of_repeats([table.smiles[row] for row in kept], [train, val, test])
+            _warn_of_repeats(self._where(), [table.smiles[row] for row in kept], [train, val, test])
         return [train, val, test]
 
 
-def _warn_of_repeats(smiles: list[str], parts: list[Tensor]) -> None:
+def _warn_of_repeats(where: str, smiles: list[str], parts: list[Tensor]) -> None:
     """Say that a table's own split has molecules in several parts, since their scores are then too good."""
     distinct = ({smiles[index] for index in part.tolist()} for part in parts)
     repeated = [one for one, count in Counter(name for part in distinct for name in part).items() if count > 1]
     if repeated:
         pl.utilities.rank_zero_warn(
-            f"{len(repeated)} molecules stand in more than one part of the table's split, the first {repeated[0]!r}"
+            f"{where}: {len(repeated)} molecules stand in more than one part of the table's split, the first "
+            f"{repeated[0]!r}"
         )
 
 

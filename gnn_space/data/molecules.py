@@ -68,6 +68,9 @@ class SmilesTable(MoleculeData):
         self.target_columns = columns
         self.split_column = split_column
 
+    def _where(self) -> str:
+        return str(self.path)
+
     def _target_names(self) -> list[str]:
         return list(self.target_columns)
 

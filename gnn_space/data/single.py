@@ -101,7 +101,7 @@ class SingleGraphData(TaskDataModule[OneGraph]):
         masks = {"training": graph.train_mask, "validation": graph.val_mask, "test": graph.test_mask}
         check_parts(where, masks, num_nodes)
         classes = check_classes(where, "nodes", graph.y, masks)
-        warn_of_few(int(graph.val_mask.sum()))
+        warn_of_few(where, int(graph.val_mask.sum()))
         task = Task("node", "classes", in_channels=int(x.size(1)), out_channels=classes)
         return OneGraph(task, graph)
 

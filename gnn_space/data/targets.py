@@ -15,10 +15,11 @@ FEW = 10
 _LISTED = 10
 
 
-def check_labels(names: Sequence[str], target: str, train: Tensor, val: Tensor, test: Tensor) -> None:
+def check_labels(where: str, names: Sequence[str], target: str, train: Tensor, val: Tensor, test: Tensor) -> None:
     """Look at real-valued targets, or at those of yes and no, before anything is trained on them.
 
     Args:
+        where: the data, for the message.
         names: of the targets.
         target: `regression`, `binary` or `multilabel`.
         train: `[num_samples, num_targets]`, nan where unknown.
@@ -29,45 +30,45 @@ def check_labels(names: Sequence[str], target: str, train: Tensor, val: Tensor, 
         ValueError: a target has no known value in training, all of them are constant there, or no validation target
             tells networks apart.
     """
-    unknown = _named(names, train.isnan().all(dim=0))
+    unknown, every = _named(names, train.isnan().all(dim=0)), _shortened(names)
     if unknown:
-        raise ValueError(f"no training sample has a value of the target {unknown}; leave it out, or split otherwise")
+        raise ValueError(
+            f"{where}: no training sample has a value of the target {unknown}; leave it out, or split otherwise"
+        )
     constant = _constant(train)
+    same = f"{where}: all training samples have the same {_named(names, constant)}"
     if constant.all():
         value = train.nan_to_num(nan=-torch.inf).max()
-        raise ValueError(
-            f"all training samples have the same {_named(names, constant)} ({value:g}): there is nothing to learn; "
-            "name another target"
-        )
+        raise ValueError(f"{same} ({value:g}): there is nothing to learn; name another target")
     if constant.any():
-        warn_once(f"all training samples have the same {_named(names, constant)}: there is nothing to learn of it")
-    _check_validation(names, target, val)
+        warn_once(f"{same}: there is nothing to learn of it")
+    _check_validation(where, every, target, val)
     if test.isnan().all():
-        warn_once("no test sample has a known target: test scores will be undefined (nan)")
+        warn_once(f"{where}: no test sample has a known target: test scores will be undefined (nan)")
     elif target != "regression" and _constant(test).all():
-        warn_once(f"all test samples have the same {_shortened(names)}: the test's AUROC will be undefined (nan)")
+        warn_once(f"{where}: all test samples have the same {every}: the test's AUROC will be undefined (nan)")
     known = train[~train.isnan()]
     if target == "regression" and ((known == 0) | (known == 1)).all():
         better = "binary" if len(names) == 1 else "multilabel"
-        warn_once(f"{_shortened(names)}: all targets are 0 or 1, but are regressed; a target {better!r} would classify")
+        warn_once(f"{where}: all targets {every} are 0 or 1, but are regressed; a target {better!r} would classify")
 
 
-def _check_validation(names: Sequence[str], target: str, val: Tensor) -> None:
+def _check_validation(where: str, names: str, target: str, val: Tensor) -> None:
     cure = "take another seed or split, or a larger share of validation samples"
     if val.isnan().all():
-        raise ValueError(f"no validation sample has a known target, so nothing can be chosen by them; {cure}")
+        raise ValueError(f"{where}: no validation sample has a known target, so nothing can be chosen by them; {cure}")
     if target != "regression" and _constant(val).all():
         raise ValueError(
-            f"all {len(val)} validation samples have the same {_shortened(names)}: the AUROC that a search selects by "
-            f"is undefined; {cure}"
+            f"{where}: all {len(val)} validation samples have the same {names}: the AUROC that a search selects by is "
+            f"undefined; {cure}"
         )
-    warn_of_few(int((~val.isnan()).any(dim=1).sum()))
+    warn_of_few(where, int((~val.isnan()).any(dim=1).sum()))
 
 
-def warn_of_few(count: int) -> None:
+def warn_of_few(where: str, count: int) -> None:
     """Warn where so few validation samples have a target that they hardly tell networks apart."""
     if count < FEW:
-        warn_once(f"{count} validation samples are too few to tell networks apart; their scores are mostly chance")
+        warn_once(f"{where}: too few validation samples ({count}) to tell networks apart; scores are mostly chance")
 
 
 def _constant(targets: Tensor) -> Tensor:

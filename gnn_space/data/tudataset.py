@@ -67,11 +67,12 @@ class TUData(ManyGraphsData):
         if target == "regression":
             columns = targets.view(len(targets), -1)
             outputs = columns.size(1)
-            check_labels([f"target {number}" for number in range(outputs)], target, *(columns[part] for part in parts))
+            names = [f"target {number}" for number in range(outputs)]
+            check_labels(where, names, target, *(columns[part] for part in parts))
         else:
             named = dict(zip(("training", "validation", "test"), parts, strict=True))
             outputs = check_classes(where, "graphs", targets, named)
-            warn_of_few(len(parts[1]))
+            warn_of_few(where, len(parts[1]))
         train, val, test = (GraphStore.from_graphs([graphs[index] for index in part.tolist()]) for part in parts)
         for store in (train, val, test):
             check_store(where, store)

@@ -15,6 +15,8 @@ from hypothesis import strategies as st
 
 pytest.importorskip("rdkit")
 
+from automl_plugins.study import Study
+from gnn_space import AGNNSpace
 from gnn_space.data import FreesolvData, SmilesTable
 from gnn_space.data.csv_table import read_csv_table
 from gnn_space.data.scaffolds import scaffold, scaffold_split
@@ -202,11 +204,11 @@ def test_targets_that_tell_nothing_apart_are_refused(
             "regression",
             [0, 1, 1],
             [0, 1],
-            "y: all targets are 0 or 1, but are regressed; a target 'binary' would classify",
+            "table.csv: all targets y are 0 or 1, but are regressed; a target 'binary' would classify",
         ),
         ("binary", [0, 1, 1], [1, 1], "all test samples have the same y: the test's AUROC will be undefined"),
         ("regression", [1, 2, 3], ["", ""], "no test sample has a known target"),
-        ("regression", [1, 2, 3], [1, 2], "2 validation samples are too few to tell networks apart"),
+        ("regression", [1, 2, 3], [1, 2], r"too few validation samples \(2\) to tell networks apart"),
     ],
 )
 def test_targets_that_tell_little_apart_are_named(
@@ -249,6 +251,24 @@ def test_skipped_molecules_are_a_file_of_the_run(tmp_path: Path) -> None:
     assert files["skipped_molecules.csv"].splitlines() == lines
     path.write_text("y,smiles\n" + "".join(f"{n},{'C' * n}\n" for n in range(3, 23)))
     assert SmilesTable(path, "smiles", "y").report_files() == {}
+
+
+def test_a_study_keeps_the_list_of_skipped_molecules(tmp_path: Path) -> None:
+    path = tmp_path / "table.csv"
+    path.write_text("smiles,y\nC1CC,0\n" + "".join(f"{'C' * n},{n}\n" for n in range(1, 41)))
+    study = Study(
+        AGNNSpace(layers=1),
+        SmilesTable(path, "smiles", "y"),
+        tmp_path / "run",
+        trials=1,
+        references=[],
+        seeds=1,
+        random_search=False,
+        trainer={"max_epochs": 1, "accelerator": "cpu"},
+    )
+    with pytest.warns(UserWarning, match="1 of 41 molecules do not parse"):
+        study.run()
+    assert "2,C1CC,does not parse" in (tmp_path / "run" / "skipped_molecules.csv").read_text()
 
 
 def test_a_column_without_a_molecule_is_refused_and_one_with_few_doubted(tmp_path: Path) -> None:
