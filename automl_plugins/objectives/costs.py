@@ -31,7 +31,8 @@ def macs(network: nn.Module, inputs: Sequence[Any]) -> int:
         inputs: the arguments of its `forward`.
     """
     counter = FlopCounterMode(display=False)
-    with evaluated(network), torch.no_grad(), counter:
+    # The counter hangs hooks on outputs that require a gradient, which a view of a parameter has not without one.
+    with evaluated(network), _frozen(network), torch.no_grad(), counter:
         network(*inputs)
     return counter.get_total_flops() // 2
 
@@ -76,6 +77,19 @@ def set_limits(trial: optuna.Trial, figures: Mapping[str, float], limits: Mappin
             raise ValueError(f"the limit of {name!r} is a number above 0; got {limit}")
         missed = figures[name] / limit - 1
         trial.set_constraint(name, math.inf if math.isnan(missed) else missed)
+
+
+@contextmanager
+def _frozen(network: nn.Module) -> Iterator[None]:
+    """A network of which no parameter requires a gradient, for the length of a block."""
+    learned = [parameter for parameter in network.parameters() if parameter.requires_grad]
+    try:
+        for parameter in learned:
+            parameter.requires_grad_(False)
+        yield
+    finally:
+        for parameter in learned:
+            parameter.requires_grad_(True)
 
 
 @contextmanager

@@ -75,7 +75,7 @@ def spread(front: Sequence[FrozenTrial], count: int, maximize_first: bool) -> li
 def fronts(
     arms: Mapping[str, Sequence[FrozenTrial]], objectives: Sequence[str], maximize_first: bool
 ) -> dict[str, Front]:
-    """The front of each search.
+    """The front of each search that has trials to choose from.
 
     Args:
         arms: the trials of each, see `candidates`.
@@ -83,12 +83,16 @@ def fronts(
         maximize_first: see `front_of`.
     """
     every = _scores([trial for trials in arms.values() for trial in trials], maximize_first)
+    if len(every) == 0:
+        return {}
     worst, best = every.min(axis=0), every.max(axis=0)
     width = np.where(best > worst, best - worst, 1.0)
     # Values that are all equal tell nothing; a small step below makes them count in full.
     reference = np.where(best > worst, 0.0, -1.0)
     told = {}
     for arm, trials in arms.items():
+        if not trials:
+            continue
         front = front_of(trials, maximize_first)
         share = hypervolume((_scores(front, maximize_first) - worst) / width, reference)
         told[arm] = Front(tuple(objectives), [each.number for each in front], [each.values for each in front], share)
@@ -97,6 +101,8 @@ def fronts(
 
 def _scores(trials: Sequence[FrozenTrial], maximize_first: bool) -> np.ndarray:
     """`[num_trials, num_objectives]`, larger is better."""
+    if not trials:
+        return np.zeros((0, 1))
     values = -np.array([trial.values for trial in trials], dtype=float)
     if maximize_first:
         values[:, 0] *= -1

@@ -49,6 +49,20 @@ def test_counting_and_measuring_leave_the_network_as_it_was() -> None:
     assert all(torch.equal(before[name], value) for name, value in counted.state_dict().items())
 
 
+def test_a_network_that_gives_a_view_of_its_weights_is_counted() -> None:
+    class Embedding(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.weight = nn.Parameter(torch.zeros(4, 8))
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.weight.view(2, 2, 8)
+
+    both = nn.Sequential(Embedding(), nn.Linear(8, 2))
+    assert macs(both, [torch.zeros(1)]) == 4 * 8 * 2
+    assert all(parameter.requires_grad for parameter in both.parameters())
+
+
 def test_on_a_cpu_there_is_no_peak_memory_to_be_had() -> None:
     assert peak_memory_mib(network(), [torch.zeros(1, 3, 8, 8)]) is None
 
