@@ -6,6 +6,7 @@ import csv
 import gzip
 import os
 import pickle
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -34,19 +35,22 @@ def read_csv(path: Path) -> dict[str, list[str]]:
 
     Raises:
         FileNotFoundError: there is no such file.
+        ValueError: it is broken, or its rows are of different lengths.
     """
     if not path.is_file():
         raise FileNotFoundError(f"there is no table {path}")
-    with gzip.open(path, "rt", encoding="utf-8", newline="") as file:
-        reader = csv.reader(file)
-        header = next(reader)
-        return dict(zip(header, map(list, zip(*reader, strict=True)), strict=True))
+    try:
+        with gzip.open(path, "rt", encoding="utf-8", newline="") as file:
+            header, *rows = csv.reader(file)
+        return dict(zip(header, map(list, zip(*rows, strict=True)), strict=True))
+    except (OSError, EOFError, zlib.error, csv.Error, ValueError) as error:
+        raise ValueError(f"the table {path} is broken ({error}); fetch it anew") from error
 
 
 def numbers(column: list[str]) -> np.ndarray:
-    """A column as float64; what was not computed (`-1e8`, or nothing) is NaN."""
+    """A column as float64; what was not computed (`-1e8`, nothing, or what is not finite) is NaN."""
     values = np.array([float(value) if value else np.nan for value in column])
-    values[values == -1e8] = np.nan
+    values[(values == -1e8) | ~np.isfinite(values)] = np.nan
     return values
 
 

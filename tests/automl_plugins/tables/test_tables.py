@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gzip
 import io
 import pickle
 from pathlib import Path
@@ -9,7 +10,7 @@ import pytest
 
 from automl_plugins import Architecture
 from automl_plugins.tables import Table, nas_bench_201, nas_bench_graph, transnas_bench_101
-from automl_plugins.tables.files import NumbersUnpickler
+from automl_plugins.tables.files import NumbersUnpickler, numbers, read_csv
 from automl_plugins.tables.nas_bench_graph import NASBenchGraphSpace
 from automl_plugins.testing.search_space import enumerate_space
 
@@ -118,3 +119,19 @@ def test_numbers_are_unpickled_and_nothing_else(capsys: pytest.CaptureFixture[st
         with pytest.raises(pickle.UnpicklingError, match="is to hold numbers"):
             NumbersUnpickler(io.BytesIO(pickle.dumps(content, 3))).load()
     assert capsys.readouterr().out == ""
+
+
+def test_a_score_that_is_not_finite_was_not_computed() -> None:
+    values = numbers(["0.5", "", "-1e8", "nan", "inf", "-inf"])
+    assert values[0] == 0.5
+    assert np.isnan(values[1:]).all()
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"no archive", gzip.compress(b""), gzip.compress(b"a,b\n1\n"), gzip.compress(b"a,b\n1,2\n")[:-9]]
+)
+def test_a_table_that_is_broken_is_named(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "table.csv.gz"
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=r"the table .*table\.csv\.gz is broken"):
+        read_csv(path)
