@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-from collections import OrderedDict, defaultdict, deque
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from functools import cache
@@ -11,24 +10,23 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torchmetrics import Metric, MetricCollection
 
 from automl_plugins._lightning import pl
 from automl_plugins.randomness import seeded_aside
+from automl_plugins.search.aside import nothing, objects_aside
 from automl_plugins.searchable import Searchable
 
 _SILENCED = ("log", "log_dict", "print")
-_CONTAINERS = (list, dict, set, deque, defaultdict, OrderedDict)
 
 
 @contextmanager
 def isolated(trainer: Any, module: Any, seed: int) -> Iterator[None]:
     """What the module logs, counts, draws and writes into its buffers inside is not seen outside.
 
-    That is: `self.log`, `self.print` and the loggers, the random generators, all buffers but those of
-    searchables themselves (so BatchNorm statistics), the states of torchmetrics, and attributes of the
-    LightningModule, such as a list to which each step appends its loss. Gradients must be taken inside: a
-    recomputed checkpoint runs the module again.
+    That is: `self.log`, `self.print`, the loggers and what is logged to wandb and mlflow directly, the random
+    generators, all buffers but those of searchables themselves (so BatchNorm statistics), the states of torchmetrics,
+    the Trainer's `should_stop`, its schedulers and learning rates, and what `objects_aside` puts back of the module and
+    of callbacks. Gradients must be taken inside: a recomputed checkpoint runs the module again.
 
     Args:
         trainer: the Trainer.
@@ -38,15 +36,26 @@ def isolated(trainer: Any, module: Any, seed: int) -> Iterator[None]:
     with ExitStack() as stack:
         stack.enter_context(seeded_aside(seed, trainer.strategy.root_device))
         stack.enter_context(buffers_aside(module))
+        stack.enter_context(objects_aside(module, _beside(trainer)))
         for part in module.modules():
             if hasattr(part, "log_dict"):
-                stack.enter_context(_attributes_aside(part))
-                vars(part).update(dict.fromkeys(_SILENCED, _nothing))
-            elif isinstance(part, Metric | MetricCollection):
-                stack.enter_context(_metric_aside(part))
+                vars(part).update(dict.fromkeys(_SILENCED, nothing))
+                stack.callback(_hear, part)
         if trainer.loggers:
             stack.enter_context(_loggers_aside(trainer))
+        stack.callback(setattr, trainer, "should_stop", trainer.should_stop)
         yield
+
+
+def _beside(trainer: Any) -> list[object]:
+    """What a step may change beside the module: schedulers, learning rates, and callbacks, which may hook modules."""
+    schedulers = [config.scheduler for config in trainer.lr_scheduler_configs]
+    return [*schedulers, *trainer.optimizers, *trainer.callbacks]
+
+
+def _hear(part: nn.Module) -> None:
+    for name in _SILENCED:
+        vars(part).pop(name, None)
 
 
 @contextmanager
@@ -75,50 +84,6 @@ def buffers_aside(module: nn.Module) -> Iterator[None]:
 
 
 @contextmanager
-def _attributes_aside(module: nn.Module) -> Iterator[None]:
-    """Let a LightningModule change attributes and fill containers that are put back."""
-    attributes = vars(module)
-    own = {name: value for name, value in attributes.items() if name not in _internals()}
-    attributes.update({name: _copied(value) for name, value in own.items() if type(value) in _CONTAINERS})
-    try:
-        yield
-    finally:
-        for name in attributes.keys() - own.keys() - _internals():
-            del attributes[name]
-        attributes.update(own)
-
-
-def _copied(container: Any) -> Any:
-    """A container of the same things, in which containers are copies too."""
-    made = copy.copy(container)
-    if isinstance(container, list | deque | dict):
-        items = container.items() if isinstance(container, dict) else enumerate(container)
-        for key, value in items:
-            if type(value) in _CONTAINERS:
-                made[key] = _copied(value)
-    return made
-
-
-@contextmanager
-def _metric_aside(metric: Metric | MetricCollection) -> Iterator[None]:
-    """Let a metric count in copies of its states."""
-    attributes = vars(metric)
-    before = dict(attributes)
-    if isinstance(metric, MetricCollection):
-        # Which metrics share a state is settled at the first update, inside these lists.
-        attributes["_groups"] = copy.deepcopy(metric._groups)
-    else:
-        for name in metric._defaults:
-            state = attributes[name]
-            attributes[name] = state.detach().clone() if isinstance(state, Tensor) else list(state)
-    try:
-        yield
-    finally:
-        attributes.clear()
-        attributes.update(before)
-
-
-@contextmanager
 def _loggers_aside(trainer: Any) -> Iterator[None]:
     loggers = trainer.loggers
     trainer.loggers = [_dummy_logger() for _ in loggers]
@@ -144,16 +109,6 @@ def frozen(weights: Iterable[nn.Parameter]) -> Iterator[None]:
 @cache
 def _dummy_logger() -> Any:
     return pl.loggers.logger.DummyLogger()
-
-
-@cache
-def _internals() -> frozenset[str]:
-    """The attributes that every LightningModule has, which are torch's and Lightning's affair."""
-    return frozenset(vars(pl.LightningModule()))
-
-
-def _nothing(*_: object, **__: object) -> None:
-    """What `self.log` does inside."""
 
 
 def shallow(batch: Any) -> Any:

@@ -35,12 +35,13 @@ class LitSpy(LitUser):
 
     def __init__(self) -> None:
         super().__init__()
-        # Held by a tuple, in which a step leaves what it did; lists of a module are put back.
-        self.steps: tuple[list[tuple[bool, Tensor, Tensor]]] = ([],)
+        # Behind a function, where a step leaves what it did; lists of a module are put back.
+        steps: list[tuple[bool, Tensor, Tensor]] = []
+        self.steps = lambda: steps
 
     def training_step(self, batch: Any, batch_idx: int) -> Tensor:
         gates = self.net.gates().matrix.detach().clone()
-        self.steps[0].append((self.net.logits.requires_grad, gates, batch[0]))
+        self.steps().append((self.net.logits.requires_grad, gates, batch[0]))
         return super().training_step(batch, batch_idx)
 
 
@@ -57,7 +58,7 @@ def test_the_registered_names() -> None:
 
 @pytest.mark.parametrize("name", ["darts", "gdas"])
 def test_two_levels_learn_on_data_of_their_own(trainer: Callable[..., pl.Trainer], name: str) -> None:
-    steps = spied(trainer, name).steps[0]
+    steps = spied(trainer, name).steps()
     assert [is_architecture for is_architecture, *_ in steps] == [True, False] * 2
     pixels = [{float(image.flatten()[0]) for _, _, batch in steps[part::2] for image in batch} for part in (0, 1)]
     assert len(pixels[0]) == len(pixels[1]) == 8
@@ -66,7 +67,7 @@ def test_two_levels_learn_on_data_of_their_own(trainer: Callable[..., pl.Trainer
 
 @pytest.mark.parametrize("name", ["single-level", "snas"])
 def test_one_level_learns_both_on_the_training_batch(trainer: Callable[..., pl.Trainer], name: str) -> None:
-    steps = spied(trainer, name).steps[0]
+    steps = spied(trainer, name).steps()
     assert len(steps) == 2 * 4, "nothing is held out"
     assert all(torch.equal(first[2], second[2]) for first, second in zip(steps[::2], steps[1::2], strict=True))
 
@@ -78,7 +79,7 @@ def test_snas_shares_a_draw_between_architecture_and_weights_and_gdas_does_not(
     assert int(module.net.draws) == 4
     module = spied(trainer, "gdas")
     assert int(module.net.draws) == 4, "two in each of two steps"
-    gates = [gates for _, gates, _ in module.steps[0]]
+    gates = [gates for _, gates, _ in module.steps()]
     assert all(((each == 0) | (each == 1)).all() for each in gates), "one path at a time"
 
 
@@ -86,7 +87,7 @@ def test_the_draws_of_a_step_are_those_of_all_its_batches(trainer: Callable[...,
     module = LitSpy()
     fit = trainer(ArchitectureSearch("snas", learning_rate=0.0), accumulate_grad_batches=2, max_epochs=1)
     fit.fit(module, datamodule=UserData())
-    gates = [gates for is_architecture, gates, _ in module.steps[0] if not is_architecture]
+    gates = [gates for is_architecture, gates, _ in module.steps() if not is_architecture]
     assert torch.equal(gates[0], gates[1])
     assert not torch.equal(gates[1], gates[2])
 
@@ -123,13 +124,13 @@ def test_only_weights_learn_during_the_warm_up(trainer: Callable[..., pl.Trainer
 
 def test_random_search_trains_one_architecture_at_a_time(trainer: Callable[..., pl.Trainer]) -> None:
     module = spied(trainer, RandomSearch(BestSampled(samples=2)), seed=1)
-    assert [is_architecture for is_architecture, *_ in module.steps[0]][:2] == [False, False]
-    trained = [gates for _, gates, _ in module.steps[0][:2]]
+    assert [is_architecture for is_architecture, *_ in module.steps()][:2] == [False, False]
+    trained = [gates for _, gates, _ in module.steps()[:2]]
     assert all(((each == 0) | (each == 1)).all() for each in trained)
     again = spied(trainer, RandomSearch(BestSampled(samples=2)), seed=1)
-    assert all(torch.equal(first, second[1]) for first, second in zip(trained, again.steps[0][:2], strict=True))
+    assert all(torch.equal(first, second[1]) for first, second in zip(trained, again.steps()[:2], strict=True))
     other = spied(trainer, RandomSearch(BestSampled(samples=2)), seed=2)
-    assert not all(torch.equal(first, second[1]) for first, second in zip(trained, other.steps[0][:2], strict=True))
+    assert not all(torch.equal(first, second[1]) for first, second in zip(trained, other.steps()[:2], strict=True))
 
 
 def test_random_search_finds_the_best_of_what_it_samples_with_the_shared_weights(
@@ -156,7 +157,7 @@ def test_dints_refuses_a_space_without_independent_connections_before_training(
     module = LitSpy()
     with pytest.raises(ValueError, match="the space 'perceptron' has none as it was made"):
         trainer(ArchitectureSearch("dints")).fit(module, datamodule=UserData())
-    assert module.steps[0] == []
+    assert module.steps() == []
 
 
 @pytest.mark.parametrize(
@@ -278,7 +279,7 @@ def test_an_option_that_was_closed_stays_closed_and_changes_the_loss(trainer: Ca
 
 
 def test_gates_that_were_asked_for_are_those_that_weights_are_trained_with(trainer: Callable[..., pl.Trainer]) -> None:
-    steps = spied(trainer, Perturbed()).steps[0]
+    steps = spied(trainer, Perturbed()).steps()
     architecture, weights = steps[0][1], steps[1][1]
     assert 0 < (architecture - weights).abs().max() < 0.31
 

@@ -20,7 +20,7 @@ from automl_plugins.search import ArchitectureSearch, learner
 
 
 class Asking:
-    """Collects who asks for gradients; a list of the module's own would be put back after the architecture's step."""
+    """Collects who asks for gradients."""
 
     def __init__(self) -> None:
         self.steps: list[set[str]] = []
@@ -31,17 +31,18 @@ class LitAsked(LitUser):
 
     def __init__(self, asking: Asking) -> None:
         super().__init__()
-        self.asking = asking
+        # A function, which stays: a list or an object of the module's own is put back after the architecture's step.
+        self.ask = lambda names: asking.steps.append(names)
 
     def names(self) -> set[str]:
         return {name for name, each in self.named_parameters() if each.requires_grad}
 
     def architecture_loss(self, batch: Any) -> Tensor:
-        self.asking.steps.append(self.names())
+        self.ask(self.names())
         return functional.mse_loss(self(batch[0]), batch[1])
 
     def training_step(self, batch: Any, batch_idx: int) -> Tensor:
-        self.asking.steps.append(self.names())
+        self.ask(self.names())
         return super().training_step(batch, batch_idx)
 
 
