@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 from collections.abc import Mapping
 from contextlib import nullcontext
 from pathlib import Path
@@ -27,9 +28,11 @@ from automl_plugins.cli.search_record import Clock, summarize
 from automl_plugins.cli.search_script import search_script
 from automl_plugins.cli.search_settings import check_search_settings, folder_of, search_defaults
 from automl_plugins.cli.settings import Given, plain, read
+from automl_plugins.fingerprint import data_difference, data_fingerprint
 from automl_plugins.report.search import SearchSummary
 from automl_plugins.run_folder import RunFolder, WriteError, write_whole
 from automl_plugins.search import DivergedError, report
+from automl_plugins.search.provenance import OtherSearchError
 from automl_plugins.space import SearchSpace
 from automl_plugins.training import ModuleFactory
 
@@ -72,6 +75,8 @@ def _search(settings: Mapping[str, Any], prints: bool) -> None:
         with told_briefly("", 2, ArgumentError), without_deprecations(), training.quiet_lightning():
             cli = SearchCLI(dict(settings), clock, print_config=prints)
     except HasEnded:
+        if not prints:
+            _check_data(settings)
         return
     _fit(cli, clock)
     if cli.trainer.is_global_zero:
@@ -128,9 +133,42 @@ def _fit(cli: SearchCLI, clock: Clock) -> None:
             f"{error}; what was kept so far is whole, so mend the disk, and the same command goes on from here", code=1
         ) from error
     except ValueError as error:
-        if clock.started:
+        if clock.started and not isinstance(error, OtherSearchError):
             raise
         raise UsageError(str(error), code=1) from error
+
+
+def _check_data(settings: Mapping[str, Any]) -> None:
+    """Compare the data with those of the search that has ended in the folder.
+
+    Raises:
+        UsageError: they are others, or cannot be read; its code is 1.
+    """
+    folder = RunFolder(Path(settings["folder"]))
+    kept = _data_file(folder)
+    if not kept.exists():
+        return
+    data = make("data", pl.LightningDataModule, settings["data"])
+    with told_briefly("", 1, OSError, ImportError, ValueError, RuntimeError), without_deprecations():
+        data.prepare_data()
+        data.setup("fit")
+        difference = data_difference(json.loads(kept.read_text(encoding="utf-8")), _fingerprint(data))
+    if difference is not None:
+        raise UsageError(
+            f"the search in {folder.path} was of other data: {difference}; give this one another --folder", code=1
+        )
+
+
+def _fingerprint(data: pl.LightningDataModule) -> dict[str, Any]:
+    """The fingerprint of what a search learns on and is validated on."""
+    loaders = {"train": data.train_dataloader()}
+    if type(data).val_dataloader is not pl.LightningDataModule.val_dataloader:
+        loaders["val"] = data.val_dataloader()
+    return data_fingerprint(loaders)
+
+
+def _data_file(folder: RunFolder) -> Path:
+    return folder.path / "data.json"
 
 
 def _checkpoint_to_go_on_from(cli: SearchCLI) -> Path | None:
@@ -158,6 +196,7 @@ def _conclude(cli: SearchCLI, settings: Mapping[str, Any], clock: Clock) -> None
     summary = summarize(
         cli.trainer, cli.model, cli.space, architecture, cli.datamodule.task, strategy, clock.state_dict()
     )
+    write_whole(_data_file(cli.folder), json.dumps(_fingerprint(cli.datamodule)))
     write_whole(cli.folder.search, summary.to_json())
 
 

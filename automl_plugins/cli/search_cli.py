@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import importlib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
 
@@ -117,10 +119,13 @@ class SearchCLI(_cli.LightningCLI):  # type: ignore[misc, name-defined]  # one o
             output().out(text)
             raise HasEnded
         if self.folder.config.exists() and self.folder.config.stat().st_size > 0:  # none has survived a power cut
-            kept, mine = (
-                {key: value for key, value in each.items() if key != "folder"}
-                for each in (read_yaml(self.folder.config), yaml.safe_load(text))
-            )
+            kept, mine = (_settings_that_count(each) for each in (read_yaml(self.folder.config), yaml.safe_load(text)))
+            if _epochs(mine) > _epochs(kept) > 0:
+                report.line(
+                    f"{self.folder.path}: the search goes on to {_epochs(mine)} epochs instead of {_epochs(kept)}"
+                )
+                self.folder.search.unlink(missing_ok=True)
+                kept["trainer"]["max_epochs"] = _epochs(mine)
             refuse_another(self.folder, kept, mine, "search")
         with told_briefly("folder", 2, OSError):
             write_whole(self.folder.config, text)
@@ -138,6 +143,34 @@ class SearchCLI(_cli.LightningCLI):  # type: ignore[misc, name-defined]  # one o
         strategy = self.trainer.strategy
         if type(strategy.checkpoint_io) is pl.plugins.TorchCheckpointIO:
             strategy.checkpoint_io = WholeCheckpoints()
+
+
+def _settings_that_count(config: Mapping[str, Any]) -> dict[str, Any]:
+    """A configuration without what a search may go on with otherwise: where it is kept, and how it is shown and fed."""
+    settings = {key: value for key, value in copy.deepcopy(dict(config)).items() if key != "folder"}
+    for key in _HARMLESS:
+        settings.get("trainer", {}).pop(key, None)
+    settings.get("data", {}).get("init_args", {}).pop("num_workers", None)
+    return settings
+
+
+def _epochs(settings: Mapping[str, Any]) -> int:
+    return int(settings.get("trainer", {}).get("max_epochs") or 0)
+
+
+_HARMLESS = (
+    "logger",
+    "enable_progress_bar",
+    "enable_model_summary",
+    "log_every_n_steps",
+    "profiler",
+    "devices",
+    "accelerator",
+    "strategy",
+    "num_nodes",
+    "num_sanity_val_steps",
+)
+"""Arguments of the Trainer with which a search may go on otherwise."""
 
 
 def has_ended(folder: RunFolder, space: SupernetSpace) -> bool:

@@ -16,7 +16,7 @@ from automl_plugins._lightning import pl
 from automl_plugins.decoders import Evaluation
 from automl_plugins.errors import NotFiniteError
 from automl_plugins.randomness import random_state, seed_from, set_random_state
-from automl_plugins.search import ranks, report
+from automl_plugins.search import provenance, ranks, report
 from automl_plugins.search.checks import check_project, check_stepped, check_warmup, find_searchables
 from automl_plugins.search.collapse import CollapseWatch
 from automl_plugins.search.data import SearchBatches
@@ -143,6 +143,7 @@ class ArchitectureSearch(pl.Callback):
         self.watch = CollapseWatch(self.collapse)
         self._decoded = False
         self._memory_checked = False
+        self._provenance: dict[str, Any] = {}
 
     # Before the first step.
 
@@ -182,8 +183,18 @@ class ArchitectureSearch(pl.Callback):
             ranks.copy_from_first(self._outcome.tensors)
         self._outcome.remember()
         self.watch.remember(self.searchables)
+        self._provenance["settings"] = provenance.of_settings(
+            trainer, pl_module, self.searchables, self.strategy, self._own_settings()
+        )
+        if self._pending is None and trainer.ckpt_path is not None:
+            warnings.warn(
+                f"{trainer.ckpt_path} has no state of a search, so this one begins, with the weights that it holds",
+                stacklevel=2,
+            )
         if self._pending is not None:
             self._learner.load_state_dict(self._pending["learner"])
+            if "provenance" in self._pending:
+                provenance.check_settings(self._pending["provenance"]["settings"], self._provenance["settings"])
             self.steps = self._pending["steps"]
             self._ended_epochs = self._pending["ended_epochs"]
             self.watch.healthy = [tensor.to(device) for tensor in self._pending["healthy"]]
@@ -191,10 +202,27 @@ class ArchitectureSearch(pl.Callback):
                 # Lightning goes on to make the epoch's iterator, which draws.
                 self._restore_randomness(trainer)
 
+    def _own_settings(self) -> dict[str, Any]:
+        """The arguments that make this search another one when they change."""
+        data = self.source.given if isinstance(self.source.given, str) else self.source.given is not None
+        return {
+            **self.settings,
+            "warmup_epochs": self.warmup_epochs,
+            "collapse": self.collapse,
+            "seed": self.seed,
+            "search_data": data,
+            "search_fraction": self.source.fraction,
+        }
+
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         check_warmup(trainer, self.warmup_epochs if self.strategy.learns_logits else 0)
+        loader = None
         if self.strategy.uses_search_data:
             loader = self.source.loader(trainer)
+        self._provenance["data"] = provenance.of_data(trainer, loader)
+        if self._pending is not None and "provenance" in self._pending:
+            provenance.check_data(self._pending["provenance"]["data"], self._provenance["data"])
+        if loader is not None:
             self._batches = SearchBatches(loader, self.seed, trainer.global_rank, trainer.world_size)
         if self._pending is not None:
             if self._batches is not None and self._pending["batches"] is not None:
@@ -436,6 +464,7 @@ class ArchitectureSearch(pl.Callback):
             "between_epochs": self._between_epochs,
             "ended_epochs": self._ended_epochs,
             "healthy": self.watch.healthy,
+            "provenance": self._provenance,
             "random": ranks.of_all(random_state(device), self._learner.world_size),
         }
 

@@ -12,12 +12,14 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 import yaml
 from perceptron_space.data import WavesData
 from perceptron_space.space import PerceptronSpace
+from torch.utils.data import DataLoader, TensorDataset
 
 from automl_plugins import Architecture
 from automl_plugins.cli import main
@@ -139,6 +141,35 @@ def test_the_same_command_again_shows_it_and_trains_nothing(
 def test_another_search_in_the_same_folder_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     told = refused(capsys, "search", "--config", "small.yaml", "--search.learning_rate", "0.2")
     assert "search.learning_rate=0.2: the search in runs/small was begun with 0.1" in told
+
+
+def test_a_search_goes_on_to_more_epochs_and_with_what_is_harmless(
+    capsys: pytest.CaptureFixture[str], ended: Path
+) -> None:
+    command = ["search", "--config", "small.yaml", "--folder", str(ended)]
+    said(capsys, *command, "--trainer.log_every_n_steps", "7", "--trainer.enable_model_summary", "true")
+    assert "perceptron on WavesData with darts: 3 epochs" in said(capsys, *command, "--trainer.max_epochs", "3")
+    assert "3 epochs" in said(capsys, *command, "--trainer.max_epochs", "3"), "it has ended again"
+    told = refused(capsys, *command)
+    assert "trainer.max_epochs=2: the search in" in told
+
+
+def test_other_data_in_the_same_place_are_refused(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, ended: Path
+) -> None:
+    command = ["search", "--config", "small.yaml", "--folder", str(ended)]
+    whole = WavesData.train_dataloader
+
+    def others(self: WavesData) -> DataLoader[Any]:
+        image, target = whole(self).dataset[:]
+        return DataLoader(TensorDataset(image + 0.01, target), self.batch_size)
+
+    monkeypatch.setattr(WavesData, "train_dataloader", others)
+    told = refused(capsys, *command, code=1)
+    assert f"the search in {ended} was of other data: as many training samples, but others" in told
+    (ended / "search.json").unlink()
+    assert main([*command, "--trainer.max_epochs", "3"]) == 1
+    assert "the checkpoint is of another search: as many training samples, but others" in capsys.readouterr().err
 
 
 def test_print_config_is_whole_and_starts_the_same_search(capsys: pytest.CaptureFixture[str]) -> None:

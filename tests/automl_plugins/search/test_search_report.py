@@ -354,5 +354,6 @@ def test_a_checkpoint_from_before_the_search_is_a_beginning(trainer: Callable[..
     run.save_checkpoint(tmp_path / "plain.ckpt")
     module = LitUser()
     search = ArchitectureSearch(learning_rate=0.1)
-    trainer(search, max_epochs=3).fit(module, datamodule=UserData(), ckpt_path=tmp_path / "plain.ckpt")
+    with pytest.warns(UserWarning, match=r"plain.ckpt has no state of a search, so this one begins"):
+        trainer(search, max_epochs=3).fit(module, datamodule=UserData(), ckpt_path=tmp_path / "plain.ckpt")
     assert search.steps == 2
