@@ -269,3 +269,9 @@ def test_lightning_leaves_the_order_of_a_distributed_training_to_us(tmp_path: Pa
     assert sorted(first[half:] + second[half:]) == targets
     assert first[:half] + second[:half] != first[half:] + second[half:], "shuffled anew in the second epoch"
     assert evaluated == other_evaluated == 2 * len(data.loaded.val)
+
+
+def test_predictions_are_of_the_test_data_in_their_order(make: Make) -> None:
+    data = make(0)
+    loaders = data.predict_dataloader(), data.test_dataloader()
+    assert equal(*([batch.to_dict() for batch in loader] for loader in loaders))

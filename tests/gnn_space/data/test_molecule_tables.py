@@ -16,6 +16,9 @@ pytest.importorskip("rdkit")
 
 from torch_geometric.utils import from_smiles
 
+from automl_plugins._lightning import pl
+from automl_plugins.training import LEAN
+from gnn_space import AGNNSpace, GraphRegression
 from gnn_space.data.molecules import FreesolvData, SmilesTable, SolubilityData
 from gnn_space.data.smiles import ATOM_CATEGORIES, BOND_CATEGORIES, molecule_graph, parse
 
@@ -207,3 +210,18 @@ def test_a_table_of_binary_targets(shared_data: Path) -> None:
     assert (data.task.target, data.task.out_channels) == ("binary", 1)
     total = sum(len(store) for store in (data.loaded.train, data.loaded.val, data.loaded.test))
     assert total + len(data.skipped) == len(path.read_text().splitlines()) - 1
+
+
+def test_a_module_predicts_in_the_tables_units_from_its_state_dict_alone(tmp_path: Path) -> None:
+    rows = "".join(f"{'C' * n}{'O' * (n % 3)},{1000 + n}\n" for n in range(1, 41))
+    data = SmilesTable(write(tmp_path, f"smiles,y\n{rows}"), "smiles", "y")
+    space = AGNNSpace(layers=1)
+    architecture = space.sample(torch.Generator().manual_seed(0))
+    fitted, again = (GraphRegression(space.network(architecture, data.task), data.task) for _ in range(2))
+    trainer = pl.Trainer(**LEAN, max_epochs=1, accelerator="cpu")
+    trainer.fit(fitted, data)
+    again.load_state_dict(fitted.state_dict())
+    predicted, targets = torch.cat(trainer.predict(again, data)), data.loaded.test.y
+    (tested,) = trainer.test(fitted, data, verbose=False)
+    assert (predicted - 1020).abs().max() < 100, "not standardised values"
+    assert tested["test_mae"] == pytest.approx((predicted - targets).abs().mean().item(), rel=1e-5)
