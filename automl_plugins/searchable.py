@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from automl_plugins import registry
 from automl_plugins.architecture import Architecture
 from automl_plugins.choice import Choice, Value
+from automl_plugins.eager import run_eagerly
 from automl_plugins.errors import NotFiniteError
 from automl_plugins.gates import Gates, option_mask
 from automl_plugins.limits import Limits
@@ -90,6 +91,7 @@ class Searchable(nn.Module):
 
     # As a network.
 
+    @run_eagerly
     def forward(self, *inputs: Any, **options: Any) -> Any:
         if self.draws_by_itself and self.training and self.relaxation.stochastic:
             self.draw()

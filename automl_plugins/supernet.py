@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from automl_plugins import decoders
 from automl_plugins.architecture import Architecture
 from automl_plugins.choice import Choice, Value
+from automl_plugins.eager import run_eagerly
 from automl_plugins.gates import Closed, Gates, matrix_shape
 from automl_plugins.space import SearchSpace
 from automl_plugins.task import Task
@@ -32,7 +33,14 @@ class Supernet(nn.Module):
     mixture needs `automl_plugins.recalibration.recalibrate` before it is evaluated. A module that
     normalises by running statistics and is no batch normalisation of torch's says so: an attribute
     `keeps_running_statistics = True`; in training mode it uses the batch's own.
+
+    `torch.compile` leaves supernets as they are written: see `automl_plugins.eager.run_eagerly`.
     """
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        if "forward" in vars(cls):
+            cls.forward = run_eagerly(cls.forward)
 
     @abstractmethod
     def inherit(self, network: nn.Module, architecture: Architecture) -> None:

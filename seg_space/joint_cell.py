@@ -29,7 +29,8 @@ class JointCell(MixedCell):
     The maps that come in, and the operations that read one state, lie side by side as channels:
     rectifying, pooling and their normalisation are done once per state, depthwise convolutions once per kind for
     all edges that leave it, 1x1 convolutions as one batched matrix product, and gates are the scales of
-    normalisations. Gradients of gradients are not available on a CPU.
+    normalisations. Gradients of gradients are refused;
+    the plain form (`AutoDeepLabSupernet.plain`) has them.
 
     Where no more is run than in a network's cell there is little to share, and operation by operation is quicker.
     """

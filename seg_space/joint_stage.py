@@ -7,9 +7,9 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
+from automl_plugins.derivatives import HandWritten, first_order
 from seg_space.depthwise import convolve, weight_gradient
 from seg_space.mixed_cell import EPSILON, MOMENTUM, StackedStage
 
@@ -62,7 +62,7 @@ def run_stage(x: Tensor, members: Sequence[Member], places: Sequence[int], scale
     return result
 
 
-class _Stage(torch.autograd.Function):
+class _Stage(HandWritten):
     # By hand: most of the time on small maps goes to the bookkeeping of views, of which this needs none.
 
     @staticmethod
@@ -101,7 +101,7 @@ class _Stage(torch.autograd.Function):
         return _pixels(output, x)
 
     @staticmethod
-    @once_differentiable
+    @first_order
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         saved = ctx.saved_tensors
         x, convolved, mixed, kernels, matrices, repeated, mean, variance, batch_mean, batch_scale = saved[:10]

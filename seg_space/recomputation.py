@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
@@ -20,20 +20,27 @@ def recomputed(part: nn.Module, run: Callable[[], Tensor]) -> Tensor:
     """
 
     def contexts() -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
-        return nullcontext(), _buffers_kept(part)
+        return nullcontext(), _BuffersKept(part)
 
     result: Tensor = checkpoint(run, use_reentrant=False, preserve_rng_state=False, context_fn=contexts)
     return result
 
 
-@contextmanager
-def _buffers_kept(part: nn.Module) -> Iterator[None]:
-    """Let the modules write into copies of their buffers."""
-    originals = [(each, name, buffer) for each in part.modules() for name, buffer in each._buffers.items()]
-    for module, name, buffer in originals:
-        module._buffers[name] = None if buffer is None else buffer.clone()
-    try:
-        yield
-    finally:
-        for module, name, buffer in originals:
+class _BuffersKept(AbstractContextManager[None]):
+    """Lets the modules write into copies of their buffers, as often as it is entered: once for each backward pass."""
+
+    def __init__(self, part: nn.Module) -> None:
+        self._part = part
+        self._originals: list[tuple[nn.Module, str, Tensor | None]] = []
+
+    def __enter__(self) -> None:
+        self._originals = [
+            (each, name, buffer) for each in self._part.modules() for name, buffer in each._buffers.items()
+        ]
+        for module, name, buffer in self._originals:
+            module._buffers[name] = None if buffer is None else buffer.clone()
+
+    def __exit__(self, *_: object) -> None:
+        for module, name, buffer in self._originals:
             module._buffers[name] = buffer
+        self._originals = []

@@ -73,7 +73,8 @@ class ReplaceNetwork(pl.Callback):
         """
         parent, name = find_target(pl_module, self.target)
         owner = type(pl_module).__name__
-        if getattr(parent, name) is not self._network:
+        # Compiled in the meantime (`torch.compile(self.net)` in `setup`), it is the same one.
+        if _uncompiled(getattr(parent, name)) is not _uncompiled(self._network):
             raise ValueError(
                 f"target={self.target!r}: {owner} makes this network anew in its `setup` or `configure_model`, "
                 "after it was replaced; make it in `__init__`, or only where there is none yet"
@@ -87,6 +88,10 @@ class ReplaceNetwork(pl.Callback):
                 "`configure_optimizers` must take its own from the module when it is called"
             )
         self._replaced = []
+
+
+def _uncompiled(module: Any) -> Any:
+    return getattr(module, "_orig_mod", module)
 
 
 def take_attributes(original: nn.Module, network: nn.Module) -> None:

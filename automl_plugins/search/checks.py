@@ -8,6 +8,7 @@ from typing import Any
 
 from torch import nn
 
+from automl_plugins.search import report
 from automl_plugins.search.strategies import Strategy
 from automl_plugins.searchable import Searchable
 
@@ -59,6 +60,11 @@ def check_project(trainer: Any, module: Any, strategy: Strategy, single_path: bo
     strategy.check(searchables)
     for searchable in searchables.values():
         searchable.limits.check_any()
+    if any("_orig_mod" in name or getattr(part, "_compiled_call_impl", None) for name, part in module.named_modules()):
+        report.line(
+            "parts of the module are compiled; a supernet runs as it is written, since what it runs changes with its "
+            "gates (the derived network can be compiled)"
+        )
     if warmup_epochs and trainer.max_epochs not in (None, -1) and warmup_epochs >= trainer.max_epochs:
         raise ValueError(
             f"warmup_epochs={warmup_epochs} leaves no epoch of max_epochs={trainer.max_epochs} for the architecture"

@@ -10,9 +10,9 @@ from typing import Any, cast
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
+from automl_plugins.derivatives import HandWritten, first_order
 from gnn_space.egnas.edge_order import EdgeOrder
 from gnn_space.egnas.operations import SLOPE
 
@@ -42,7 +42,7 @@ def block_products(left: Tensor, right: Tensor, count: int) -> Tensor:
     return torch.bmm(left.permute(1, 2, 0), right.transpose(0, 1))
 
 
-class BlockLinear(torch.autograd.Function):
+class BlockLinear(HandWritten):
     """Each operation's own linear map.
 
     Args:
@@ -58,7 +58,7 @@ class BlockLinear(torch.autograd.Function):
         return mapped if bias is None else mapped.add_(bias.flatten())
 
     @staticmethod
-    @once_differentiable
+    @first_order
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         rows, weight = ctx.saved_tensors
         for_rows, for_weight, for_bias = ctx.needs_input_grad
@@ -74,7 +74,7 @@ def block_linear(rows: Tensor, weight: Tensor, bias: Tensor | None = None) -> Te
     return cast(Tensor, BlockLinear.apply(rows, weight, bias))
 
 
-class Relation(torch.autograd.Function):
+class Relation(HandWritten):
     """`leaky_relu(of_targets[i] + of_sources[j])` for each edge from j to i.
 
     Args:
@@ -95,7 +95,7 @@ class Relation(torch.autograd.Function):
         return edges
 
     @staticmethod
-    @once_differentiable
+    @first_order
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         (edges,) = ctx.saved_tensors
         gradient = leaky_backward(gradient, edges)
@@ -108,7 +108,7 @@ def leaky_backward(gradient: Tensor, result: Tensor) -> Tensor:
     return torch.ops.aten.leaky_relu_backward(gradient, result, SLOPE, True)
 
 
-class GRU(torch.autograd.Function):
+class GRU(HandWritten):
     """A gated recurrent cell after its linear maps, for several operations with the same state.
 
     Args:
@@ -129,7 +129,7 @@ class GRU(torch.autograd.Function):
         return _repeat(state, update).sub_(candidate).mul_(update).add_(candidate)
 
     @staticmethod
-    @once_differentiable
+    @first_order
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         reset, update, candidate, of_state, state = ctx.saved_tensors
         kept = gradient * update

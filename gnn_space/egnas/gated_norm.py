@@ -7,8 +7,8 @@ from typing import Any, cast
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
+from automl_plugins.derivatives import HandWritten, first_order
 from gnn_space.egnas.plan import Step
 from gnn_space.egnas.weight_stack import WeightStack
 
@@ -16,7 +16,7 @@ _EPSILON = 1e-5
 _MOMENTUM = 0.1
 
 
-class _GatedNorm(torch.autograd.Function):
+class _GatedNorm(HandWritten):
     """`sum_o gate_o * (rows_o - mean_o) * inverse_o` for each target.
 
     Args:
@@ -72,7 +72,7 @@ class _GatedNorm(torch.autograd.Function):
         return (*cast(list[Tensor], outputs), *statistics)
 
     @staticmethod
-    @once_differentiable
+    @first_order
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Any, ...]:
         gates, inverses, *centred = ctx.saved_tensors
         channels = inverses.size(1)

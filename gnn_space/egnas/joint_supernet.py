@@ -119,7 +119,7 @@ class EGNASSupernet(Supernet):
 
     Weights are stacked over operations, so an operation whose gate is closed has a gradient of zeros
     where any other that reads its state is open: momentum and weight decay then move it, too. Gradients of
-    gradients are not available; `plain` gives a supernet that has them.
+    gradients are refused; the plain form (`plain`, or `space.supernet(task, joint=False)`) has them.
 
     Args:
         plan: what its cells compute.

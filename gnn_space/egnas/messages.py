@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
+from automl_plugins.derivatives import HandWritten, first_order
 from gnn_space.egnas.edge_order import EdgeOrder
 from gnn_space.egnas.functions import block_products, blocks, sigmoid_backward
 
@@ -16,7 +16,7 @@ _TOGETHER = 3
 """Operations at a time: what they need on the way stays in a processor's cache."""
 
 
-class Messages(torch.autograd.Function):
+class Messages(HandWritten):
     r"""Sums and maxima of :math:`\sigma(S_o u_{ij}) * h_j + C_o u_{ij}` over the edges into i, for each operation o.
 
     Where the sum is asked for, the sums of :math:`\sigma(S_o u_{ij}) * h_j` and of :math:`u_{ij}` are returned:
@@ -74,7 +74,7 @@ class Messages(torch.autograd.Function):
         return _side_by_side(sums, empty), _side_by_side(modulation_sums, empty), _side_by_side(maxima, empty)
 
     @staticmethod
-    @once_differentiable
+    @first_order
     def backward(ctx: Any, for_sums: Tensor, for_modulation_sums: Tensor, for_maxima: Tensor) -> tuple[Any, ...]:
         (
             hidden,

@@ -257,3 +257,16 @@ def test_asking_for_callbacks_leaves_the_environment_as_it_was(monkeypatch: pyte
     with pytest.raises(RuntimeError, match="AUTOML_PLUGINS_LIGHTNING=lightning"):
         attached.for_lightning()
     assert "AUTOML_PLUGINS_LIGHTNING" not in os.environ
+
+
+class LitCompiled(LitUser):
+    """Compiles its network in `setup`, as a public template does with `compile: true`."""
+
+    def setup(self, stage: str) -> None:
+        self.net = torch.compile(self.net, backend="aot_eager")
+
+
+@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf")
+def test_a_network_that_is_compiled_after_it_was_replaced_is_the_same_one() -> None:
+    module = fit(LitCompiled())
+    assert isinstance(module.net._orig_mod, Searchable)
