@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
@@ -12,7 +11,7 @@ from typing import Any
 from filelock import FileLock
 
 from automl_plugins.finite import strict_json
-from automl_plugins.run_folder import write_whole
+from automl_plugins.run_folder import read_object, write_whole
 
 MOST_ATTEMPTS = 3
 """How often work is done that fails each time."""
@@ -44,9 +43,9 @@ class Attempts:
             yield self._is_due()
 
     def _is_due(self) -> bool:
-        if not self.path.exists():
+        result = read_object(self.path)
+        if result is None:
             return True
-        result = json.loads(self.path.read_text("utf-8"))
         if self.since is None or not result.get("failure") or result.get("settled"):
             return False
         attempts, ended = self._read()
@@ -69,7 +68,7 @@ class Attempts:
 
     def _read(self) -> tuple[int, datetime | None]:
         """How many failed, and when the last one did."""
-        if not self._notes.exists():
+        notes = read_object(self._notes)
+        if notes is None:
             return 0, None
-        notes = json.loads(self._notes.read_text("utf-8"))
         return notes["attempts"], datetime.fromisoformat(notes["ended"])

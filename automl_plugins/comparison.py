@@ -6,6 +6,7 @@ import copy
 import gc
 import hashlib
 import json
+import pickle
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -24,11 +25,12 @@ from automl_plugins.architecture import Architecture
 from automl_plugins.attempts import Attempts
 from automl_plugins.best_validation import Direction
 from automl_plugins.deaths import Deaths, KilledError
+from automl_plugins.errors import StudyError
 from automl_plugins.failure import failure_of, full_traceback
 from automl_plugins.finite import finite
 from automl_plugins.lightning_checkpoint import checkpoint_of, first_not_finite
 from automl_plugins.pulse import Pulse
-from automl_plugins.run_folder import RunFolder, WriteError, save_whole, write_whole
+from automl_plugins.run_folder import RunFolder, read_object, save_whole, write_whole
 from automl_plugins.space import SearchSpace
 from automl_plugins.task import Task
 from automl_plugins.training import ModuleFactory
@@ -209,7 +211,7 @@ class Comparison:
                 result = training.train(
                     module, self.data, self.monitor, self.direction, self.options, [pulse], keep_weights=True
                 )
-        except WriteError:
+        except StudyError:
             raise
         except Exception as error:  # noqa: BLE001 - one contender's failure must not lose the others' results
             return Trained(
@@ -244,7 +246,7 @@ class Comparison:
             with counted, training.seeded(seed):
                 module = self.load(contender, seed)
                 metrics = training.test(module, self.data, self.options)
-        except WriteError:
+        except StudyError:
             raise
         except Exception as error:  # noqa: BLE001 - one contender's failure must not lose the others' results
             return Tested({}, f"failed: {failure_of(error)}", settled=isinstance(error, KilledError))
@@ -258,9 +260,18 @@ class Comparison:
 
     def weights(self, contender: Contender, seed: int) -> dict[str, dict[str, torch.Tensor]]:
         """What is kept of a training: a Lightning checkpoint, and the `state_dict` of its `network` beside it."""
-        weights: dict[str, dict[str, torch.Tensor]] = torch.load(
-            self.folder.weights(contender.key, seed), weights_only=True, map_location="cpu"
-        )
+        path = self.folder.weights(contender.key, seed)
+        try:
+            weights: dict[str, dict[str, torch.Tensor]] = torch.load(path, weights_only=True, map_location="cpu")
+        except (OSError, EOFError, RuntimeError, pickle.UnpicklingError) as error:
+            # Without its weights a training is none.
+            for stage in ("train", "test"):
+                self.folder.result(contender.key, seed, stage).unlink(missing_ok=True)
+            path.unlink(missing_ok=True)
+            raise StudyError(
+                f"{path} is gone or damaged ({type(error).__name__}), so it was removed; the same command trains that "
+                "network again, on the same seed"
+            ) from error
         return weights
 
     def trained(self, contender: Contender) -> list[Trained]:
@@ -273,15 +284,19 @@ class Comparison:
 
     def is_trained(self, contender: Contender) -> bool:
         """Whether the trainings on all seeds have ended, in whatever way."""
-        return all(self.folder.result(contender.key, seed, "train").exists() for seed in self.seeds)
+        return all(read_object(self.folder.result(contender.key, seed, "train")) is not None for seed in self.seeds)
 
     def tested(self, contender: Contender) -> dict[int, Tested]:
         """What the tests came to, by seed; those that were never run, since the training failed, are left out."""
-        seeds = [seed for seed in self.seeds if self.folder.result(contender.key, seed, "test").exists()]
+        paths = {seed: self.folder.result(contender.key, seed, "test") for seed in self.seeds}
+        seeds = [seed for seed, path in paths.items() if read_object(path) is not None]
         return {seed: Tested(**self._read(contender, seed, "test")) for seed in seeds}
 
     def _read(self, contender: Contender, seed: int, stage: str) -> dict[str, Any]:
-        content: dict[str, Any] = json.loads(self.folder.result(contender.key, seed, stage).read_text("utf-8"))
+        path = self.folder.result(contender.key, seed, stage)
+        content = read_object(path)
+        if content is None:
+            raise StudyError(f"{path} is gone or damaged; remove it, and the same command makes it again")
         return content
 
     def best_seed(self, contender: Contender) -> int:

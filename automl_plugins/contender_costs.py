@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import json
-
 from filelock import FileLock
 
 from automl_plugins.comparison import Comparison, Contender
 from automl_plugins.failure import failure_of
 from automl_plugins.finite import strict_json
 from automl_plugins.objectives.figures import Figures
-from automl_plugins.run_folder import write_whole
+from automl_plugins.run_folder import read_object, write_whole
 
 
 def costs_of(comparison: Comparison, contender: Contender, figures: Figures) -> dict[str, float]:
@@ -27,11 +25,12 @@ def costs_of(comparison: Comparison, contender: Contender, figures: Figures) -> 
     path = comparison.folder.contender(contender.key) / "figures.json"
     path.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(path.with_suffix(".lock")):
-        if not path.exists():
+        content = read_object(path)
+        if content is None:
             try:
                 content = {"figures": figures.of_network(lambda: comparison.build(contender)), "failure": ""}
             except Exception as error:  # noqa: BLE001 - the user's network; its training will say more
                 content = {"figures": {}, "failure": failure_of(error)}
             write_whole(path, strict_json(content))
-    measured: dict[str, float] = json.loads(path.read_text("utf-8"))["figures"]
+    measured: dict[str, float] = content["figures"]
     return measured

@@ -10,8 +10,6 @@ class StudyError(RuntimeError):
 class Terminated(KeyboardInterrupt):
     """SIGTERM, heard as Ctrl-C is: what runs is ended in good order."""
 
-    code = 143
-
 
 class NotFiniteError(ValueError):
     """A value that is not finite, where only a finite one means anything: a search has diverged."""

@@ -13,7 +13,7 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from automl_plugins.deaths import KilledError
-from automl_plugins.run_folder import RunFolder, write_whole
+from automl_plugins.run_folder import RunFolder, read_object, write_whole
 from automl_plugins.time_limit import TimeLimitError
 from automl_plugins.training import TrainingResult
 
@@ -126,9 +126,9 @@ def told_late(study: optuna.Study, folder: RunFolder, number: int) -> bool:
     """Tell the storage what a trial came to before its worker died; False where it had not ended."""
     path = folder.outcome(study.study_name, number)
     try:
-        content = json.loads(path.read_text("utf-8"))
+        content = read_object(path) or {}
         state, values, attributes = TrialState[content["state"]], content["values"], content["attributes"]
-    except (FileNotFoundError, ValueError, KeyError, TypeError):
+    except KeyError:
         return False
     _tell_all(study, path, number, state, values, attributes)
     return True

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import json
 import os
 import platform
 from collections.abc import Iterator
@@ -159,6 +160,15 @@ class WriteError(StudyError, OSError):
             "(or the folder writable), and the same command goes on from here"
         )
         self.errno = cause.errno
+
+
+def read_object(path: Path) -> dict[str, Any] | None:
+    """The object in a JSON file; None where there is no file, or a power cut has left nothing that can be read."""
+    try:
+        content = json.loads(path.read_text("utf-8"))
+    except (FileNotFoundError, ValueError):
+        return None
+    return content if isinstance(content, dict) else None
 
 
 def write_whole(path: Path, content: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import pickle
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Protocol, runtime_checkable
@@ -86,7 +87,11 @@ class WeightPool:
                 path = newest.get(_digest(key, weights))
                 if path is None:
                     continue
-                trained: dict[str, Tensor] = torch.load(path, weights_only=True, map_location="cpu")
+                try:
+                    trained: dict[str, Tensor] = torch.load(path, weights_only=True, map_location="cpu")
+                except (OSError, EOFError, RuntimeError, pickle.UnpicklingError):
+                    path.unlink(missing_ok=True)  # a power cut has spoilt it: nobody inherits from it
+                    continue
                 with torch.no_grad():
                     for name, tensor in weights.items():
                         tensor.copy_(trained[name])

@@ -266,6 +266,9 @@ def _run(content: bytes, workers: int, since: datetime, messages: Connection) ->
         work(since)
     except StudyError as error:
         messages.send((_ERROR, str(error)))
+    except KeyboardInterrupt:
+        # SIGTERM, from the parent, which has the word.
+        os._exit(130)
     except Exception as error:
         messages.send((_RAISED, f"{type(error).__name__}: {error}"))
         raise

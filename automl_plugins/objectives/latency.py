@@ -20,7 +20,7 @@ from automl_plugins.architecture import Architecture
 from automl_plugins.objectives.costs import evaluated
 from automl_plugins.objectives.nested import tensors_in
 from automl_plugins.objectives.recording import describe_inputs
-from automl_plugins.run_folder import write_whole
+from automl_plugins.run_folder import read_object, write_whole
 
 
 @dataclass(frozen=True)
@@ -127,11 +127,12 @@ class LatencyCache:
         path = self.folder / f"{digest[:32]}.json"
         self.folder.mkdir(parents=True, exist_ok=True)
         with FileLock(self.folder / "measuring.lock"):
-            if not path.exists():
+            content = read_object(path)
+            if content is None:
                 network = build().to(device)
                 latency = measure_latency(network, inputs, self.warmup, self.repeats)
-                write_whole(path, json.dumps({**asdict(latency), "architecture": about[0]}, indent=2))
-            content = json.loads(path.read_text(encoding="utf-8"))
+                content = {**asdict(latency), "architecture": about[0]}
+                write_whole(path, json.dumps(content, indent=2))
         return Latency(**{name: value for name, value in content.items() if name != "architecture"})
 
 

@@ -1,6 +1,9 @@
 from __future__ import annotations
 
 import math
+import os
+import platform
+import shutil
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from datetime import datetime, timedelta
@@ -15,10 +18,14 @@ from optuna.trial import TrialState
 from perceptron_space.data import WavesData
 from perceptron_space.space import PerceptronSpace
 
+from automl_plugins import machine
+from automl_plugins.deaths import KilledError
 from automl_plugins.errors import StudyError
 from automl_plugins.optuna_parts import make_pruner, sampler_factory
+from automl_plugins.outcomes import outcome
 from automl_plugins.recovery import recover
 from automl_plugins.run_folder import RunFolder
+from automl_plugins.time_limit import TimeLimitError
 from automl_plugins.training import TrainingResult
 from automl_plugins.trial_queue import Claim, Nothing, TrialQueue
 
@@ -340,6 +347,94 @@ def test_a_stopped_or_diverged_training_is_pruned(
     for trial in queue.study.trials:
         assert trial.state is TrialState.PRUNED
         assert trial.user_attrs.get("diverged", False) is (epoch < 0)
+
+
+def test_an_architecture_that_killed_its_process_is_never_trained_again(make_queue: MakeQueue) -> None:
+    queue = make_queue(Listed(FIRST, SECOND, FIRST), trials=3)
+    queue.fail(taken(queue), KilledError("it killed its process 2 times"))
+    run_out(queue)
+    assert [trial.state for trial in queue.study.trials] == [TrialState.FAIL, TrialState.COMPLETE, TrialState.FAIL]
+    assert [outcome(trial) for trial in queue.study.trials] == ["killed", "completed", "killed"]
+    assert queue.study.trials[0].user_attrs["failure"] == "it killed its process 2 times"
+    assert queue.study.trials[2].user_attrs["copied_from"] == 0
+
+
+@pytest.mark.parametrize("error", [KilledError("it killed its process"), TimeLimitError("it took longer")])
+def test_architectures_that_are_too_much_for_the_machine_end_no_study_that_has_others(
+    make_queue: MakeQueue, error: Exception
+) -> None:
+    queue = make_queue(trials=9)
+    finish(queue, taken(queue))
+    assert fail_all(queue, error) is Nothing.DONE
+    with pytest.raises(StudyError, match="trials failed in the same way: it"):
+        fail_all(make_queue(trials=9, name="hopeless"), error)
+
+
+def fail_all(queue: TrialQueue, error: Exception) -> Nothing:
+    while isinstance(claim := queue.claim(), Claim):
+        queue.fail(claim, error)
+    return claim
+
+
+def test_a_training_that_ended_before_its_worker_died_is_told_and_not_begun_again(
+    make_queue: MakeQueue, folder: RunFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ann = make_queue(worker="ann", trials=1)
+    folder.worker_mark("ann").touch()
+    claim = taken(ann)
+    with monkeypatch.context() as patch:
+        patch.setattr(ann.study, "tell", gone)
+        with pytest.raises(ConnectionError):
+            finish(ann, claim)
+    bob = make_queue(worker="bob", trials=1)
+    assert bob.claim() is Nothing.DONE
+    (trial,) = bob.study.trials
+    assert (trial.value, outcome(trial), trial.user_attrs["steps"]) == (score(claim), "completed", 1)
+    assert not list(folder.outcome("search", 0).parent.iterdir())
+
+
+def gone(*arguments: object) -> None:
+    raise ConnectionError
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+def test_values_that_are_not_finite_are_no_measure_of_a_trial(make_queue: MakeQueue, value: float) -> None:
+    queue = make_queue(trials=1, directions=["maximize", "minimize"])
+    queue.finish(taken(queue), TrainingResult(0.5, 0, 1, 0.1, 0.1), False, [0.5, value])
+    (trial,) = queue.study.trials
+    assert (trial.state, trial.values, outcome(trial)) == (TrialState.FAIL, None, "failed")
+    assert f"values [0.5, {value}] are not all finite" in trial.user_attrs["failure"]
+    assert queue.claim() is Nothing.DONE
+
+
+def test_a_network_larger_than_the_machine_is_refused(make_queue: MakeQueue, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(machine, "memory_bytes", lambda: 8 * 30)  # FIRST has 21 parameters, SECOND 41
+    queue = make_queue(Listed(SECOND, FIRST), trials=1)
+    run_out(queue)
+    assert [outcome(trial) for trial in queue.study.trials] == ["refused", "completed"]
+    assert queue.study.trials[0].user_attrs["refused"].startswith("41 parameters; their weights and gradients alone")
+
+
+def test_a_trial_is_known_to_be_dead_though_the_folder_of_the_marks_is_gone(
+    make_queue: MakeQueue, folder: RunFolder
+) -> None:
+    lost = taken(make_queue(worker="ann", trials=1))
+    shutil.rmtree(folder.claim_lock.parent)
+    bob = make_queue(worker="bob", trials=1)
+    assert bob.claim() is Nothing.WAIT  # its process, this one, still runs
+    assert "which has no mark in this folder (if it is dead, `touch " in bob.waits_for
+    dead = f"{platform.node()}/{os.getpid()}/1"  # another process had this number before
+    bob.study._storage.set_trial_user_attr(lost.trial._trial_id, "process", dead)
+    assert taken(bob).architecture == lost.architecture
+
+
+def test_the_cure_for_a_worker_of_another_machine_is_what_is_said(make_queue: MakeQueue, folder: RunFolder) -> None:
+    lost = taken(make_queue(worker="ann", trials=1))
+    bob = make_queue(worker="bob", trials=1)
+    bob.study._storage.set_trial_user_attr(lost.trial._trial_id, "process", "elsewhere/7/1")
+    assert bob.waits_for.startswith("trial 0 of search: process 7 of elsewhere, which has no mark")
+    folder.worker_mark("ann").touch()
+    assert taken(bob).architecture == lost.architecture
 
 
 def test_a_storage_with_another_space_is_refused(make_queue: MakeQueue) -> None:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import functools
+import importlib
 import math
 import subprocess
 import sys
@@ -9,10 +11,11 @@ from pathlib import Path
 
 import pytest
 
+from automl_plugins import workers
 from automl_plugins.errors import StudyError
 from automl_plugins.outcomes import counts
 from automl_plugins.study import Study
-from automl_plugins.workers import run_workers
+from automl_plugins.workers import NoWorkersError, run_workers
 
 BENCHMARK = Path(__file__).parents[2] / "benchmarks" / "kill_and_continue.py"
 
@@ -40,6 +43,44 @@ def test_what_ends_the_study_in_a_worker_is_said_by_the_study(make_study: Callab
 def test_workers_that_all_die_end_the_study() -> None:
     with pytest.raises(StudyError, match=r"all 1 workers died \(exit codes 1\); the same command goes on from here"):
         run_workers(math.sqrt, 1, datetime.now())
+
+
+LIVES = """
+import os, signal
+from pathlib import Path
+
+def live(folder, since):
+    (folder / str(os.getpid())).touch()
+    lives = len(list(folder.iterdir()))
+    if lives == 1:
+        os.kill(os.getpid(), signal.SIGKILL)
+    if lives == 2:
+        os.kill(os.getpid(), signal.SIGSTOP)
+"""
+
+
+@pytest.mark.slow
+def test_a_worker_that_dies_or_is_stopped_is_replaced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "lives.py").write_text(LIVES)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(workers, "STOPPED_SECONDS", 1.0)
+    monkeypatch.setattr(workers, "SECONDS_IN_SILENCE", 0.3)
+    folder = tmp_path / "lives"
+    folder.mkdir()
+    run_workers(functools.partial(importlib.import_module("lives").live, folder), 1, datetime.now())
+    assert len(list(folder.iterdir())) == 3
+    died, stopped, killed = capfd.readouterr().err.splitlines()
+    assert died == "worker 1 died (SIGKILL: the kernel sends it when memory runs out); another one takes its place"
+    assert stopped.startswith("worker 1 (process ")
+    assert "is stopped; `kill -CONT " in stopped
+    assert killed == died
+
+
+def test_what_cannot_be_handed_to_a_worker_is_one_line_with_the_cure() -> None:
+    with pytest.raises(NoWorkersError, match=r"cannot be handed to another process \(.*lambda.*\); .*give workers=1$"):
+        run_workers(lambda since: None, 1, datetime.now())
 
 
 @pytest.mark.slow
