@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping
 from typing import Any
 
@@ -9,7 +10,9 @@ from torch import nn
 
 from automl_plugins import registry
 from automl_plugins._lightning import pl
+from automl_plugins.nearest import did_you_mean
 from automl_plugins.task import Task
+from automl_plugins.training import ModuleFactory
 
 
 class RegisteredModule:
@@ -19,17 +22,19 @@ class RegisteredModule:
         arguments: arguments of the module beside the network and the task.
     """
 
-    def __init__(self, arguments: Mapping[str, Any]) -> None:
-        self.arguments = dict(arguments)
+    def __init__(self, arguments: Mapping[str, Any] | None = None) -> None:
+        self.arguments = dict(arguments or {})
 
     def __call__(self, network: nn.Module, task: Task) -> pl.LightningModule:
         """The LightningModule around a network.
 
         Raises:
-            ValueError: no module is registered for the task.
-            TypeError: it does not take the arguments.
+            ValueError: no module is registered for the task, or it does not take one of the arguments.
         """
-        made: pl.LightningModule = registry.load("modules", f"{task.level}-{task.target}")(
-            network, task, **self.arguments
-        )
-        return made
+        factory: ModuleFactory = registry.load("modules", f"{task.level}-{task.target}")
+        taken = inspect.signature(factory).parameters
+        for name, value in self.arguments.items():
+            if name not in taken:
+                kind = f"{task.level}-{task.target}"
+                raise ValueError(f"module.{name}={value!r}: a module of {kind} has none; {did_you_mean(name, taken)}")
+        return factory(network, task, **self.arguments)

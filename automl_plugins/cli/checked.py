@@ -9,6 +9,7 @@ from automl_plugins import registry
 from automl_plugins._distribution import PACKAGE
 from automl_plugins.cli.checks import check_call, check_class, check_keys, convert, shown
 from automl_plugins.cli.errors import UsageError
+from automl_plugins.cli.kinds import Kind, union
 from automl_plugins.cli.plugins import STUDY, check_part, check_plugin, expected, one_of
 from automl_plugins.cli.search_keys import SEARCH, SUPPLIED
 from automl_plugins.cli.settings import plain
@@ -24,7 +25,6 @@ PLUGINS: dict[str, tuple[str, tuple[str, ...]]] = {
 """Key -> the group of its names, and the arguments that the program supplies."""
 TRAINER = f"{PACKAGE}.Trainer"
 TASK = "automl_plugins.task.Task"
-DEFAULT_MODULE = "automl_plugins.registered_module.RegisteredModule"
 
 
 def parameters(path: str) -> tuple[str, ...]:
@@ -120,18 +120,13 @@ def check_default_module(setting: Mapping[str, Any]) -> dict[str, Any]:
     """
     given = {**setting, **(setting.get("init_args") or {})}
     given.pop("init_args", None)
-    taken: dict[str, Definition] = {}
+    taken: dict[str, list[Kind]] = {}
     for name in registry.names("modules"):
         definition = resolve(registry.where("modules", name).replace(":", "."))
-        if definition is not None:
-            taken |= dict.fromkeys(signature(definition).parameters, definition)
-    valid = [name for name in taken if name not in PLUGINS["module"][1]]
-    check_keys(given, valid, "module.")
-    arguments = {
-        name: convert(f"module.{name}", value, signature(taken[name]).parameters[name], taken[name].scope.module)
-        for name, value in given.items()
-    }
-    return {"class_path": DEFAULT_MODULE, "init_args": {"arguments": arguments}}
+        for argument, parameter in (signature(definition).parameters if definition is not None else {}).items():
+            taken.setdefault(argument, []).append(parameter.kind)
+    check_keys(given, [name for name in taken if name not in PLUGINS["module"][1]], "module.")
+    return {name: convert(f"module.{name}", value, union(*taken[name])) for name, value in given.items()}
 
 
 def check_search(settings: Mapping[str, Any]) -> dict[str, Any]:

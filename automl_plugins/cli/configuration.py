@@ -20,6 +20,7 @@ from automl_plugins.cli.errors import UsageError, told_briefly, without_deprecat
 from automl_plugins.cli.plugins import check_plugin
 from automl_plugins.cli.settings import Given, merge, plain, read_yaml
 from automl_plugins.description import first_difference
+from automl_plugins.registered_module import RegisteredModule
 from automl_plugins.run_folder import RunFolder, write_whole
 from automl_plugins.space import SearchSpace
 from automl_plugins.study import Study
@@ -77,20 +78,21 @@ class StudyConfig:
         self.parser = study_parser()
         # What is wrong now is what only jsonargparse can know, such as the arguments of a nested class.
         with told_briefly("", 2, ArgumentError, ValueError, TypeError), without_deprecations():
-            self.values: Namespace = self.parser.parse_object(plain(checked))
+            self.values: Namespace = self.parser.parse_object(plain(_without_bare_module(checked)))
+        self._bare_module = plain(checked["module"]) if is_bare(checked.get("module")) else None
         check_files(self.as_dict())
 
     def dump(self) -> str:
         """The whole configuration, as YAML that starts the same run."""
-        values = self.values.clone()
-        for key in ("config", "print_config"):
-            values.pop(key, None)
-        return str(self.parser.dump(values, skip_unset=False))
+        return str(yaml.safe_dump(self.as_dict(), sort_keys=False))
 
     def as_dict(self) -> dict[str, Any]:
         """The whole configuration as plain values."""
-        content: dict[str, Any] = yaml.safe_load(self.dump())
-        return content
+        values = self.values.clone()
+        for key in ("config", "print_config"):
+            values.pop(key, None)
+        content: dict[str, Any] = yaml.safe_load(self.parser.dump(values, skip_unset=False))
+        return content if self._bare_module is None else {**content, "module": self._bare_module}
 
     def study(self) -> Study:
         """The study; nothing is read or written yet.
@@ -99,13 +101,15 @@ class StudyConfig:
             UsageError: a value out of range, or a name that does not exist.
         """
         settings = self.as_dict()
-        hints = (("space", SearchSpace), ("data", pl.LightningDataModule), ("module", ModuleFactory), ("task", Task))
+        hints = (("space", SearchSpace), ("data", pl.LightningDataModule), ("task", Task))
         parts = [Part(key, hint, settings[key]) for key, hint in hints if settings[key] is not None]
+        if settings["module"] is not None:
+            parts.append(ModulePart(settings["module"]))
         if settings["trainer"] is not None:
             parts.append(TrainerPart(settings["trainer"]))
         made = {part.key: part.make() for part in parts}
         if "module" in made:
-            try_module(made["module"], settings["module"].get("init_args") or {})
+            try_module(made["module"], settings["module"].get("init_args", settings["module"]))
         with told_briefly("", 2, ValueError, TypeError):
             study = Study(**{**settings, "folder": Path(settings["folder"]), **made})
         with told_briefly("trainer", 2, Exception), without_deprecations(), training.quiet_lightning():
@@ -202,6 +206,37 @@ class Part:
                 yield
         except (ArgumentError, ValueError, TypeError) as error:
             raise UsageError(_of_argument(self.key, str(error), self._arguments)) from error
+
+
+class ModulePart(Part):
+    """A LightningModule by its class, or arguments alone, of the one that is registered for the task of the data.
+
+    Args:
+        setting: with or without a `class_path`.
+
+    Raises:
+        UsageError: it does not fit the type.
+    """
+
+    def __init__(self, setting: Mapping[str, Any]) -> None:
+        self._bare = dict(setting) if is_bare(setting) else None
+        super().__init__("module", ModuleFactory, setting)
+
+    def make(self) -> Any:
+        """What makes the module of a network and its task."""
+        return super().make() if self._bare is None else RegisteredModule(self._bare)
+
+    def _made_parser(self, hint: Any) -> ArgumentParser:
+        return super()._made_parser(hint if self._bare is None else dict[str, Any])
+
+
+def is_bare(module: Any) -> bool:
+    """Whether a module's setting has arguments and no class."""
+    return isinstance(module, Mapping) and "class_path" not in module
+
+
+def _without_bare_module(settings: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in settings.items() if key != "module" or not is_bare(value)}
 
 
 class TrainerPart(Part):

@@ -11,7 +11,16 @@ from pathlib import Path
 from typing import Any
 
 from automl_plugins import registry
-from automl_plugins.cli.checked import COMMANDS, STUDY_KEYS, TASK, check_fit, check_plugins, check_search, check_some
+from automl_plugins.cli.checked import (
+    COMMANDS,
+    STUDY_KEYS,
+    TASK,
+    check_fit,
+    check_plugins,
+    check_search,
+    check_some,
+    parameters,
+)
 from automl_plugins.cli.checks import check_call, check_keys, shown
 from automl_plugins.cli.errors import UsageError
 from automl_plugins.cli.helps import TABLES, help_of, help_of_class
@@ -121,7 +130,7 @@ def _export(given: Given) -> None:
     check_keys(given.settings, [*known, *(given.settings if given.configs else ())], near=("config",))
     _space({}, given.settings)
     if isinstance(given.settings.get("task"), Mapping):
-        check_call(TASK, given.settings["task"], "task.")
+        check_call(TASK, given.settings["task"], "task.", elsewhere=parameters(TASK))
 
 
 def _benchmark(given: Given) -> None:

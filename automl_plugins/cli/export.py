@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-import pickle
+import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from automl_plugins._lightning import pl
-from automl_plugins.cli.checks import check_call, check_keys
+from automl_plugins.cli.checks import check_call, check_keys, shown
 from automl_plugins.cli.configuration import make, make_space
 from automl_plugins.cli.console import architecture_in, output, read_architecture
 from automl_plugins.cli.errors import UsageError, told_briefly
 from automl_plugins.cli.plugins import check_plugin
 from automl_plugins.cli.settings import merge, plain, read, read_yaml
 from automl_plugins.export import FORMATS, export_network
-from automl_plugins.run_folder import RunFolder
+from automl_plugins.run_folder import RunFolder, write_whole
 from automl_plugins.task import Task
 
 _SUFFIXES = {".onnx": "onnx", ".pt2": "torch"}
@@ -56,7 +56,7 @@ def run(arguments: list[str], command: str = "export") -> int:
     settings = merge(read_yaml(beside.config) if beside.config.is_file() else {}, given.settings)
     space = make_space(merge({"space": name}, {"space": settings["space"]} if settings.get("space") else {})["space"])
     architecture = read_architecture(space, path)
-    task = _task(settings)
+    task, normalisation = _task(settings)
     if task.level != "pixel":
         raise UsageError(f"task.level={task.level!r}: only networks of pixels are exported")
     with told_briefly(str(path), 2, ValueError):
@@ -65,7 +65,13 @@ def run(arguments: list[str], command: str = "export") -> int:
     images = torch.randn(1, task.in_channels, *size, generator=torch.Generator().manual_seed(0))
     with told_briefly("", 1, ImportError, OSError, RuntimeError):
         difference = export_network(network, images, written, "onnx" if form == "onnx" else "torch")
-    output().out(f"kept: {written}; it differs from the module by {difference:.1e} of the largest output")
+    console = output()
+    console.out(f"kept: {written}; it differs from the module by {difference:.1e} of the largest output")
+    if normalisation is not None:
+        beside_it = written.with_name(f"{written.name}.json")
+        mean, deviation = ([float(value) for value in each] for each in normalisation)
+        write_whole(beside_it, json.dumps({"size": size, "mean": mean, "deviation": deviation}, indent=2))
+        console.out(f"it takes images less their channels' mean, over their deviation; both are kept in {beside_it}")
     return 0
 
 
@@ -77,12 +83,14 @@ def _size(text: str) -> tuple[int, int]:
     return int(height), int(width or height)
 
 
-def _task(settings: Mapping[str, Any]) -> Task:
-    """The task that is given, or that of the run's data."""
+def _task(settings: Mapping[str, Any]) -> tuple[Task, Any]:
+    """The task that is given, or that of the run's data with what they normalise images by."""
     if settings.get("task"):
+        if not isinstance(settings["task"], Mapping):
+            raise UsageError(f"task={shown(settings['task'])}: it is a mapping of arguments, such as level: pixel")
         arguments = plain(check_call(Task, settings["task"], "task."))
         with told_briefly("task", 2, ValueError, TypeError):
-            return Task(**arguments)
+            return Task(**arguments), None
     if settings.get("data") is None:
         raise UsageError("task is missing; it is that of the run's data, but there is no config.yaml that names them")
     data = make("data", pl.LightningDataModule, plain(check_plugin("data", "data", settings["data"])))
@@ -90,18 +98,38 @@ def _task(settings: Mapping[str, Any]) -> Task:
         data.prepare_data()
         data.setup("fit")
         task: Task = data.task
-    return task
+        return task, getattr(data, "image_statistics", None)
 
 
 def _load(network: torch.nn.Module, path: Path) -> None:
-    """Read weights; nothing is unpickled from their file."""
+    """Read weights, of the network alone or of a checkpoint around it; nothing is unpickled from their file."""
     if not path.is_file():
-        raise UsageError(f"weights={str(path)!r}: there is no such file")
+        cure = "train it with `automl-plugins evaluate` or `fit`, and name the checkpoint with --weights"
+        raise UsageError(f"weights={str(path)!r}: there is no such file; {cure}")
     try:
-        network.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
-    except (pickle.UnpicklingError, EOFError, OSError, TypeError, ValueError) as error:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+        weights = weights_in(content, list(network.state_dict()))
+    except Exception as error:  # torch raises nearly anything for a file of another kind
         raise UsageError(
-            f"weights={str(path)!r}: it is no state_dict, or holds objects, which are not unpickled"
+            f"weights={str(path)!r}: it is no state_dict and no checkpoint, or holds objects, which are not unpickled"
         ) from error
+    try:
+        network.load_state_dict(weights)
     except RuntimeError as error:
         raise UsageError(f"weights={str(path)!r}: they are not this network's: {str(error)[:200]}") from error
+
+
+def weights_in(content: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]:
+    """The weights of a network in a file.
+
+    Args:
+        content: a `state_dict` of the network or of a module around it, or Lightning's checkpoint of such a module.
+        names: of the network's weights.
+    """
+    state = content.get("state_dict", content)
+    last = names[-1] if names else ""
+    # The prefix under which the network lies in the module around it: `network.`, `model.net.`.
+    for prefix in sorted((name.removesuffix(last) for name in state if name.endswith(last)), key=len):
+        if all(prefix + name in state for name in names):
+            return {name: state[prefix + name] for name in names}
+    return dict(state)

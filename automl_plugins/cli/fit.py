@@ -9,15 +9,16 @@ from typing import Any
 
 from jsonargparse import ArgumentError
 
-from automl_plugins import registry, training
+from automl_plugins import training
 from automl_plugins._lightning import pl
 from automl_plugins.cli.checked import COMMANDS, PLUGINS, check_fit
 from automl_plugins.cli.checks import convert
-from automl_plugins.cli.configuration import Part, TrainerPart, try_module
+from automl_plugins.cli.configuration import ModulePart, Part, TrainerPart, is_bare, try_module
 from automl_plugins.cli.console import architecture_in, output, read_architecture
 from automl_plugins.cli.errors import UsageError, told_briefly, without_deprecations
 from automl_plugins.cli.plugins import one_of
 from automl_plugins.cli.settings import Given, flattened, merge, plain, read, read_yaml
+from automl_plugins.registered_module import RegisteredModule
 from automl_plugins.run_folder import RunFolder
 from automl_plugins.space import SearchSpace
 from automl_plugins.task import Task
@@ -27,7 +28,11 @@ _cli = importlib.import_module(f"{pl.__name__}.cli")
 
 
 def found_network(
-    data: pl.LightningDataModule, architecture: str, space: SearchSpace, module: ModuleFactory | None = None
+    data: pl.LightningDataModule,
+    architecture: str,
+    space: SearchSpace,
+    module: ModuleFactory | None = None,
+    module_arguments: dict[str, Any] | None = None,
 ) -> pl.LightningModule:
     """The LightningModule around the network of an architecture.json.
 
@@ -36,9 +41,10 @@ def found_network(
         architecture: the file.
         space: the space that it is of.
         module: makes the LightningModule; the registered one for the task where left out.
+        module_arguments: arguments of the registered one.
     """
     task: Task = getattr(data, "task")  # noqa: B009 - Lightning's class does not declare it
-    factory: ModuleFactory = module or registry.load("modules", f"{task.level}-{task.target}")
+    factory: ModuleFactory = module or RegisteredModule(module_arguments)
     return factory(space.network(read_architecture(space, Path(architecture)), task), task)
 
 
@@ -108,16 +114,18 @@ def _checked(given: Given, command: str) -> dict[str, Any]:
     plugins: dict[str, Any] = {key: plain(checked.pop(key)) for key in PLUGINS if key in checked}
     trainer = plain(checked.get("trainer") or {})
     parts = [Part("data", pl.LightningDataModule, plugins["data"]), Part("space", SearchSpace, plugins["space"])]
-    module = Part("module", ModuleFactory, plugins["module"]) if "module" in plugins else None
+    module = ModulePart(plugins["module"]) if "module" in plugins else None
     trainer_part = TrainerPart({**trainer, "logger": False})
     parts[0].make()
     read_architecture(parts[1].make(), path)
     if module is not None:
-        try_module(module.make(), plugins["module"]["init_args"])
+        try_module(module.make(), plugins["module"].get("init_args", plugins["module"]))
     # LightningCLI makes its Trainer after the data have been read, which is late for a wrong value.
     with told_briefly("trainer", 2, Exception), without_deprecations(), training.quiet_lightning():
         pl.Trainer(**trainer_part.make())
-    model = {"architecture": str(path)} | {key: plugins[key] for key in ("space", "module") if key in plugins}
+    model = {"architecture": str(path), "space": plugins["space"]}
+    if "module" in plugins:
+        model["module_arguments" if is_bare(plugins["module"]) else "module"] = plugins["module"]
     checked |= {"data": plugins["data"], "model": model}
     whole: dict[str, Any] = plain(checked)
     return whole
@@ -137,7 +145,9 @@ def _architecture_path(given: Given, settings: Mapping[str, Any]) -> Path:
     if path.is_dir():
         path = RunFolder(path).architecture
     if not path.is_file():
-        raise UsageError(f"architecture={str(path)!r}: there is no such file")
+        found = RunFolder(path.parent).found.architecture
+        hint = f"; the winner was made by hand, and the best that was found is {found}" if found.is_file() else ""
+        raise UsageError(f"architecture={str(path)!r}: there is no such file{hint}")
     return path
 
 

@@ -156,7 +156,8 @@ output:
 
 options:
   --architecture FILE      an architecture.json
-  --weights FILE           the network's state_dict (network.pt beside the architecture, where a study leaves it)
+  --weights FILE           the network's state_dict (network.pt beside the architecture, where a study leaves it), or
+                           a checkpoint of `fit` or `evaluate`
   --size HEIGHTxWIDTH      of the images: 128x192, or 128 for both
   --format torch|onnx      where the output's name does not say it
   --space NAME             the architecture's space, with arguments as --space.filters 20

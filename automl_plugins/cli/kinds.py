@@ -71,6 +71,7 @@ def kind_of(scope: Scope, node: ast.expr | None, depth: int = 0) -> Kind:
 def union(*members: Kind) -> Kind:
     """Any of several kinds."""
     flat = [each for member in members for each in (member.arguments if member.name == "union" else (member,))]
+    flat = list(dict.fromkeys(flat))
     return flat[0] if len(flat) == 1 else Kind("union", tuple(flat))
 
 

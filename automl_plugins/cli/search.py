@@ -17,7 +17,16 @@ from automl_plugins._lightning import pl
 from automl_plugins.cli import attach
 from automl_plugins.cli.checked import check_plugins, check_trainer
 from automl_plugins.cli.checks import check_keys
-from automl_plugins.cli.configuration import TrainerPart, check_files, make, make_space, short_name, try_module
+from automl_plugins.cli.configuration import (
+    ModulePart,
+    TrainerPart,
+    check_files,
+    is_bare,
+    make,
+    make_space,
+    short_name,
+    try_module,
+)
 from automl_plugins.cli.console import draw_architecture, output, read_architecture
 from automl_plugins.cli.errors import UsageError, told_briefly, without_deprecations
 from automl_plugins.cli.plugins import check_plugin, one_of
@@ -34,7 +43,6 @@ from automl_plugins.run_folder import RunFolder, WriteError, write_whole
 from automl_plugins.search import DivergedError, report
 from automl_plugins.search.provenance import OtherSearchError
 from automl_plugins.space import SearchSpace
-from automl_plugins.training import ModuleFactory
 
 _DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
 """What a logger, say, may meet when it writes."""
@@ -97,8 +105,8 @@ def _checked(given: Given) -> dict[str, Any]:
     make("data", pl.LightningDataModule, plain(checked["data"]))
     if settings.get("module") is not None:
         module = check_plugins(settings, ("module",))["module"]
-        try_module(make("module", ModuleFactory, plain(module)), module["init_args"])
-        checked["module"] = module
+        try_module(ModulePart(plain(module)).make(), module.get("init_args", module))
+        checked["module_arguments" if is_bare(module) else "module"] = module
     if checked["trainer"].get("enable_checkpointing") is False:
         raise UsageError("trainer.enable_checkpointing=False: a search goes on from its last checkpoint; leave it out")
     with told_briefly("trainer", 2, Exception), without_deprecations(), training.quiet_lightning():

@@ -10,7 +10,6 @@ from typing import Any, cast
 
 import yaml
 
-from automl_plugins import registry
 from automl_plugins._lightning import pl
 from automl_plugins.architecture import Architecture
 from automl_plugins.cli.configuration import make_space, refuse_another
@@ -18,6 +17,7 @@ from automl_plugins.cli.console import output
 from automl_plugins.cli.errors import told_briefly
 from automl_plugins.cli.search_settings import make_search, search_defaults
 from automl_plugins.cli.settings import read_yaml
+from automl_plugins.registered_module import RegisteredModule
 from automl_plugins.report.search import SearchSummary
 from automl_plugins.run_folder import RunFolder, write_whole
 from automl_plugins.search import report
@@ -30,7 +30,11 @@ _cli = importlib.import_module(f"{pl.__name__}.cli")
 
 
 def searched_network(
-    data: pl.LightningDataModule, space: SupernetSpace, module: ModuleFactory | None = None, seed: int = 0
+    data: pl.LightningDataModule,
+    space: SupernetSpace,
+    module: ModuleFactory | None = None,
+    seed: int = 0,
+    module_arguments: dict[str, Any] | None = None,
 ) -> pl.LightningModule:
     """The LightningModule around the supernet of a space.
 
@@ -39,10 +43,14 @@ def searched_network(
         space: what is searched.
         module: makes the LightningModule; the registered one for the task where left out.
         seed: of the initial logits and of stochastic relaxations.
+        module_arguments: arguments of the registered one.
     """
     task: Task = getattr(data, "task")  # noqa: B009 - Lightning's class does not declare it
-    factory: ModuleFactory = module or registry.load("modules", f"{task.level}-{task.target}")
+    factory: ModuleFactory = module or RegisteredModule(module_arguments)
     return factory(space.searchable(task, seed=seed), task)
+
+
+_OF_THE_MODEL = ("space", "module", "module_arguments", "seed")
 
 
 class HasEnded(Exception):
@@ -81,7 +89,9 @@ class SearchCLI(_cli.LightningCLI):  # type: ignore[misc, name-defined]  # one o
             auto_configure_optimizers=False,
             run=False,
             args={
-                "model": {key: settings[key] for key in ("space", "module", "seed") if key in settings},
+                "model": {
+                    key: settings[key] for key in ("space", "module", "module_arguments", "seed") if key in settings
+                },
                 "data": settings["data"],
                 "trainer": {**trainer, **settings["trainer"]},
                 "seed_everything": settings["seed"],
@@ -107,7 +117,7 @@ class SearchCLI(_cli.LightningCLI):  # type: ignore[misc, name-defined]  # one o
         config = {
             "space": whole["model"]["space"],
             "data": whole["data"],
-            "module": whole["model"]["module"],
+            "module": whole["model"]["module_arguments"] or whole["model"]["module"],
             # What was given: what was not is settled by each command that reads it.
             "trainer": self._settings["trainer"],
             "search": {**search_defaults(), **self._settings["search"]},

@@ -268,11 +268,13 @@ def flattened(settings: Mapping[str, Any]) -> dict[str, Any]:
     model = settings.get("model")
     if model is None:
         return {key: value for key, value in settings.items() if key != "model"}
-    known = ("architecture", "space", "module")
+    known = ("architecture", "space", "module", "module_arguments")
     if not isinstance(model, Mapping) or not set(model) <= set(known):
         raise UsageError(
             f"model={str(plain(model))[:60]}: it has {', '.join(known)}; name the LightningModule as `module`"
         )
+    module = model.get("module") or model.get("module_arguments")
+    model = {key: value for key, value in model.items() if key != "module_arguments"} | {"module": module}
     return merge({key: value for key, value in settings.items() if key != "model"}, model)
 
 

@@ -167,6 +167,30 @@ def test_settings_that_do_not_fit_the_data_end_it_before_a_training(capsys: pyte
     assert not Path("runs/g/study.journal").exists()
 
 
+def test_references_of_another_level_are_refused_before_a_training(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["study", "--config", "small.yaml", "--references", "[gcn, unet]", "--folder", "runs/levels"]) == 1
+    told = capsys.readouterr().err
+    assert "references: 'unet' is for the levels pixel; the task's is 'node'" in told
+    assert told.count("\n") == 1
+
+
+def test_arguments_of_the_default_module_need_no_name(capsys: pytest.CaptureFixture[str]) -> None:
+    flags = ["--module.learning_rate", "0.5", "--folder", "runs/default-module", "--references", "[]"]
+    assert "winner" in said(capsys, "study", "--config", "small.yaml", *flags)
+    module = yaml.safe_load(Path("runs/default-module/config.yaml").read_text())["module"]
+    assert module == {"learning_rate": 0.5}
+    assert "layer0" in said(capsys, "show", "runs/default-module")
+    assert main(["evaluate", "runs/default-module", "--seeds", "1"]) == 0
+    checkpoints = ["--trainer.logger", "false", "--trainer.enable_checkpointing", "false"]
+    assert main(["fit", "--config", "runs/default-module/config.yaml", *checkpoints]) == 0
+
+
+def test_an_argument_of_another_tasks_module_is_refused_before_a_training(capsys: pytest.CaptureFixture[str]) -> None:
+    command = ["study", "--config", "small.yaml", "--folder", "runs/another-module", "--module.loss", "dice"]
+    assert main(command) == 1
+    assert "module.loss='dice': a module of node-classes has none" in capsys.readouterr().err
+
+
 def test_ctrl_c_ends_it_in_one_line(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     def interrupted(study: object) -> None:
         raise KeyboardInterrupt

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from automl_plugins import Task
 from automl_plugins.cli import main
+from automl_plugins.cli.export import weights_in
 from automl_plugins.export import Format, export_network
 from seg_space import AutoDeepLabSpace, SmpNetwork, create_model
 
@@ -113,6 +114,25 @@ def test_the_command_exports_what_a_run_left(folder: Path, capsys: pytest.Captur
     images = torch.randn(3, 2, 40, 64)
     with torch.no_grad():
         torch.testing.assert_close(run_file(written, images), network(images), rtol=1e-5, atol=1e-5)
+
+
+def test_weights_come_from_a_checkpoint_around_the_network_too() -> None:
+    network = nn.Sequential(nn.Linear(2, 3), nn.BatchNorm1d(3))
+    state = network.state_dict()
+    around = {f"net.inner.{name}": value for name, value in state.items()}
+    extra = {"loss.weight": torch.zeros(3), **around}
+    for content in (state, around, extra, {"state_dict": extra, "epoch": 3}):
+        assert list(weights_in(content, list(state))) == list(state)
+        assert all(value is state[name] for name, value in weights_in(content, list(state)).items())
+    assert weights_in({"other": torch.zeros(1)}, list(state)).keys() == {"other"}
+
+
+def test_a_checkpoint_of_fit_is_exported(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    state = {f"network.{name}": value for name, value in torch.load(folder / "network.pt", weights_only=True).items()}
+    torch.save({"state_dict": state, "pytorch-lightning_version": "2.6.0"}, folder / "fit.ckpt")
+    arguments = ["--architecture", str(folder / "architecture.json"), "--size", "32", str(folder / "model.pt2")]
+    assert main(["export", *arguments, "--weights", str(folder / "fit.ckpt")]) == 0
+    assert (folder / "model.pt2").exists()
 
 
 @pytest.mark.parametrize(
