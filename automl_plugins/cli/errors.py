@@ -7,6 +7,8 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from automl_plugins.errors import StudyError
+
 
 class UsageError(Exception):
     """A mistake in what was asked for.
@@ -47,7 +49,7 @@ def told_briefly(key: str = "", code: int = 2, *kinds: type[Exception]) -> Itera
     except UsageError:
         raise
     except caught as error:
-        reason = str(error) if isinstance(error, ValueError | OSError) else f"{type(error).__name__}: {error}"
+        reason = str(error) if isinstance(error, ValueError | OSError | StudyError) else f"{type(error).__name__}: {error}"
         raise UsageError(f"{key}: {reason}" if key else reason, code) from error
 
 
