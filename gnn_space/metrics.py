@@ -103,8 +103,10 @@ class LabelAUROC(Metric):
         self.add_state("targets", [], dist_reduce_fx="cat")
 
     def update(self, outputs: Tensor, targets: Tensor) -> None:
-        self.outputs.append(outputs.detach().flatten())
-        self.targets.append(targets.flatten().to(outputs.dtype))
+        scores = outputs.detach().flatten()
+        scores = scores.to(torch.promote_types(scores.dtype, torch.float32))  # ranks on all devices
+        self.outputs.append(scores)
+        self.targets.append(targets.flatten().to(scores.dtype))
 
     def compute(self) -> Tensor:
         if len(self.outputs) == 0:

@@ -8,6 +8,9 @@ from automl_plugins._lightning import pl
 from automl_plugins.data.checks import at_least
 from automl_plugins.task import Task
 
+MOST = 2**32 - 1
+"""The greatest seed, as Lightning has it."""
+
 
 class HasTask(Protocol):
     """What `_load` gives: the data, and the task that a network must fit on them."""
@@ -33,12 +36,12 @@ class TaskDataModule(pl.LightningDataModule, Generic[Loaded]):
         seed: of the split and of the order of training batches.
 
     Raises:
-        ValueError: `seed` is negative.
+        ValueError: `seed` is not a whole number from 0 to 2**32 - 1.
     """
 
     def __init__(self, seed: int) -> None:
         super().__init__()
-        self.seed = at_least("seed", seed, 0)
+        self.seed = at_least("seed", seed, 0, MOST)
         self._prepared = False
         self._loaded: Loaded | None = None
 

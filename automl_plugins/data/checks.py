@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from numbers import Integral
 
 from automl_plugins.nearest import did_you_mean
 
 
-def at_least(name: str, value: int, least: int) -> int:
-    """`value`, if it is not below `least`.
+def at_least(name: str, value: int, least: int, most: int | None = None) -> int:
+    """`value`, if it is a whole number that is not below `least`, nor above `most`.
 
     Raises:
-        ValueError: it is.
+        ValueError: it is not.
     """
+    if isinstance(value, bool) or not isinstance(value, Integral):
+        raise ValueError(f"{name} is a whole number of at least {least}; got {value!r}")
     if value < least:
         raise ValueError(f"{name} is at least {least}; got {value}")
-    return value
+    if most is not None and value > most:
+        raise ValueError(f"{name} is at most {most:,}; got {value:,}")
+    return int(value)
 
 
 def one_of(name: str, value: str, accepted: Sequence[str]) -> str:

@@ -5,11 +5,15 @@ from __future__ import annotations
 import numpy as np
 import torch
 
+from automl_plugins.data.arrays import check_size
 from automl_plugins.data.checks import at_least
 from automl_plugins.task import Task
 from gnn_space.data.block_graphs import BlockGraph, Integers, cluster_graph, new_pattern, pattern_graph
 from gnn_space.data.graphs import ManyGraphs, ManyGraphsData
 from gnn_space.data.store import GraphStore, StoreLevel
+
+_BYTES = 20_000
+"""Of a graph: about 4,300 edges of two numbers of two bytes."""
 
 
 class BlockModelData(ManyGraphsData):
@@ -46,6 +50,8 @@ class BlockModelData(ManyGraphsData):
         raise NotImplementedError(f"{type(self).__name__} must implement _graph")
 
     def _load(self) -> ManyGraphs:
+        count = self.num_train + self.num_val + self.num_test
+        check_size(type(self).__name__, f"{count:,} graphs", count * _BYTES)
         task = Task(
             self.level,
             "classes",

@@ -52,7 +52,7 @@ class SingleGraphData(TaskDataModule[OneGraph]):
 
     def __init__(self, steps_per_epoch: int, normalize_features: bool, sparse_features: bool, seed: int) -> None:
         super().__init__(seed)
-        self.steps_per_epoch = at_least("steps_per_epoch", steps_per_epoch, 1)
+        self.steps_per_epoch = at_least("steps_per_epoch", steps_per_epoch, 1, 1_000_000)
         self.normalize_features = normalize_features
         self.sparse_features = sparse_features
 

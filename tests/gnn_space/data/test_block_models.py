@@ -139,3 +139,8 @@ def test_edge_targets_say_whether_both_ends_are_in_one_community() -> None:
 def test_sizes_are_positive(name: str) -> None:
     with pytest.raises(ValueError, match=f"{name} is at least 1; got 0"):
         ClusterData(**{name: 0})
+
+
+def test_more_graphs_than_memory_holds_are_not_begun() -> None:
+    with pytest.raises(ValueError, match=r"ClusterData: 1,000,000,000,002 graphs would take .* GiB, more than half"):
+        ClusterData(num_train=10**12, num_val=1, num_test=1).setup()
