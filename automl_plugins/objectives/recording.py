@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -97,11 +96,17 @@ def record_calls(
     if device.type in ("cuda", "mps"):
         place = {"accelerator": device.type, "devices": [device.index or 0] if device.type == "cuda" else 1}
     limits = {"max_epochs": 1, "limit_train_batches": 1, "limit_val_batches": 1, "num_sanity_val_steps": 1}
-    # The hooks of a compiled network would be compiled with it.
-    with recorder.listening(), quiet_lightning(), torch.compiler.set_stance("force_eager"):
-        module = make(network)
-        trainer = pl.Trainer(**{**LEAN, **kept, **place, **limits}, callbacks=[recorder])
-        trainer.fit(module, datamodule=data)
+    recorder.listen()
+    # What notes the calls of a compiled network would be compiled with it.
+    before = data.trainer
+    try:
+        with quiet_lightning(), torch.compiler.set_stance("force_eager"):
+            module = make(network)
+            trainer = pl.Trainer(**{**LEAN, **kept, **place, **limits}, callbacks=[recorder])
+            trainer.fit(module, datamodule=data)
+    finally:
+        # It would go along to workers with the data, and the network with it.
+        data.trainer = before
     if trainer.interrupted:
         raise KeyboardInterrupt
     if not recorder.calls:
@@ -124,31 +129,28 @@ class _Recorder(pl.Callback):
         self._depth = 0
         self._records = False
 
-    @contextmanager
-    def listening(self) -> Iterator[None]:
-        handles = [
-            self.network.register_forward_pre_hook(self._before, with_kwargs=True),
-            self.network.register_forward_hook(self._after, always_call=True),
-        ]
-        try:
-            yield
-        finally:
-            for handle in handles:
-                handle.remove()
+    def listen(self) -> None:
+        """Have the network's class note its calls, also those of `forward` by itself and of copies of the network."""
+        kind = type(self.network)
 
-    def _before(self, network: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        self._depth += 1
-        if not self._records or self._depth > 1:
+        def forward(network: nn.Module, *args: Any, **kwargs: Any) -> Any:
+            self._note(network, args, kwargs)
+            self._depth += 1
+            try:
+                return kind.forward(network, *args, **kwargs)
+            finally:
+                self._depth -= 1
+
+        self.network.__class__ = type(kind.__name__, (kind,), {"forward": forward})
+
+    def _note(self, network: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        if not self._records or self._depth > 0:
             return
         device = next((tensor.device.type for tensor in tensors_in((args, kwargs))), "cpu")
         autocast = (device, torch.get_autocast_dtype(device)) if torch.is_autocast_enabled(device) else None
-        weights = _dtype(network)
-        self.calls.append(
-            Call(copied(args, _kept), copied(kwargs, _kept), autocast, weights if weights != self._dtype else None)
-        )
-
-    def _after(self, network: nn.Module, args: tuple[Any, ...], outputs: Any) -> None:
-        self._depth -= 1
+        dtype = _dtype(network)
+        weights = dtype if dtype != self._dtype else None
+        self.calls.append(Call(copied(args, _kept), copied(kwargs, _kept), autocast, weights))
 
     def on_validation_batch_start(
         self,
@@ -172,10 +174,6 @@ class _Recorder(pl.Callback):
     def on_train_batch_end(self, trainer: pl.Trainer, *_: Any) -> None:
         self._records = False
         trainer.should_stop = True
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> _Recorder:
-        # A module that copies its network copies the hooks as well.
-        return self
 
 
 def _kept(tensor: Tensor) -> Tensor:

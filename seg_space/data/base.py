@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -249,8 +250,8 @@ def height_and_width(name: str, value: Size) -> tuple[int, int] | None:
     """
     if value is None:
         return None
-    pair = (value, value) if isinstance(value, int) else tuple(value)
-    if len(pair) != 2 or min(pair) < 1:
+    pair: tuple[Any, ...] = tuple(value) if isinstance(value, list | tuple) else (value, value)
+    if len(pair) != 2 or not all(isinstance(each, int) and each >= 1 for each in pair):
         raise ValueError(f"{name} is a height and a width of at least 1, or one number for both; got {value}")
     return pair[0], pair[1]
 
@@ -272,6 +273,8 @@ def class_names(value: int | Sequence[str]) -> tuple[str, ...]:
     Raises:
         ValueError: there are none, or more than masks can tell apart.
     """
+    if not isinstance(value, int | list | tuple):
+        raise ValueError(f"classes are a list of names, or how many there are; got {value!r}")
     names = tuple(str(number) for number in range(value)) if isinstance(value, int) else tuple(value)
     if not 1 <= len(names) <= IGNORED:
         raise ValueError(f"classes are 1 to {IGNORED}, since {IGNORED} marks ignored pixels; got {len(names)}")

@@ -25,16 +25,18 @@ def check_splits(splits: Mapping[str, Sequence[ImageFiles]]) -> None:
     Raises:
         ValueError: a split has no image, or one file is in two splits; the message names it.
     """
-    owners: dict[Path, str] = {}
+    owners: dict[tuple[int, int], str] = {}
     by_size: dict[int, list[tuple[str, Path]]] = defaultdict(list)
     for name, files in splits.items():
         if not files:
             raise ValueError(f"the split {name!r} has no image; each of training, validation and test needs some")
         for each in files:
-            owner = owners.setdefault(each.image.resolve(), name)
+            status = each.image.stat()
+            # One file may have several names, by links.
+            owner = owners.setdefault((status.st_dev, status.st_ino), name)
             if owner != name:
                 raise ValueError(f"{each.image} is in the splits {owner!r} and {name!r}; leave it in one of them")
-            by_size[each.image.stat().st_size].append((name, each.image))
+            by_size[status.st_size].append((name, each.image))
     equal: list[tuple[Path, Path]] = []
     for alike in by_size.values():
         first: dict[bytes, tuple[str, Path]] = {}

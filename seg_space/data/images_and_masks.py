@@ -92,7 +92,8 @@ class ImagesAndMasks(MaskFilesData):
     def _files(self) -> tuple[Sequence[ImageFiles], Sequence[ImageFiles], Sequence[ImageFiles]]:
         folder_of(self.path, "images and masks")
         if any((self.path / split).is_dir() for split in SPLITS):
-            train, val, test = (self._pairs(folder_of(self.path / split, "a split's files")) for split in SPLITS)
+            what = "a split's files (or all images in images/ and masks in masks/, to be split at random)"
+            train, val, test = (self._pairs(folder_of(self.path / split, what)) for split in SPLITS)
             return train, val, test
         files = self._pairs(self.path)
         parts = random_split(len(files), self.fractions, self.seed)

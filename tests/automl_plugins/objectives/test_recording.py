@@ -79,6 +79,11 @@ class AnAverageValidates(Lit):
         self.log("val_loss", self.average(batch["image"]).mean())
 
 
+class ByForward(Lit):
+    def outputs(self, batch: dict[str, Tensor]) -> Tensor:
+        return self.network.forward(batch["image"])
+
+
 class Compiled(Lit):
     def __init__(self, network: nn.Module, task: Task) -> None:
         super().__init__(network, task)
@@ -130,6 +135,7 @@ def of_some(measured: Figures) -> dict[str, float]:
         (OnlyInTraining, 1),
         (AnAverageValidates, 1),
         (Compiled, 1),
+        (ByForward, 1),
         (InHalf, 1),
         (AsksItsTrainer, 1),
     ],
@@ -223,6 +229,7 @@ def test_a_worker_records_the_calls_for_itself_and_takes_the_meter_along(
     measured.prepare()
     sent = pickle.loads(pickle.dumps(measured))
     assert "_calls" not in vars(sent)
+    assert measured.data.trainer is None
     assert vars(sent)["_meter"]() == 0
     sent.names = ("macs",)
     assert of_some(sent)["macs"] == of_some(figures(["macs"], Lit, tmp_path))["macs"]
@@ -230,7 +237,7 @@ def test_a_worker_records_the_calls_for_itself_and_takes_the_meter_along(
 
 def test_a_cost_that_is_no_number_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(SmpSpace, "num_parameters", lambda *_: float("nan"))
-    with pytest.raises(ValueError, match="the cost num_parameters of an architecture is nan"):
+    with pytest.raises(ValueError, match="the cost num_parameters of a network is nan"):
         of_some(figures(["num_parameters"], Lit, tmp_path))
 
 

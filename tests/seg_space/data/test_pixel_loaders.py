@@ -68,6 +68,14 @@ def test_batches_fit_the_task(make: Make) -> None:
             assert ((targets == 255) | ((targets >= 0) & (targets < classes))).all()
 
 
+def test_predictions_are_of_the_test_images_in_their_order(make: Make) -> None:
+    data = make()
+    assert equal(list(data.predict_dataloader()), list(data.test_dataloader()))
+    mean, deviation = data.image_statistics
+    assert mean.shape == deviation.shape == (data.task.in_channels,)
+    assert torch.equal(mean, data.loaded.test.statistics.mean)
+
+
 def test_setup_loads_once(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     data = make()
     data.prepare_data()
