@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -33,6 +34,17 @@ def batch_norm(channels: int, affine: bool = True) -> nn.Module:
     normalised by the running statistics, where torch's own raises an error.
     """
     return BatchNorm(channels, affine=affine, allow_single_element=True)
+
+
+class TakesGraphs(nn.Module):
+    """A module that may be called with a graph or batch of PyG in place of its tensors: `network(data)`."""
+
+    def __call__(self, x: Any, *inputs: Any, **options: Any) -> Any:
+        """`forward(x, edge_index, edge_attr, batch, num_graphs)`, of the graph where one is given."""
+        if not inputs and not isinstance(x, Tensor) and hasattr(x, "edge_index"):
+            graph = x
+            x, inputs = graph.x, (graph.edge_index, graph.edge_attr, graph.batch, getattr(graph, "num_graphs", None))
+        return super().__call__(x, *inputs, **options)
 
 
 class CategoricalEncoder(nn.Module):

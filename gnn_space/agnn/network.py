@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from automl_plugins.architecture import Architecture
 from automl_plugins.task import Task
-from gnn_space.frame import Head, InputEncoder, batch_norm, feature_dropout
+from gnn_space.frame import Head, InputEncoder, TakesGraphs, batch_norm, feature_dropout
 from gnn_space.operations import ACTIVATIONS, AttentionLayer
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ CLASSES = ("hidden_channels", "attention", "heads", "aggregation", "combine", "a
 """The action classes: the choices of each layer."""
 
 
-class AGNNNetwork(nn.Module):
+class AGNNNetwork(TakesGraphs):
     """The network of one architecture of `AGNNSpace`.
 
     Shapes:

@@ -16,13 +16,13 @@ from automl_plugins.task import Task
 from gnn_space.agnn.layer import WideLayer
 from gnn_space.agnn.network import CLASSES, with_self_loops
 from gnn_space.agnn.widths import Widths, Window
-from gnn_space.frame import Head, InputEncoder, feature_dropout
+from gnn_space.frame import Head, InputEncoder, TakesGraphs, feature_dropout
 
 if TYPE_CHECKING:
     from gnn_space.agnn import AGNNSpace
 
 
-class AGNNSupernet(Supernet):
+class AGNNSupernet(TakesGraphs, Supernet):
     """All architectures of an `AGNNSpace`; inputs and output as those of `AGNNNetwork`.
 
     **What is shared.** Each layer has one linear map of its inputs, one of edge features, one `mlp` for

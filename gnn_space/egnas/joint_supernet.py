@@ -19,6 +19,7 @@ from gnn_space.egnas.plain_supernet import EGNASPlainSupernet, MixedCell
 from gnn_space.egnas.plan import Kind, StackPlan, Step
 from gnn_space.egnas.updates import EdgeUpdates, NodeUpdates
 from gnn_space.egnas.weight_stack import WeightStack
+from gnn_space.frame import TakesGraphs
 
 if TYPE_CHECKING:
     from gnn_space.egnas import EGNASSpace
@@ -111,7 +112,7 @@ class JointCell(nn.Module):
             yield from update(nodes.to(dtype), edges.to(dtype), order, steps, weights.to(dtype)).items()
 
 
-class EGNASSupernet(Supernet):
+class EGNASSupernet(TakesGraphs, Supernet):
     """All architectures of an `EGNASSpace`; inputs and output as those of `EGNASNetwork`.
 
     It computes what `EGNASPlainSupernet` computes, with the same weights from the same seed, up to

@@ -14,7 +14,7 @@ from automl_plugins.counting import part
 from automl_plugins.task import Task
 from gnn_space.egnas.operations import SLOPE, make_operation
 from gnn_space.egnas.plan import CellPlan, Kind, StackPlan
-from gnn_space.frame import CategoricalEncoder, batch_norm
+from gnn_space.frame import CategoricalEncoder, TakesGraphs, batch_norm
 from gnn_space.positional import laplacian_eigenvectors
 
 if TYPE_CHECKING:
@@ -205,7 +205,7 @@ class Readout(nn.Module):
         return self.perceptron(torch.cat(pooled, dim=1))
 
 
-class EGNASNetwork(nn.Module):
+class EGNASNetwork(TakesGraphs):
     """The network of one architecture of `EGNASSpace`.
 
     Args:

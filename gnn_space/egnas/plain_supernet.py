@@ -15,6 +15,7 @@ from automl_plugins.task import Task
 from gnn_space.egnas.network import Embedding, Readout, States, make_merges, membership, merged
 from gnn_space.egnas.operations import make_operation
 from gnn_space.egnas.plan import CellPlan, Kind, StackPlan
+from gnn_space.frame import TakesGraphs
 
 if TYPE_CHECKING:
     from gnn_space.egnas import EGNASSpace
@@ -79,7 +80,7 @@ class MixedCell(nn.Module):
         return torch.zeros_like(cast(Tensor, own[0])) if total is None else total
 
 
-class EGNASPlainSupernet(Supernet):
+class EGNASPlainSupernet(TakesGraphs, Supernet):
     """All architectures of an `EGNASSpace`; inputs and output as those of `EGNASNetwork`.
 
     Args:

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import copy
+from typing import Any
+
 import pytest
 import torch
 from torch import Tensor
+from torch_geometric.data import Batch, Data
 
 from automl_plugins import Task
+from gnn_space import AGNNSpace, EGNASSpace
 from gnn_space.frame import CategoricalEncoder, Head, InputEncoder, batch_norm, feature_dropout
 
 # torch says so once in a process, wherever the first such tensor is made.
@@ -156,3 +161,28 @@ class TestBatchNorm:
         # Fresh running statistics: mean 0, variance 1.
         torch.testing.assert_close(norm(node), node, rtol=1e-4, atol=1e-4)
         assert norm.module.running_mean.tolist() == [0.0, 0.0]
+
+
+@pytest.mark.parametrize(
+    "space",
+    [
+        EGNASSpace(cells=1, nodes=1, node_channels=4, edge_channels=2),
+        AGNNSpace(layers=1, hidden_channels=(4,), heads=(1,), dropout=0.0),
+    ],
+    ids=["egnas", "agnn"],
+)
+def test_networks_and_supernets_take_a_graph_in_place_of_its_tensors(space: Any) -> None:
+    node = torch.arange(3)
+    graph = Data(x=torch.rand(3, 4), edge_index=torch.stack([node, node.roll(1)]), edge_attr=torch.rand(3, 2))
+    batch = Batch.from_data_list([graph, graph])
+    task = Task("graph", "regression", in_channels=4, out_channels=1, edge_channels=2)
+    architecture = space.sample(torch.Generator().manual_seed(0))
+    supernet = space.supernet(task, joint=False) if space.name == "egnas" else space.supernet(task)
+    for network in (space.network(architecture, task), space.searchable(task), supernet):
+        network.eval()
+        options = {"gates": space.gates(architecture)} if network is supernet else {}
+        whole = network(batch.x, batch.edge_index, batch.edge_attr, batch.batch, batch.num_graphs, **options)
+        assert torch.equal(network(batch, **options), whole)
+        alone = network(graph.x, graph.edge_index, graph.edge_attr, **options)
+        assert torch.equal(network(graph, **options), alone)
+        assert copy.deepcopy(network)(graph, **options).shape == (1, 1)
