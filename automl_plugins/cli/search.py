@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -70,18 +70,18 @@ def run(arguments: list[str], command: str = "search") -> int:
     folder = RunFolder(Path(settings["folder"]))
     prints = "print_config" in given.switches
     with nullcontext() if prints else running_alone(folder):
-        _search(settings, prints)
+        _search(settings, prints, given.configs)
     if not prints and folder.search.exists() and is_first_process():
         _show(console, make_space(settings["space"]), folder)
     return 0
 
 
-def _search(settings: Mapping[str, Any], prints: bool) -> None:
+def _search(settings: Mapping[str, Any], prints: bool, own_files: Sequence[Path]) -> None:
     """Search, or go on with it, unless it has ended; or print the configuration."""
     clock = Clock()
     try:
         with told_briefly("", 2, ArgumentError), without_deprecations(), training.quiet_lightning():
-            cli = SearchCLI(dict(settings), clock, print_config=prints)
+            cli = SearchCLI(dict(settings), clock, prints, own_files)
     except HasEnded:
         if not prints:
             _check_data(settings)

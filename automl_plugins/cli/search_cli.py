@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import importlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -15,7 +15,7 @@ from automl_plugins.architecture import Architecture
 from automl_plugins.cli.configuration import make_space, refuse_another
 from automl_plugins.cli.console import output
 from automl_plugins.cli.errors import told_briefly
-from automl_plugins.cli.search_settings import make_search, search_defaults
+from automl_plugins.cli.search_settings import kept_config, make_search, search_defaults
 from automl_plugins.cli.settings import read_yaml
 from automl_plugins.registered_module import RegisteredModule
 from automl_plugins.report.search import SearchSummary
@@ -64,9 +64,13 @@ class SearchCLI(_cli.LightningCLI):  # type: ignore[misc, name-defined]  # one o
         settings: checked.
         clock: a callback that takes the time.
         print_config: print the whole configuration and end.
+        own_files: the files that the settings came from, which are not written over.
     """
 
-    def __init__(self, settings: dict[str, Any], clock: pl.Callback, print_config: bool) -> None:
+    def __init__(
+        self, settings: dict[str, Any], clock: pl.Callback, print_config: bool, own_files: Sequence[Path] = ()
+    ) -> None:
+        self._own_files = own_files
         self._settings = settings
         self.folder = RunFolder(Path(settings["folder"]))
         self.checkpoints = LastTwo(self.folder.checkpoint)
@@ -128,8 +132,9 @@ class SearchCLI(_cli.LightningCLI):  # type: ignore[misc, name-defined]  # one o
         if self._prints_config:
             output().out(text)
             raise HasEnded
-        if self.folder.config.exists() and self.folder.config.stat().st_size > 0:  # none has survived a power cut
-            kept, mine = (_settings_that_count(each) for each in (read_yaml(self.folder.config), yaml.safe_load(text)))
+        config_file = kept_config(self.folder, self._own_files, text)
+        if config_file.exists() and config_file.stat().st_size > 0:  # none has survived a power cut
+            kept, mine = (_settings_that_count(each) for each in (read_yaml(config_file), yaml.safe_load(text)))
             if _epochs(mine) > _epochs(kept) > 0:
                 report.line(
                     f"{self.folder.path}: the search goes on to {_epochs(mine)} epochs instead of {_epochs(kept)}"
@@ -138,7 +143,7 @@ class SearchCLI(_cli.LightningCLI):  # type: ignore[misc, name-defined]  # one o
                 kept["trainer"]["max_epochs"] = _epochs(mine)
             refuse_another(self.folder, kept, mine, "search")
         with told_briefly("folder", 2, OSError):
-            write_whole(self.folder.config, text)
+            write_whole(config_file, text)
         if has_ended(self.folder, self.space):
             raise HasEnded
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from automl_plugins.cli.console import draw_architecture
 from automl_plugins.cli.errors import UsageError, told_briefly
 from automl_plugins.cli.launch import INTERRUPTED, launch, shown
 from automl_plugins.cli.search_lock import running_alone
-from automl_plugins.cli.search_settings import check_search_settings, folder_of
+from automl_plugins.cli.search_settings import check_search_settings, folder_of, kept_config
 from automl_plugins.cli.settings import Given, plain, read_yaml
 from automl_plugins.report.search import SearchSummary
 from automl_plugins.run_folder import RunFolder, write_whole
@@ -47,7 +47,7 @@ def search_script(console: Console, given: Given, script: list[str]) -> int:
         console.out(yaml.safe_dump(config, sort_keys=False))
         return 0
     with running_alone(folder):
-        _keep(folder, config)
+        _keep(folder, config, given.configs)
         results = (folder.architecture, folder.search)
         before = [_written(path) for path in results]
         search = {**config["search"], "seed": config["seed"], "path": str(folder.architecture.absolute())}
@@ -59,7 +59,7 @@ def search_script(console: Console, given: Given, script: list[str]) -> int:
     return 0
 
 
-def _keep(folder: RunFolder, config: Mapping[str, Any]) -> None:
+def _keep(folder: RunFolder, config: Mapping[str, Any], own_files: Sequence[Path]) -> None:
     """Write the settings into a folder of this search.
 
     Raises:
@@ -67,14 +67,16 @@ def _keep(folder: RunFolder, config: Mapping[str, Any]) -> None:
     """
     if folder.path.exists() and not folder.path.is_dir():
         raise UsageError(f"folder={str(folder.path)!r}: there is a file of that name; a search needs a folder")
-    kept = read_yaml(folder.config) if folder.config.exists() else {}
+    text = yaml.safe_dump(dict(config), sort_keys=False)
+    config_file = kept_config(folder, own_files, text)
+    kept = read_yaml(config_file) if config_file.exists() else {}
     if kept and "command" not in kept:
         raise UsageError(f"folder={str(folder.path)!r}: another run is kept there; give this one another --folder")
     if kept and folder.architecture.exists():
         # Where nothing was found, a mistake has been mended, perhaps.
         refuse_another(folder, {**kept, "folder": config["folder"]}, config, "search")
     with told_briefly("folder", 2, OSError):
-        write_whole(folder.config, yaml.safe_dump(dict(config), sort_keys=False))
+        write_whole(config_file, text)
 
 
 def _show(console: Console, config: Mapping[str, Any], folder: RunFolder) -> None:

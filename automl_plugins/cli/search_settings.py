@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from automl_plugins.cli.errors import UsageError, told_briefly
 from automl_plugins.cli.plugins import check_plugin, one_of
 from automl_plugins.cli.search_keys import SUPPLIED
 from automl_plugins.cli.settings import Given, plain
+from automl_plugins.run_folder import RunFolder
 from automl_plugins.search import ArchitectureSearch, Strategy
 from automl_plugins.supernet import SupernetSpace
 
@@ -80,6 +81,21 @@ def folder_of(given: Given, otherwise: str) -> str:
     """
     stem = given.configs[-1].stem if given.configs else otherwise
     return str(convert("folder", given.settings.get("folder", str(Path("runs", stem))), str))
+
+
+def kept_config(folder: RunFolder, given: Iterable[Path], text: str) -> Path:
+    """Where a folder's whole configuration is kept: in its config.yaml, unless that is a file of the user's own.
+
+    Args:
+        folder: of the search.
+        given: the files that were given with `--config`, which are never written over.
+        text: the whole configuration.
+    """
+    beside = folder.path / "search.yaml"
+    if beside.exists():
+        return beside
+    own = folder.config.exists() and any(path.samefile(folder.config) for path in given if path.exists())
+    return beside if own and folder.config.read_text(encoding="utf-8") != text else folder.config
 
 
 def search_defaults() -> dict[str, Any]:

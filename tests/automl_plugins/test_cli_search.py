@@ -172,6 +172,17 @@ def test_other_data_in_the_same_place_are_refused(
     assert "the checkpoint is of another search: as many training samples, but others" in capsys.readouterr().err
 
 
+def test_a_config_of_the_users_own_is_never_written_over(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    own = tmp_path / "config.yaml"
+    own.write_text("# see my notes, p. 12\n" + SMALL)
+    command = ["search", "--config", str(own), "--folder", str(tmp_path)]
+    said(capsys, *command)
+    assert own.read_text() == "# see my notes, p. 12\n" + SMALL
+    assert yaml.safe_load((tmp_path / "search.yaml").read_text())["search"]["strategy"] == "darts"
+    assert "2 epochs" in said(capsys, *command)
+    assert "begun with 0.1" in refused(capsys, *command, "--search.learning_rate", "0.2")
+
+
 def test_print_config_is_whole_and_starts_the_same_search(capsys: pytest.CaptureFixture[str]) -> None:
     whole = yaml.safe_load(said(capsys, "search", "--config", "small.yaml", "--print_config"))
     assert whole == yaml.safe_load(Path("runs/small/config.yaml").read_text())
