@@ -63,6 +63,7 @@ def run(arguments: list[str], command: str = "evaluate") -> int:
     config.refuse_another(study.folder)
     prepare(study)
     config.keep(study.folder)
+    study.identity.keep(study.folder)
     summary = _evaluate(study, contender, "references" in given.settings, count)
     console.print(summary.table())
     for line in summary.lines():
@@ -116,7 +117,8 @@ def _config(path: Path, given: Given) -> StudyConfig:
 
 def _evaluate(study: Study, contender: Contender, with_references: bool, count: int) -> Summary:
     """Train, test and compare; of random architectures, the best by validation of the first seed has them all."""
-    contenders = [contender, *(study.references if with_references else ())]
+    others = study.references if with_references else []
+    contenders = [contender, *(each for each in others if each.key != contender.key)]
     random = _random(study, count)
     whole = study.comparison
     first = whole.over(whole.seeds[:1])
