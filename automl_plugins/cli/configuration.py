@@ -17,6 +17,7 @@ from automl_plugins._lightning import pl
 from automl_plugins.cli.checked import check_study
 from automl_plugins.cli.checks import shown
 from automl_plugins.cli.errors import UsageError, told_briefly, without_deprecations
+from automl_plugins.cli.paths import absolute_paths
 from automl_plugins.cli.plugins import check_plugin
 from automl_plugins.cli.settings import Given, merge, plain, read_yaml
 from automl_plugins.description import first_difference
@@ -124,7 +125,7 @@ class StudyConfig:
         """
         if folder.config.exists():
             kept, mine = (
-                {key: value for key, value in config.as_dict().items() if key not in _MAY_CHANGE}
+                {key: value for key, value in absolute_paths(config.as_dict()).items() if key not in _MAY_CHANGE}
                 for config in (StudyConfig(read_yaml(folder.config)), self)
             )
             refuse_another(folder, kept, mine, "study")
@@ -136,7 +137,7 @@ class StudyConfig:
             UsageError: it cannot be written.
         """
         with told_briefly("folder", 2, OSError):
-            write_whole(folder.config, self.dump())
+            write_whole(folder.config, yaml.safe_dump(absolute_paths(self.as_dict()), sort_keys=False))
 
 
 def refuse_another(folder: RunFolder, kept: Mapping[str, Any], mine: Mapping[str, Any], what: str) -> None:
