@@ -12,23 +12,26 @@ from automl_plugins.task import Task
 from gnn_space.data.graph_checks import check_edges, check_finite
 
 
-def check_batch(batch: Data, task: Task, stage: str) -> None:
+def check_batch(batch: Data, task: Task, stage: str, weights: torch.dtype) -> None:
     """Refuse what no network could learn from, or what would be an error deep inside one.
 
     Args:
         batch: as a loader gives it.
         task: what it should fit.
         stage: `train`, `val` or `test`, for the message and the mask.
+        weights: the type of the network's.
 
     Raises:
         ValueError: features, edges, masks or targets are not what the task says, or not finite.
     """
     where = f"the first {stage} batch"
     _check_rows(where, "x", batch.x, int(batch.num_nodes or 0), task.in_channels)
+    _check_type(where, "x", batch.x, "node_categories", task.node_categories, weights)
     check_finite(where, "node features", batch.x.values() if batch.x.layout == torch.sparse_csr else batch.x)
     check_edges(where, batch.edge_index, int(batch.num_nodes or 0))
     if task.edge_channels and batch.edge_attr is not None:
         _check_rows(where, "edge_attr", batch.edge_attr, batch.edge_index.size(1), task.edge_channels)
+        _check_type(where, "edge_attr", batch.edge_attr, "edge_categories", task.edge_categories, weights)
         check_finite(where, "edge features", batch.edge_attr)
     _check_targets(where, batch.y, _mask(where, batch, task, stage), task)
 
@@ -38,6 +41,22 @@ def _check_rows(where: str, name: str, values: Tensor, rows: int, columns: int) 
         raise ValueError(
             f"{where}: {name} has the shape [{rows}, {columns}] by its graph and the task; got {list(values.shape)}"
         )
+
+
+def _check_type(
+    where: str, name: str, values: Tensor, argument: str, categories: tuple[int, ...], weights: torch.dtype
+) -> None:
+    kind = str(values.dtype).removeprefix("torch.")
+    if categories and values.is_floating_point():
+        raise ValueError(
+            f"{where}: {name} holds categories, which are integers, since the task has {argument}; got {kind}"
+        )
+    if not categories and not values.is_floating_point():
+        raise ValueError(
+            f"{where}: {name} is of {kind}; give {name}.float(), or, if it holds categories, the task's {argument}"
+        )
+    if values.dtype == torch.float64 and weights == torch.float32:
+        raise ValueError(f"{where}: {name} is of float64, and the network's weights of float32; give {name}.float()")
 
 
 def _mask(where: str, batch: Any, task: Task, stage: str) -> Tensor | None:

@@ -33,13 +33,18 @@ class _GraphModule(TaskModule):
     def _select(self, batch: Data, outputs: Tensor, stage: str) -> tuple[Tensor, Tensor]:
         return outputs, batch.y
 
+    @property
+    def _type(self) -> torch.dtype:
+        """The type of the network's weights."""
+        return next((one.dtype for one in self.network.parameters()), torch.get_default_dtype())
+
     def on_train_batch_start(self, batch: Data, batch_index: int) -> None:
         if batch_index == 0 and self.trainer.current_epoch == 0:
-            check_batch(batch, self.task, "train")
+            check_batch(batch, self.task, "train", self._type)
 
     def on_validation_batch_start(self, batch: Data, batch_index: int, dataloader_idx: int = 0) -> None:
         if batch_index == 0 and self.trainer.current_epoch == 0 and self.trainer.state.fn == "fit":
-            check_batch(batch, self.task, "val")
+            check_batch(batch, self.task, "val", self._type)
 
 
 class _GraphClassifier(_GraphModule):

@@ -16,12 +16,14 @@ from automl_plugins.training import LEAN
 from gnn_space import AGNNSpace, EdgeClassification, GraphClassification, GraphRegression, NodeClassification
 
 NODE = Task("node", "classes", 3, 2, edge_channels=2)
+CATEGORIES = Task("node", "classes", 3, 2, node_categories=(4, 4, 4))
 EDGE = Task("edge", "classes", 3, 2)
 GRAPH = Task("graph", "classes", 3, 2)
 LABELS = Task("graph", "multilabel", 3, 2)
 VALUES = Task("graph", "regression", 3, 1)
 MODULES: dict[Task, Any] = {
     NODE: NodeClassification,
+    CATEGORIES: NodeClassification,
     EDGE: EdgeClassification,
     GRAPH: GraphClassification,
     LABELS: GraphClassification,
@@ -30,7 +32,10 @@ MODULES: dict[Task, Any] = {
 
 
 def batch(task: Task) -> Data:
-    return Batch.from_data_list([graph(task, seed) for seed in range(4)])
+    given = Batch.from_data_list([graph(task, seed) for seed in range(4)])
+    if task.node_categories:
+        given.x = given.x.long().clamp(0, 3)
+    return given
 
 
 def fit(task: Task, train: Data, val: Data) -> dict[str, Any]:
@@ -66,6 +71,17 @@ def put(name: str, make: Any) -> Any:
         (NODE, spoil("edge_index", (0, 0), -1), "edge 0 is from -1 to 1"),
         (NODE, put("x", lambda given: given.x[:, :2]), r"x has the shape \[32, 3\] .* got \[32, 2\]"),
         (NODE, put("edge_attr", lambda given: given.edge_attr[:, 0]), r"edge_attr has the shape \[64, 2\] .* \[64\]"),
+        (
+            NODE,
+            put("x", lambda given: given.x.double()),
+            "x is of float64, and the network's weights of float32",
+        ),
+        (
+            NODE,
+            put("x", lambda given: given.x.long()),
+            "x is of int64; give .*, or, .* the task's node_categ",
+        ),
+        (CATEGORIES, put("x", lambda given: given.x.float()), "x holds categories, integers, .* got float32"),
         (NODE, spoil("y", 0, 2), "a class is a whole number from 0 to 1; got 2"),
         (NODE, spoil("y", 0, -1), "a class is a whole number from 0 to 1; got -1"),
         (NODE, spoil("y", 0, 0.5), r"a class is a whole number from 0 to 1; got 0\.5"),
