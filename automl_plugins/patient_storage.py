@@ -50,7 +50,7 @@ def _patient_kind() -> type[BaseStorage]:
 def _begin(self: Any, storage: BaseStorage, location: str) -> None:
     self._below = storage
     self._location = location
-    self._outage = _Outage(location)
+    self._outage = _outage_of(location)
 
 
 def _asked_again(name: str) -> Callable[..., Any]:
@@ -71,11 +71,14 @@ def _asked_again(name: str) -> Callable[..., Any]:
                 if not is_transient(error):
                     raise
                 if time.monotonic() - began > SECONDS:
+                    self._outage.forget()
                     raise StorageError(
                         f"storage {self._location} has not answered for {SECONDS:g} s ({reason_of(error)}); what was "
                         "trained is kept, and the same command goes on from here once it is back"
                     ) from error
-                self._outage.begins(error)
+                if before:
+                    # Not at the first failure: that may be a connection from before an outage that is over.
+                    self._outage.begins(error)
                 before = True
                 time.sleep(delay)
                 delay = min(2 * delay, _LONGEST_DELAY)
@@ -111,6 +114,16 @@ class _Outage:
             if self._since is not None:
                 say(f"storage {self._location} answers again, after {time.monotonic() - self._since:.0f} s")
                 self._since = None
+
+    def forget(self) -> None:
+        with self._lock:
+            self._since = None
+
+
+@functools.cache
+def _outage_of(location: str) -> _Outage:
+    """The one of this process: it opens a storage several times, and its outage is one."""
+    return _Outage(location)
 
 
 def is_transient(error: BaseException) -> bool:

@@ -149,9 +149,10 @@ def kill_all(options: argparse.Namespace, home: Path, startup: float) -> list[st
         # One life in five is cut off while it starts; the others together reach about the study's end.
         starting = moments.random() < 0.2
         delay = moments.uniform(0, startup if starting else 2 * work / (options.kills + 1))
+        marks = _marks(searched)
         process = start(options, searched.folder.path, home / "log.txt")
         launched = time.monotonic()
-        while not starting and process.poll() is None and not _at_work(searched, process):
+        while not starting and process.poll() is None and not _marks(searched) - marks:
             time.sleep(POLL_SECONDS)
         try:
             code = process.wait(timeout=delay)
@@ -161,7 +162,7 @@ def kill_all(options: argparse.Namespace, home: Path, startup: float) -> list[st
         except subprocess.TimeoutExpired:
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()
-            activity = "starting" if not _at_work(searched, process) else _activity(searched)
+            activity = "starting" if not _marks(searched) - marks else _activity(searched)
         after = time.monotonic() - launched
         now = finished(searched) if searched.folder.journal.exists() else {}
         for arm, trials in seen.items():
@@ -181,8 +182,9 @@ def kill_all(options: argparse.Namespace, home: Path, startup: float) -> list[st
     return problems
 
 
-def _at_work(searched: Study, process: subprocess.Popen[bytes]) -> bool:
-    return any((searched.folder.path / "workers").glob(f"{process.pid}-*.started"))
+def _marks(searched: Study) -> set[Path]:
+    """Those of all workers so far; after a kill in a training, a study works in a process of its own."""
+    return set((searched.folder.path / "workers").glob("*.started"))
 
 
 def _activity(searched: Study) -> str:

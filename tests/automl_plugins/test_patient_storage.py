@@ -62,10 +62,12 @@ def test_an_outage_loses_nothing_and_is_one_line(
         (TrialState.COMPLETE, 0.5, {"steps": 3})
     ]
     lines = [line for line in capfd.readouterr().err.splitlines() if "storage" in line]
-    assert lines == [
+    # A single failure is most often a connection that was open before.
+    expected = [
         "waiting up to 1 s for storage postgresql://here/db: OperationalError: connection refused Is it running?",
         "storage postgresql://here/db answers again, after 0 s",
     ]
+    assert lines == ([] if after else expected)
 
 
 def test_a_storage_that_stays_away_ends_the_study_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
