@@ -81,7 +81,7 @@ def put(name: str, make: Any) -> Any:
             put("x", lambda given: given.x.long()),
             "x is of int64; give .*, or, .* the task's node_categ",
         ),
-        (CATEGORIES, put("x", lambda given: given.x.float()), "x holds categories, integers, .* got float32"),
+        (CATEGORIES, put("x", lambda given: given.x.float()), "x holds categories, which are integers, .* got float32"),
         (NODE, spoil("y", 0, 2), "a class is a whole number from 0 to 1; got 2"),
         (NODE, spoil("y", 0, -1), "a class is a whole number from 0 to 1; got -1"),
         (NODE, spoil("y", 0, 0.5), r"a class is a whole number from 0 to 1; got 0\.5"),
