@@ -44,6 +44,10 @@ if TYPE_CHECKING:
 _SLOTS = (0, 1)
 
 
+MOST_LAYERS = 100
+"""The most layers, and blocks of a cell: a mistyped number must not end in millions of choices."""
+
+
 class AutoDeepLabSpace(SupernetSpace):
     """The space of Auto-DeepLab (Liu, Chen, Schroff, Adam, Hua, Yuille and Fei-Fei 2019, arXiv 1901.02985).
 
@@ -126,6 +130,8 @@ class AutoDeepLabSpace(SupernetSpace):
         ):
             if value < least:
                 raise ValueError(f"{argument} is at least {least}; got {value}")
+            if argument in ("layers", "blocks") and value > MOST_LAYERS:
+                raise ValueError(f"{argument} is at most {MOST_LAYERS}; got {value}")
         if stem_stride not in (1, 2, 4):
             raise ValueError(f"stem_stride is 1, 2 or 4; got {stem_stride}")
         if len(stem) < (2 if stem_stride == 4 else 1):

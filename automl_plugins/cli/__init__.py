@@ -10,6 +10,7 @@ import sys
 from importlib import import_module
 
 from automl_plugins.cli.errors import UsageError, one_line, say
+from automl_plugins.interruption import terminated_in_order
 from automl_plugins.nearest import did_you_mean
 from automl_plugins.run_folder import WriteError
 
@@ -32,7 +33,7 @@ _HOMES = {
 DEBUG = "AUTOML_PLUGINS_DEBUG"
 """The environment variable with which an error that nobody foresaw is raised as it is."""
 INTERRUPTED = 130
-"""The exit code after Ctrl-C, as shells have it."""
+"""The exit code after Ctrl-C, as shells have it, and after SIGTERM."""
 UNEXPECTED = 70
 """The exit code of an error that nobody foresaw, as in sysexits.h."""
 _MOST_TOLD = 300
@@ -70,7 +71,7 @@ def main(arguments: list[str] | None = None) -> int:
 
     Returns:
         The exit code: 0; 1 where a run cannot go on; 2 for a mistake in the arguments; 70 for an error that nobody
-        foresaw; 130 after Ctrl-C.
+        foresaw; 130 after Ctrl-C or SIGTERM.
     """
     arguments = sys.argv[1:] if arguments is None else list(arguments)
     if not arguments:
@@ -89,7 +90,8 @@ def main(arguments: list[str] | None = None) -> int:
         say(f"there is no command {command!r}; {did_you_mean(command, _HOMES)}")
         return 2
     try:
-        return _run(command, rest)
+        with terminated_in_order():
+            return _run(command, rest)
     except UsageError as error:
         say(str(error), command)
         return error.code

@@ -49,7 +49,8 @@ def told_briefly(key: str = "", code: int = 2, *kinds: type[Exception]) -> Itera
     except UsageError:
         raise
     except caught as error:
-        reason = str(error) if isinstance(error, ValueError | OSError | StudyError) else f"{type(error).__name__}: {error}"
+        speaks = isinstance(error, ValueError | OSError | StudyError)
+        reason = str(error) if speaks else f"{type(error).__name__}: {error}"
         raise UsageError(f"{key}: {reason}" if key else reason, code) from error
 
 

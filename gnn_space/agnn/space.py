@@ -20,6 +20,10 @@ HIDDEN_CHANNELS = (4, 8, 16, 32, 64, 128, 256)
 HEADS = (1, 2, 4, 6, 8, 16)
 
 
+MOST_LAYERS = 200
+"""A mistyped number must not end in millions of choices."""
+
+
 class AGNNSpace(SupernetSpace):
     """The space of Auto-GNN (Zhou, Song, Huang and Hu, Frontiers in Big Data 2022, section 3.1).
 
@@ -76,6 +80,8 @@ class AGNNSpace(SupernetSpace):
         ):
             if value < 1:
                 raise ValueError(f"{argument} is at least 1; got {value}")
+        if layers > MOST_LAYERS:
+            raise ValueError(f"layers is at most {MOST_LAYERS}; got {layers}")
         if not 0 <= dropout < 1:
             raise ValueError(f"dropout is at least 0 and less than 1; got {dropout}")
         self.layers = layers

@@ -25,6 +25,10 @@ OPERATIONS: Mapping[Kind, tuple[str, ...]] = {"node": NODE_OPERATIONS, "edge": E
 _KINDS: tuple[Kind, ...] = ("node", "edge")
 
 
+MOST_NODES = 50
+"""The most nodes, and cells: choices grow with their square, and a mistyped number must not end in millions."""
+
+
 class EGNASSpace(SupernetSpace):
     """The space of EGNAS (Cai, Li, Han, Zha and Huang 2021, arXiv 2109.01356), as its public code has it.
 
@@ -93,6 +97,8 @@ class EGNASSpace(SupernetSpace):
         ):
             if value < least:
                 raise ValueError(f"{argument} is at least {least}; got {value}")
+            if argument in ("cells", "nodes") and value > MOST_NODES:
+                raise ValueError(f"{argument} is at most {MOST_NODES}; got {value}")
         if not 0 <= dropout < 1:
             raise ValueError(f"dropout is at least 0 and less than 1; got {dropout}")
         self.cells = cells

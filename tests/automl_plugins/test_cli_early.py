@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -141,3 +143,10 @@ def test_lightnings_answer_to_ctrl_c_has_its_code(
     assert "goes on from here" in capsys.readouterr().err
     monkeypatch.setattr("automl_plugins.cli.early.look", _fails(SystemExit(3)))
     assert main(["fit"]) == 3
+
+
+def test_sigterm_is_heard_in_every_phase(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr("automl_plugins.cli.early.look", lambda *_: os.kill(os.getpid(), signal.SIGTERM))
+    assert main(["evaluate", "run"]) == INTERRUPTED
+    assert capsys.readouterr().err == "automl-plugins evaluate: stopped; the same command goes on from here\n"
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
