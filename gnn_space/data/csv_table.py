@@ -217,7 +217,7 @@ class _Reader:
     def _check_lengths(self, header: list[str], rows: list[list[str]], lines: list[int]) -> None:
         for row, line in zip(rows, lines, strict=True):
             if len(row) > len(header) and any(cell.strip() for cell in row[len(header) :]):
-                comma = "; beside decimal commas, cells are separated by semicolons" if self.separator == "," else ""
+                comma = "; quote a cell with a comma, or separate cells by semicolons" if self.separator == "," else ""
                 raise ValueError(
                     f"{self.path}, row {line} has {len(row)} cells, but the header {len(header)} columns{comma}"
                 )

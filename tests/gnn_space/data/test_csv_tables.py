@@ -130,7 +130,7 @@ def test_what_stands_for_nothing_is_missing(tmp_path: Path) -> None:
         (b"\xff\xfe\0\xd8x", "is not the utf-16 text that its first bytes promise"),
         (b"smiles,y,y\nC,1,2\n", "has several columns y; rename all but one"),
         (b"SMILES,y\nC,1\n", "has no column smiles; it has SMILES, y .did you mean 'SMILES'"),
-        (b"smiles,y\nC,0,5\n", "row 2 has 3 cells, but the header 2 columns; beside decimal commas"),
+        (b"smiles,y\nC,0,5\n", "row 2 has 3 cells, but the header 2 columns; quote a cell with a comma"),
         (b'smiles,y\nC,1\nC,"2\nC,3\n', "line 4: unexpected end of data; is a quotation mark not closed"),
         (b'smiles,y\nC,"1"2\n', "line 2: .* is a quotation mark not closed"),
         (b"smiles;y\nC;0,5\nC;1.5\n", "row 2, column y has a decimal comma, '0,5', but row 3 a point, '1.5'"),
