@@ -159,11 +159,9 @@ def best_of(candidates: Iterable[Architecture], searchable: Searchable, evaluati
     losses: dict[Architecture, list[float | None]] = {candidate: [] for candidate in candidates}
     if not losses:
         raise ValueError("there is no architecture to rank")
-    left, batches = list(losses), 1
-    while True:
-        if len(left) <= 2:
-            batches = evaluation.batches
-        batches = min(batches, evaluation.batches)
+    left, reserve, batches = list(losses), list[Architecture](), 1
+    while left:
+        batches = min(batches, evaluation.batches) if len(left) > 2 else evaluation.batches
         for place, candidate in enumerate(left):
             if evaluation.tell is not None:
                 evaluation.tell(
@@ -173,17 +171,18 @@ def best_of(candidates: Iterable[Architecture], searchable: Searchable, evaluati
             with searchable.hold(candidate):
                 done = losses[candidate]
                 done += [evaluation.loss_of(batch) for batch in range(len(done), batches)]
+        # In order of the draws among equals, and what is not finite last.
         means = {candidate: mean_of(losses[candidate]) for candidate in left}
-        # In order of the draws, and what is not finite last.
         left.sort(key=lambda each: means[each] if math.isfinite(means[each]) else math.inf)
-        if batches >= evaluation.batches:
-            break
-        left = left[: max(math.ceil(len(left) / 2), 2)]
-        batches *= 2
-    if not math.isfinite(means[left[0]]):
-        raise NotFiniteError(
-            f"none of {len(losses)} architectures has a finite loss on the search data (the first one's is "
-            f"{means[left[0]]}): the shared weights have diverged, or no step gave a loss; a lower learning rate may "
-            "keep them from it"
-        )
-    return left[0]
+        if batches < evaluation.batches:
+            kept = max(math.ceil(len(left) / 2), 2)
+            left, reserve, batches = left[:kept], left[kept:] + reserve, 2 * batches
+        elif math.isfinite(means[left[0]]):
+            return left[0]
+        else:  # all that were best before have diverged on later batches
+            left, reserve = reserve[:2], reserve[2:]
+    raise NotFiniteError(
+        f"none of {len(losses)} architectures has a finite loss on the search data (the first one's is "
+        f"{mean_of(next(iter(losses.values())))}): the shared weights have diverged, or no step gave a loss; a lower "
+        "learning rate may keep them from it"
+    )

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from perceptron_space.space import PerceptronSpace
 
 from automl_plugins import Architecture, Choice, Task
-from automl_plugins.decoders import BestSampled, MostLikely, argmax, strongest_inputs
+from automl_plugins.decoders import BestSampled, Evaluation, MostLikely, argmax, best_of, strongest_inputs
+from automl_plugins.errors import NotFiniteError
 from automl_plugins.searchable import Searchable
 from automl_plugins.testing import enumerate_space
 
@@ -140,3 +141,100 @@ def test_an_error_in_the_evaluation_leaves_the_searchable_as_it_was(searchable: 
 def test_fewer_than_one_sample_is_refused() -> None:
     with pytest.raises(ValueError, match="samples is at least 1; got 0"):
         BestSampled(samples=0)
+
+
+# Ranking by successive halving.
+
+
+class Noisy(Evaluation):
+    """Losses of batches: each architecture's own, and noise that is settled by the architecture and the batch."""
+
+    def __init__(self, searchable: Searchable, batches: int, noise: float = 0.0) -> None:
+        super().__init__(self.look, batches, lambda line: self.lines.append(line))
+        self.searchable, self.noise = searchable, noise
+        self.lines: list[str] = []
+        self.asked: list[tuple[Architecture, int]] = []
+
+    def look(self, batch: int) -> float | None:
+        held = self.searchable.space.decode(self.searchable.gates())
+        self.asked.append((held, batch))
+        return self.own(held) + self.noise * float(np.random.default_rng([self.number(held), batch]).normal())
+
+    def number(self, architecture: Architecture) -> int:
+        return list(enumerate_space(self.searchable.space)).index(architecture)
+
+    def own(self, architecture: Architecture) -> float:
+        return float(self.number(architecture))
+
+
+@pytest.mark.parametrize(("candidates", "batches"), [(40, 16), (40, 1), (3, 16), (2, 8), (1, 4), (17, 5)])
+def test_ranking_reads_no_batch_twice_and_judges_the_last_two_on_all(
+    searchable: Searchable, candidates: int, batches: int
+) -> None:
+    every = list(enumerate_space(searchable.space))[:candidates]
+    evaluation = Noisy(searchable, batches)
+    assert best_of(every, searchable, evaluation) == every[0], "the lowest loss without noise"
+    assert len(set(evaluation.asked)) == len(evaluation.asked)
+    looks = {each: [batch for held, batch in evaluation.asked if held == each] for each in every}
+    assert all(batches_of == list(range(len(batches_of))) for batches_of in looks.values()), "the same ones for all"
+    on_all = [each for each in every if len(looks[each]) == batches]
+    assert len(on_all) >= min(2, candidates)
+    assert len(evaluation.asked) <= candidates * (1 + math.log2(batches)) + 2 * batches
+    assert f"ranking {candidates} architectures on the search data: {candidates} left, 0" in evaluation.lines[0]
+
+
+def test_ranking_in_halves_finds_what_a_full_comparison_finds_nearly_always(searchable: Searchable) -> None:
+    every = list(enumerate_space(searchable.space))
+    regrets = []
+    for noise in (0.5, 2.0):
+        evaluation = Noisy(searchable, 16, noise)
+        means = {each: [] for each in every}
+        for each in every:
+            with searchable.hold(each):
+                means[each] = [evaluation.look(batch) for batch in range(16)]
+        full = min(every, key=lambda each: sum(means[each]))
+        found = best_of(every, searchable, evaluation)
+        regrets.append(abs(sum(means[found]) - sum(means[full])) / 16)
+    # A quarter of the noise of a single batch at most.
+    assert regrets[0] == 0
+    assert regrets[1] <= 0.5
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf])
+def test_a_loss_that_is_not_finite_on_any_batch_ranks_last(searchable: Searchable, bad: float) -> None:
+    every = list(enumerate_space(searchable.space))[:8]
+
+    class Diverging(Noisy):
+        def look(self, batch: int) -> float | None:
+            loss = super().look(batch)
+            # The best ones by far, until the last batch.
+            return bad if batch == 3 and self.asked[-1][0] in every[:2] else loss
+
+    assert best_of(every, searchable, Diverging(searchable, 4)) == every[2]
+
+
+def test_where_nothing_has_a_finite_loss_there_is_no_winner(searchable: Searchable) -> None:
+    for loss in (math.nan, math.inf, None):
+        with pytest.raises(NotFiniteError, match=r"none of .* architectures has a finite loss"):
+            BestSampled(samples=5)(searchable, Evaluation(lambda _, loss=loss: loss, 4))
+    # Batches that no step gave a loss for are left out.
+    evaluation = Evaluation(lambda batch: None if batch == 0 else 1.0, 4)
+    BestSampled(samples=5)(searchable, evaluation)
+    assert evaluation() == 1.0
+
+
+def test_best_sampled_draws_within_limits() -> None:
+    space = PerceptronSpace()
+    cap = sorted(space.num_parameters(each, TASK) for each in enumerate_space(space))[15]
+    searchable = PerceptronSpace(max_parameters=cap).searchable(TASK)
+    searchable.close("activation", "relu")
+    seen = []
+
+    def look(batch: int) -> float:
+        seen.append(searchable.space.decode(searchable.gates()))
+        # The best ones by far are closed or beyond the cap.
+        return -float(space.num_parameters(seen[-1], TASK))
+
+    found = BestSampled(samples=50)(searchable, Evaluation(look))
+    assert all(searchable.limits.admits(each) for each in seen)
+    assert space.num_parameters(found, TASK) == max(space.num_parameters(each, TASK) for each in seen) <= cap

@@ -97,7 +97,7 @@ def close_some(searchable: Searchable, seed: int, times: int) -> None:
 
 @pytest.mark.parametrize("name", SPACES)
 @given(seed=st.integers(0, 10**6), times=st.sampled_from((0, 1, 6, 40)), capped=st.booleans())
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=5, deadline=None)
 def test_what_is_sampled_and_decoded_is_open_and_keeps_the_cap(name: str, seed: int, times: int, capped: bool) -> None:
     searchable = searchable_of(name, SPACES[name][2] if capped else None)
     draw_logits(searchable, seed)
