@@ -159,7 +159,8 @@ def best_of(candidates: Iterable[Architecture], searchable: Searchable, evaluati
     losses: dict[Architecture, list[float | None]] = {candidate: [] for candidate in candidates}
     if not losses:
         raise ValueError("there is no architecture to rank")
-    left, reserve, batches = list(losses), list[Architecture](), 1
+    left, batches = list(losses), 1
+    reserve: list[Architecture] = []
     while left:
         batches = min(batches, evaluation.batches) if len(left) > 2 else evaluation.batches
         for place, candidate in enumerate(left):
