@@ -86,6 +86,11 @@ def scored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> MakeStudy:
     return make
 
 
+def is_final() -> bool:
+    """Whether this is a final training: what is tried before the first trial, and trials, have the study's own seed."""
+    return torch.initial_seed() > 0
+
+
 def ranked(study: Study) -> list[int]:
     """The numbers of parameters of the study's different architectures, the best of its trials first."""
     trials = study.arm_trials("search")
@@ -142,7 +147,7 @@ def test_a_reference_may_fail_anywhere(scored: MakeStudy, monkeypatch: pytest.Mo
 
         def __init__(self, task: Task) -> None:
             super().__init__()
-            if place == "constructor":
+            if place == "constructor" and is_final():
                 raise RuntimeError("no such network")
             self.mean = nn.Parameter(torch.zeros(1, task.out_channels))
 
@@ -151,7 +156,7 @@ def test_a_reference_may_fail_anywhere(scored: MakeStudy, monkeypatch: pytest.Mo
 
     def hook(name: str) -> None:
         def raises(self: pl.LightningModule, *arguments: Any) -> None:
-            if type(self.network).__name__ == "Mine":
+            if type(self.network).__name__ == "Mine" and is_final():
                 raise RuntimeError(f"broken in {place}")
 
         monkeypatch.setattr(Scored, name, raises)
@@ -242,7 +247,7 @@ def test_a_search_without_a_value_does_not_lose_what_others_found(
     scored: MakeStudy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fails(self: Scored, batch: Any, index: int) -> Tensor:
-        if type(self.network).__module__.startswith("gnn_space.agnn"):
+        if type(self.network).__module__.startswith("gnn_space.agnn") and not self.trainer.fast_dev_run:
             raise ArithmeticError("no architecture can be trained")
         return GraphRegression.training_step(self, batch, index)
 
