@@ -17,6 +17,9 @@ from filelock import FileLock, Timeout
 from automl_plugins.errors import StudyError
 from automl_plugins.processes import is_alive
 
+OWN_CONFIG = "automl-plugins.yaml"
+"""The name of a run's configuration in a folder whose `config.yaml` somebody else has written or changed."""
+
 
 @dataclass(frozen=True)
 class RunFolder:
@@ -30,8 +33,9 @@ class RunFolder:
 
     @property
     def config(self) -> Path:
-        """The whole configuration, as YAML that starts the same run."""
-        return self.path / "config.yaml"
+        """The whole configuration, as YAML that starts the same run; of another name where a file was in its way."""
+        other = self.path / OWN_CONFIG
+        return other if other.is_file() else self.path / "config.yaml"
 
     @property
     def description(self) -> Path:

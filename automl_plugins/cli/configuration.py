@@ -17,12 +17,13 @@ from automl_plugins._lightning import pl
 from automl_plugins.cli.checked import check_study
 from automl_plugins.cli.checks import shown
 from automl_plugins.cli.errors import UsageError, told_briefly, without_deprecations
+from automl_plugins.cli.kept import keep, kept_settings
 from automl_plugins.cli.paths import absolute_paths
 from automl_plugins.cli.plugins import check_plugin
 from automl_plugins.cli.settings import Given, merge, plain, read_yaml
 from automl_plugins.description import first_difference
 from automl_plugins.registered_module import RegisteredModule
-from automl_plugins.run_folder import RunFolder, write_whole
+from automl_plugins.run_folder import RunFolder
 from automl_plugins.space import SearchSpace
 from automl_plugins.study import Study
 from automl_plugins.task import Level, Target, Task
@@ -123,12 +124,13 @@ class StudyConfig:
         Raises:
             UsageError: it does; the message names the first setting that differs.
         """
-        if folder.config.exists():
-            kept, mine = (
+        kept = kept_settings(folder)
+        if kept is not None:
+            old, new = (
                 {key: value for key, value in absolute_paths(config.as_dict()).items() if key not in _MAY_CHANGE}
-                for config in (StudyConfig(read_yaml(folder.config)), self)
+                for config in (StudyConfig(kept), self)
             )
-            refuse_another(folder, kept, mine, "study")
+            refuse_another(folder, old, new, "study")
 
     def keep(self, folder: RunFolder) -> None:
         """Write the configuration into a run's folder.
@@ -136,8 +138,7 @@ class StudyConfig:
         Raises:
             UsageError: it cannot be written.
         """
-        with told_briefly("folder", 2, OSError):
-            write_whole(folder.config, yaml.safe_dump(absolute_paths(self.as_dict()), sort_keys=False))
+        keep(folder.path / "config.yaml", yaml.safe_dump(absolute_paths(self.as_dict()), sort_keys=False))
 
 
 def refuse_another(folder: RunFolder, kept: Mapping[str, Any], mine: Mapping[str, Any], what: str) -> None:

@@ -16,6 +16,7 @@ from automl_plugins.cli.checks import convert
 from automl_plugins.cli.configuration import ModulePart, Part, TrainerPart, is_bare, try_module
 from automl_plugins.cli.console import architecture_in, output, read_architecture
 from automl_plugins.cli.errors import UsageError, told_briefly, without_deprecations
+from automl_plugins.cli.kept import keep
 from automl_plugins.cli.plugins import one_of
 from automl_plugins.cli.settings import Given, flattened, merge, plain, read, read_yaml
 from automl_plugins.registered_module import RegisteredModule
@@ -67,6 +68,14 @@ class _FitCLI(_cli.LightningCLI):  # type: ignore[misc, name-defined]  # one of 
             raise SystemExit(0)
 
 
+class _KeepConfig(_cli.SaveConfigCallback):  # type: ignore[misc, name-defined]  # one of two distributions
+    """Keeps the whole configuration beside the logs, as Lightning does, but never over somebody's own file."""
+
+    def save_config(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        # Where no logger has a folder, this is the working directory, which has a config.yaml of its user's perhaps.
+        keep(Path(trainer.log_dir or trainer.default_root_dir) / "config.yaml", self.parser.dump(self.config))
+
+
 def run(arguments: list[str], command: str = "fit") -> int:
     """Run one of LightningCLI's commands.
 
@@ -89,7 +98,8 @@ def run(arguments: list[str], command: str = "fit") -> int:
                 model_class=found_network,
                 datamodule_class=pl.LightningDataModule,
                 subclass_mode_data=True,
-                save_config_kwargs={"overwrite": True},
+                save_config_callback=_KeepConfig,
+                save_config_kwargs={"save_to_log_dir": False},
                 parser_kwargs={"exit_on_error": False, **{name: {"exit_on_error": False} for name in COMMANDS}},
                 args={"subcommand": command, command: settings},
             )
