@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import inspect
 import json
-import re
 import uuid
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
@@ -21,6 +20,7 @@ from automl_plugins.generators import held_generators, undisturbed
 from automl_plugins.report.notes import tell
 from automl_plugins.run_folder import RunFolder, write_whole
 from automl_plugins.space import SearchSpace
+from automl_plugins.storage import without_password
 from automl_plugins.training import LEAN, seeded
 
 if TYPE_CHECKING:
@@ -170,11 +170,6 @@ def _is_default(value: Any, default: Any) -> bool:
 
 def _only_watches(callback: Any) -> bool:
     return any(cls.__name__ in _WATCHERS for cls in type(callback).__mro__)
-
-
-def without_password(storage: str) -> str:
-    """A storage URL without the password in it."""
-    return re.sub(r"(://[^/@:]*):[^/@]*@", r"\1@", storage)
 
 
 def shared_name(folder: RunFolder, arm: str) -> str:

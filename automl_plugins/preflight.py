@@ -271,6 +271,37 @@ class Preflight:
                 self.data.trainer = trainer
 
 
+def check_kinds(**given: Any) -> None:
+    """Refuse arguments of a study that are something else than they should be.
+
+    Raises:
+        TypeError: one is; the message says what is accepted.
+    """
+    kinds: dict[str, tuple[type, str]] = {
+        "space": (SearchSpace, "a search space, such as AGNNSpace(layers=2)"),
+        "task": (Task, "an automl_plugins.Task"),
+        "trainer": (Mapping, "a mapping of arguments of Lightning's Trainer, such as {'max_epochs': 50}"),
+    }
+    for name, (kind, words) in kinds.items():
+        value = given[name]
+        if value is not None and not isinstance(value, kind):
+            raise TypeError(f"{name} is {words}; got {value!r}")
+        if isinstance(value, type):
+            raise TypeError(f"{name} is an object; got the class {value.__name__} (forgotten parentheses?)")
+    if given["space"] is None:
+        raise TypeError("space is a search space; got None")
+    check_distribution(given["data"])
+    if not isinstance(given["data"], pl.LightningDataModule):
+        raise TypeError(f"data is a LightningDataModule; got {given['data']!r}")
+    if isinstance(given["module"], pl.LightningModule | torch.nn.Module):
+        raise TypeError(
+            f"module makes a LightningModule of a network and its task (a class, or a function); got one that is made, "
+            f"{type(given['module']).__name__}"
+        )
+    if given["module"] is not None and not callable(given["module"]):
+        raise TypeError(f"module is a class or function of a network and its task; got {given['module']!r}")
+
+
 def check_splits(data: pl.LightningDataModule) -> None:
     """Refuse data without a split that a study needs.
 

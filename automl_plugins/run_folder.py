@@ -31,6 +31,10 @@ class RunFolder:
 
     path: Path
 
+    def __post_init__(self) -> None:
+        # A shell knows what ~ is; a YAML file and Python do not.
+        object.__setattr__(self, "path", Path(self.path).expanduser())
+
     @property
     def config(self) -> Path:
         """The whole configuration, as YAML that starts the same run; of another name where a file was in its way."""

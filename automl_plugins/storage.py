@@ -13,6 +13,13 @@ if TYPE_CHECKING:
 _FORM = "a file ending in .journal or a storage URL such as sqlite:///study.db"
 
 
+def expanded(storage: str) -> str:
+    """A storage in which `~` is the user's home."""
+    if "://" not in storage:
+        return str(Path(storage).expanduser())
+    return storage.replace("sqlite:///~", f"sqlite:///{Path.home()}", 1)
+
+
 def open_storage(location: str, wait: bool = False) -> BaseStorage:
     """Open a storage. One that goes away for a while later is waited for, see `automl_plugins.patient_storage`.
 
@@ -24,6 +31,7 @@ def open_storage(location: str, wait: bool = False) -> BaseStorage:
         ValueError: neither of them.
         StorageError: it cannot be reached or read; one line that names it and the cure.
     """
+    location = expanded(location)
     if location.endswith(".journal"):
         return _open_journal(location)
     if "://" not in location:

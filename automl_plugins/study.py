@@ -27,6 +27,7 @@ from automl_plugins.best_validation import Direction
 from automl_plugins.comparison import Comparison, Contender
 from automl_plugins.conclusion import conclude, keep_trials
 from automl_plugins.contender_costs import costs_of
+from automl_plugins.data.checks import at_least, names, switch
 from automl_plugins.deaths import Deaths
 from automl_plugins.errors import StudyError
 from automl_plugins.finals import Finals
@@ -39,14 +40,14 @@ from automl_plugins.objectives.energy import EnergyError
 from automl_plugins.objectives.figures import Figures
 from automl_plugins.objectives.goal import Goal
 from automl_plugins.optuna_parts import PartConfig, SamplerFactory, make_pruner, sampler_factory
-from automl_plugins.preflight import check_splits
+from automl_plugins.preflight import check_kinds, check_splits
 from automl_plugins.readiness import try_everything
 from automl_plugins.report.progress import Progress
 from automl_plugins.report.summary import Summary
 from automl_plugins.run_folder import RunFolder
 from automl_plugins.sharing import SharesWeights
 from automl_plugins.space import SearchSpace
-from automl_plugins.storage import open_storage
+from automl_plugins.storage import expanded, open_storage
 from automl_plugins.task import Task
 from automl_plugins.trainer_options import check_length
 from automl_plugins.training import ModuleFactory
@@ -132,23 +133,16 @@ class Study:
         max_equal_failures: int = 3,
         trial_minutes: float | None = None,
     ) -> None:
-        for name, value, least in (
-            ("trials", trials, 0),
-            ("trial_epochs", trial_epochs, 1),
-            ("finalists", finalists, 1),
-            ("seeds", seeds, 1),
-            ("seed", seed, 0),
-            ("workers", workers, 1),
-            ("max_equal_failures", max_equal_failures, 1),
-        ):
-            if value is not None and value < least:
-                raise ValueError(f"{name} is at least {least}; got {value}")
+        check_kinds(space=space, data=data, module=module, task=task, trainer=trainer)
+        seeds = at_least("seeds", seeds, 1)
+        # Every generator takes seeds of 32 bits, and the last final training's is `seed + seeds`.
+        seed = at_least("seed", seed, 0, most=2**32 - 1 - seeds)
         if trial_minutes is not None and not 0 < trial_minutes < math.inf:
             raise ValueError(f"trial_minutes is a number greater than 0; got {trial_minutes}")
         if direction not in (None, "minimize", "maximize"):
             raise ValueError(f"direction is minimize or maximize; got {direction!r}")
         check_distribution(data)
-        if sharing and not isinstance(space, SharesWeights):
+        if switch("sharing", sharing) and not isinstance(space, SharesWeights):
             raise ValueError(
                 f"sharing: {type(space).__name__} does not say which weights its networks may share; "
                 "it would need a method `shared_weights` (automl_plugins.sharing.SharesWeights)"
@@ -156,29 +150,31 @@ class Study:
         self.space = space
         self.data = data
         self.folder = RunFolder(Path(folder))
-        self.trials = trials
-        self.trial_epochs = trial_epochs
+        self.trials = at_least("trials", trials, 0)
+        self.trial_epochs = None if trial_epochs is None else at_least("trial_epochs", trial_epochs, 1)
         self.sampler = sampler_factory(sampler, space)
         self.pruner = make_pruner(pruner)
-        self.goal = Goal(costs, limits, reward)
+        self.goal = Goal(names("costs", costs), limits, reward)
         if self.goal.costs and not isinstance(self.pruner, NopPruner):
             raise ValueError("pruner: Optuna's pruners know one value, and costs add others; leave one of them out")
         self.sharing = sharing
         self.trainer = dict(trainer or {})
         training.check_trainer_options(self.trainer)
         check_length(self.trainer)
-        self.random_search = random_search
+        self.random_search = switch("random_search", random_search)
         known = registry.names("references")
+        if references is not None:
+            references = names("references", references)
         for name in references or ():
             if name not in known:
                 raise ValueError(f"references: there is no {name!r}; {did_you_mean(name, known)}")
         self.asked_references = references
-        self.finalists = finalists
+        self.finalists = at_least("finalists", finalists, 1)
         self.seeds = seeds
         self.seed = seed
-        self.workers = workers
-        self.storage = storage if storage is not None else str(self.folder.journal)
-        self.max_equal_failures = max_equal_failures
+        self.workers = at_least("workers", workers, 1)
+        self.storage = str(self.folder.journal) if storage is None else expanded(storage)
+        self.max_equal_failures = at_least("max_equal_failures", max_equal_failures, 1)
         self.trial_minutes = trial_minutes
         self._module, self._task = module, task
         self._monitor, self._direction = monitor, direction

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from numbers import Integral
+
+import numpy as np
 
 from automl_plugins.nearest import did_you_mean
 
@@ -22,6 +24,28 @@ def at_least(name: str, value: int, least: int, most: int | None = None) -> int:
     if most is not None and value > most:
         raise ValueError(f"{name} is at most {most:,}; got {value:,}")
     return int(value)
+
+
+def switch(name: str, value: bool) -> bool:
+    """`value`, if it is True or False: a text such as "false" would count as true.
+
+    Raises:
+        ValueError: it is neither.
+    """
+    if not isinstance(value, bool | np.bool_):
+        raise ValueError(f"{name} is true or false; got {value!r}")
+    return bool(value)
+
+
+def names(name: str, value: Iterable[str]) -> list[str]:
+    """`value`, if it is a list of names: of a single text, each letter would be one.
+
+    Raises:
+        ValueError: it is not.
+    """
+    if isinstance(value, str) or not isinstance(value, Iterable) or not all(isinstance(each, str) for each in value):
+        raise ValueError(f"{name} is a list of names; got {value!r}")
+    return list(value)
 
 
 def one_of(name: str, value: str, accepted: Sequence[str]) -> str:

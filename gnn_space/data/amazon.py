@@ -38,7 +38,7 @@ class _ShchurData(SingleGraphData):
     ) -> None:
         super().__init__(steps_per_epoch, normalize_features, sparse_features, seed)
         self.name = name
-        self.root = Path(root)
+        self.root = Path(root).expanduser()
 
     def _open(self) -> InMemoryDataset:
         return open_dataset(self.dataset, check_raw=_check_raw, root=str(self.root), name=self.name)

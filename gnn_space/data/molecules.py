@@ -63,7 +63,7 @@ class SmilesTable(MoleculeData):
             raise ValueError(f"columns of SMILES, targets and split are different ones; got {', '.join(wanted)}")
         if split_column and split != "random":
             raise ValueError(f"split_column={split_column!r} says the split already; got split={split!r} as well")
-        self.path = Path(path)
+        self.path = Path(path).expanduser()
         self.smiles_column = smiles_column
         self.target_columns = columns
         self.split_column = split_column

@@ -51,7 +51,7 @@ class NpzGraphData(SingleGraphData):
         seed: int = 0,
     ) -> None:
         super().__init__(steps_per_epoch, normalize_features, sparse_features, seed)
-        self.path = Path(path)
+        self.path = Path(path).expanduser()
 
     def _where(self) -> str:
         return str(self.path)

@@ -47,7 +47,7 @@ class PlanetoidData(SingleGraphData):
     ) -> None:
         super().__init__(steps_per_epoch, normalize_features, sparse_features, seed)
         self.name = one_of("name", name, get_args(PlanetoidName))
-        self.root = Path(root)
+        self.root = Path(root).expanduser()
         self.split = one_of("split", split, get_args(PlanetoidSplit))
 
     def _open(self) -> InMemoryDataset:

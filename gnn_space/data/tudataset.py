@@ -48,7 +48,7 @@ class TUData(ManyGraphsData):
         if not name:
             raise ValueError("name is that of a data set of the collection, such as MUTAG; got an empty one")
         self.name = name
-        self.root = Path(root)
+        self.root = Path(root).expanduser()
 
     def _open(self) -> InMemoryDataset:
         arguments = {"root": str(self.root), "name": self.name, "use_node_attr": True, "use_edge_attr": True}

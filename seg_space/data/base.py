@@ -195,7 +195,7 @@ class MaskFilesData(PixelDataModule):
         seed: int = 0,
     ) -> None:
         super().__init__(batch_size, workers, seed, crop, scales, flip)
-        self.path = Path(path)
+        self.path = Path(path).expanduser()
         self.size = height_and_width("size", size)
 
     @property

@@ -68,7 +68,7 @@ class DarcyFlowData(PixelDataModule):
         self.num_test = at_least("num_test", num_test, 1)
         self.resolution = at_least("resolution", resolution, 4)
         self.coordinates = coordinates
-        self.root = None if root is None else Path(root)
+        self.root = None if root is None else Path(root).expanduser()
 
     @property
     def task(self) -> Task:

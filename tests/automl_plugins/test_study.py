@@ -319,6 +319,26 @@ def test_a_diverging_training_is_pruned_and_marked(make_study: MakeStudy) -> Non
         ({"references": ["gcnn"]}, "references: there is no 'gcnn'; did you mean 'gcn'"),
         ({"trainer": {"max_epoch": 1}}, "trainer.max_epoch is no argument .* did you mean 'max_epochs'"),
         ({"trainer": {"strategy": "ddp"}}, "starts the whole script again on every rank"),
+        ({"trials": math.nan}, "trials is a whole number of at least 0; got nan"),
+        ({"trials": 3.0}, "trials is a whole number of at least 0; got 3.0"),
+        ({"trials": True}, "trials is a whole number of at least 0; got True"),
+        ({"trials": "3"}, "trials is a whole number of at least 0; got '3'"),
+        ({"finalists": math.inf}, "finalists is a whole number of at least 1; got inf"),
+        ({"trial_epochs": 0}, "trial_epochs is at least 1; got 0"),
+        ({"seed": 2**32}, "seed is at most 4,294,967,294; got 4,294,967,296"),
+        ({"seed": -1}, "seed is at least 0; got -1"),
+        ({"sharing": "false"}, "sharing is true or false; got 'false'"),
+        ({"random_search": 0}, "random_search is true or false; got 0"),
+        ({"references": "gcn"}, "references is a list of names; got 'gcn'"),
+        ({"costs": "macs"}, "costs is a list of names; got 'macs'"),
+        ({"limits": {"macs": math.nan}}, "limits.macs"),
+        ({"limits": {"macs": -1}}, "limits.macs"),
+        ({"reward": "mnasnett"}, "there is no 'mnasnett'; did you mean 'mnasnet'"),
+        ({"trainer": None}, "trainer.max_epochs is missing, and Lightning would train 1,000 epochs each time"),
+        ({"trainer": {"accelerator": "cpu"}, "trial_epochs": 1}, "trainer.max_epochs is missing"),
+        ({"trainer": {"max_epochs": -1}}, "trainer.max_epochs=-1 never ends"),
+        ({"trainer": {"max_epochs": 0}}, "trainer.max_epochs is a whole number of at least 1; got 0"),
+        ({"trainer": {"max_epochs": 1.5}}, "trainer.max_epochs is a whole number of at least 1; got 1.5"),
     ],
     ids=str,
 )
@@ -329,6 +349,39 @@ def test_mistakes_are_named_before_data_are_read(make_study: MakeStudy, given: d
 
     with pytest.raises(ValueError, match=message):
         make_study(data=Unread(), **given)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"space": PerceptronSpace}, r"space is .*AGNNSpace\(layers=2\)"),
+        ({"data": WavesData}, "data is a LightningDataModule; got <class"),
+        ({"data": [1, 2]}, r"data is a LightningDataModule; got \[1, 2\]"),
+        ({"task": "graph"}, "task is an automl_plugins.Task; got 'graph'"),
+        ({"trainer": 5}, "trainer is a mapping of arguments of Lightning's Trainer"),
+        ({"module": 5}, "module is a class or function of a network and its task; got 5"),
+        ({"module": nn.Identity()}, "got one that is made, Identity"),
+    ],
+    ids=str,
+)
+def test_things_of_another_kind_are_named(make_study: MakeStudy, given: dict[str, Any], message: str) -> None:
+    with pytest.raises(TypeError, match=message):
+        make_study(**given)
+
+
+@pytest.mark.parametrize("length", [{"max_steps": 5}, {"max_time": "00:00:01:00"}, {"fast_dev_run": True}], ids=str)
+def test_a_training_may_end_by_steps_or_time(make_study: MakeStudy, length: dict[str, Any]) -> None:
+    make_study(trainer=length)
+
+
+def test_home_is_where_a_tilde_says(make_study: MakeStudy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    study = make_study(folder="~/run", storage="~/studies/a.journal", trials=1)
+    assert study.folder.path == tmp_path / "run"
+    study.run()
+    assert (tmp_path / "studies" / "a.journal").exists()
+    assert (tmp_path / "run" / "summary.json").exists()
+    assert make_study(storage="sqlite:///~/a.db").storage == f"sqlite:///{tmp_path}/a.db"
 
 
 def test_a_datamodule_of_the_other_lightning_is_refused(make_study: MakeStudy) -> None:
