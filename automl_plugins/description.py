@@ -10,6 +10,7 @@ import math
 import os
 import sys
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from types import CodeType, FunctionType, MethodType
 from typing import Any
@@ -56,7 +57,7 @@ def _described(thing: Any, within: tuple[int, ...]) -> Any:
     if isinstance(thing, float):
         return float(thing) if math.isfinite(thing) else str(thing)
     if isinstance(thing, enum.Enum):
-        return f"{_path(type(thing))}.{thing.name}"
+        return f"{import_path(type(thing))}.{thing.name}"
     if thing is None or isinstance(thing, bool | int):
         return thing
     if isinstance(thing, str | os.PathLike):
@@ -68,7 +69,7 @@ def _described(thing: Any, within: tuple[int, ...]) -> Any:
     if isinstance(thing, torch.dtype | torch.device | torch.Generator | np.random.Generator):
         return str(thing).partition(" at 0x")[0]
     if id(thing) in within or len(within) > _DEPTH:
-        return f"<{_path(type(thing))}>"
+        return f"<{import_path(type(thing))}>"
     within = (*within, id(thing))
     if isinstance(thing, Mapping):
         return {str(key): _described(value, within) for key, value in thing.items()}
@@ -79,18 +80,29 @@ def _described(thing: Any, within: tuple[int, ...]) -> Any:
     if isinstance(thing, set | frozenset):
         return sorted((_described(value, within) for value in thing), key=repr)
     if isinstance(thing, functools.partial):
-        return {
-            "call": _described(thing.func, within),
-            "arguments": _described(list(thing.args), within),
-            "keywords": _described(thing.keywords, within),
-        }
+        return _partial(thing.func, list(thing.args), thing.keywords, within)
     if isinstance(thing, MethodType):
         return {"method": thing.__name__, "of": _described(thing.__self__, within)}
     if isinstance(thing, FunctionType) and "<" in thing.__qualname__:
         return _function(thing, within)
     if inspect.isclass(thing) or inspect.isroutine(thing):
-        return _path(thing)
+        return import_path(thing)
     return _object(thing, within)
+
+
+def _partial(call: Any, arguments: list[Any], keywords: Mapping[str, Any], within: tuple[int, ...]) -> dict[str, Any]:
+    """A call that is not made yet, with the defaults of the keywords that were left out."""
+    while str(getattr(call, "__module__", "")).startswith("jsonargparse.") and arguments:
+        call, *arguments = arguments  # how the command line makes one
+    defaults = {}
+    with suppress(TypeError, ValueError):
+        parameters = inspect.signature(call).parameters.values()
+        defaults = {each.name: each.default for each in parameters if each.default is not each.empty}
+    return {
+        "call": _described(call, within),
+        "arguments": _described(arguments, within),
+        "keywords": _described({**defaults, **keywords}, within),
+    }
 
 
 def _text(thing: str | os.PathLike[str]) -> Any:
@@ -114,10 +126,10 @@ def _content(thing: Any) -> dict[str, Any]:
     digest = Digest()
     digest.add(thing)
     size = list(getattr(thing, "shape", [len(thing) if hasattr(thing, "__len__") else 1]))
-    return {"class": _path(type(thing)), "size": size, "content": digest.rounded}
+    return {"class": import_path(type(thing)), "size": size, "content": digest.rounded}
 
 
-def _path(thing: Any) -> str:
+def import_path(thing: Any) -> str:
     """The import path of a class or function; a script's own are the same however it is started."""
     module = str(getattr(thing, "__module__", None))
     if module in ("__main__", "__mp_main__"):
@@ -130,7 +142,7 @@ def _function(thing: FunctionType, within: tuple[int, ...]) -> dict[str, Any]:
     """A lambda or a function within a function: many share a name, so its code tells them apart."""
     cells = [cell.cell_contents for cell in thing.__closure__ or () if cell != type(cell)()]
     return {
-        "call": _path(thing),
+        "call": import_path(thing),
         "code": _code(thing.__code__),
         "defaults": _described([thing.__defaults__, thing.__kwdefaults__], within),
         "closure": _described(cells, within),
@@ -144,17 +156,24 @@ def _code(code: CodeType) -> str:
 
 
 def _object(thing: Any, within: tuple[int, ...]) -> dict[str, Any]:
-    kept, seen, missing = _kept(thing), {}, []
+    arguments, missing = kept_arguments(thing)
+    seen = {name: _described(value, within) for name, value in arguments.items()}
+    return {"class": import_path(type(thing)), **seen, **({_UNSEEN: missing} if missing else {})}
+
+
+def kept_arguments(thing: Any) -> tuple[dict[str, Any], list[str]]:
+    """The arguments of an object's constructor that it keeps, with their values, and the names of the others."""
+    kept = _kept(thing)
     saved = kept.get("_hparams")
-    names = dict.fromkeys([*_arguments(type(thing)), *(saved if isinstance(saved, Mapping) else ())])
-    for name in names:
-        for key in (name, f"_{name}"):
-            if key in kept:
-                seen[name] = _described(kept[key], within)
-                break
-        else:
+    seen: dict[str, Any] = {}
+    missing = []
+    for name in dict.fromkeys([*_arguments(type(thing)), *(saved if isinstance(saved, Mapping) else ())]):
+        key = next((key for key in (name, f"_{name}") if key in kept), None)
+        if key is None:
             missing.append(name)
-    return {"class": _path(type(thing)), **seen, **({_UNSEEN: missing} if missing else {})}
+        else:
+            seen[name] = kept[key]
+    return seen, missing
 
 
 def _kept(thing: Any) -> dict[str, Any]:

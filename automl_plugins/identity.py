@@ -8,6 +8,7 @@ import json
 import uuid
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock
@@ -186,7 +187,8 @@ def identity_of(study: Study) -> Identity:
         "space": describe_space(study.space),
         "data": describe(study.data),
         "task": describe(study.task.to_dict()),
-        "module": describe(study.module),
+        # A class alone is the class with its defaults.
+        "module": describe(partial(study.module)),
         "monitor": study.monitor,
         "direction": study.direction,
         "sampler": study.sampler.described,

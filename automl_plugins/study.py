@@ -25,7 +25,7 @@ from automl_plugins import registry, training
 from automl_plugins._lightning import check_distribution, pl
 from automl_plugins.best_validation import Direction
 from automl_plugins.comparison import Comparison, Contender
-from automl_plugins.conclusion import conclude, keep_trials
+from automl_plugins.conclusion import NothingFiniteError, conclude, keep_trials
 from automl_plugins.contender_costs import costs_of
 from automl_plugins.data.checks import at_least, names, switch
 from automl_plugins.deaths import Deaths
@@ -42,12 +42,14 @@ from automl_plugins.objectives.goal import Goal
 from automl_plugins.optuna_parts import PartConfig, SamplerFactory, make_pruner, sampler_factory
 from automl_plugins.preflight import check_kinds, check_splits
 from automl_plugins.readiness import try_everything
+from automl_plugins.report.closing import print_closing, print_table
 from automl_plugins.report.progress import Progress
 from automl_plugins.report.summary import Summary
 from automl_plugins.run_folder import RunFolder
 from automl_plugins.sharing import SharesWeights
 from automl_plugins.space import SearchSpace
 from automl_plugins.storage import expanded, open_storage
+from automl_plugins.study_config import keep_config
 from automl_plugins.task import Task
 from automl_plugins.trainer_options import check_length
 from automl_plugins.training import ModuleFactory
@@ -250,7 +252,9 @@ class Study:
     # Running.
 
     def run(self) -> Summary:
-        """Run, or go on with, the whole study, and write its result into the folder.
+        """Run, or go on with, the whole study, write its result into the folder, and print it.
+
+        The folder also has a `config.yaml` with which `automl-plugins show` and `evaluate` work on it.
 
         Raises:
             StudyError: the study cannot go on; what it has found is kept.
@@ -259,13 +263,20 @@ class Study:
         with terminated_in_order():
             self.prepare()
             self.identity.keep(self.folder)
+            keep_config(self)
             try:
                 with Progress(self):
                     share_out(self.work, self.workers, since, self._deaths(since), self.trial_minutes is not None)
             except StudyError:
                 keep_trials(self.finals)
                 raise
-            return conclude(self.finals)
+            try:
+                summary = conclude(self.finals)
+            except NothingFiniteError as error:
+                print_table(error.summary)
+                raise
+        print_closing(self.space, self.folder, summary)
+        return summary
 
     def _deaths(self, since: datetime) -> Deaths:
         return Deaths(self.folder.deaths, since.isoformat())

@@ -7,15 +7,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import optuna
-from rich.console import Console
 
 from automl_plugins.cli.configuration import config_of
-from automl_plugins.cli.console import draw_winner, output
+from automl_plugins.cli.console import output
 from automl_plugins.cli.errors import UsageError, told_briefly
 from automl_plugins.cli.settings import read
 from automl_plugins.conclusion import NothingFiniteError
 from automl_plugins.errors import StudyError
-from automl_plugins.report.summary import Summary
 from automl_plugins.study import Study
 
 
@@ -46,25 +44,12 @@ def run(arguments: list[str], command: str = "study") -> int:
     config.keep(study.folder)
     try:
         with _quiet_workers():
-            summary = study.run()
+            study.run()
     except NothingFiniteError as error:
-        _tell(console, error.summary)
         raise UsageError(f"{error}; what there is is kept in {study.folder.path}", code=1) from error
     except StudyError as error:
         raise UsageError(f"{error}; what was found is kept in {study.folder.path}", code=1) from error
-    _tell(console, summary)
-    folder = study.folder
-    draw_winner(console, study.space, folder)
-    kept = (folder.architecture, folder.network, folder.module, folder.config, folder.trials, folder.summary)
-    found = (folder.found.architecture, folder.found.network, folder.found.module)
-    console.out("\nkept: " + " ".join(str(path) for path in (*kept, *found) if path.exists()), highlight=False)
     return 0
-
-
-def _tell(console: Console, summary: Summary) -> None:
-    console.print(summary.table())
-    for line in summary.lines():
-        console.out(line, highlight=False)
 
 
 @contextmanager

@@ -27,7 +27,9 @@ def test_an_object_is_its_class_and_the_arguments_it_keeps() -> None:
 def test_a_partial_is_its_function_and_arguments() -> None:
     description = describe(partial(NodeClassification, learning_rate=0.1))
     assert description["call"] == "gnn_space.modules.NodeClassification"
-    assert description["keywords"] == {"learning_rate": 0.1}
+    assert description["keywords"]["learning_rate"] == 0.1
+    defaults = describe(partial(NodeClassification))["keywords"]
+    assert description["keywords"] == {**defaults, "learning_rate": 0.1}
 
 
 def test_descriptions_are_json() -> None:
