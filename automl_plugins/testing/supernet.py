@@ -27,7 +27,7 @@ import io
 import math
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -156,6 +156,23 @@ class SupernetContract(SearchSpaceContract):
         for architecture in self._drawn(searchable.space)[:10]:
             searchable.prefer(architecture)
             assert searchable.architecture() == architecture
+
+    def test_closed_options_are_neither_sampled_nor_decoded(self) -> None:
+        searchable = self._searchable(self.tasks()[0])
+        space, generator = searchable.space, np.random.default_rng(0)
+        for times in (1, 5, 40):
+            for _ in range(times):
+                choice = searchable.choices[generator.integers(len(searchable.choices))]
+                with suppress(ValueError):  # where nothing would be left
+                    searchable.close(choice.name, choice.options[generator.integers(len(choice.options))])
+            with torch.no_grad():
+                searchable.logits.normal_(0, 2, generator=torch.Generator().manual_seed(times))
+            for architecture in (searchable.architecture(), searchable.sample(generator)):
+                space.validate(architecture)
+                wrong = space.gates(architecture).matrix.bool() & ~searchable.mask
+                assert not wrong.any(), f"a closed option is used: {architecture}"
+                searchable.prefer(architecture)
+                assert searchable.architecture() == architecture
 
     # Its supernet.
 

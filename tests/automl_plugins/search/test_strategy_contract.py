@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader, TensorDataset
 from torch_geometric.data import Data
 from torch_geometric.loader import DataLoader as GraphLoader
 
-from automl_plugins import Task, registry
+from automl_plugins import ParameterCapError, Task, registry
 from automl_plugins.decoders import BestSampled
 from automl_plugins.search.strategies import RandomSearch, Strategy
 from automl_plugins.searchable import Searchable
@@ -145,3 +145,12 @@ globals().update({suite.__name__.replace("-", ""): suite for suite in SUITES.val
 )
 def test_two_processes_agree_bit_for_bit_within_limits(suite: str, limits: str, tmp_path: Path) -> None:
     SUITES[suite]().assert_ranks_agree(limits, tmp_path)
+
+
+def test_a_cap_that_nothing_keeps_is_refused_before_training(tmp_path: Path) -> None:
+    suite = SUITES["darts, AGNN"]()
+    searchable = suite.space(10).searchable(suite.task())
+    before = searchable.logits.detach().clone()
+    with pytest.raises(ParameterCapError, match="max_parameters=10 admits no network of the space 'agnn'"):
+        suite.search(searchable, tmp_path)
+    assert torch.equal(before, searchable.logits)
