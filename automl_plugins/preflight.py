@@ -122,11 +122,14 @@ class Preflight:
     def try_reference(self, name: str, build: Callable[[], nn.Module]) -> None:
         """Train and test a hand-made network for one batch each.
 
+        One that diverges is let be: its line of the final table says so, and the others are worth comparing.
+
         Raises:
             StudyError: it cannot be.
         """
         what = f"the reference {name!r}"
-        self.fit(build, what)
+        with suppress(_DivergedError):
+            self.fit(build, what)
         self.test(build, what)
 
     def _architectures(self) -> Iterator[Architecture]:
@@ -230,7 +233,7 @@ class Preflight:
         spoilt = next(weights, None)
         if not seen.finite or spoilt is not None:
             found = "the loss is not finite" if not seen.finite else f"the weights {spoilt} are not finite"
-            raise _OfNetworkError(
+            raise _DivergedError(
                 f"{found} after one training batch with {what}: look for nan or infinite values in the data, and at "
                 "the loss and the learning rate"
             )
@@ -315,6 +318,10 @@ def check_splits(data: pl.LightningDataModule) -> None:
 
 class _OfNetworkError(StudyError):
     """Something fails that may be one network's alone."""
+
+
+class _DivergedError(_OfNetworkError):
+    """A network whose loss or weights are not finite after one step."""
 
 
 class _Seen(pl.Callback):
