@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import math
-import warnings
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from automl_plugins import registry
 from automl_plugins._lightning import pl
 from automl_plugins.decoders import Evaluation
 from automl_plugins.errors import NotFiniteError
-from automl_plugins.randomness import random_state, seed_from, set_random_state
+from automl_plugins.randomness import random_state
 from automl_plugins.search import provenance, ranks, report
-from automl_plugins.search.checks import check_project, check_stepped, check_warmup, find_searchables
+from automl_plugins.search.checks import check_arguments, check_project, check_stepped, check_warmup, find_searchables
 from automl_plugins.search.collapse import CollapseWatch
 from automl_plugins.search.data import SearchBatches
 from automl_plugins.search.divergence import DivergedError, DivergenceWatch
@@ -26,8 +23,10 @@ from automl_plugins.search.learner import LogitsLearner
 from automl_plugins.search.memory_check import check_memory
 from automl_plugins.search.outcome import Outcome
 from automl_plugins.search.progress import SearchProgress
+from automl_plugins.search.resuming import count_epoch, restore_randomness, warn_of_a_beginning
 from automl_plugins.search.source import SearchSource, Word
-from automl_plugins.search.strategies import SearchStep, Strategy
+from automl_plugins.search.step import draw, make_step, past_the_end, share_done
+from automl_plugins.search.strategies import Strategy
 from automl_plugins.search.user_step import UserStep
 from automl_plugins.search.validation import ValidationView
 from automl_plugins.searchable import Searchable
@@ -98,27 +97,22 @@ class ArchitectureSearch(pl.Callback):
     ) -> None:
         super().__init__()
         self.strategy: Strategy = registry.load("strategies", strategy)() if isinstance(strategy, str) else strategy
-        # Each is said so that nan is refused too.
-        for name, value in (("learning_rate", learning_rate), ("weight_decay", weight_decay)):
-            if not 0 <= value < math.inf:
-                raise ValueError(f"{name} is at least 0, and finite; got {value}")
-        if len(betas) != 2 or not all(0 <= beta < 1 for beta in betas):
-            raise ValueError(f"betas are two numbers, at least 0 and less than 1; got {betas}")
-        for name, count in (("warmup_epochs", warmup_epochs), ("seed", seed)):
-            if count < 0:
-                raise ValueError(f"{name} is at least 0; got {count}")
-        if collapse is not None and not 0 < collapse <= 1:
-            raise ValueError(f"collapse is a share, greater than 0 and at most 1; got {collapse}")
-        if memory_limit is not None and not memory_limit > 0:
-            raise ValueError(f"memory_limit is a number of bytes, greater than 0; got {memory_limit}")
+        check_arguments(learning_rate, weight_decay, betas, warmup_epochs, seed, collapse, memory_limit)
         if search_data is not None and not self.strategy.uses_search_data:
             raise ValueError(
                 f"search_data is given, but {type(self.strategy).__name__} learns on the training batch; leave it out"
             )
         self.source = SearchSource(search_data, search_fraction, seed)
         self.settings = {"learning_rate": learning_rate, "weight_decay": weight_decay, "betas": tuple(betas)}
-        self.warmup_epochs = warmup_epochs
-        self.collapse = collapse
+        data = search_data if isinstance(search_data, str) else search_data is not None
+        others = {
+            "warmup_epochs": warmup_epochs,
+            "collapse": collapse,
+            "seed": seed,
+            "search_fraction": search_fraction,
+        }
+        self._arguments = {**self.settings, **others, "search_data": data}
+        self.warmup_epochs, self.collapse = warmup_epochs, collapse
         self.memory_limit = memory_limit
         self.path = None if path is None else Path(path)
         self.seed = seed
@@ -184,13 +178,10 @@ class ArchitectureSearch(pl.Callback):
         self._outcome.remember()
         self.watch.remember(self.searchables)
         self._provenance["settings"] = provenance.of_settings(
-            trainer, pl_module, self.searchables, self.strategy, self._own_settings()
+            trainer, pl_module, self.searchables, self.strategy, self._arguments
         )
         if self._pending is None and trainer.ckpt_path is not None:
-            warnings.warn(
-                f"{trainer.ckpt_path} has no state of a search, so this one begins, with the weights that it holds",
-                stacklevel=2,
-            )
+            warn_of_a_beginning(trainer.ckpt_path)
         if self._pending is not None:
             self._learner.load_state_dict(self._pending["learner"])
             if "provenance" in self._pending:
@@ -200,25 +191,11 @@ class ArchitectureSearch(pl.Callback):
             self.watch.healthy = [tensor.to(device) for tensor in self._pending["healthy"]]
             if self._pending["between_epochs"]:
                 # Lightning goes on to make the epoch's iterator, which draws.
-                self._restore_randomness(trainer)
-
-    def _own_settings(self) -> dict[str, Any]:
-        """The arguments that make this search another one when they change."""
-        data = self.source.given if isinstance(self.source.given, str) else self.source.given is not None
-        return {
-            **self.settings,
-            "warmup_epochs": self.warmup_epochs,
-            "collapse": self.collapse,
-            "seed": self.seed,
-            "search_data": data,
-            "search_fraction": self.source.fraction,
-        }
+                restore_randomness(self._pending["random"], trainer)
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         check_warmup(trainer, self.warmup_epochs if self.strategy.learns_logits else 0)
-        loader = None
-        if self.strategy.uses_search_data:
-            loader = self.source.loader(trainer)
+        loader = self.source.loader(trainer) if self.strategy.uses_search_data else None
         self._provenance["data"] = provenance.of_data(trainer, loader)
         if self._pending is not None and "provenance" in self._pending:
             provenance.check_data(self._pending["provenance"]["data"], self._provenance["data"])
@@ -229,24 +206,13 @@ class ArchitectureSearch(pl.Callback):
                 self._batches.load_state_dict(self._pending["batches"])
             if not self._pending["between_epochs"]:
                 # The iterator of an epoch that has begun drew before the state was taken.
-                self._restore_randomness(trainer)
+                restore_randomness(self._pending["random"], trainer)
             self._pending = None
             last = trainer.current_epoch - 1
-            if self._ended_epochs <= last and not self._past_the_end(last):
+            if self._ended_epochs <= last and not past_the_end(last, self._planned_epochs):
                 # The checkpoint was of an epoch's last batch: Lightning leaves out the end of that epoch.
                 self._end_epoch(trainer, pl_module, last)
         self._progress.start(trainer)
-
-    def _restore_randomness(self, trainer: pl.Trainer) -> None:
-        states = (self._pending or {})["random"]
-        if len(states) != trainer.world_size:
-            warnings.warn(
-                f"the search was on {len(states)} process(es) and goes on on {trainer.world_size}: it is not the very "
-                "one that was interrupted",
-                stacklevel=2,
-            )
-            return
-        set_random_state(states[trainer.global_rank], trainer.strategy.root_device)
 
     # Steps.
 
@@ -255,70 +221,34 @@ class ArchitectureSearch(pl.Callback):
     ) -> None:
         """Take the step of the architecture, and set the gates for that of the weights."""
         self._between_epochs = False
-        _count_epoch(trainer)
-        if self._past_the_end(trainer.current_epoch):
+        count_epoch(trainer)
+        if past_the_end(trainer.current_epoch, self._planned_epochs):
             self._outcome.put_back()
             return
         if batch_idx % trainer.accumulate_grad_batches != 0:
             return
-        progress = self._share_done(trainer, batch_idx)
+        progress = share_done(trainer, batch_idx, self._planned_epochs, self.warmup_epochs)
         for searchable in self.searchables.values():
             searchable.put(None)
             self.strategy.schedule(searchable.relaxation, progress)
         user = UserStep(trainer, pl_module)
+        where = (self.searchables, self._batches, (self.seed, self.steps))
         if self.memory_limit is not None and not self._memory_checked:
+            report.line("search: estimating the memory of a step, within memory_limit")
             with user.isolated(self.seed, self.steps):
-                step = self._step(user, batch, batch_idx, progress)
+                step = make_step(user, batch, batch_idx, progress, *where)
                 check_memory(self.memory_limit, user, batch, self._present_learner, self.strategy, step)
             self._memory_checked = True
         with user.isolated(self.seed, self.steps):
-            step = self._step(user, batch, batch_idx, progress)
-            self._draw()
+            step = make_step(user, batch, batch_idx, progress, *where)
+            draw(self.searchables.values())
             if self.strategy.learns_logits and trainer.current_epoch >= self.warmup_epochs:
                 self._present_learner.step(lambda: self.strategy.architecture_loss(step))
                 if not self.strategy.shares_draw:
-                    self._draw()
+                    draw(self.searchables.values())
             for searchable in self.searchables.values():
                 searchable.put(self.strategy.weight_gates(searchable, step))
         self.steps += 1
-
-    def _past_the_end(self, epoch: int) -> bool:
-        """Whether this is an epoch that an averaging callback has appended, in which nothing is to learn."""
-        return 0 <= self._planned_epochs <= epoch
-
-    def _share_done(self, trainer: pl.Trainer, batch_idx: int) -> float:
-        """From 0 after the warm-up to 1 at the end, whichever of the Trainer's limits comes first."""
-        epoch = trainer.current_epoch + batch_idx / max(trainer.num_training_batches, 1)
-        progress = 0.0
-        if self._planned_epochs > 0:
-            progress = (epoch - self.warmup_epochs) / (self._planned_epochs - self.warmup_epochs)
-        if trainer.max_steps > 0:
-            progress = max(progress, trainer.global_step / trainer.max_steps)
-        return min(max(progress, 0.0), 1.0)
-
-    def _draw(self) -> None:
-        for searchable in self.searchables.values():
-            if searchable.relaxation.stochastic:
-                searchable.draw()
-
-    def _step(self, user: UserStep, batch: Any, batch_idx: int, progress: float) -> SearchStep:
-        drawn: list[Any] = []
-
-        def search_loss() -> Tensor:
-            if self._batches is None:
-                name = type(self.strategy).__name__
-                raise RuntimeError(f"{name} asks for search data, but says that it uses none (uses_search_data)")
-            if not drawn:
-                drawn.append(user.on_device(next(self._batches)))
-            return user.loss(drawn[0], batch_idx)
-
-        return SearchStep(
-            progress=progress,
-            searchables=self.searchables,
-            training_loss=lambda: user.loss(batch, batch_idx),
-            search_loss=search_loss,
-            generator=torch.Generator().manual_seed(seed_from(self.seed, self.steps)),
-        )
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -360,18 +290,15 @@ class ArchitectureSearch(pl.Callback):
             DivergedError: a loss, a weight or a logit is not finite.
         """
         check_stepped(self.steps)
-        if self._past_the_end(trainer.current_epoch):
+        if past_the_end(trainer.current_epoch, self._planned_epochs):
             self._between_epochs, self._ended_epochs = True, trainer.current_epoch + 1
             return
         if self._divergence is not None:
             divergence = self._divergence.of_epoch(pl_module, self._outcome.logits, trainer.global_step)
             self._stop_if(divergence, trainer)
         self._between_epochs, self._ended_epochs = True, trainer.current_epoch + 1
-        if trainer.world_size > 1 and not ranks.equal_on_all(self._outcome.tensors, trainer.strategy.root_device):
-            raise RuntimeError(
-                "the architecture logits differ between the processes, so each would find another architecture; "
-                "something moves them on one process alone (random state in a training_step, say)"
-            )
+        if trainer.world_size > 1:
+            ranks.check_equal(self._outcome.tensors, trainer.strategy.root_device)
         self._end_epoch(trainer, pl_module, trainer.current_epoch)
         values = report.measures(self.searchables)
         report.log_measures(trainer, pl_module, values)
@@ -470,15 +397,3 @@ class ArchitectureSearch(pl.Callback):
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self._pending = state_dict or None
-
-
-def _count_epoch(trainer: pl.Trainer) -> None:
-    """Count the epoch that is being trained among those that have begun.
-
-    Lightning 2.6 leaves it out where it went on from a checkpoint of an epoch's last batch or of its validation. It
-    would take a checkpoint of this epoch for one between two epochs, and go on from it in the wrong place.
-    """
-    progress = trainer.fit_loop.epoch_progress
-    if progress.current.ready <= progress.current.completed:
-        progress.increment_ready()
-        progress.increment_started()

@@ -16,6 +16,34 @@ _SHARDED = ("FSDPStrategy", "DeepSpeedStrategy", "ModelParallelStrategy", "XLAFS
 _SERVED = ("SingleDeviceStrategy", "DDPStrategy")
 
 
+def check_arguments(
+    learning_rate: float,
+    weight_decay: float,
+    betas: tuple[float, float],
+    warmup_epochs: int,
+    seed: int,
+    collapse: float | None,
+    memory_limit: int | None,
+) -> None:
+    """Refuse arguments of `ArchitectureSearch` that are out of range; nan is out of each.
+
+    Raises:
+        ValueError: one is.
+    """
+    for name, value in (("learning_rate", learning_rate), ("weight_decay", weight_decay)):
+        if not 0 <= value < math.inf:
+            raise ValueError(f"{name} is at least 0, and finite; got {value}")
+    if len(betas) != 2 or not all(0 <= beta < 1 for beta in betas):
+        raise ValueError(f"betas are two numbers, at least 0 and less than 1; got {betas}")
+    for name, count in (("warmup_epochs", warmup_epochs), ("seed", seed)):
+        if count < 0:
+            raise ValueError(f"{name} is at least 0; got {count}")
+    if collapse is not None and not 0 < collapse <= 1:
+        raise ValueError(f"collapse is a share, greater than 0 and at most 1; got {collapse}")
+    if memory_limit is not None and not memory_limit > 0:
+        raise ValueError(f"memory_limit is a number of bytes, greater than 0; got {memory_limit}")
+
+
 def find_searchables(module: nn.Module) -> dict[str, Searchable]:
     """All searchables of a module, by name, inside compiled parts too; those whose logits are frozen are left out.
 

@@ -19,6 +19,10 @@ _ASKS_WEIGHTS = ("not require grad", "doesn't require grad")
 """What torch says where a gradient is asked for of something that has none, and where it is to be hooked."""
 
 
+_DRAWS = 16
+"""After how many draws a loss that depends on no logits is taken to be a mistake."""
+
+
 class SkippedStep(Exception):
     """The user's step gave no loss for this batch."""
 
@@ -55,6 +59,8 @@ class LogitsLearner:
         self.scaler = scaler
         self.world_size = world_size
         self._warned = self._learned = False
+        # A single path may be drawn that has no choice left: of identities alone, say.
+        self._chances = _DRAWS if any(each.relaxation.stochastic for each in searchables.values()) else 1
         self._freezes = True
 
     def step(self, compute_loss: Callable[[], Tensor]) -> None:
@@ -65,7 +71,8 @@ class LogitsLearner:
         """
         gradients = ranks.averaged(self.gradients(compute_loss), self.logits, self.world_size)
         if all(gradient is None for gradient in gradients):
-            if not self._learned:
+            self._chances -= 1
+            if not self._learned and self._chances <= 0:
                 raise RuntimeError(
                     f"the loss does not depend on the logits of {', '.join(map(repr, self.names))}: the step does "
                     "not call the searchable, or detaches what it gives"

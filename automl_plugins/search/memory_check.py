@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from automl_plugins.memory import StepMemory, estimate_step, images_of, of_training, readable
+from automl_plugins.search import ranks
 from automl_plugins.search.learner import LogitsLearner, SkippedStep
 from automl_plugins.search.strategies import SearchStep, Strategy
 from automl_plugins.search.user_step import UserStep
@@ -33,7 +34,7 @@ def check_memory(
         step: the first one.
 
     Raises:
-        ValueError: a step needs more; the message says with what it would fit.
+        ValueError: a step needs more, on this process or on another; the message says with what it would fit.
     """
     weights = [weight for weight in user.module.parameters() if weight.requires_grad]
 
@@ -56,9 +57,11 @@ def check_memory(
         steps.append(estimate_step(of_logits, batch))
     largest = max(steps, key=lambda each: each.total)
     needed = of_training(largest, user.module, [*user.trainer.optimizers, learner.optimizer])
-    if needed.total > limit:
+    trainer = user.trainer
+    total = ranks.largest(needed.total, trainer.strategy.root_device, trainer.world_size)
+    if total > limit:
         raise ValueError(
-            f"a step of the search takes about {readable(needed.total)} and memory_limit is {readable(limit)}; "
+            f"a step of the search takes about {readable(total)} and memory_limit is {readable(limit)}; "
             f"{_remedy(needed, limit, batch, step)}"
         )
 

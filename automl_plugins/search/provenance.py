@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from torch.nn.modules.dropout import _DropoutNd
+
 from automl_plugins.description import describe, first_difference
 from automl_plugins.fingerprint import data_difference, data_fingerprint
 from automl_plugins.search.strategies import Strategy
@@ -48,7 +50,7 @@ def of_settings(
         "tasks": {name: each.task.to_dict() for name, each in searchables.items()},
         "relaxations": {name: type(each.relaxation).__name__ for name, each in searchables.items()},
         "hparams": describe(dict(getattr(module, "hparams", {}))),
-        "dropout": {name: part.p for name, part in module.named_modules() if "Dropout" in type(part).__name__},
+        "dropout": {name: part.p for name, part in module.named_modules() if isinstance(part, _DropoutNd)},
         "optimizers": {
             str(index): {"class": type(each).__name__, **describe(dict(each.defaults))}
             for index, each in enumerate(trainer.optimizers)

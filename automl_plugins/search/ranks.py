@@ -49,6 +49,15 @@ def most(value: int, device: torch.device, world_size: int) -> int:
     return int(largest)
 
 
+def largest(value: int, device: torch.device, world_size: int) -> int:
+    """The largest of a number over the ranks."""
+    if world_size == 1:
+        return value
+    most = torch.tensor(value, dtype=torch.int64, device=device)
+    torch.distributed.all_reduce(most, op=torch.distributed.ReduceOp.MAX)
+    return int(most)
+
+
 def copy_from_first(tensors: Iterable[Tensor]) -> None:
     """Give all ranks the first one's values."""
     with torch.no_grad():
@@ -64,6 +73,19 @@ def equal_on_all(tensors: Iterable[Tensor], device: torch.device) -> bool:
         differs += (~same).sum()
     torch.distributed.all_reduce(differs, op=torch.distributed.ReduceOp.MAX)
     return not differs.item()
+
+
+def check_equal(tensors: Iterable[Tensor], device: torch.device) -> None:
+    """Compare tensors over the ranks, bit for bit.
+
+    Raises:
+        RuntimeError: they differ; on all ranks.
+    """
+    if not equal_on_all(tensors, device):
+        raise RuntimeError(
+            "the architecture logits differ between the processes, so each would find another architecture; "
+            "something moves them on one process alone (random state in a training_step, say)"
+        )
 
 
 def of_all(value: Any, world_size: int) -> list[Any]:
