@@ -7,7 +7,7 @@ import tempfile
 import traceback
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from functools import partial
 from itertools import islice
 from typing import Any
@@ -18,6 +18,7 @@ from torch import nn
 
 from automl_plugins._lightning import check_distribution, pl
 from automl_plugins.architecture import Architecture
+from automl_plugins.deaths import KilledError
 from automl_plugins.errors import StudyError
 from automl_plugins.fingerprint import splits_of
 from automl_plugins.generators import held_generators, undisturbed
@@ -25,6 +26,7 @@ from automl_plugins.interruption import interrupts_as_such
 from automl_plugins.nearest import did_you_mean
 from automl_plugins.space import SearchSpace
 from automl_plugins.task import Task
+from automl_plugins.time_limit import TimeLimitError
 from automl_plugins.training import LEAN, ModuleFactory, quiet_lightning, seeded
 
 _TRIES = 8
@@ -93,8 +95,11 @@ class Preflight:
         self.options = dict(options)
         self.seed = seed
 
-    def try_space(self) -> tuple[Architecture, float]:
+    def try_space(self, guard: Callable[[str], AbstractContextManager[None]]) -> tuple[Architecture, float]:
         """Train and test a random architecture for one batch each; several, where one fails.
+
+        Args:
+            guard: is around each training, by a name of it: raises where it killed its process before, or hangs.
 
         Returns:
             The architecture that went through, and its monitored metric.
@@ -103,14 +108,20 @@ class Preflight:
             StudyError: none went through, or something fails that is the same for all architectures.
         """
         first: StudyError | None = None
-        for architecture in islice(self._architectures(), _TRIES):
+        # The smallest first: one that is too large for this machine would take the whole process with it.
+        drawn = sorted(islice(self._architectures(), _TRIES), key=self._size)
+        for number, architecture in enumerate(drawn):
             build = partial(self.space.network, architecture, self.task)
             try:
-                score = self.fit(build, "a network")
+                with guard(f"preflight-{number}"):
+                    score = self.fit(build, "a network")
+                    self.test(build, "a network")
             except _OfNetworkError as error:
                 first = first or error
                 continue
-            self.test(build, "a network")
+            except (KilledError, TimeLimitError) as error:
+                first = first or StudyError(f"a network cannot be trained on one batch: {error}")
+                continue
             return architecture, score
         if first is not None:
             raise StudyError(f"{first} (so with all of {_TRIES} random architectures)") from first.__cause__
@@ -131,6 +142,9 @@ class Preflight:
         with suppress(_DivergedError):
             self.fit(build, what)
         self.test(build, what)
+
+    def _size(self, architecture: Architecture) -> int:
+        return self.space.num_parameters(architecture, self.task)
 
     def _architectures(self) -> Iterator[Architecture]:
         generator = np.random.default_rng(self.seed)

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import math
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from automl_plugins import training
 from automl_plugins.architecture import Architecture
+from automl_plugins.deaths import KilledError
 from automl_plugins.errors import StudyError
 from automl_plugins.fingerprint import splits_of
 from automl_plugins.objectives.energy import EnergyError
 from automl_plugins.preflight import Preflight
 from automl_plugins.report.notes import tell
+from automl_plugins.time_limit import TimeLimitError, time_limit
 from automl_plugins.trainer_options import check_makes_a_trainer, check_validates
 
 if TYPE_CHECKING:
@@ -31,12 +35,38 @@ def try_everything(study: Study) -> None:
     """
     _check_options(study)
     preflight = Preflight(study.space, study.task, study.data, study.module, study.monitor, study.trainer, study.seed)
+    guard = partial(_guarded, study)
     if study.arms:
-        architecture, score = preflight.try_space()
+        architecture, score = preflight.try_space(guard)
         _try_costs(study, architecture, score)
     _try_references(study, preflight)
     if "test" not in splits_of(study.data):
         tell(f"{type(study.data).__name__} has no test_dataloader: the table has validation scores alone")
+
+
+@contextmanager
+def _guarded(study: Study, name: str) -> Iterator[None]:
+    """Bound what one training may do to this process: kill it once, or hang.
+
+    Raises:
+        KilledError: it has killed a process before.
+        TimeLimitError: it took longer than a trial may.
+    """
+    deaths = study.deaths
+    if name in deaths.pending:
+        raise KilledError("it has killed its process before")
+    try:
+        with (
+            deaths.attempt(name),
+            time_limit(study.trial_minutes, "trial_minutes", lambda reason: deaths.give_up(name, reason)),
+        ):
+            yield
+    finally:
+        if not study.folder.description.exists():
+            # A study that is refused leaves nothing behind.
+            for folder in (deaths.folder, deaths.folder.parent, study.folder.path):
+                with suppress(OSError):
+                    folder.rmdir()
 
 
 def _check_options(study: Study) -> None:
@@ -66,7 +96,10 @@ def _try_references(study: Study, preflight: Preflight) -> None:
     for contender in study.references:
         name = str(contender.reference)
         try:
-            preflight.try_reference(name, partial(study.comparison.build, contender))
+            with _guarded(study, f"preflight-{name}"):
+                preflight.try_reference(name, partial(study.comparison.build, contender))
+        except (KilledError, TimeLimitError):
+            kept.append(contender)  # its final trainings are guarded, and the table says what became of them
         except StudyError as error:
             if study.asked_references is not None:
                 raise

@@ -6,15 +6,16 @@ import hashlib
 import json
 import pickle
 from collections.abc import Collection, Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 import torch
-from filelock import FileLock
 from torch import Tensor, nn
 
 from automl_plugins.architecture import Architecture
 from automl_plugins.run_folder import save_whole
+from automl_plugins.waiting import patient_lock
 
 Layers = Mapping[str, Mapping[str, Tensor]]
 """The weights of layers: what else than shapes must agree for a layer to inherit -> name -> tensor."""
@@ -112,9 +113,8 @@ class WeightPool:
                 copies = {name: tensor.detach().cpu().clone() for name, tensor in weights.items()}
                 save_whole(self.folder / f"{_digest(key, weights)}-{number}.pt", copies)
 
-    def _locked(self) -> FileLock:
-        self.folder.mkdir(parents=True, exist_ok=True)
-        return FileLock(self.folder / "pool.lock")
+    def _locked(self) -> AbstractContextManager[None]:
+        return patient_lock(self.folder / "pool.lock", "reads or writes the weights that trials share")
 
     def _clean(self, complete: Collection[int]) -> dict[str, Path]:
         """Remove what no trial will inherit; the newest file of each layer, by its digest."""

@@ -41,6 +41,7 @@ from automl_plugins.objectives.figures import Figures
 from automl_plugins.objectives.goal import Goal
 from automl_plugins.optuna_parts import PartConfig, SamplerFactory, make_pruner, sampler_factory
 from automl_plugins.preflight import check_kinds, check_splits
+from automl_plugins.processes import identity
 from automl_plugins.readiness import try_everything
 from automl_plugins.report.closing import print_closing, print_table
 from automl_plugins.report.progress import Progress
@@ -277,6 +278,11 @@ class Study:
                 raise
         print_closing(self.space, self.folder, summary)
         return summary
+
+    @property
+    def deaths(self) -> Deaths:
+        """What has killed its process, as this process sees it before the study begins."""
+        return Deaths(self.folder.deaths, identity())
 
     def _deaths(self, since: datetime) -> Deaths:
         return Deaths(self.folder.deaths, since.isoformat())

@@ -34,10 +34,14 @@ class Waiting:
         """Say it, if it is time to; to be called at every turn of a loop that waits.
 
         Args:
-            what: is waited for, one line.
+            what: is waited for, one line; empty: nothing that has a name.
         """
         now = time.monotonic()
-        if now - self._began < SECONDS_IN_SILENCE or (what == self._said and now - self._when < _SECONDS_BETWEEN):
+        if (
+            not what
+            or now - self._began < SECONDS_IN_SILENCE
+            or (what == self._said and now - self._when < _SECONDS_BETWEEN)
+        ):
             return
         self._said, self._when = what, now
         say(f"waiting for {what}")

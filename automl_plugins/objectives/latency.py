@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from filelock import FileLock
 from torch import nn
 
 from automl_plugins.architecture import Architecture
@@ -21,6 +20,7 @@ from automl_plugins.objectives.costs import evaluated
 from automl_plugins.objectives.nested import tensors_in
 from automl_plugins.objectives.recording import describe_inputs
 from automl_plugins.run_folder import read_object, write_whole
+from automl_plugins.waiting import patient_lock
 
 
 @dataclass(frozen=True)
@@ -125,8 +125,7 @@ class LatencyCache:
         ]
         digest = hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()
         path = self.folder / f"{digest[:32]}.json"
-        self.folder.mkdir(parents=True, exist_ok=True)
-        with FileLock(self.folder / "measuring.lock"):
+        with patient_lock(self.folder / "measuring.lock", "measures a latency"):
             content = read_object(path)
             if content is None:
                 network = build().to(device)
