@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
+from difflib import get_close_matches
 from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 from automl_plugins.architecture import Architecture
@@ -141,12 +142,21 @@ class SearchSpace(ABC):
     def architecture(self, values: Mapping[str, Value]) -> Architecture:
         """The architecture with these values, in the order of the choices.
 
+        Args:
+            values: of the choices, by name. Other names, such as those of parameters that an objective has of its own
+                (`study.best_params`), are left out, unless they look like a choice's.
+
         Raises:
             ValueError: the values are not those of an architecture of this space; see `validate`.
         """
-        architecture = Architecture(self.name, self.version, values)
+        own = {name: value for name, value in values.items() if not self._is_foreign(name)}
+        architecture = Architecture(self.name, self.version, own)
         self.validate(architecture)
         return Architecture(self.name, self.version, {name: values[name] for name in self._by_name if name in values})
+
+    def _is_foreign(self, name: str) -> bool:
+        """Nothing of this space: a misspelt choice, or one of a larger space of this kind, is near one of ours."""
+        return name not in self._by_name and not get_close_matches(name, self._by_name, 1, cutoff=0.8)
 
     def validate(self, architecture: Architecture) -> None:
         """Check that an architecture belongs to this space.

@@ -290,7 +290,11 @@ class SearchSpaceContract(ABC):
                 space.validate(Architecture("another-space", space.version, values))
             with pytest.raises(ValueError, match="version"):
                 space.validate(Architecture(space.name, space.version + 1, values))
-            _refused(space, {**values, "no such choice": 1}, "no such choice")
+            with pytest.raises(ValueError, match="'no such choice'"):
+                space.validate(Architecture(space.name, space.version, {**values, "no such choice": 1}))
+            assert space.architecture({**values, "learning_rate_of_somebody": 1}) == architecture
+            misspelt = f"{max(values, key=len)}_"
+            _refused(space, {**values, misspelt: 1}, misspelt)
             for choice in space.choices:
                 if choice.name in values:
                     _refused(space, {**values, choice.name: "no such option"}, choice.name)
