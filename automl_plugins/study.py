@@ -46,7 +46,7 @@ from automl_plugins.readiness import try_everything
 from automl_plugins.report.closing import print_closing, print_table
 from automl_plugins.report.progress import Progress
 from automl_plugins.report.summary import Summary
-from automl_plugins.run_folder import RunFolder
+from automl_plugins.run_folder import RunFolder, write_whole
 from automl_plugins.sharing import SharesWeights
 from automl_plugins.space import SearchSpace
 from automl_plugins.storage import expanded, open_storage
@@ -265,6 +265,7 @@ class Study:
             self.prepare()
             self.identity.keep(self.folder)
             keep_config(self)
+            self._keep_reports()
             try:
                 with Progress(self):
                     share_out(self.work, self.workers, since, self._deaths(since), self.trial_minutes is not None)
@@ -283,6 +284,15 @@ class Study:
     def deaths(self) -> Deaths:
         """What has killed its process, as this process sees it before the study begins."""
         return Deaths(self.folder.deaths, identity())
+
+    def _keep_reports(self) -> None:
+        """Write what the data have to say of themselves, such as a list of what was left out of them.
+
+        A datamodule may have a method `report_files() -> dict[str, str]`: names of files, and their contents.
+        """
+        report = getattr(self.data, "report_files", None)
+        for name, content in report().items() if callable(report) else ():
+            write_whole(self.folder.path / Path(name).name, content)
 
     def _deaths(self, since: datetime) -> Deaths:
         return Deaths(self.folder.deaths, since.isoformat())

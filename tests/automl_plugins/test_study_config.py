@@ -83,3 +83,13 @@ def test_more_trials_are_written(make_study: MakeStudy) -> None:
         study = make_study(trials=trials, data=WavesData())
         study.run()
         assert yaml.safe_load(study.folder.config.read_text())["trials"] == trials
+
+
+def test_what_the_data_report_is_a_file_of_the_run(make_study: MakeStudy) -> None:
+    class Reporting(WavesData):
+        def report_files(self) -> dict[str, str]:
+            return {"skipped.csv": "row,smiles\n3,C(C\n"}
+
+    study = make_study(trials=1, data=Reporting())
+    study.run()
+    assert (study.folder.path / "skipped.csv").read_text() == "row,smiles\n3,C(C\n"
