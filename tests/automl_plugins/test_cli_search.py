@@ -519,7 +519,7 @@ def test_two_searches_at_once_in_one_folder_are_refused(capsys: pytest.CaptureFi
         told = refused(capsys, "search", "--folder", str(ended), *command, code=1)
         assert "another search is running in it" in told
     other.kill()
-    other.wait()
+    other.communicate()
     assert "found:" in said(capsys, "search", "--folder", str(ended), "--config", "small.yaml"), "the kernel let go"
 
 
