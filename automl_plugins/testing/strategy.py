@@ -78,18 +78,19 @@ class StrategyContract(ABC):
     # Searches.
 
     def searchable(self, limits: str = "") -> Searchable:
-        """A searchable within limits: a cap that half of all architectures keep, and some options closed."""
+        """A searchable within limits: a cap that few architectures keep, and most options of some choices closed."""
         torch.manual_seed(0)
         cap = None
         if "cap" in limits:
             unlimited = self.space(None)
             generator = np.random.default_rng(0)
-            cap = sorted(unlimited.num_parameters(unlimited.sample(generator), self.task()) for _ in range(9))[4]
+            cap = sorted(unlimited.num_parameters(unlimited.sample(generator), self.task()) for _ in range(9))[1]
         searchable = self.space(cap).searchable(self.task(), self.strategy().relaxation())
         if "closed" in limits:
             several = [choice for choice in searchable.choices if len(choice.options) > 2]
             for choice in several[:: max(1, len(several) // _CLOSED_CHOICES)]:
-                searchable.close(choice.name, choice.options[1])
+                for option in choice.options[1:-1]:
+                    searchable.close(choice.name, option)
         return searchable
 
     def search(self, searchable: Searchable, folder: Path, *callbacks: Any, **options: Any) -> ArchitectureSearch:
