@@ -31,6 +31,12 @@ def test_a_training_that_another_worker_saw_kill_its_process_twice_is_not_begun_
         pytest.fail("it was begun")
 
 
+def test_what_was_seen_on_an_earlier_day_is_not_forgotten(tmp_path: Path) -> None:
+    assert [die(tmp_path, "monday") for _ in range(2)] == [-9, -9]
+    with pytest.raises(KilledError, match="it killed its process 2 times"), Deaths(tmp_path, "tuesday").attempt("big"):
+        pytest.fail("it was begun")
+
+
 def test_kills_of_everything_are_forgiven_more_often(tmp_path: Path) -> None:
     """A process of the user's own cannot tell them from its own fault, so they end too."""
     assert [die(tmp_path, f"start {number}") for number in range(4)] == [-9, -9, -9, 7]

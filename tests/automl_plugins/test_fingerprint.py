@@ -15,7 +15,15 @@ import pytest
 import torch
 from PIL import Image
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, IterableDataset, SubsetRandomSampler, TensorDataset
+from torch.utils.data import (
+    BatchSampler,
+    DataLoader,
+    Dataset,
+    IterableDataset,
+    SequentialSampler,
+    SubsetRandomSampler,
+    TensorDataset,
+)
 from torch_geometric.data import Data
 from torch_geometric.loader import NeighborLoader
 
@@ -66,6 +74,15 @@ def changed(x: Tensor, index: int) -> Tensor:
 )
 def test_other_data_are_told_apart_in_words(now: Any, words: str) -> None:
     assert words in str(difference(loader(values()), now))
+
+
+def test_the_batch_size_of_a_batch_sampler_counts_too() -> None:
+    def sampled(batch_size: int) -> DataLoader[Any]:
+        data = TensorDataset(values())
+        return DataLoader(data, batch_sampler=BatchSampler(SequentialSampler(data), batch_size, drop_last=False))
+
+    assert difference(sampled(4), sampled(4)) is None
+    assert difference(sampled(4), sampled(8)) == "training data: batches of 4 then, batches of 8 now"
 
 
 def test_a_split_that_came_or_went_is_a_difference() -> None:

@@ -125,6 +125,23 @@ def test_with_everything_open_draws_are_those_of_the_space(name: str) -> None:
         assert searchable.sample(generators[0]) == searchable.space.sample(generators[1])
 
 
+@pytest.mark.parametrize("name", SPACES)
+@given(seed=st.integers(0, 10**6))
+@settings(max_examples=20, deadline=None)
+def test_what_an_architecture_without_closed_options_has_can_be_drawn(name: str, seed: int) -> None:
+    """Also where nothing else is open: no open option is left out for one that is closed elsewhere."""
+    space = searchable_of(name).space
+    architecture = space.sample(np.random.default_rng(seed))
+    has = space.gate_values(architecture)
+    closed = {
+        gate.name: frozenset(option for option in gate.options if gate.name not in has or has[gate.name] != option)
+        for gate in space.gate_choices
+    }
+    for choice in space.choices:
+        if choice.is_active(architecture):
+            assert architecture[choice.name] in space.open_options(choice, architecture, closed)
+
+
 def test_open_options_are_drawn_evenly() -> None:
     searchable = searchable_of("agnn")
     for option in ("gat", "cos", "gcn", "linear"):

@@ -5,12 +5,14 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from filelock import FileLock
 from optuna.trial import TrialState
 from perceptron_space.module import PixelRegression
 from perceptron_space.space import PerceptronSpace
@@ -136,6 +138,17 @@ def test_a_kill_while_weights_are_written_leaves_whole_files_and_a_free_lock(tmp
     assert newest >= 3
     assert inherited(WeightPool(tmp_path), set(range(newest + 1)), MIB) == newest
     assert not list(tmp_path.glob("*.part"))
+
+
+def test_weights_are_kept_while_nobody_else_reads_or_writes_any(tmp_path: Path) -> None:
+    keeps = threading.Thread(target=WeightPool(tmp_path).keep, args=(layers(1.0), 0))
+    with FileLock(tmp_path / "pool.lock"):
+        keeps.start()
+        keeps.join(0.3)
+        assert keeps.is_alive()
+        assert not list(tmp_path.glob("*.pt"))
+    keeps.join(20)
+    assert inherited(WeightPool(tmp_path), {0}) == 1.0
 
 
 # In a study.

@@ -8,9 +8,11 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+from automl_plugins import time_limit as module
 from automl_plugins.time_limit import TimeLimitError, time_limit
 
 SHORT = 0.2 / 60
@@ -79,6 +81,21 @@ def test_what_ends_in_time_is_left_alone() -> None:
     with pytest.raises(KeyError), time_limit(1, "trial_minutes", never):
         raise KeyError
     assert signal.getsignal(signal.SIGALRM) is handler
+
+
+def test_a_machine_that_slept_has_not_used_the_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    looks, enough = [0.0], threading.Event()
+
+    def an_hour_later() -> float:
+        looks.append(looks[-1] + 3600)
+        if len(looks) > 6:
+            enough.set()
+        return looks[-1]
+
+    monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=an_hour_later))
+    monkeypatch.setattr(module, "_LONGEST_POLL", 0.05)
+    with time_limit(1, "trial_minutes", never):
+        assert enough.wait(20)
 
 
 def test_it_is_kept_in_a_thread_too() -> None:

@@ -4,6 +4,7 @@ import math
 import os
 import platform
 import shutil
+import threading
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from datetime import datetime, timedelta
@@ -124,6 +125,18 @@ def test_exactly_the_asked_number_of_trials_is_handed_out(make_queue: MakeQueue)
     run_out(queue)
     assert queue.claim() is Nothing.DONE
     assert len(queue.study.trials) == 5
+
+
+def test_a_trial_is_taken_while_nobody_else_takes_one(make_queue: MakeQueue, folder: RunFolder) -> None:
+    queue, claims = make_queue(), list[Claim | Nothing]()
+    takes = threading.Thread(target=lambda: claims.append(queue.claim()))
+    with FileLock(folder.claim_lock):
+        takes.start()
+        takes.join(0.3)
+        assert takes.is_alive()
+        assert not queue.study.get_trials()
+    takes.join(20)
+    assert isinstance(claims[0], Claim)
 
 
 def test_going_on_with_more_trials_adds_the_difference(make_queue: MakeQueue) -> None:

@@ -125,3 +125,20 @@ def test_a_kill_between_any_two_of_its_steps_loses_none(tmp_path: Path, monkeypa
         assert number(files.newest()[0]) == 3
         files.save(trainer)
         assert number(files.newest()[0]) == 4
+
+
+@pytest.mark.parametrize("is_first", [True, False])
+def test_no_process_goes_on_before_the_new_one_has_its_name(is_first: bool, tmp_path: Path) -> None:
+    class Watched(Files):
+        is_global_zero = is_first
+        waited = 0
+
+        def barrier(self, name: str) -> None:
+            self.waited += 1
+            # Those of other processes are renamed by the first one.
+            assert not is_first or number(files.path) == self.number
+
+    trainer, files = Watched(), LastTwo(tmp_path / "last.ckpt")
+    for saved in (1, 2):
+        files.save(trainer)
+        assert trainer.waited == saved

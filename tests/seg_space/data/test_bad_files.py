@@ -231,6 +231,12 @@ def test_an_image_that_is_in_two_splits_is_named(tmp_path: Path) -> None:
     (root / "ImageSets" / "Segmentation" / "val.txt").write_text("2007_train0\n2007_val1\n")
     with pytest.raises(ValueError, match=r"2007_train0.jpg is in the splits '.*' and 'test'; leave it in one of them"):
         VOCData(root).setup()
+    (root / "ImageSets" / "Segmentation" / "val.txt").write_text("2007_val0\n2007_val1\n")
+    for pattern in ("JPEGImages/2007_{}.jpg", "SegmentationClass/2007_{}.png"):
+        (root / pattern.format("val1")).unlink()
+        (root / pattern.format("val1")).hardlink_to(root / pattern.format("train0"))
+    with pytest.raises(ValueError, match=r"2007_\w+.jpg is in the splits '.*' and 'test'; leave it in one of them"):
+        VOCData(root).setup()
     root = folder(tmp_path / "own")
     for name in ("im3", "im4", "im5"):
         (root / "images" / f"{name}.png").write_bytes((root / "images" / "im0.png").read_bytes())
