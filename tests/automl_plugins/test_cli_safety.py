@@ -87,6 +87,15 @@ def test_every_plugin_is_of_its_kind(key: str, value: object, capsys: pytest.Cap
     assert key in refused(capsys, {**VALID, key: value}, "study")
 
 
+@pytest.mark.parametrize("key", ["space", "data", "module", "sampler", "pruner"])
+def test_a_class_whose_source_does_not_tell_its_kind_is_looked_at(
+    key: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Path("made.py").write_text("Made = type('Made', (), {'__init__': lambda *_, **__: open('owned', 'w').close()})\n")
+    monkeypatch.delitem(sys.modules, "made", raising=False)
+    assert f"{key}='made.Made': it is no " in refused(capsys, {**VALID, key: "made.Made"}, "study")
+
+
 @pytest.mark.parametrize(
     ("key", "value"),
     [

@@ -91,6 +91,8 @@ class Spoilt(Scripted):
     def validation_step(self, batch: Any, batch_index: int) -> None:
         if self.what == "outputs" and self.current_epoch >= self.epoch:
             batch = [part * math.nan for part in batch]
+        if self.what == "one output" and self.current_epoch >= self.epoch:
+            batch[0][0, :, 0, 0] = math.nan
         self.network(batch[0])
         super().validation_step(batch, batch_index)
 
@@ -101,7 +103,7 @@ class Spoilt(Scripted):
 
 @pytest.mark.parametrize("keep", [False, True])
 @pytest.mark.parametrize("epoch", [0, 2])
-@pytest.mark.parametrize("what", ["weights", "outputs", "loss"])
+@pytest.mark.parametrize("what", ["weights", "outputs", "one output", "loss"])
 def test_a_training_that_ends_without_numbers_has_diverged_however_well_it_began(
     what: str, epoch: int, keep: bool
 ) -> None:

@@ -22,24 +22,26 @@ def every_path(trellis: Trellis) -> Iterator[tuple[int, ...]]:
             yield path
 
 
-def score(trellis: Trellis, weights: Weights, path: Sequence[int]) -> tuple[int, float]:
-    """The number of closed arrows, negative, and the logarithm of the product of the others' shares."""
-    opened, total = 0, 0.0
+def score(trellis: Trellis, weights: Weights, path: Sequence[int]) -> tuple[int, int, float]:
+    """The numbers of closed arrows and of those without weight, negative, and the logarithm of the others' shares."""
+    opened, possible, total = 0, 0, 0.0
     for layer, (before, after) in enumerate(zip((trellis.stem_stride, *path), path, strict=False), start=1):
         row = weights[layer, before]
         weight = row[trellis.following(before).index(after)]
-        if weight == 0:
+        if weight == -math.inf:
             opened -= 1
+        elif weight == 0:
+            possible -= 1
         else:
-            total += math.log(weight / sum(row))
-    return opened, total
+            total += math.log(weight / sum(each for each in row if each > 0))
+    return opened, possible, total
 
 
 @st.composite
 def weighted(draw: st.DrawFn) -> tuple[Trellis, Weights]:
-    """A small trellis and weights of its arrows: closed ones and equal ones are frequent."""
+    """A small trellis and weights of its arrows: closed, impossible and equal ones are frequent."""
     trellis = Trellis(draw(st.integers(1, 6)), draw(st.sampled_from((1, 2, 4))))
-    weight = st.one_of(st.sampled_from((0.0, 1.0, 2.0)), st.floats(1e-6, 1.0))
+    weight = st.one_of(st.sampled_from((-math.inf, 0.0, 1.0, 2.0)), st.floats(1e-6, 1.0))
     return trellis, {
         source: draw(st.lists(weight, min_size=len(following), max_size=len(following)))
         for source in trellis.sources

@@ -15,10 +15,19 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.data import DataLoader, DistributedSampler
 
-from automl_plugins.search import ArchitectureSearch
+from automl_plugins.search import ArchitectureSearch, ranks
 
 # The user's project was written for one process.
 pytestmark = pytest.mark.filterwarnings("ignore:It is recommended to use `self.log")
+
+
+def test_a_gradient_that_one_rank_has_alone_counts_as_zero_on_the_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    like = [torch.zeros(2), torch.zeros(1), torch.zeros(1)]
+    # The other rank has the second alone.
+    others = torch.tensor([0.0, 1.0, 0.0, 0.0, 0.0, 6.0, 0.0])
+    monkeypatch.setattr(torch.distributed, "all_reduce", lambda flat: flat.add_(others))
+    means = ranks.averaged([torch.tensor([4.0, -2.0]), None, None], like, 2)
+    assert [each if each is None else each.tolist() for each in means] == [[2.0, -1.0], [3.0], None]
 
 
 def two(**given: Any) -> dict[str, Any]:
