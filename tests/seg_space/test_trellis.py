@@ -93,6 +93,11 @@ def test_the_decoder_is_not_greedy() -> None:
     assert trellis.best_path(of(weights)) == (4, 4)
 
 
+def test_a_closed_arrow_is_worse_than_any_number_without_weight() -> None:
+    weights = {(1, 4): [-math.inf, 0.0], (2, 4): [1.0, 1.0], (2, 8): [0.0, 0.0, 0.0]}
+    assert Trellis(2).best_path(of(weights)) == (8, 4)
+
+
 def test_among_equal_paths_the_finest_is_taken() -> None:
     trellis = Trellis(3)
     assert trellis.best_path(lambda layer, source: [1.0] * len(trellis.following(source))) == (4, 4, 4)
