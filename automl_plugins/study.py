@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import gc
-import math
 import os
 import time
 import uuid
@@ -27,7 +26,7 @@ from automl_plugins.best_validation import Direction
 from automl_plugins.comparison import Comparison, Contender
 from automl_plugins.conclusion import NothingFiniteError, conclude, keep_trials
 from automl_plugins.contender_costs import costs_of
-from automl_plugins.data.checks import at_least, names, switch
+from automl_plugins.data.checks import at_least, names, positive, switch
 from automl_plugins.deaths import Deaths
 from automl_plugins.errors import StudyError
 from automl_plugins.finals import Finals
@@ -52,7 +51,7 @@ from automl_plugins.space import SearchSpace
 from automl_plugins.storage import expanded, open_storage
 from automl_plugins.study_config import keep_config
 from automl_plugins.task import Task
-from automl_plugins.trainer_options import check_length
+from automl_plugins.trainer_options import check_length, check_ranges
 from automl_plugins.training import ModuleFactory
 from automl_plugins.trial import run_trial
 from automl_plugins.trial_queue import Claim, Nothing, TrialQueue
@@ -140,8 +139,6 @@ class Study:
         seeds = at_least("seeds", seeds, 1)
         # Every generator takes seeds of 32 bits, and the last final training's is `seed + seeds`.
         seed = at_least("seed", seed, 0, most=2**32 - 1 - seeds)
-        if trial_minutes is not None and not 0 < trial_minutes < math.inf:
-            raise ValueError(f"trial_minutes is a number greater than 0; got {trial_minutes}")
         if direction not in (None, "minimize", "maximize"):
             raise ValueError(f"direction is minimize or maximize; got {direction!r}")
         check_distribution(data)
@@ -163,6 +160,7 @@ class Study:
         self.sharing = sharing
         self.trainer = dict(trainer or {})
         training.check_trainer_options(self.trainer)
+        check_ranges(self.trainer)
         check_length(self.trainer)
         self.random_search = switch("random_search", random_search)
         known = registry.names("references")
@@ -178,7 +176,7 @@ class Study:
         self.workers = at_least("workers", workers, 1)
         self.storage = str(self.folder.journal) if storage is None else expanded(storage)
         self.max_equal_failures = at_least("max_equal_failures", max_equal_failures, 1)
-        self.trial_minutes = trial_minutes
+        self.trial_minutes = None if trial_minutes is None else positive("trial_minutes", trial_minutes)
         self._module, self._task = module, task
         self._monitor, self._direction = monitor, direction
         self._has_data = self._is_prepared = False

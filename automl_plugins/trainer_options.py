@@ -9,7 +9,23 @@ from collections.abc import Mapping
 from typing import Any
 
 from automl_plugins._lightning import pl
+from automl_plugins.data.checks import positive
 from automl_plugins.training import LEAN, quiet_lightning
+
+
+def check_ranges(options: Mapping[str, Any]) -> None:
+    """Refuse numbers that Lightning's Trainer takes, and then counts or divides by in the midst of a training.
+
+    Raises:
+        ValueError: one is out of range.
+    """
+    for name in ("accumulate_grad_batches", "check_val_every_n_epoch"):
+        value = options.get(name)
+        if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
+            raise ValueError(f"trainer.{name} is a whole number of at least 1; got {value!r}")
+    clip = options.get("gradient_clip_val")
+    if clip:
+        positive("trainer.gradient_clip_val", clip)
 
 
 def check_length(options: Mapping[str, Any]) -> None:
@@ -86,6 +102,11 @@ def check_validates(options: Mapping[str, Any], batches: int | None) -> None:
     interval = options.get("val_check_interval") or 1.0
     if not isinstance(interval, int | float):
         return  # a time
+    if isinstance(interval, int) and every is not None and interval > batches:
+        raise ValueError(
+            f"trainer.val_check_interval={interval}: an epoch has {batches} training batches; take at most as many, or "
+            "trainer.check_val_every_n_epoch=null, which counts batches over epochs"
+        )
     first = interval if isinstance(interval, int) else max(1, int(batches * interval))
     before = 0 if every is None else every - 1
     together = options.get("accumulate_grad_batches", 1)

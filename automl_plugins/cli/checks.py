@@ -149,6 +149,8 @@ def _nested(key: str, value: Any, kind: Kind, owner: str) -> Any:
     if not isinstance(value, Mapping):
         return plain(value)
     dataclass = next((each for each in classes if is_dataclass(each)), None)
+    if not value and classes and "mapping" not in of and dataclass is None:
+        raise UsageError(f"{key}={{}}: it names no class; give it a class_path")
     if "class_path" in value:
         if "callable" in of and not classes:
             classes = _made_by(of["callable"])

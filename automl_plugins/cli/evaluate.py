@@ -29,6 +29,7 @@ from automl_plugins.study import Study
 _POLL_SECONDS = 0.5
 _DRAWS = 100
 """How often to draw, for each random architecture that is asked for, before it is said that too few fit."""
+_MOST_RANDOM = 10_000
 _OF_A_SEARCH = ("search", "target", "command")
 """Keys of a differentiable search's config that say nothing of a training."""
 
@@ -169,6 +170,10 @@ def _standing(comparison: Comparison, contender: Contender) -> Standing:
 
 def _random(study: Study, count: int) -> list[Contender]:
     """Random architectures whose networks the space does not refuse, always the same ones."""
+    if count > study.space.size:
+        raise UsageError(f"random={count}: the space has {study.space.size:,} architectures", 1)
+    if count > _MOST_RANDOM:
+        raise UsageError(f"random is at most {_MOST_RANDOM:,}, since each is trained; got {count}")
     generator = np.random.default_rng(study.seed)
     drawn: dict[Architecture, None] = {}
     for _ in range(_DRAWS * count):

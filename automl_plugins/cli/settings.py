@@ -27,7 +27,8 @@ class Text(str):
     def __new__(cls, text: str) -> Text:
         made = super().__new__(cls, expanded(text))
         try:
-            made.parsed = _load(text)
+            # YAML makes null of nothing, but `--trial_epochs=` is a value that was forgotten.
+            made.parsed = _load(text) if text else ""
         except (yaml.YAMLError, ValueError):
             made.parsed = str(made)
         return made

@@ -29,6 +29,7 @@ from automl_plugins.storage import open_storage
 
 _ARMS = ("search", "random")
 _BEST = 10
+_SUFFIXES = (".png", ".pdf", ".svg")
 
 
 def run(arguments: list[str], command: str = "show") -> int:
@@ -51,6 +52,10 @@ def run(arguments: list[str], command: str = "show") -> int:
         raise UsageError("name what to show: a run folder, an architecture.json or a space")
     target = given.targets[0]
     path = Path(target)
+    _check_figure(given)
+    for key in ("trial", "arm"):
+        if key in given.settings and not path.is_dir():
+            raise UsageError(f"{key}={plain(given.settings[key])}: {target!r} is no run folder; only such have trials")
     if _figure(given) is not None and path.is_dir() and not RunFolder(path).architecture.is_file():
         raise UsageError(f"figure={_figure(given)}: {target!r} has no architecture to draw yet", 1)
     if path.is_dir():
@@ -60,6 +65,12 @@ def run(arguments: list[str], command: str = "show") -> int:
     else:
         _show_space(console, target, given)
     return 0
+
+
+def _check_figure(given: Given) -> None:
+    figure = _figure(given)
+    if figure is not None and Path(figure).suffix not in _SUFFIXES:
+        raise UsageError(f"figure={figure!r}: it is a file ending in {', '.join(_SUFFIXES)}")
 
 
 def _show_space(console: Console, target: str, given: Given) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from numbers import Integral
+from numbers import Integral, Real
 
 import numpy as np
 
@@ -24,6 +24,17 @@ def at_least(name: str, value: int, least: int, most: int | None = None) -> int:
     if most is not None and value > most:
         raise ValueError(f"{name} is at most {most:,}; got {value:,}")
     return int(value)
+
+
+def positive(name: str, value: float) -> float:
+    """`value`, if it is a finite number above 0.
+
+    Raises:
+        ValueError: it is not.
+    """
+    if isinstance(value, bool) or not isinstance(value, Real) or not 0 < value < math.inf:
+        raise ValueError(f"{name} is a number greater than 0; got {value!r}")
+    return float(value)
 
 
 def switch(name: str, value: bool) -> bool:

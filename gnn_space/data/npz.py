@@ -145,4 +145,7 @@ def _part(where: str, name: str, arrays: Arrays, num_nodes: int) -> Tensor:
     wrong = numbers[(numbers < 0) | (numbers >= num_nodes)]
     if len(wrong):
         raise ValueError(f"{where}: {name} names node {wrong[0]}, but there are {num_nodes}, counted from 0")
+    nodes, counts = np.unique(numbers, return_counts=True)
+    if len(nodes) < len(numbers):
+        raise ValueError(f"{where}: {name} names node {nodes[counts.argmax()]} more than once")
     return mask(num_nodes, torch.from_numpy(numbers))

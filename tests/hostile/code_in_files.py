@@ -136,7 +136,7 @@ def _callables() -> Iterator[HostileInput]:
 
 def _tags() -> Iterator[HostileInput]:
     for number, (kind, tag) in enumerate(TAGS.items()):
-        key = ("trials", "space", "trainer", "folder", "data", "seed")[number]
+        key = ("trials", "space", "trainer", "seed", "data", "task")[number]
         for command in ("study", "search"):
             yield HostileInput(
                 "code",
@@ -210,7 +210,7 @@ def _pickles() -> Iterator[HostileInput]:
         flags = ("--data", "npz-graph", "--data.path", "hostile.npz")
         study = tuple(part for part in ("study", "--space", "agnn", *flags, "--trials", "1", "--trainer.max_epochs=1"))
         yield HostileInput("code", f"study: {kind}", study, _bytes(path, content))
-    for name, folder in (("planetoid", "Cora"), ("tudataset", "MUTAG"), ("amazon", "Photo")):
+    for name, folder in (("planetoid", "Cora"), ("tudataset", "MUTAG")):
         flags = (f"--data={name}", f"--data.name={folder}", "--data.root=root", "--trials=1", "--trainer.max_epochs=1")
         for place in (f"root/{folder}/processed/data.pt", f"root/{folder}/processed/pre_transform.pt"):
             yield HostileInput(

@@ -60,8 +60,8 @@ SETTINGS: dict[str, dict[str, str | tuple[str, ...]]] = {
             "3",
             "[a]",
         ),
-        "folder": ("study.yaml", "study.yaml/sub", "/proc/run", "a\0b", "x" * 5000, "[a]", "/dev/null"),
-        "sampler.n_startup_trials": ("-1", "nan", "many", "[1]"),
+        "folder": ("study.yaml", "study.yaml/sub", "/proc/run", "a\0b", "x" * 5000, "/dev/null"),
+        "sampler.n_startup_trials": ("nan", "many", "[1]"),
         "space.layers": (*BAD["size"], "1000000"),
         "space.dropout": "share",
         "space.max_parameters": ("nan", "-1", "0", "many", "1.5", "1"),
@@ -135,7 +135,7 @@ SETTINGS: dict[str, dict[str, str | tuple[str, ...]]] = {
     "show": {
         "trial": ("nan", "many", "-1"),
         "arm": ("nosuch",),
-        "figure": ("figure.nosuch", "run", "/proc/figure.png", "[a]"),
+        "figure": ("figure.nosuch", "run", "/proc/figure.png", "[a]", ".png"),
         "space.layers": ("nan", "2", "0"),
         "nosuchkey": ("1",),
     },
@@ -175,7 +175,6 @@ def bad_values() -> Iterator[HostileInput]:
 def bad_lines() -> Iterator[HostileInput]:
     """Command lines that are no commands."""
     lines: dict[str, tuple[str, ...]] = {
-        "nothing": (),
         "an empty command": ("",),
         "a mistyped command": ("stdy",),
         "a command of blanks": ("  ",),
