@@ -55,13 +55,10 @@ def conclude(finals: Finals) -> Summary:
 
 
 def keep_trials(finals: Finals) -> None:
-    """Write the trials of all searches as CSV, whatever they came to, and what the data say of themselves."""
+    """Write the trials of all searches as CSV, whatever they came to."""
     comparison = finals.comparison
     if any(finals.trials.values()):
         write_whole(comparison.folder.trials, trials_csv(finals.trials))
-    # Our own datamodules list what they left out; others need not.
-    for name, text in getattr(comparison.data, "report_files", dict)().items():
-        write_whole(comparison.folder.path / name, text)
 
 
 def _summary(finals: Finals, standings: Sequence[Standing]) -> Summary:

@@ -72,7 +72,10 @@ def _guarded(study: Study, name: str) -> Iterator[None]:
 def _check_options(study: Study) -> None:
     with training.seeded(study.seed):
         loader: Any = study.data.train_dataloader()
-    batches = len(loader) if hasattr(loader, "__len__") else None
+    try:
+        batches = len(loader)
+    except TypeError:  # of an iterable data set
+        batches = None
     try:
         for options in (study.trial_options, study.trainer):
             check_makes_a_trainer(options)

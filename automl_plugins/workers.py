@@ -28,7 +28,7 @@ _SECONDS_TO_END = 5.0
 _MOST_REPLACEMENTS = 100
 STOPPED_SECONDS = 600.0
 """A worker that is stopped (SIGSTOP) for so long, while its parent runs, is given up."""
-_READY, _ERROR, _RAISED = "ready", "error", "raised"
+_READY, _ERROR, _RAISED, _DONE = "ready", "error", "raised", "done"
 _PR_SET_PDEATHSIG = 1
 
 
@@ -63,7 +63,7 @@ def run_workers(work: Callable[[datetime], None], workers: int, since: datetime)
                     worker.start()
     finally:
         _end(crew)
-    if all(worker.code != 0 for worker in crew):
+    if not any(worker.done for worker in crew):
         reasons = [worker.reason for worker in crew if worker.reason and not worker.ready]
         if reasons:
             raise NoWorkersError(reasons[0])
@@ -126,7 +126,7 @@ class _Worker:
 
     def __init__(self, number: int, work: Callable[[datetime], None], workers: int, since: datetime) -> None:
         self.number = number
-        self.ready = False
+        self.ready = self.done = False
         self.reason = ""
         self._work, self._workers, self._since = work, workers, since
         self._stopped = 0.0
@@ -135,7 +135,7 @@ class _Worker:
     def start(self) -> None:
         # Spawned, not forked: torch's threads and the accelerator's driver do not survive a fork.
         context = multiprocessing.get_context("spawn")
-        self.ready, self.reason, self._raised = False, "", False
+        self.ready, self.done, self.reason, self._raised = False, False, "", False
         # A pipe each: a process that is killed while it writes to a queue leaves the lock of all of them held.
         self._messages, theirs = context.Pipe(duplex=False)
         try:
@@ -161,8 +161,21 @@ class _Worker:
 
     @property
     def died(self) -> bool:
-        """Whether it was killed while it worked, which is not an error that it has told of."""
-        return self.has_ended and self.ready and self.code != 0 and not self._raised
+        """Whether it ended while it worked, whatever its exit code, and has told of no error."""
+        if not self.has_ended:
+            return False
+        self._hear()  # what it said last
+        return self.ready and not self.done and not self._raised
+
+    def _hear(self) -> None:
+        with contextlib.suppress(EOFError, OSError):
+            while self._messages.poll():
+                kind, self.reason = self._messages.recv()
+                self.ready |= kind == _READY
+                self.done |= kind == _DONE
+                self._raised |= kind == _RAISED
+                if kind == _ERROR:
+                    raise StudyError(self.reason)
 
     def look_after(self) -> None:
         """Hear what it has to say, and whether it is stopped.
@@ -170,13 +183,7 @@ class _Worker:
         Raises:
             StudyError: it found that the study cannot go on.
         """
-        with contextlib.suppress(EOFError, OSError):
-            while self._messages.poll():
-                kind, self.reason = self._messages.recv()
-                self.ready |= kind == _READY
-                self._raised |= kind == _RAISED
-                if kind == _ERROR:
-                    raise StudyError(self.reason)
+        self._hear()
         now = time.monotonic()
         # Where the parent itself was suspended, that is no time of the worker's.
         passed, self._looked = min(now - self._looked, 5 * _POLL_SECONDS), now
@@ -272,6 +279,7 @@ def _run(content: bytes, workers: int, since: datetime, messages: Connection) ->
     except Exception as error:
         messages.send((_RAISED, f"{type(error).__name__}: {error}"))
         raise
+    messages.send((_DONE, ""))
 
 
 def _die_with_parent() -> None:

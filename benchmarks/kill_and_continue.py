@@ -79,7 +79,14 @@ def finished(searched: Study) -> dict[str, set[tuple[Any, ...]]]:
 
 def study_like(searched: Study) -> Study:
     """The same study, as another process sees it."""
-    return Study(searched.space, searched.data, searched.folder.path, trials=searched.trials, seed=searched.seed)
+    return Study(
+        searched.space,
+        searched.data,
+        searched.folder.path,
+        trials=searched.trials,
+        seed=searched.seed,
+        trainer=searched.trainer,
+    )
 
 
 def trained_twice(searched: Study) -> int:

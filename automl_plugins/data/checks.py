@@ -55,7 +55,8 @@ def names(name: str, value: Iterable[str]) -> list[str]:
         ValueError: it is not.
     """
     if isinstance(value, str) or not isinstance(value, Iterable) or not all(isinstance(each, str) for each in value):
-        raise ValueError(f"{name} is a list of names; got {value!r}")
+        cure = f"; write [{value}]" if isinstance(value, str) else ""
+        raise ValueError(f"{name} is a list of names; got {value!r}{cure}")
     return list(value)
 
 

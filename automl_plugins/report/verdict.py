@@ -92,7 +92,7 @@ def _conclusion(outcomes: Sequence[int], seeds: int) -> str:
     if min(outcomes) < 0:
         return "the search was not worth its cost: what took less was better by more than a standard error"
     if min(outcomes) == 0:
-        return "the search was not shown to be worth its cost: its lead is within one standard error"
+        return "the search was not shown to be worth its cost: nothing differs by more than one standard error"
     return "the search was worth its cost: it is ahead of all others by more than a standard error"
 
 

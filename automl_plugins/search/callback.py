@@ -295,7 +295,7 @@ class ArchitectureSearch(pl.Callback):
             return
         if self._divergence is not None:
             divergence = self._divergence.of_epoch(pl_module, self._outcome.logits, trainer.global_step)
-            self._stop_if(divergence, trainer)
+            self._stop_if(divergence or self._present_learner.divergence, trainer)
         self._between_epochs, self._ended_epochs = True, trainer.current_epoch + 1
         if trainer.world_size > 1:
             ranks.check_equal(self._outcome.tensors, trainer.strategy.root_device)

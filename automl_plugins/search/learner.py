@@ -59,6 +59,7 @@ class LogitsLearner:
         self.scaler = scaler
         self.world_size = world_size
         self._warned = self._learned = False
+        self._stuck: bool | None = None
         # A single path may be drawn that has no choice left: of identities alone, say.
         self._chances = _DRAWS if any(each.relaxation.stochastic for each in searchables.values()) else 1
         self._freezes = True
@@ -87,6 +88,9 @@ class LogitsLearner:
                 self.scaler.update()
             elif self._finite(gradients):
                 self.optimizer.step()
+                self._stuck = False
+            elif self._stuck is None:
+                self._stuck = True
         finally:
             # Another optimizer may hold the logits too.
             for logits in self.logits:
@@ -125,6 +129,13 @@ class LogitsLearner:
             return [None] * len(self.logits)
         # Not backward: weights get no gradient, so accumulated ones stay, and DDP's hooks are silent.
         return torch.autograd.grad(loss, self.logits, allow_unused=True)
+
+    @property
+    def divergence(self) -> str | None:
+        """The reason where no step of the logits could be taken so far; None: at least one could, or none was tried."""
+        if not self._stuck:
+            return None
+        return "no gradient of the architecture logits has been finite: look at the data that they learn on"
 
     def _finite(self, gradients: Sequence[Tensor | None]) -> bool:
         """Whether the step may be taken: one with nan would lose the search for good."""

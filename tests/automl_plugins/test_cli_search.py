@@ -352,7 +352,7 @@ def test_evaluate_trains_what_was_found(capsys: pytest.CaptureFixture[str]) -> N
     shown = said(
         capsys, "evaluate", "runs/small", "--config", "runs/small/config.yaml", "--seeds", "1", "--folder", "e"
     )
-    assert "over 1 seeds" in shown
+    assert "one seed" in shown
 
 
 def test_fit_trains_what_was_found(capsys: pytest.CaptureFixture[str]) -> None:

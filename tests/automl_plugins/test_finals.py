@@ -165,6 +165,7 @@ def test_a_reference_may_fail_anywhere(scored: MakeStudy, monkeypatch: pytest.Mo
     monkeypatch.setattr(registry, "load", lambda group, name: Mine if name == "gin" else load(group, name))
     if place != "constructor":
         hook({"validation": "on_validation_start", "test": "on_test_start", "checkpoint": "on_save_checkpoint"}[place])
+    torch.manual_seed(1)  # of this process, whose checkpoints are those of the final trainings; see `is_final`
     study = scored(references=["gin"], trials=2)
     summary = study.run()
     row = next(row for row in summary.rows if row.label == "gin")

@@ -119,7 +119,7 @@ def test_a_whole_study_runs_on_the_other_distribution(tmp_path: Path) -> None:
         text=True,
         check=False,
     )
-    assert ran.stdout.split() == ["True", "2", "False"], ran.stderr
+    assert ran.stdout.split()[-3:] == ["True", "2", "False"], ran.stderr
 
 
 def test_a_wanted_distribution_that_is_not_installed_is_told_so(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -138,7 +138,7 @@ def test_with_a_reward_trials_are_told_the_reward(rated: MakeStudy) -> None:
         ({"limits": {"macs": -1}}, "limits.macs is above 0; got -1"),
         ({"limits": {"macs": "5M"}}, "limits.macs is above 0; got '5M'"),
         ({"limits": 5}, "limits says of figures .*; got 5"),
-        ({"costs": "macs"}, r"costs is a list of figures; got 'macs'; write \[macs\]"),
+        ({"costs": "macs"}, r"costs is a list of names; got 'macs'; write \[macs\]"),
         ({"reward": 3}, "reward is a name or a mapping"),
         (
             {"reward": {"class_path": "mnasnet", "cost": "macs", "target": 1, "below": 0.07}},

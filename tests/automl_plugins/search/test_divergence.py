@@ -176,3 +176,16 @@ def test_a_learning_rate_that_is_much_too_high_on_a_real_space(
     with pytest.raises(DivergedError, match="not finite"):
         trainer(search, max_epochs=3).fit(module, datamodule=data)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.filterwarnings("ignore:a gradient of the architecture logits is not finite", "ignore:Encountered `nan`")
+def test_search_data_that_are_not_finite_end_the_search(trainer: Callable[..., pl.Trainer], tmp_path: Path) -> None:
+    images, targets = next(iter(loader(8, seed=3)))
+    search = ArchitectureSearch(
+        learning_rate=0.1,
+        path=tmp_path / "architecture.json",
+        search_data=DataLoader(TensorDataset(images * NAN, targets), batch_size=4),
+    )
+    with pytest.raises(DivergedError, match="no gradient of the architecture logits has been finite"):
+        trainer(search, max_epochs=2).fit(LitUser(), datamodule=UserData())
+    assert not (tmp_path / "architecture.json").exists()

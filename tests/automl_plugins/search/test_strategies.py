@@ -288,7 +288,7 @@ def test_a_strategy_that_says_it_needs_no_search_data_gets_none(trainer: Callabl
     class Wrong(DARTS):
         uses_search_data: ClassVar[bool] = False
 
-    with pytest.raises(RuntimeError, match="Wrong asks for search data, but says that it uses none"):
+    with pytest.raises(RuntimeError, match="the strategy asks for search data, but says that it uses none"):
         trainer(ArchitectureSearch(Wrong())).fit(LitUser(), datamodule=UserData())
 
 
