@@ -72,11 +72,15 @@ class Summary:
         return cls(rows=rows, fronts=fronts, **content)
 
     def table(self) -> Table:
-        """The rows as a table for a terminal; losses, and metrics of a part as `test_iou/sky`, are left to JSON."""
+        """The rows as a table for a terminal; losses, and metrics of a part as `test_iou/sky`, are left to JSON.
+
+        A name such as `test/accuracy` is a metric of its own.
+        """
         from rich.table import Table
 
         every = dict.fromkeys(name for row in self.rows for name in row.test)
-        metrics = [name for name in every if not name.endswith("_loss") and "/" not in name]
+        whole = [name for name in every if "/" not in name or name.startswith("test/")]
+        metrics = [name for name in whole if not name.endswith("_loss")]
         figures = [
             name for name in dict.fromkeys(name for row in self.rows for name in row.figures) if name not in _NO_COLUMN
         ]

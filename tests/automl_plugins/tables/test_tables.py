@@ -128,7 +128,9 @@ def test_a_score_that_is_not_finite_was_not_computed() -> None:
 
 
 @pytest.mark.parametrize(
-    "content", [b"", b"no archive", gzip.compress(b""), gzip.compress(b"a,b\n1\n"), gzip.compress(b"a,b\n1,2\n")[:-9]]
+    "content",
+    [b"", b"no archive", gzip.compress(b""), gzip.compress(b"a,b\n1\n"), gzip.compress(b"a,b\n1,2\n")[:-9]],
+    ids=["empty", "no archive", "an empty table", "a short row", "cut off"],  # an archive has the time in it
 )
 def test_a_table_that_is_broken_is_named(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "table.csv.gz"
