@@ -22,8 +22,14 @@ def python(session: nox.Session, *arguments: str) -> None:
 
 @nox.session
 def tests(session: nox.Session) -> None:
-    """pytest, in two processes, each with the tests of whole files; arguments after `--` go to it."""
-    python(session, "-m", "pytest", "--numprocesses=2", "--dist=loadfile", *session.posargs)
+    """pytest without the slow tests, in two processes, each with whole files; arguments after `--` go to it."""
+    python(session, "-m", "pytest", "--numprocesses=2", "--dist=loadfile", "-m", "not slow", *session.posargs)
+
+
+@nox.session
+def slow(session: nox.Session) -> None:
+    """The tests that take more than ten seconds each: kills, agents, databases."""
+    python(session, "-m", "pytest", "-m", "slow", *session.posargs)
 
 
 @nox.session

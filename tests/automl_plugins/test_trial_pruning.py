@@ -106,8 +106,8 @@ def test_trials_of_two_processes_are_stopped_on_both(make_study: Callable[..., S
     assert outcomes["relu"].value == min(outcomes["relu"].intermediate_values.values())
     for rank in range(2):
         assert epochs(tmp_path / f"tanh-rank{rank}") == {"1"}
-        # The first epoch alone: the network that was tried on one batch before the first trial.
-        assert epochs(tmp_path / f"relu-rank{rank}") == {"1", "3"}
+        # One epoch alone: where this network was the one that was tried on a batch before the first trial.
+        assert {"3"} <= epochs(tmp_path / f"relu-rank{rank}") <= {"1", "3"}
 
 
 def test_a_record_of_the_best_survives_pickling_to_another_process() -> None:
