@@ -28,7 +28,7 @@ def search_evaluation(user: UserStep, read: Callable[[], Sequence[Any]], seed: i
     def count() -> int:
         if not batches:
             batches.extend(read())
-        return ranks.most(len(batches), device, world_size)
+        return ranks.largest(len(batches), device, world_size)
 
     def loss_of(position: int) -> float | None:
         own = user.evaluated(batches[position], position, seed) if position < len(batches) else None

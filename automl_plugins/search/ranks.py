@@ -40,22 +40,13 @@ def mean_over_ranks(value: float | None, device: torch.device, world_size: int) 
     return float(total[0] / total[1]) if total[1] else None
 
 
-def most(value: int, device: torch.device, world_size: int) -> int:
-    """The largest of the ranks' numbers."""
-    if world_size == 1:
-        return value
-    largest = torch.tensor(value, dtype=torch.int64, device=device)
-    torch.distributed.all_reduce(largest, op=torch.distributed.ReduceOp.MAX)
-    return int(largest)
-
-
 def largest(value: int, device: torch.device, world_size: int) -> int:
     """The largest of a number over the ranks."""
     if world_size == 1:
         return value
-    most = torch.tensor(value, dtype=torch.int64, device=device)
-    torch.distributed.all_reduce(most, op=torch.distributed.ReduceOp.MAX)
-    return int(most)
+    greatest = torch.tensor(value, dtype=torch.int64, device=device)
+    torch.distributed.all_reduce(greatest, op=torch.distributed.ReduceOp.MAX)
+    return int(greatest)
 
 
 def copy_from_first(tensors: Iterable[Tensor]) -> None:
