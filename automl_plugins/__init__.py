@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from automl_plugins.architecture import Architecture
-from automl_plugins.choice import Choice
-from automl_plugins.space import Operation, ParameterCapError, SearchSpace
-from automl_plugins.task import Task
+from automl_plugins.spaces.architecture import Architecture
+from automl_plugins.spaces.choice import Choice
+from automl_plugins.spaces.operation import Operation
+from automl_plugins.spaces.space import ParameterCapError, SearchSpace
+from automl_plugins.spaces.task import Task
 
 __all__ = ["Architecture", "Choice", "Operation", "ParameterCapError", "SearchSpace", "Task"]

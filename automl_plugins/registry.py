@@ -10,7 +10,7 @@ from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
-from automl_plugins.nearest import did_you_mean
+from automl_plugins.system.nearest import did_you_mean
 
 GROUPS = {
     "spaces": "search spaces (`SearchSpace` classes)",

@@ -34,10 +34,11 @@ from rich.console import Console
 from rich.table import Table
 from scipy.stats import kendalltau
 
-from automl_plugins import Architecture, training
-from automl_plugins.run_folder import write_whole
+from automl_plugins import Architecture
 from automl_plugins.samplers import ControllerSampler
-from automl_plugins.sharing import ENOUGH, WeightPool
+from automl_plugins.studies.sharing import ENOUGH, WeightPool
+from automl_plugins.system.run_folder import write_whole
+from automl_plugins.training import fit as training
 from gnn_space import AGNNSpace
 from gnn_space.data import NpzGraphData
 from gnn_space.modules import NodeClassification

@@ -24,9 +24,9 @@ from rich.table import Table
 from torch import Tensor, nn
 
 from automl_plugins import Task
-from automl_plugins.gates import Gates, option_mask
-from automl_plugins.relaxations import Softmax
 from automl_plugins.search.isolation import frozen
+from automl_plugins.supernets.gates import Gates, option_mask
+from automl_plugins.supernets.relaxations import Softmax
 from seg_space import AutoDeepLabSpace
 
 TASK = Task("pixel", "classes", in_channels=3, out_channels=11)

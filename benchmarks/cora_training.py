@@ -1,7 +1,7 @@
 """CPU time of one training on Cora through our study's path, against a plain PyTorch loop.
 
 Both take the same optimizer steps and the same validations, from the same initial weights, in one process,
-interleaved. The study's path is `automl_plugins.training.train` with `NodeClassification`, as in a trial. A
+interleaved. The study's path is `automl_plugins.training.fit.train` with `NodeClassification`, as in a trial. A
 Trainer with Lightning's defaults (logger, checkpoints, progress bar, sanity check) stands beside them.
 `--profile` says where the rest goes. Cora is read from the data folder (`AUTOML_PLUGINS_DATA`, `../shared/data`).
 """
@@ -28,10 +28,11 @@ from rich.table import Table
 from torch import nn
 from torch.nn import functional
 
-from automl_plugins import registry, training
-from automl_plugins._lightning import pl
-from automl_plugins.architecture import Architecture
-from automl_plugins.task import Task
+from automl_plugins import registry
+from automl_plugins.spaces.architecture import Architecture
+from automl_plugins.spaces.task import Task
+from automl_plugins.training import fit as training
+from automl_plugins.training.lightning import pl
 from gnn_space import AGNNSpace
 from gnn_space.data import NpzGraphData
 from gnn_space.modules import NodeClassification

@@ -23,9 +23,9 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor, nn
 
-from automl_plugins.gates import Gates, option_mask
-from automl_plugins.relaxations import Softmax
 from automl_plugins.search.isolation import frozen
+from automl_plugins.supernets.gates import Gates, option_mask
+from automl_plugins.supernets.relaxations import Softmax
 from gnn_space import EGNASSpace
 from gnn_space.data.molecules import SmilesTable
 

@@ -22,8 +22,8 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from automl_plugins.study import Study
-from automl_plugins.trial_queue import Claim, TrialQueue
+from automl_plugins.studies.study import Study
+from automl_plugins.studies.trial_queue import Claim, TrialQueue
 from gnn_space import AGNNSpace
 from gnn_space.data import ClusterData
 

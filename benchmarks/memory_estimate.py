@@ -1,4 +1,4 @@
-"""What `automl_plugins.memory` estimates a search's weight step to take, beside what it takes.
+"""What `automl_plugins.measures.memory` estimates a search's weight step to take, beside what it takes.
 
     python benchmarks/memory_estimate.py
 
@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from torch_geometric.loader import DataLoader
 
 from automl_plugins import Task
-from automl_plugins.memory import estimate_step, of_training
+from automl_plugins.measures.memory import estimate_step, of_training
 from gnn_space import EGNASSpace
 from gnn_space.data import FreesolvData
 from seg_space import AutoDeepLabSpace

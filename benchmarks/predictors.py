@@ -17,13 +17,13 @@ from samplers import data_folder
 from scipy.stats import kendalltau
 
 from automl_plugins import Architecture
-from automl_plugins.predictors.base import Predictor
-from automl_plugins.predictors.comparator import ComparatorPredictor
-from automl_plugins.predictors.denoiser import DenoiserPredictor
-from automl_plugins.predictors.ranker import RankerPredictor
-from automl_plugins.predictors.ridge import RidgePredictor
-from automl_plugins.predictors.trees import TreesPredictor
-from automl_plugins.space import SearchSpace
+from automl_plugins.estimators.predictors.base import Predictor
+from automl_plugins.estimators.predictors.comparator import ComparatorPredictor
+from automl_plugins.estimators.predictors.denoiser import DenoiserPredictor
+from automl_plugins.estimators.predictors.ranker import RankerPredictor
+from automl_plugins.estimators.predictors.ridge import RidgePredictor
+from automl_plugins.estimators.predictors.trees import TreesPredictor
+from automl_plugins.spaces.space import SearchSpace
 from automl_plugins.tables import Table, nas_bench_201
 from automl_plugins.testing.search_space import enumerate_space
 

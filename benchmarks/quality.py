@@ -15,17 +15,18 @@ from rich.console import Console
 from rich.table import Table
 from torch import nn
 
-from automl_plugins import Architecture, Task, training
-from automl_plugins._lightning import pl
-from automl_plugins.comparison import Comparison, Contender, Row
-from automl_plugins.objectives.costs import macs
-from automl_plugins.objectives.latency import measure_latency
-from automl_plugins.report.drawing import draw
-from automl_plugins.run_folder import RunFolder, write_whole
+from automl_plugins import Architecture, Task
+from automl_plugins.measures.costs import macs
+from automl_plugins.measures.latency import measure_latency
 from automl_plugins.search import ArchitectureSearch
-from automl_plugins.space import SearchSpace
-from automl_plugins.supernet import SupernetSpace
-from automl_plugins.training import ModuleFactory
+from automl_plugins.spaces.drawing import draw
+from automl_plugins.spaces.space import SearchSpace
+from automl_plugins.studies.comparison import Comparison, Contender, Row
+from automl_plugins.supernets.supernet import SupernetSpace
+from automl_plugins.system.run_folder import RunFolder, write_whole
+from automl_plugins.training import fit as training
+from automl_plugins.training.fit import ModuleFactory
+from automl_plugins.training.lightning import pl
 
 # A step of one path costs less than half a step of the mixture: these search for twice as many epochs.
 SINGLE_PATH = ("gdas", "random")

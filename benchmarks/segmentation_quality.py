@@ -29,11 +29,12 @@ from quality import SINGLE_PATH, Budgeted, compare, kept_in, random_contenders, 
 from rich.console import Console
 from torch import nn
 
-from automl_plugins import Architecture, training
-from automl_plugins.comparison import Contender
-from automl_plugins.run_folder import write_whole
-from automl_plugins.task import Task
-from automl_plugins.training import ModuleFactory
+from automl_plugins import Architecture
+from automl_plugins.spaces.task import Task
+from automl_plugins.studies.comparison import Contender
+from automl_plugins.system.run_folder import write_whole
+from automl_plugins.training import fit as training
+from automl_plugins.training.fit import ModuleFactory
 from seg_space import AutoDeepLabSpace, DenseRegression, SemanticSegmentation, SmpNetwork, SmpSpace
 from seg_space.data import BrainTemplateData, CamVidData, DarcyFlowData
 

@@ -29,8 +29,8 @@ import optuna
 import torch
 
 from automl_plugins.errors import StudyError
-from automl_plugins.outcomes import counts, outcome
-from automl_plugins.study import Study
+from automl_plugins.studies.outcomes import counts, outcome
+from automl_plugins.studies.study import Study
 from gnn_space import AGNNSpace, NodeClassification
 from gnn_space.data import ClusterData
 

@@ -17,10 +17,10 @@ import torch
 from torch import Tensor, nn
 
 from automl_plugins import Architecture, Choice, Operation, Task
-from automl_plugins.choice import Value
-from automl_plugins.gates import Gates
-from automl_plugins.supernet import Supernet, SupernetSpace
-from automl_plugins.task import Level
+from automl_plugins.spaces.choice import Value
+from automl_plugins.spaces.task import Level
+from automl_plugins.supernets.gates import Gates
+from automl_plugins.supernets.supernet import Supernet, SupernetSpace
 
 
 class Zero(nn.Module):

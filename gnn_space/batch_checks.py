@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch_geometric.data import Data
 
-from automl_plugins.task import Task
+from automl_plugins.spaces.task import Task
 from gnn_space.data.graph_checks import check_edges, check_finite
 
 

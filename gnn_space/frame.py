@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch_geometric.nn import BatchNorm, global_add_pool, global_max_pool, global_mean_pool
 
-from automl_plugins.task import Task
+from automl_plugins.spaces.task import Task
 
 
 def feature_dropout(x: Tensor, rate: float, training: bool) -> Tensor:

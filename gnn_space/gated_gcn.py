@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch_geometric.utils import scatter
 
-from automl_plugins.task import Level, Task
+from automl_plugins.spaces.task import Level, Task
 from gnn_space.frame import Head, InputEncoder, batch_norm
 
 _LAYERS = 4

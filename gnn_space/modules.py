@@ -11,8 +11,8 @@ from torch_geometric.data import Data
 from torchmetrics import MeanAbsoluteError, MeanSquaredError, Metric, MetricCollection
 from torchmetrics.classification import BinaryAccuracy
 
-from automl_plugins.task import Level, Task
-from automl_plugins.task_module import TaskModule
+from automl_plugins.spaces.task import Level, Task
+from automl_plugins.training.task_module import TaskModule
 from gnn_space.batch_checks import check_batch
 from gnn_space.metrics import UNKNOWN, ClassAccuracy, LabelAUROC, LabelF1
 

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch_geometric.nn import APPNP as PersonalisedPropagation
 from torch_geometric.nn import GATConv, GCNConv, GINConv, GINEConv, SAGEConv
 
-from automl_plugins.task import Level, Task
+from automl_plugins.spaces.task import Level, Task
 from gnn_space.frame import Head, InputEncoder, batch_norm, feature_dropout
 
 _LAYERS = 3

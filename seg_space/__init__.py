@@ -7,22 +7,22 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from seg_space.auto_deeplab import AutoDeepLabSpace
-    from seg_space.encoder import AutoDeepLabEncoder
+    from seg_space.auto_deeplab.encoder import AutoDeepLabEncoder
     from seg_space.modules import DenseRegression, SemanticSegmentation
-    from seg_space.smp_models import create_model, from_pretrained, register_encoder
-    from seg_space.smp_network import SmpNetwork
-    from seg_space.smp_space import SmpSpace
+    from seg_space.smp.models import create_model, from_pretrained, register_encoder
+    from seg_space.smp.network import SmpNetwork
+    from seg_space.smp.space import SmpSpace
 
 _HOMES: dict[str, str] = {
-    "AutoDeepLabEncoder": "seg_space.encoder",
+    "AutoDeepLabEncoder": "seg_space.auto_deeplab.encoder",
     "AutoDeepLabSpace": "seg_space.auto_deeplab",
     "DenseRegression": "seg_space.modules",
     "SemanticSegmentation": "seg_space.modules",
-    "SmpNetwork": "seg_space.smp_network",
-    "SmpSpace": "seg_space.smp_space",
-    "create_model": "seg_space.smp_models",
-    "from_pretrained": "seg_space.smp_models",
-    "register_encoder": "seg_space.smp_models",
+    "SmpNetwork": "seg_space.smp.network",
+    "SmpSpace": "seg_space.smp.space",
+    "create_model": "seg_space.smp.models",
+    "from_pretrained": "seg_space.smp.models",
+    "register_encoder": "seg_space.smp.models",
 }
 
 __all__ = [

@@ -8,8 +8,8 @@ import segmentation_models_pytorch as smp
 from torch import Tensor, nn
 from torch.nn import functional
 
-from automl_plugins.nearest import did_you_mean
-from automl_plugins.task import Target
+from automl_plugins.spaces.task import Target
+from automl_plugins.system.nearest import did_you_mean
 
 _MODES = {"classes": "multiclass", "binary": "binary", "multilabel": "multilabel"}
 

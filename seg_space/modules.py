@@ -14,8 +14,8 @@ from torchmetrics.classification import (
     MultilabelConfusionMatrix,
 )
 
-from automl_plugins.task import Level, Task
-from automl_plugins.task_module import TaskModule
+from automl_plugins.spaces.task import Level, Task
+from automl_plugins.training.task_module import TaskModule
 from seg_space.losses import PixelLoss
 from seg_space.masks import as_classes
 from seg_space.metrics import RelativeError, intersection_over_union, pixel_accuracy, sample_errors

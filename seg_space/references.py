@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from automl_plugins.task import Level, Task
-from seg_space.smp_network import SmpNetwork, create_network
+from automl_plugins.spaces.task import Level, Task
+from seg_space.smp.network import SmpNetwork, create_network
 
 
 class _SmpReference(SmpNetwork):

@@ -36,13 +36,13 @@ def _callbacks(distribution: str) -> list[Any]:
     given = _DISTRIBUTION_VARIABLE in os.environ
     os.environ.setdefault(_DISTRIBUTION_VARIABLE, distribution)
     try:
-        from automl_plugins import _lightning
+        from automl_plugins.training import lightning
     finally:
         if not given:
             del os.environ[_DISTRIBUTION_VARIABLE]
-    if distribution != _lightning.DISTRIBUTION:
+    if distribution != lightning.DISTRIBUTION:
         raise RuntimeError(
-            f"the script's Trainer is of {distribution}, but automl-plugins runs on {_lightning.DISTRIBUTION} in it; "
+            f"the script's Trainer is of {distribution}, but automl-plugins runs on {lightning.DISTRIBUTION} in it; "
             f"set {_DISTRIBUTION_VARIABLE}={distribution}"
         )
     return make_callbacks(json.loads(text))
@@ -63,7 +63,7 @@ def make_callbacks(settings: dict[str, Any]) -> list[Any]:
     from automl_plugins.cli.search_record import Mark, SearchRecord
     from automl_plugins.cli.search_settings import make_search, search_defaults
     from automl_plugins.search.attach import ReplaceNetwork
-    from automl_plugins.space import SearchSpace
+    from automl_plugins.spaces.space import SearchSpace
 
     space = make("space", SearchSpace, settings["space"])
     target, task = settings["target"], settings["task"]

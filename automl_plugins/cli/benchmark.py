@@ -15,9 +15,9 @@ from automl_plugins.cli.console import output
 from automl_plugins.cli.errors import UsageError, told_briefly
 from automl_plugins.cli.plugins import check_part
 from automl_plugins.cli.settings import Given, plain, read
-from automl_plugins.nearest import did_you_mean
-from automl_plugins.optuna_parts import sampler_factory
 from automl_plugins.report.judgement import judgement_figure, judgement_table
+from automl_plugins.studies.optuna_parts import sampler_factory
+from automl_plugins.system.nearest import did_you_mean
 from automl_plugins.tables import nas_bench_201, nas_bench_graph, transnas_bench_101
 from automl_plugins.tables.judge import judge
 from automl_plugins.tables.table import Table

@@ -6,7 +6,6 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from automl_plugins import registry
-from automl_plugins._distribution import PACKAGE
 from automl_plugins.cli.checks import check_call, check_class, check_keys, convert, shown
 from automl_plugins.cli.errors import UsageError
 from automl_plugins.cli.kinds import Kind, union
@@ -15,7 +14,8 @@ from automl_plugins.cli.search_keys import SEARCH, SUPPLIED
 from automl_plugins.cli.settings import plain
 from automl_plugins.cli.signatures import method, signature
 from automl_plugins.cli.source import Definition, resolve
-from automl_plugins.nearest import did_you_mean
+from automl_plugins.system.nearest import did_you_mean
+from automl_plugins.training.distribution import PACKAGE
 
 PLUGINS: dict[str, tuple[str, tuple[str, ...]]] = {
     "space": ("spaces", ()),
@@ -24,7 +24,7 @@ PLUGINS: dict[str, tuple[str, tuple[str, ...]]] = {
 }
 """Key -> the group of its names, and the arguments that the program supplies."""
 TRAINER = f"{PACKAGE}.Trainer"
-TASK = "automl_plugins.task.Task"
+TASK = "automl_plugins.spaces.task.Task"
 
 
 def parameters(path: str) -> tuple[str, ...]:

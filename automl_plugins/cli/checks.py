@@ -19,7 +19,7 @@ from automl_plugins.cli.kinds import ANY, BOOL, FLOAT, INT, STR, Kind, members
 from automl_plugins.cli.settings import Text, plain
 from automl_plugins.cli.signatures import Parameter, Signature, is_dataclass, signature
 from automl_plugins.cli.source import Definition, exists, is_subclass, resolve, scope_of
-from automl_plugins.nearest import did_you_mean
+from automl_plugins.system.nearest import did_you_mean
 
 _WORDS = {"int": "an integer", "float": "a number", "str": "text", "bool": "true or false", "null": "null"}
 _TYPES = {int: INT, float: FLOAT, str: STR, bool: BOOL}

@@ -12,8 +12,6 @@ import yaml
 from jsonargparse import ArgumentError, ArgumentParser, Namespace, set_parsing_settings
 from torch import nn
 
-from automl_plugins import training
-from automl_plugins._lightning import pl
 from automl_plugins.cli.checked import check_study
 from automl_plugins.cli.checks import shown
 from automl_plugins.cli.errors import UsageError, told_briefly, without_deprecations
@@ -21,13 +19,15 @@ from automl_plugins.cli.kept import keep, kept_settings
 from automl_plugins.cli.paths import absolute_paths
 from automl_plugins.cli.plugins import check_plugin
 from automl_plugins.cli.settings import Given, merge, plain, read_yaml
-from automl_plugins.description import first_difference
-from automl_plugins.registered_module import RegisteredModule
-from automl_plugins.run_folder import RunFolder
-from automl_plugins.space import SearchSpace
-from automl_plugins.study import Study
-from automl_plugins.task import Level, Target, Task
-from automl_plugins.training import ModuleFactory
+from automl_plugins.spaces.space import SearchSpace
+from automl_plugins.spaces.task import Level, Target, Task
+from automl_plugins.studies.study import Study
+from automl_plugins.system.run_folder import RunFolder
+from automl_plugins.training import fit as training
+from automl_plugins.training.description import first_difference
+from automl_plugins.training.fit import ModuleFactory
+from automl_plugins.training.lightning import pl
+from automl_plugins.training.registered_module import RegisteredModule
 
 # What has passed our own checks names nothing else; these are a second lock on the same door.
 set_parsing_settings(import_path_denylist=[], instantiate_subclass_spec_in_any=False)

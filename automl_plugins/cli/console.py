@@ -6,12 +6,12 @@ from pathlib import Path
 
 from rich.console import Console
 
-from automl_plugins.architecture import Architecture
 from automl_plugins.cli.errors import UsageError, told_briefly
 from automl_plugins.cli.plain_console import output
 from automl_plugins.cli.settings import read_text
-from automl_plugins.run_folder import RunFolder
-from automl_plugins.space import SearchSpace
+from automl_plugins.spaces.architecture import Architecture
+from automl_plugins.spaces.space import SearchSpace
+from automl_plugins.system.run_folder import RunFolder
 
 
 def architecture_in(path: Path) -> Architecture:

@@ -26,7 +26,7 @@ from automl_plugins.cli.errors import UsageError
 from automl_plugins.cli.helps import TABLES, help_of, help_of_class
 from automl_plugins.cli.search_keys import SCRIPT_KEYS, SEARCH_KEYS
 from automl_plugins.cli.settings import Given, flattened, merge, plain, read
-from automl_plugins.nearest import did_you_mean
+from automl_plugins.system.nearest import did_you_mean
 
 _TARGETS = {
     "derive": "name what to derive from: a search's folder or a checkpoint",

@@ -10,21 +10,21 @@ from pathlib import Path
 import numpy as np
 
 from automl_plugins import registry
-from automl_plugins.architecture import Architecture
 from automl_plugins.cli.checks import convert
 from automl_plugins.cli.configuration import StudyConfig
 from automl_plugins.cli.console import output, read_architecture
 from automl_plugins.cli.errors import UsageError, say, told_briefly
 from automl_plugins.cli.settings import Given, merge, read, read_yaml
 from automl_plugins.cli.study import prepare
-from automl_plugins.comparison import Comparison, Contender
-from automl_plugins.nearest import did_you_mean
 from automl_plugins.report.row import mean_row, row_of
 from automl_plugins.report.summary import Summary
-from automl_plugins.run_folder import RunFolder, write_whole
-from automl_plugins.space import SearchSpace
-from automl_plugins.standing import Standing, best_of
-from automl_plugins.study import Study
+from automl_plugins.spaces.architecture import Architecture
+from automl_plugins.spaces.space import SearchSpace
+from automl_plugins.studies.comparison import Comparison, Contender
+from automl_plugins.studies.standing import Standing, best_of
+from automl_plugins.studies.study import Study
+from automl_plugins.system.nearest import did_you_mean
+from automl_plugins.system.run_folder import RunFolder, write_whole
 
 _POLL_SECONDS = 0.5
 _DRAWS = 100

@@ -10,16 +10,16 @@ from typing import Any
 
 import torch
 
-from automl_plugins._lightning import pl
 from automl_plugins.cli.checks import check_call, check_keys, shown
 from automl_plugins.cli.configuration import make, make_space
 from automl_plugins.cli.console import architecture_in, output, read_architecture
 from automl_plugins.cli.errors import UsageError, told_briefly
 from automl_plugins.cli.plugins import check_plugin
 from automl_plugins.cli.settings import merge, plain, read, read_yaml
-from automl_plugins.export import FORMATS, export_network
-from automl_plugins.run_folder import RunFolder, write_whole
-from automl_plugins.task import Task
+from automl_plugins.spaces.task import Task
+from automl_plugins.system.run_folder import RunFolder, write_whole
+from automl_plugins.training.export import FORMATS, export_network
+from automl_plugins.training.lightning import pl
 
 _SUFFIXES = {".onnx": "onnx", ".pt2": "torch"}
 

@@ -9,8 +9,6 @@ from typing import Any
 
 from jsonargparse import ArgumentError
 
-from automl_plugins import training
-from automl_plugins._lightning import pl
 from automl_plugins.cli.checked import COMMANDS, PLUGINS, check_fit
 from automl_plugins.cli.checks import convert
 from automl_plugins.cli.configuration import ModulePart, Part, TrainerPart, is_bare, try_module
@@ -19,11 +17,13 @@ from automl_plugins.cli.errors import UsageError, told_briefly, without_deprecat
 from automl_plugins.cli.kept import keep
 from automl_plugins.cli.plugins import one_of
 from automl_plugins.cli.settings import Given, flattened, merge, plain, read, read_yaml
-from automl_plugins.registered_module import RegisteredModule
-from automl_plugins.run_folder import RunFolder
-from automl_plugins.space import SearchSpace
-from automl_plugins.task import Task
-from automl_plugins.training import ModuleFactory
+from automl_plugins.spaces.space import SearchSpace
+from automl_plugins.spaces.task import Task
+from automl_plugins.system.run_folder import RunFolder
+from automl_plugins.training import fit as training
+from automl_plugins.training.fit import ModuleFactory
+from automl_plugins.training.lightning import pl
+from automl_plugins.training.registered_module import RegisteredModule
 
 _cli = importlib.import_module(f"{pl.__name__}.cli")
 

@@ -12,7 +12,7 @@ from automl_plugins.cli.plain_console import output
 from automl_plugins.cli.plugins import of_optuna
 from automl_plugins.cli.settings import read
 from automl_plugins.cli.source import resolve
-from automl_plugins.nearest import did_you_mean
+from automl_plugins.system.nearest import did_you_mean
 
 
 def run(arguments: list[str], command: str = "list") -> int:

@@ -7,14 +7,14 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from automl_plugins import registry
-from automl_plugins._distribution import PACKAGE
 from automl_plugins.cli.checks import check_class, defined, find_class, shown
 from automl_plugins.cli.errors import UsageError, told_briefly
 from automl_plugins.cli.signatures import signature
 from automl_plugins.cli.source import Definition, is_subclass, look_up_name, resolve, scope_of
-from automl_plugins.nearest import did_you_mean
+from automl_plugins.system.nearest import did_you_mean
+from automl_plugins.training.distribution import PACKAGE
 
-STUDY = "automl_plugins.study.Study"
+STUDY = "automl_plugins.studies.study.Study"
 """Where a study's settings are declared."""
 _ONE = {
     "spaces": "space",
@@ -25,7 +25,7 @@ _ONE = {
     "pruners": "pruner",
 }
 _BASES = {
-    "spaces": "automl_plugins.space.SearchSpace",
+    "spaces": "automl_plugins.spaces.space.SearchSpace",
     "data": f"{PACKAGE}.LightningDataModule",
     "modules": f"{PACKAGE}.LightningModule",
     "strategies": "automl_plugins.search.Strategy",

@@ -12,8 +12,6 @@ from typing import Any
 from jsonargparse import ArgumentError
 from rich.console import Console
 
-from automl_plugins import training
-from automl_plugins._lightning import pl
 from automl_plugins.cli import attach
 from automl_plugins.cli.checked import check_plugins, check_trainer
 from automl_plugins.cli.checks import check_keys
@@ -37,12 +35,14 @@ from automl_plugins.cli.search_record import Clock, summarize
 from automl_plugins.cli.search_script import search_script
 from automl_plugins.cli.search_settings import check_search_settings, folder_of, search_defaults
 from automl_plugins.cli.settings import Given, plain, read
-from automl_plugins.fingerprint import data_difference, data_fingerprint
 from automl_plugins.report.search import SearchSummary
-from automl_plugins.run_folder import RunFolder, WriteError, write_whole
 from automl_plugins.search import DivergedError, report
 from automl_plugins.search.provenance import OtherSearchError
-from automl_plugins.space import SearchSpace
+from automl_plugins.spaces.space import SearchSpace
+from automl_plugins.system.run_folder import RunFolder, WriteError, write_whole
+from automl_plugins.training import fit as training
+from automl_plugins.training.fingerprint import data_difference, data_fingerprint
+from automl_plugins.training.lightning import pl
 
 _DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
 """What a logger, say, may meet when it writes."""

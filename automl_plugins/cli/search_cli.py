@@ -10,21 +10,21 @@ from typing import Any, cast
 
 import yaml
 
-from automl_plugins._lightning import pl
-from automl_plugins.architecture import Architecture
 from automl_plugins.cli.configuration import make_space, refuse_another
 from automl_plugins.cli.console import output
 from automl_plugins.cli.errors import told_briefly
 from automl_plugins.cli.search_settings import kept_config, make_search, search_defaults
 from automl_plugins.cli.settings import read_yaml
-from automl_plugins.registered_module import RegisteredModule
 from automl_plugins.report.search import SearchSummary
-from automl_plugins.run_folder import RunFolder, write_whole
 from automl_plugins.search import report
 from automl_plugins.search.checkpoint_files import LastTwo, WholeCheckpoints
-from automl_plugins.supernet import SupernetSpace
-from automl_plugins.task import Task
-from automl_plugins.training import ModuleFactory
+from automl_plugins.spaces.architecture import Architecture
+from automl_plugins.spaces.task import Task
+from automl_plugins.supernets.supernet import SupernetSpace
+from automl_plugins.system.run_folder import RunFolder, write_whole
+from automl_plugins.training.fit import ModuleFactory
+from automl_plugins.training.lightning import pl
+from automl_plugins.training.registered_module import RegisteredModule
 
 _cli = importlib.import_module(f"{pl.__name__}.cli")
 

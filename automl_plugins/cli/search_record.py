@@ -7,12 +7,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from automl_plugins._lightning import pl
-from automl_plugins.architecture import Architecture
 from automl_plugins.report.search import SearchSummary
-from automl_plugins.run_folder import write_whole
-from automl_plugins.space import SearchSpace
-from automl_plugins.task import Task
+from automl_plugins.spaces.architecture import Architecture
+from automl_plugins.spaces.space import SearchSpace
+from automl_plugins.spaces.task import Task
+from automl_plugins.system.run_folder import write_whole
+from automl_plugins.training.lightning import pl
 
 
 class Clock(pl.Callback):

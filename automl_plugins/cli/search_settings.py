@@ -13,9 +13,9 @@ from automl_plugins.cli.errors import UsageError, told_briefly
 from automl_plugins.cli.plugins import check_plugin, one_of
 from automl_plugins.cli.search_keys import SUPPLIED
 from automl_plugins.cli.settings import Given, plain
-from automl_plugins.run_folder import RunFolder
 from automl_plugins.search import ArchitectureSearch, Strategy
-from automl_plugins.supernet import SupernetSpace
+from automl_plugins.supernets.supernet import SupernetSpace
+from automl_plugins.system.run_folder import RunFolder
 
 
 def check_search_settings(settings: Mapping[str, Any]) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 
 from automl_plugins.cli.errors import UsageError
-from automl_plugins.nearest import did_you_mean
+from automl_plugins.system.nearest import did_you_mean
 
 _MOST_BYTES = 1 << 18
 _MOST_VALUES = 100_000

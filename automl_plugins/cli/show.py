@@ -18,14 +18,14 @@ from automl_plugins.cli.configuration import make_space, space_setting
 from automl_plugins.cli.console import architecture_in, draw_architecture, draw_winner, output
 from automl_plugins.cli.errors import UsageError, told_briefly
 from automl_plugins.cli.settings import Given, merge, plain, read, read_yaml
-from automl_plugins.identity import shared_name
-from automl_plugins.nearest import did_you_mean
-from automl_plugins.outcomes import counts
 from automl_plugins.report.search import SearchSummary
 from automl_plugins.report.summary import Summary
-from automl_plugins.run_folder import RunFolder
-from automl_plugins.space import SearchSpace
-from automl_plugins.storage import open_storage
+from automl_plugins.spaces.space import SearchSpace
+from automl_plugins.studies.identity import shared_name
+from automl_plugins.studies.outcomes import counts
+from automl_plugins.studies.storage import open_storage
+from automl_plugins.system.nearest import did_you_mean
+from automl_plugins.system.run_folder import RunFolder
 
 _ARMS = ("search", "random")
 _BEST = 10

@@ -12,9 +12,9 @@ from automl_plugins.cli.configuration import config_of
 from automl_plugins.cli.console import output
 from automl_plugins.cli.errors import UsageError, told_briefly
 from automl_plugins.cli.settings import read
-from automl_plugins.conclusion import NothingFiniteError
 from automl_plugins.errors import StudyError
-from automl_plugins.study import Study
+from automl_plugins.studies.conclusion import NothingFiniteError
+from automl_plugins.studies.study import Study
 
 
 def run(arguments: list[str], command: str = "study") -> int:

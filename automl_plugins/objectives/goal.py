@@ -8,11 +8,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from automl_plugins.best_validation import Direction
-from automl_plugins.nearest import did_you_mean
-from automl_plugins.objectives.costs import set_limits
-from automl_plugins.objectives.figures import FIGURES
+from automl_plugins.measures.costs import set_limits
+from automl_plugins.measures.figures import FIGURES
 from automl_plugins.objectives.rewards import mnasnet_reward, monas_limit_reward, monas_mixed_reward
+from automl_plugins.system.nearest import did_you_mean
+from automl_plugins.training.best_validation import Direction
 
 if TYPE_CHECKING:
     import optuna

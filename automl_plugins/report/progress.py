@@ -17,13 +17,13 @@ from rich.live import Live
 from rich.table import Table
 
 from automl_plugins.errors import StudyError
-from automl_plugins.outcomes import counts
-from automl_plugins.pulse import forget_pulses, pulses
 from automl_plugins.report.forecast import clock, seconds_left
 from automl_plugins.report.trials import outcome
+from automl_plugins.studies.outcomes import counts
+from automl_plugins.studies.pulse import forget_pulses, pulses
 
 if TYPE_CHECKING:
-    from automl_plugins.study import Study
+    from automl_plugins.studies.study import Study
 
 _REFRESH_SECONDS = 1.0
 _FIRST_LINES_SECONDS = 8.0

@@ -6,8 +6,8 @@ import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from automl_plugins.comparison import Comparison, Contender
-from automl_plugins.finite import finite, mean_and_deviation
+from automl_plugins.studies.comparison import Comparison, Contender
+from automl_plugins.system.finite import finite, mean_and_deviation
 
 Spread = tuple[float | None, float | None]
 """Mean and standard deviation; None where undefined, the deviation also where there is one value."""

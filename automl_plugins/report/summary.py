@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from automl_plugins.finite import spread, strict_json
 from automl_plugins.report.row import Row
 from automl_plugins.report.trials import cost_line
+from automl_plugins.system.finite import spread, strict_json
 
 if TYPE_CHECKING:
     from rich.table import Table

@@ -9,8 +9,8 @@ from collections.abc import Mapping, Sequence
 
 from optuna.trial import FrozenTrial, TrialState
 
-from automl_plugins.finite import seconds
-from automl_plugins.outcomes import counts
+from automl_plugins.studies.outcomes import counts
+from automl_plugins.system.finite import seconds
 
 OUTCOMES = ("completed", "pruned", "diverged", "failed")
 """What the trials that were asked for came to; each is one of these."""

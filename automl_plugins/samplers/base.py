@@ -16,8 +16,8 @@ from optuna.samplers import BaseSampler, RandomSampler
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
-from automl_plugins.architecture import Architecture
-from automl_plugins.space import SearchSpace
+from automl_plugins.spaces.architecture import Architecture
+from automl_plugins.spaces.space import SearchSpace
 
 if TYPE_CHECKING:
     from optuna.study import Study

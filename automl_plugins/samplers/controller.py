@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from automl_plugins.architecture import Architecture
-from automl_plugins.choice import Choice, Value
 from automl_plugins.samplers.base import ArchitectureSampler, Fold, Observation, Proposal, TrialLog
-from automl_plugins.space import SearchSpace
+from automl_plugins.spaces.architecture import Architecture
+from automl_plugins.spaces.choice import Choice, Value
+from automl_plugins.spaces.space import SearchSpace
 
 if TYPE_CHECKING:
     from automl_plugins.samplers.encoder import ClassEncoder

@@ -8,9 +8,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from automl_plugins.architecture import Architecture
-from automl_plugins.choice import Choice
-from automl_plugins.space import SearchSpace
+from automl_plugins.spaces.architecture import Architecture
+from automl_plugins.spaces.choice import Choice
+from automl_plugins.spaces.space import SearchSpace
 
 _MOST_GRADIENT = 5.0
 _MOST_ADVANTAGE = 1e6

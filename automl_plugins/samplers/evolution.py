@@ -8,10 +8,10 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from automl_plugins.architecture import Architecture
 from automl_plugins.objectives.pareto import crowding_distances, dominance_ranks
 from automl_plugins.samplers.base import ArchitectureSampler, Observation, Proposal, TrialLog
-from automl_plugins.space import SearchSpace
+from automl_plugins.spaces.architecture import Architecture
+from automl_plugins.spaces.space import SearchSpace
 
 
 class EvolutionSampler(ArchitectureSampler):

@@ -8,14 +8,14 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from automl_plugins import registry
-from automl_plugins.architecture import Architecture
-from automl_plugins.predictors.base import Predictor
+from automl_plugins.estimators.predictors.base import Predictor
 from automl_plugins.samplers.base import ArchitectureSampler, Observation, Proposal, TrialLog
 from automl_plugins.samplers.evolution import best_first
-from automl_plugins.space import SearchSpace
+from automl_plugins.spaces.architecture import Architecture
+from automl_plugins.spaces.space import SearchSpace
 
 MakePredictor = Callable[[SearchSpace, int], Predictor]
-"""Makes a predictor of a space and a seed; the classes of `automl_plugins.predictors` do."""
+"""Makes a predictor of a space and a seed; the classes of `automl_plugins.estimators.predictors` do."""
 
 
 class PredictorSampler(ArchitectureSampler):

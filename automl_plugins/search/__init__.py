@@ -3,6 +3,6 @@
 from automl_plugins.search.callback import ArchitectureSearch
 from automl_plugins.search.data import split_loader
 from automl_plugins.search.divergence import DivergedError
-from automl_plugins.search.strategies import SearchStep, Strategy
+from automl_plugins.strategies import SearchStep, Strategy
 
 __all__ = ["ArchitectureSearch", "DivergedError", "SearchStep", "Strategy", "split_loader"]

@@ -22,8 +22,8 @@ from torch import Tensor, nn
 from torch.utils.weak import WeakTensorKeyDictionary
 from torchmetrics import Metric, MetricCollection
 
-from automl_plugins._lightning import pl
-from automl_plugins.searchable import Searchable
+from automl_plugins.supernets.searchable import Searchable
+from automl_plugins.training.lightning import pl
 
 _ATOMS = frozenset(
     (type(None), bool, int, float, complex, str, bytes, type, range, torch.dtype, torch.device, torch.Size)

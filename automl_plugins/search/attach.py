@@ -11,9 +11,9 @@ from typing import Any
 import torch
 from torch import nn
 
-from automl_plugins._lightning import pl
-from automl_plugins.nearest import did_you_mean
-from automl_plugins.task import Task
+from automl_plugins.spaces.task import Task
+from automl_plugins.system.nearest import did_you_mean
+from automl_plugins.training.lightning import pl
 
 _MOST_NAMED = 12
 _MARK = "_put_by_automl_plugins"

@@ -9,10 +9,8 @@ from typing import Any
 import torch
 
 from automl_plugins import registry
-from automl_plugins._lightning import pl
-from automl_plugins.decoders import Evaluation
+from automl_plugins.decoders.base import Evaluation
 from automl_plugins.errors import NotFiniteError
-from automl_plugins.randomness import random_state
 from automl_plugins.search import provenance, ranks, report
 from automl_plugins.search.checks import check_arguments, check_project, check_stepped, check_warmup, find_searchables
 from automl_plugins.search.collapse import CollapseWatch
@@ -26,10 +24,12 @@ from automl_plugins.search.progress import SearchProgress
 from automl_plugins.search.resuming import count_epoch, restore_randomness, warn_of_a_beginning
 from automl_plugins.search.source import SearchSource, Word
 from automl_plugins.search.step import draw, make_step, past_the_end, share_done
-from automl_plugins.search.strategies import Strategy
 from automl_plugins.search.user_step import UserStep
 from automl_plugins.search.validation import ValidationView
-from automl_plugins.searchable import Searchable
+from automl_plugins.strategies import Strategy
+from automl_plugins.supernets.searchable import Searchable
+from automl_plugins.system.randomness import random_state
+from automl_plugins.training.lightning import pl
 
 _LOOKS = 16
 """After how many steps a GPU, or other processes, are waited for to look at losses."""

@@ -8,13 +8,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from automl_plugins.architecture import Architecture
-from automl_plugins.gates import Gates, matrix_shape
-from automl_plugins.limits import Limits
-from automl_plugins.relaxations import Relaxation
-from automl_plugins.searchable import decoding_scores, signature_of
-from automl_plugins.supernet import SupernetSpace
-from automl_plugins.task import Task
+from automl_plugins.spaces.architecture import Architecture
+from automl_plugins.spaces.task import Task
+from automl_plugins.supernets.gates import Gates, matrix_shape
+from automl_plugins.supernets.limits import Limits
+from automl_plugins.supernets.relaxations import Relaxation
+from automl_plugins.supernets.searchable import decoding_scores, signature_of
+from automl_plugins.supernets.supernet import SupernetSpace
 
 _PARTS = ("logits", "closed", "signature")
 

@@ -10,8 +10,8 @@ from typing import Any
 
 import torch
 
-from automl_plugins._lightning import pl
-from automl_plugins.run_folder import save_whole
+from automl_plugins.system.run_folder import save_whole
+from automl_plugins.training.lightning import pl
 
 
 class BrokenCheckpointError(ValueError):

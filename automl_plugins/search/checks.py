@@ -9,8 +9,8 @@ from typing import Any
 from torch import nn
 
 from automl_plugins.search import report
-from automl_plugins.search.strategies import Strategy
-from automl_plugins.searchable import Searchable
+from automl_plugins.strategies import Strategy
+from automl_plugins.supernets.searchable import Searchable
 
 _SHARDED = ("FSDPStrategy", "DeepSpeedStrategy", "ModelParallelStrategy", "XLAFSDPStrategy")
 _SERVED = ("SingleDeviceStrategy", "DDPStrategy")

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from automl_plugins.searchable import Searchable
+from automl_plugins.supernets.searchable import Searchable
 
 WARNED_SHARE = 0.75
 """The share of parameter-free options from which on a search is warned about."""

@@ -20,8 +20,8 @@ from torch.utils.data import (
     SubsetRandomSampler,
 )
 
-from automl_plugins.data.batches import SeededIndex
-from automl_plugins.randomness import seed_from, seeded_aside
+from automl_plugins.system.randomness import seed_from, seeded_aside
+from automl_plugins.training.data.batches import SeededIndex
 
 
 @runtime_checkable

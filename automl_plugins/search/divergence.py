@@ -9,7 +9,7 @@ import torch
 import torch.distributed
 from torch import Tensor, nn
 
-from automl_plugins.architecture import Architecture
+from automl_plugins.spaces.architecture import Architecture
 
 _CURES = "a lower learning rate of the module or of the search, or gradient_clip_val, may keep it finite"
 

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from automl_plugins.decoders import Evaluation
+from automl_plugins.decoders.base import Evaluation
 from automl_plugins.search import ranks, report
 from automl_plugins.search.user_step import UserStep
 

@@ -11,10 +11,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from automl_plugins._lightning import pl
-from automl_plugins.randomness import seeded_aside
 from automl_plugins.search.aside import nothing, objects_aside
-from automl_plugins.searchable import Searchable
+from automl_plugins.supernets.searchable import Searchable
+from automl_plugins.system.randomness import seeded_aside
+from automl_plugins.training.lightning import pl
 
 _SILENCED = ("log", "log_dict", "print")
 

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 
 from automl_plugins.search import ranks
 from automl_plugins.search.isolation import frozen
-from automl_plugins.search.strategies import Strategy
-from automl_plugins.searchable import Searchable
+from automl_plugins.strategies import Strategy
+from automl_plugins.supernets.searchable import Searchable
 
 _ASKS_WEIGHTS = ("not require grad", "doesn't require grad")
 """What torch says where a gradient is asked for of something that has none, and where it is to be hooked."""

@@ -7,11 +7,11 @@ from typing import Any
 
 import torch
 
-from automl_plugins.memory import StepMemory, estimate_step, images_of, of_training, readable
+from automl_plugins.measures.memory import StepMemory, estimate_step, images_of, of_training, readable
 from automl_plugins.search import ranks
 from automl_plugins.search.learner import LogitsLearner, SkippedStep
-from automl_plugins.search.strategies import SearchStep, Strategy
 from automl_plugins.search.user_step import UserStep
+from automl_plugins.strategies import SearchStep, Strategy
 
 _STRIDE = 32
 _LEAST_BATCH = 2
@@ -22,8 +22,8 @@ def check_memory(
 ) -> None:
     """Compare the estimate of a step's memory with a limit.
 
-    The estimate is `automl_plugins.memory.of_training` of the larger of a search's two steps. It is called where what a
-    step does is not seen, and draws nothing.
+    The estimate is `automl_plugins.measures.memory.of_training` of the larger of a search's two steps. It is called
+    where what a step does is not seen, and draws nothing.
 
     Args:
         limit: in bytes.

@@ -10,11 +10,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from automl_plugins.architecture import Architecture
-from automl_plugins.decoders import MostLikely
+from automl_plugins.decoders.most_likely import MostLikely
 from automl_plugins.search import report
-from automl_plugins.search.strategies import Strategy
-from automl_plugins.searchable import Searchable
+from automl_plugins.spaces.architecture import Architecture
+from automl_plugins.strategies import Strategy
+from automl_plugins.supernets.searchable import Searchable
 
 
 class Outcome:

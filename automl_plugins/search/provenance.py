@@ -7,10 +7,10 @@ from typing import Any
 
 from torch.nn.modules.dropout import _DropoutNd
 
-from automl_plugins.description import describe, first_difference
-from automl_plugins.fingerprint import data_difference, data_fingerprint
-from automl_plugins.search.strategies import Strategy
-from automl_plugins.searchable import Searchable
+from automl_plugins.strategies import Strategy
+from automl_plugins.supernets.searchable import Searchable
+from automl_plugins.training.description import describe, first_difference
+from automl_plugins.training.fingerprint import data_difference, data_fingerprint
 
 _WORLD = "processes"
 _DATA = {"data": "", "search_data": "search data: "}

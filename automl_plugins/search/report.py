@@ -8,10 +8,10 @@ from typing import Any
 
 import torch
 
-from automl_plugins._lightning import pl
-from automl_plugins.architecture import Architecture
-from automl_plugins.run_folder import write_whole
-from automl_plugins.searchable import Searchable
+from automl_plugins.spaces.architecture import Architecture
+from automl_plugins.supernets.searchable import Searchable
+from automl_plugins.system.run_folder import write_whole
+from automl_plugins.training.lightning import pl
 
 _UNDECIDED = 0.99
 """The entropy, as a share of that of equal probabilities, from which on nothing has been decided."""

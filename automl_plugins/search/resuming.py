@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Sequence
 from typing import Any
 
-from automl_plugins.randomness import set_random_state
+from automl_plugins.system.randomness import set_random_state
 
 
 def warn_of_a_beginning(path: Any) -> None:

@@ -6,8 +6,8 @@ import warnings
 from collections.abc import Callable
 from typing import Any, Literal, get_args
 
-from automl_plugins.nearest import did_you_mean
 from automl_plugins.search.data import batches_in, reads_by_position, split_loader
+from automl_plugins.system.nearest import did_you_mean
 
 Word = Literal["datamodule", "split", "validation", "training"]
 

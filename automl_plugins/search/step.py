@@ -8,11 +8,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from automl_plugins.randomness import seed_from
 from automl_plugins.search.data import SearchBatches
-from automl_plugins.search.strategies import SearchStep
 from automl_plugins.search.user_step import UserStep
-from automl_plugins.searchable import Searchable
+from automl_plugins.strategies import SearchStep
+from automl_plugins.supernets.searchable import Searchable
+from automl_plugins.system.randomness import seed_from
 
 
 def share_done(trainer: Any, batch_idx: int, planned_epochs: int, warmup_epochs: int) -> float:

@@ -9,9 +9,9 @@ from typing import Any
 
 from torch import Tensor
 
-from automl_plugins.randomness import seed_from
 from automl_plugins.search.isolation import evaluating, isolated, shallow
 from automl_plugins.search.learner import SkippedStep
+from automl_plugins.system.randomness import seed_from
 
 
 class UserStep:

@@ -8,7 +8,7 @@ from typing import Any
 
 from automl_plugins.search.divergence import OutputWatch, of_metrics
 from automl_plugins.search.isolation import batch_statistics, buffers_aside
-from automl_plugins.searchable import Searchable
+from automl_plugins.supernets.searchable import Searchable
 
 
 class ValidationView:

@@ -6,10 +6,10 @@ from collections.abc import Hashable, Sequence
 from pathlib import Path
 from typing import ClassVar
 
-from automl_plugins.architecture import Architecture
-from automl_plugins.choice import Choice
-from automl_plugins.nearest import did_you_mean
-from automl_plugins.space import Operation
+from automl_plugins.spaces.architecture import Architecture
+from automl_plugins.spaces.choice import Choice
+from automl_plugins.spaces.operation import Operation
+from automl_plugins.system.nearest import did_you_mean
 from automl_plugins.tables.files import data_folder, numbers, read_csv
 from automl_plugins.tables.table import Table, TableSpace
 

@@ -10,10 +10,10 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from automl_plugins.architecture import Architecture
-from automl_plugins.choice import Choice
-from automl_plugins.nearest import did_you_mean
-from automl_plugins.space import Operation
+from automl_plugins.spaces.architecture import Architecture
+from automl_plugins.spaces.choice import Choice
+from automl_plugins.spaces.operation import Operation
+from automl_plugins.system.nearest import did_you_mean
 from automl_plugins.tables.files import NumbersUnpickler, data_folder, numbers, read_csv
 from automl_plugins.tables.table import Table, TableSpace
 

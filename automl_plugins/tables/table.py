@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from automl_plugins.architecture import Architecture
-from automl_plugins.space import SearchSpace
-from automl_plugins.task import Level, Task
+from automl_plugins.spaces.architecture import Architecture
+from automl_plugins.spaces.space import SearchSpace
+from automl_plugins.spaces.task import Level, Task
 
 if TYPE_CHECKING:
     from torch import nn

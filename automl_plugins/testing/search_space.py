@@ -38,13 +38,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from automl_plugins.architecture import Architecture
-from automl_plugins.choice import Choice, Value
-from automl_plugins.space import ParameterCapError, SearchSpace
-from automl_plugins.task import Level, Task
+from automl_plugins.spaces.architecture import Architecture
+from automl_plugins.spaces.choice import Choice, Value
+from automl_plugins.spaces.space import ParameterCapError, SearchSpace
+from automl_plugins.spaces.task import Level, Task
 
 if TYPE_CHECKING:
-    from automl_plugins.space import Generator
+    from automl_plugins.spaces.space import Generator
 
 
 def _torch_generator(seed: int) -> torch.Generator:

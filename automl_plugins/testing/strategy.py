@@ -36,14 +36,14 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from automl_plugins._lightning import pl
-from automl_plugins.architecture import Architecture
 from automl_plugins.errors import NotFiniteError
 from automl_plugins.search import ArchitectureSearch, DivergedError
-from automl_plugins.search.strategies import Strategy
-from automl_plugins.searchable import Searchable
-from automl_plugins.supernet import SupernetSpace
-from automl_plugins.task import Task
+from automl_plugins.spaces.architecture import Architecture
+from automl_plugins.spaces.task import Task
+from automl_plugins.strategies import Strategy
+from automl_plugins.supernets.searchable import Searchable
+from automl_plugins.supernets.supernet import SupernetSpace
+from automl_plugins.training.lightning import pl
 
 LIMITS = ("cap", "closed", "cap and closed")
 _CLOSED_CHOICES = 3

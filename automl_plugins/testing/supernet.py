@@ -35,13 +35,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from automl_plugins.architecture import Architecture
-from automl_plugins.gates import option_mask
-from automl_plugins.relaxations import Concrete, Relaxation, Sigmoid, Softmax, StraightThrough
 from automl_plugins.search.isolation import evaluating
-from automl_plugins.searchable import Searchable
-from automl_plugins.supernet import SupernetSpace
-from automl_plugins.task import Task
+from automl_plugins.spaces.architecture import Architecture
+from automl_plugins.spaces.task import Task
+from automl_plugins.supernets.gates import option_mask
+from automl_plugins.supernets.relaxations import Concrete, Relaxation, Sigmoid, Softmax, StraightThrough
+from automl_plugins.supernets.searchable import Searchable
+from automl_plugins.supernets.supernet import SupernetSpace
 from automl_plugins.testing.search_space import SearchSpaceContract, assert_same_state, covering
 
 _RELAXATIONS: tuple[type[Relaxation], ...] = (Softmax, Concrete, StraightThrough, Sigmoid)

@@ -13,8 +13,8 @@ from torch.nn import functional
 from torch_geometric.nn.inits import glorot
 from torch_geometric.utils import degree, scatter
 
-from automl_plugins.choice import Choice, Value
-from automl_plugins.gates import Gates
+from automl_plugins.spaces.choice import Choice, Value
+from automl_plugins.supernets.gates import Gates
 from gnn_space.agnn.widths import Widths, Window, open_options, same_width, widths_of
 from gnn_space.frame import batch_norm, feature_dropout
 from gnn_space.operations import (

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from automl_plugins.architecture import Architecture
-from automl_plugins.task import Task
+from automl_plugins.spaces.architecture import Architecture
+from automl_plugins.spaces.task import Task
 from gnn_space.frame import Head, InputEncoder, TakesGraphs, batch_norm, feature_dropout
 from gnn_space.operations import ACTIVATIONS, AttentionLayer
 

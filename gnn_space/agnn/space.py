@@ -7,11 +7,11 @@ from typing import ClassVar, cast
 
 from torch import Tensor, nn
 
-from automl_plugins.architecture import Architecture
-from automl_plugins.choice import Choice, Value
-from automl_plugins.space import Operation
-from automl_plugins.supernet import SupernetSpace
-from automl_plugins.task import Level, Task
+from automl_plugins.spaces.architecture import Architecture
+from automl_plugins.spaces.choice import Choice, Value
+from automl_plugins.spaces.operation import Operation
+from automl_plugins.spaces.task import Level, Task
+from automl_plugins.supernets.supernet import SupernetSpace
 from gnn_space.agnn.network import CLASSES, AGNNNetwork
 from gnn_space.agnn.supernet import AGNNSupernet
 from gnn_space.operations import ACTIVATIONS, AGGREGATIONS, ATTENTIONS, COMBINES
@@ -110,7 +110,7 @@ class AGNNSpace(SupernetSpace):
         return AGNNSupernet(task, self)
 
     def shared_weights(self, network: nn.Module, architecture: Architecture) -> Mapping[str, Mapping[str, Tensor]]:
-        """What homogeneous layers share (Zhou et al. 2022), see `automl_plugins.sharing`.
+        """What homogeneous layers share (Zhou et al. 2022), see `automl_plugins.studies.sharing`.
 
         Layers are homogeneous that stand at the same place and have the same attention and combine function,
         activation, heads, channels and shapes of all their weights; the aggregation may differ. Normalisation and

@@ -9,10 +9,10 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from automl_plugins.architecture import Architecture
-from automl_plugins.gates import Gates
-from automl_plugins.supernet import Supernet
-from automl_plugins.task import Task
+from automl_plugins.spaces.architecture import Architecture
+from automl_plugins.spaces.task import Task
+from automl_plugins.supernets.gates import Gates
+from automl_plugins.supernets.supernet import Supernet
 from gnn_space.agnn.layer import WideLayer
 from gnn_space.agnn.network import CLASSES, with_self_loops
 from gnn_space.agnn.widths import Widths, Window

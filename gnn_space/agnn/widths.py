@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from automl_plugins.choice import Choice
-from automl_plugins.gates import Gates
+from automl_plugins.spaces.choice import Choice
+from automl_plugins.supernets.gates import Gates
 
 
 class Window(NamedTuple):

@@ -8,8 +8,8 @@ from typing import Literal, get_args
 from torch_geometric.data import Data, InMemoryDataset
 from torch_geometric.datasets import Amazon, Coauthor
 
-from automl_plugins.data.arrays import check_arrays
-from automl_plugins.data.checks import one_of
+from automl_plugins.system.arguments import one_of
+from automl_plugins.training.data.arrays import check_arrays
 from gnn_space.data.download import open_dataset
 from gnn_space.data.single import SingleGraphData
 

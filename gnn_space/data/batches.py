@@ -8,8 +8,8 @@ from typing import Any
 
 from torch_geometric.data import Data
 
-from automl_plugins.data.batches import FixedBatches
-from automl_plugins.data.splits import mask, random_split
+from automl_plugins.training.data.batches import FixedBatches
+from automl_plugins.training.data.splits import mask, random_split
 
 
 class RepeatedBatch(FixedBatches):

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from automl_plugins.data.arrays import check_size
-from automl_plugins.data.checks import at_least
-from automl_plugins.task import Task
+from automl_plugins.spaces.task import Task
+from automl_plugins.system.arguments import at_least
+from automl_plugins.training.data.arrays import check_size
 from gnn_space.data.block_graphs import BlockGraph, Integers, cluster_graph, new_pattern, pattern_graph
 from gnn_space.data.graphs import ManyGraphs, ManyGraphsData
 from gnn_space.data.store import GraphStore, StoreLevel

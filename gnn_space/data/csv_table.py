@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from automl_plugins.nearest import did_you_mean
+from automl_plugins.system.nearest import did_you_mean
 
 SEPARATORS = (",", ";", "\t", "|")
 MISSING = frozenset(("", "na", "n/a", "nan", "-nan", "null", "none", "<na>", "#n/a"))

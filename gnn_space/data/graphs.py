@@ -7,10 +7,10 @@ from typing import Literal
 
 from torch import Tensor
 
-from automl_plugins.data.base import TaskDataModule
-from automl_plugins.data.batches import FixedBatches, ResumableLoader, SeededOrder, generator
-from automl_plugins.data.checks import at_least
-from automl_plugins.task import Task
+from automl_plugins.spaces.task import Task
+from automl_plugins.system.arguments import at_least
+from automl_plugins.training.data.base import TaskDataModule
+from automl_plugins.training.data.batches import FixedBatches, ResumableLoader, SeededOrder, generator
 from gnn_space.data.store import GraphStore, collate
 
 

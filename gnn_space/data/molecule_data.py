@@ -14,11 +14,11 @@ import torch
 from torch import Tensor
 from torch_geometric.data import Data
 
-from automl_plugins._lightning import pl
-from automl_plugins.data.checks import one_of, three_fractions
-from automl_plugins.data.splits import random_split
-from automl_plugins.nearest import did_you_mean
-from automl_plugins.task import Task
+from automl_plugins.spaces.task import Task
+from automl_plugins.system.arguments import one_of, three_fractions
+from automl_plugins.system.nearest import did_you_mean
+from automl_plugins.training.data.splits import random_split
+from automl_plugins.training.lightning import pl
 from gnn_space.data.graphs import ManyGraphs, ManyGraphsData
 from gnn_space.data.scaffolds import scaffold_split
 from gnn_space.data.smiles import ATOM_CATEGORIES, BOND_CATEGORIES, import_chem, molecule_graph, molecule_store, parse

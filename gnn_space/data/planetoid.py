@@ -8,7 +8,7 @@ from typing import Literal, get_args
 from torch_geometric.data import Data, InMemoryDataset
 from torch_geometric.datasets import Planetoid
 
-from automl_plugins.data.checks import one_of
+from automl_plugins.system.arguments import one_of
 from gnn_space.data.download import open_dataset
 from gnn_space.data.planetoid_files import check_pickles
 from gnn_space.data.single import SingleGraphData

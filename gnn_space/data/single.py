@@ -10,10 +10,10 @@ from torch import Tensor
 from torch_geometric.data import Data
 from torch_geometric.utils import to_undirected
 
-from automl_plugins.data.base import TaskDataModule
-from automl_plugins.data.checks import at_least
-from automl_plugins.data.splits import mask, random_split
-from automl_plugins.task import Task
+from automl_plugins.spaces.task import Task
+from automl_plugins.system.arguments import at_least
+from automl_plugins.training.data.base import TaskDataModule
+from automl_plugins.training.data.splits import mask, random_split
 from gnn_space.data.batches import RepeatedBatch
 from gnn_space.data.graph_checks import check_classes, check_edges, check_finite, check_parts
 from gnn_space.data.targets import warn_of_few

@@ -10,10 +10,10 @@ from torch import Tensor
 from torch_geometric.data import Data, InMemoryDataset
 from torch_geometric.datasets import TUDataset
 
-from automl_plugins.data.arrays import check_size
-from automl_plugins.data.checks import three_fractions
-from automl_plugins.data.splits import random_split
-from automl_plugins.task import Target, Task
+from automl_plugins.spaces.task import Target, Task
+from automl_plugins.system.arguments import three_fractions
+from automl_plugins.training.data.arrays import check_size
+from automl_plugins.training.data.splits import random_split
 from gnn_space.data.download import open_dataset
 from gnn_space.data.graph_checks import check_classes, check_store
 from gnn_space.data.graphs import ManyGraphs, ManyGraphsData

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from automl_plugins.derivatives import HandWritten, first_order
+from automl_plugins.supernets.derivatives import HandWritten, first_order
 from gnn_space.egnas.edge_order import EdgeOrder
 from gnn_space.egnas.operations import SLOPE
 

@@ -8,7 +8,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 
-from automl_plugins.derivatives import HandWritten, first_order
+from automl_plugins.supernets.derivatives import HandWritten, first_order
 from gnn_space.egnas.plan import Step
 from gnn_space.egnas.weight_stack import WeightStack
 

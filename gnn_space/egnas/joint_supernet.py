@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, cast
 import torch
 from torch import Tensor, nn
 
-from automl_plugins.architecture import Architecture
-from automl_plugins.gates import Gates
-from automl_plugins.supernet import Supernet
-from automl_plugins.task import Task
+from automl_plugins.spaces.architecture import Architecture
+from automl_plugins.spaces.task import Task
+from automl_plugins.supernets.gates import Gates
+from automl_plugins.supernets.supernet import Supernet
 from gnn_space.egnas.edge_order import EdgeOrder
 from gnn_space.egnas.network import States, membership, merged
 from gnn_space.egnas.plain_supernet import EGNASPlainSupernet, MixedCell

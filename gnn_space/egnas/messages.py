@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from automl_plugins.derivatives import HandWritten, first_order
+from automl_plugins.supernets.derivatives import HandWritten, first_order
 from gnn_space.egnas.edge_order import EdgeOrder
 from gnn_space.egnas.functions import block_products, blocks, sigmoid_backward
 

@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch_geometric.nn import global_max_pool, global_mean_pool
 
-from automl_plugins.counting import part
-from automl_plugins.task import Task
+from automl_plugins.spaces.counting import part
+from automl_plugins.spaces.task import Task
 from gnn_space.egnas.operations import SLOPE, make_operation
 from gnn_space.egnas.plan import CellPlan, Kind, StackPlan
 from gnn_space.frame import CategoricalEncoder, TakesGraphs, batch_norm

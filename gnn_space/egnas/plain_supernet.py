@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, cast
 import torch
 from torch import Tensor, nn
 
-from automl_plugins.architecture import Architecture
-from automl_plugins.gates import Gates
-from automl_plugins.supernet import Supernet
-from automl_plugins.task import Task
+from automl_plugins.spaces.architecture import Architecture
+from automl_plugins.spaces.task import Task
+from automl_plugins.supernets.gates import Gates
+from automl_plugins.supernets.supernet import Supernet
 from gnn_space.egnas.network import Embedding, Readout, States, make_merges, membership, merged
 from gnn_space.egnas.operations import make_operation
 from gnn_space.egnas.plan import CellPlan, Kind, StackPlan

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Literal, NamedTuple
 
-from automl_plugins.task import Level
+from automl_plugins.spaces.task import Level
 from gnn_space.egnas.operations import AGGREGATIONS, EDGE_UPDATES
 
 Kind = Literal["node", "edge"]

@@ -9,13 +9,13 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from automl_plugins.architecture import Architecture
-from automl_plugins.choice import Choice, Value
-from automl_plugins.decoders import strongest_inputs
-from automl_plugins.gates import Closed
-from automl_plugins.space import Operation
-from automl_plugins.supernet import SupernetSpace
-from automl_plugins.task import Level, Task
+from automl_plugins.spaces.architecture import Architecture
+from automl_plugins.spaces.choice import Choice, Value
+from automl_plugins.spaces.operation import Operation
+from automl_plugins.spaces.task import Level, Task
+from automl_plugins.supernets.gates import Closed
+from automl_plugins.supernets.rules import strongest_inputs
+from automl_plugins.supernets.supernet import SupernetSpace
 from gnn_space.egnas.joint_supernet import EGNASSupernet
 from gnn_space.egnas.network import EGNASNetwork
 from gnn_space.egnas.operations import EDGE_OPERATIONS, NODE_OPERATIONS, NONE

@@ -20,7 +20,7 @@ class WeightStack(nn.Module):
     """
 
     keeps_running_statistics = True
-    """As `automl_plugins.supernet.Supernet` says: each operation ends with a normalisation."""
+    """As `automl_plugins.supernets.supernet.Supernet` says: each operation ends with a normalisation."""
 
     def __init__(self, operations: Mapping[Step, nn.Module]) -> None:
         super().__init__()

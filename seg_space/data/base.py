@@ -13,10 +13,10 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from automl_plugins.data.base import TaskDataModule
-from automl_plugins.data.batches import EvenShares, ResumableLoader, SeededOrder, generator
-from automl_plugins.data.checks import at_least
-from automl_plugins.task import Target, Task
+from automl_plugins.spaces.task import Target, Task
+from automl_plugins.system.arguments import at_least
+from automl_plugins.training.data.base import TaskDataModule
+from automl_plugins.training.data.batches import EvenShares, ResumableLoader, SeededOrder, generator
 from seg_space.data.augmentation import Augmentation
 from seg_space.data.checks import TargetsSeen, check_splits
 from seg_space.data.files import IGNORED, ImageFiles, Labels

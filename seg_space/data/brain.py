@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from automl_plugins.task import Task
+from automl_plugins.spaces.task import Task
 from seg_space.data.base import PixelDataModule, Size
 from seg_space.data.sources import TensorSource
 

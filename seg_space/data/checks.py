@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from automl_plugins.task import Task
+from automl_plugins.spaces.task import Task
 from seg_space.data.files import IGNORED, ImageFiles
 
 _HASHED_BYTES = 1 << 20

@@ -12,8 +12,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from automl_plugins.data.checks import at_least
-from automl_plugins.task import Task
+from automl_plugins.spaces.task import Task
+from automl_plugins.system.arguments import at_least
 from seg_space.data.base import PixelDataModule
 from seg_space.data.darcy_equation import HIGH, LOW, permeability, pressure
 from seg_space.data.sources import Statistics, TensorSource

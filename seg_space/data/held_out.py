@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from automl_plugins.data.splits import random_split
+from automl_plugins.training.data.splits import random_split
 from seg_space.data.base import MaskFilesData, Size
 from seg_space.data.files import ImageFiles
 

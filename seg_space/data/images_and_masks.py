@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
-from automl_plugins.data.checks import one_of, three_fractions
-from automl_plugins.data.splits import random_split
+from automl_plugins.system.arguments import one_of, three_fractions
+from automl_plugins.training.data.splits import random_split
 from seg_space.data.base import MaskFilesData, Size, class_names, some_channels
 from seg_space.data.files import IMAGE_SUFFIXES, MASK_SUFFIXES, ImageFiles, Labels, folder_of, listing, paired
 

@@ -13,7 +13,7 @@ from torch.utils.data import Dataset
 from torchvision import tv_tensors
 from torchvision.transforms.v2 import functional as transforms
 
-from automl_plugins.data.batches import SeededIndex
+from automl_plugins.training.data.batches import SeededIndex
 from seg_space.data.augmentation import Augmentation
 from seg_space.data.files import IGNORED, ImageFiles, Labels
 from seg_space.data.images import read_image, read_mask

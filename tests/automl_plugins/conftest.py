@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from automl_plugins.cli import DEBUG
-from automl_plugins.study import Study
+from automl_plugins.studies.study import Study
 
 # The third party's space, as plain modules: small networks of plain torch that train in milliseconds.
 sys.path.insert(0, str(Path(__file__).parents[1] / "third_party"))

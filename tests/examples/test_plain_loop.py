@@ -9,7 +9,7 @@ import pytest
 import torch
 from own_space import VectorCellSpace
 
-from automl_plugins.searchable import Searchable
+from automl_plugins.supernets.searchable import Searchable
 
 
 @pytest.fixture

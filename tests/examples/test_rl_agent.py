@@ -14,7 +14,7 @@ from rl_agent import PPOAgent
 from torch import Tensor, nn
 
 from automl_plugins import Task
-from automl_plugins.searchable import Searchable
+from automl_plugins.supernets.searchable import Searchable
 
 TASK = Task("node", "regression", in_channels=4, out_channels=8)
 

@@ -12,9 +12,9 @@ from torch.utils.data import DataLoader
 from torch_geometric.data import Data
 
 from automl_plugins import Task
-from automl_plugins._lightning import pl
-from automl_plugins.data.batches import FixedBatches
-from automl_plugins.training import LEAN
+from automl_plugins.training.data.batches import FixedBatches
+from automl_plugins.training.fit import LEAN
+from automl_plugins.training.lightning import pl
 
 NO_EDGES = torch.zeros(2, 0, dtype=torch.long)
 

@@ -10,9 +10,9 @@ from small_batches import Tiny, graph
 from torch_geometric.data import Batch, Data
 
 from automl_plugins import Task
-from automl_plugins._lightning import pl
-from automl_plugins.data.batches import FixedBatches
-from automl_plugins.training import LEAN
+from automl_plugins.training.data.batches import FixedBatches
+from automl_plugins.training.fit import LEAN
+from automl_plugins.training.lightning import pl
 from gnn_space import AGNNSpace, EdgeClassification, GraphClassification, GraphRegression, NodeClassification
 
 NODE = Task("node", "classes", 3, 2, edge_channels=2)

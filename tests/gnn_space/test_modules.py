@@ -17,9 +17,10 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 from torch_geometric.data import Batch, Data
 
-from automl_plugins import Task, training
-from automl_plugins._lightning import pl
-from automl_plugins.training import LEAN
+from automl_plugins import Task
+from automl_plugins.training import fit as training
+from automl_plugins.training.fit import LEAN
+from automl_plugins.training.lightning import pl
 from gnn_space import AGNNSpace, EdgeClassification, GraphClassification, GraphRegression, NodeClassification
 
 NODE = Task("node", "classes", in_channels=3, out_channels=3)

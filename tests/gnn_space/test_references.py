@@ -13,7 +13,7 @@ from torch.nn import functional
 from torch_geometric.data import Batch, Data
 
 from automl_plugins import Task
-from automl_plugins.task import Level
+from automl_plugins.spaces.task import Level
 from gnn_space.data.npz import NpzGraphData
 from gnn_space.gated_gcn import GatedGCN
 from gnn_space.references import APPNP, GAT, GCN, GIN, GraphSAGE

@@ -16,9 +16,9 @@ from torch.utils.data import DataLoader
 from torch_geometric.data import Batch, Data
 
 from automl_plugins import Task
-from automl_plugins._lightning import pl
-from automl_plugins.task_module import TaskModule
-from automl_plugins.training import LEAN
+from automl_plugins.training.fit import LEAN
+from automl_plugins.training.lightning import pl
+from automl_plugins.training.task_module import TaskModule
 from gnn_space import AGNNSpace, EdgeClassification, GraphClassification, GraphRegression, NodeClassification
 from gnn_space.egnas import EGNASSpace
 from gnn_space.metrics import UNKNOWN, roc_area

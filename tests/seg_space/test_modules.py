@@ -17,10 +17,11 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 from torchmetrics.classification import MulticlassJaccardIndex
 
-from automl_plugins import Task, training
-from automl_plugins._lightning import pl
-from automl_plugins.data.batches import EvenShares, FixedBatches
-from automl_plugins.training import LEAN
+from automl_plugins import Task
+from automl_plugins.training import fit as training
+from automl_plugins.training.data.batches import EvenShares, FixedBatches
+from automl_plugins.training.fit import LEAN
+from automl_plugins.training.lightning import pl
 from seg_space import DenseRegression, SemanticSegmentation
 from seg_space.losses import LOSSES, PixelLoss
 

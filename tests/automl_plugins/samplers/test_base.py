@@ -14,7 +14,6 @@ from optuna.trial import TrialState
 from toy_space import ToySpace, all_b, score
 
 from automl_plugins import Architecture, SearchSpace
-from automl_plugins.optuna_parts import sampler_factory
 from automl_plugins.samplers import (
     ArchitectureSampler,
     ControllerSampler,
@@ -22,7 +21,8 @@ from automl_plugins.samplers import (
     PredictorSampler,
     ReinforceSampler,
 )
-from automl_plugins.storage import open_storage
+from automl_plugins.studies.optuna_parts import sampler_factory
+from automl_plugins.studies.storage import open_storage
 
 Make = Callable[[SearchSpace, int], ArchitectureSampler]
 EVERY: dict[str, Make] = {

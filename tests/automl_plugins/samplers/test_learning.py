@@ -12,7 +12,7 @@ import torch
 from toy_space import ToySpace, all_b, score
 
 from automl_plugins import Architecture
-from automl_plugins.predictors.ridge import RidgePredictor
+from automl_plugins.estimators.predictors.ridge import RidgePredictor
 from automl_plugins.samplers import (
     ControllerSampler,
     EvolutionSampler,
@@ -322,7 +322,7 @@ def test_each_proposal_has_a_bootstrap_of_its_own(space: ToySpace) -> None:
     class Spy(PredictorSampler):
         pass
 
-    from automl_plugins.predictors.ridge import RidgePredictor
+    from automl_plugins.estimators.predictors.ridge import RidgePredictor
 
     class Recorded(RidgePredictor):
         def fit(self, architectures: object, scores: object) -> None:

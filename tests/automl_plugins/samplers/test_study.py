@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from automl_plugins.cli import main
-from automl_plugins.study import Study
+from automl_plugins.studies.study import Study
 
 
 @pytest.mark.parametrize("name", ["controller", "evolution", "predictor", "reinforce"])

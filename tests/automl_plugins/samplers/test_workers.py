@@ -22,7 +22,7 @@ from optuna.storages import BaseStorage
 from optuna.trial import TrialState
 from toy_space import ToySpace, score
 
-from automl_plugins.storage import open_storage
+from automl_plugins.studies.storage import open_storage
 
 
 def free_port() -> int:
@@ -62,7 +62,7 @@ def grpc(tmp_path: Path) -> Iterator[str]:
         pytest.skip("grpcio is not installed")
     port = free_port()
     serve = (
-        "import optuna; from automl_plugins.storage import open_storage;"
+        "import optuna; from automl_plugins.studies.storage import open_storage;"
         f"optuna.storages.run_grpc_proxy_server(open_storage({str(tmp_path / 'study.journal')!r}), port={port})"
     )
     server = subprocess.Popen([sys.executable, "-W", "ignore", "-c", serve], stderr=subprocess.DEVNULL)

@@ -6,7 +6,7 @@ from typing import ClassVar
 from torch import nn
 
 from automl_plugins import Architecture, Choice, Operation, SearchSpace, Task
-from automl_plugins.task import Level
+from automl_plugins.spaces.task import Level
 
 
 class ToySpace(SearchSpace):

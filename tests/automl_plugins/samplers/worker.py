@@ -22,7 +22,7 @@ from automl_plugins.samplers import (
     PredictorSampler,
     ReinforceSampler,
 )
-from automl_plugins.storage import open_storage
+from automl_plugins.studies.storage import open_storage
 
 TRIALS = 16
 WORKERS = 3

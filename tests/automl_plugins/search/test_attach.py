@@ -19,7 +19,7 @@ from torch import nn
 from automl_plugins import Task
 from automl_plugins.cli import attached
 from automl_plugins.search.attach import ReplaceNetwork, find_target, find_task
-from automl_plugins.searchable import Searchable
+from automl_plugins.supernets.searchable import Searchable
 
 SPACE = PerceptronSpace(widest=4)
 TASK = {"level": "pixel", "target": "regression", "in_channels": 3, "out_channels": 1}

@@ -20,7 +20,7 @@ from torch.utils.data import DataLoader
 from torch_geometric.data import Data
 
 from automl_plugins.search import ArchitectureSearch
-from automl_plugins.search.strategies import SingleLevel
+from automl_plugins.strategies import SingleLevel
 from gnn_space import EGNASSpace
 from gnn_space.data import ClusterData
 from gnn_space.data.single import SingleGraphData
@@ -368,7 +368,7 @@ sys.path[:0] = sys.argv[1:3]
 import {first}
 import torch, lightning.pytorch as pl
 from torch.utils.data import DataLoader
-from automl_plugins._lightning import DISTRIBUTION
+from automl_plugins.training.lightning import DISTRIBUTION
 from automl_plugins.search import ArchitectureSearch
 sys.modules["pytorch_lightning"] = pl  # the project is a copy of ours, built on the other distribution
 from search_project import LitUser, UserData, make_trainer

@@ -17,7 +17,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from automl_plugins import Task
 from automl_plugins.search import ArchitectureSearch, DivergedError
-from automl_plugins.searchable import Searchable
+from automl_plugins.supernets.searchable import Searchable
 from gnn_space import AGNNSpace, EGNASSpace
 from gnn_space.data import ClusterData
 from gnn_space.modules import NodeClassification

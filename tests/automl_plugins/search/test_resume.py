@@ -13,9 +13,9 @@ from search_project import LitUser, UserData, differing, loader, samples, state
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from automl_plugins.decoders import BestSampled
+from automl_plugins.decoders.best_sampled import BestSampled
 from automl_plugins.search import ArchitectureSearch, Strategy
-from automl_plugins.search.strategies import DARTS, RandomSearch
+from automl_plugins.strategies import DARTS, RandomSearch
 from gnn_space import EGNASSpace
 from gnn_space.data import ClusterData
 from gnn_space.modules import NodeClassification

@@ -16,9 +16,9 @@ from search_project import TASK, LitUser, UserData, loader
 from torch import Tensor
 
 from automl_plugins import Architecture
-from automl_plugins.decoders import BestSampled
+from automl_plugins.decoders.best_sampled import BestSampled
 from automl_plugins.search import ArchitectureSearch
-from automl_plugins.search.strategies import RandomSearch
+from automl_plugins.strategies import RandomSearch
 
 
 def fit(make: Callable[..., pl.Trainer], *callbacks: pl.Callback, **given: Any) -> tuple[pl.Trainer, LitUser]:

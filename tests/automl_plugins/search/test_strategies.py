@@ -13,12 +13,12 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from automl_plugins import registry
-from automl_plugins.architecture import Architecture
-from automl_plugins.decoders import BestSampled
-from automl_plugins.relaxations import Relaxation, Softmax
+from automl_plugins.decoders.best_sampled import BestSampled
 from automl_plugins.search import ArchitectureSearch, SearchStep, Strategy
-from automl_plugins.search.strategies import DARTS, GDAS, SNAS, DiNTS, RandomSearch, SingleLevel
-from automl_plugins.searchable import Searchable
+from automl_plugins.spaces.architecture import Architecture
+from automl_plugins.strategies import DARTS, GDAS, SNAS, DiNTS, RandomSearch, SingleLevel
+from automl_plugins.supernets.relaxations import Relaxation, Softmax
+from automl_plugins.supernets.searchable import Searchable
 
 NAMES = {
     "darts": DARTS,

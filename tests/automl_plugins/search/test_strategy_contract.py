@@ -15,10 +15,10 @@ from torch_geometric.data import Data
 from torch_geometric.loader import DataLoader as GraphLoader
 
 from automl_plugins import ParameterCapError, Task, registry
-from automl_plugins.decoders import BestSampled
-from automl_plugins.search.strategies import RandomSearch, Strategy
-from automl_plugins.searchable import Searchable
-from automl_plugins.supernet import SupernetSpace
+from automl_plugins.decoders.best_sampled import BestSampled
+from automl_plugins.strategies import RandomSearch, Strategy
+from automl_plugins.supernets.searchable import Searchable
+from automl_plugins.supernets.supernet import SupernetSpace
 from automl_plugins.testing import StrategyContract
 from gnn_space import AGNNSpace, EGNASSpace
 from seg_space import AutoDeepLabSpace

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from automl_plugins import Architecture, Task
-from automl_plugins.sharing import SharesWeights, WeightPool
+from automl_plugins.studies.sharing import SharesWeights, WeightPool
 from gnn_space import AGNNSpace
 
 NODE = Task("node", "classes", in_channels=5, out_channels=3)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from automl_plugins import Choice
-from automl_plugins.gates import Gates
+from automl_plugins.supernets.gates import Gates
 from gnn_space.agnn.widths import Widths, Window, same_width, widths_of
 
 WIDE = Window(heads=4, channels=6)

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 pytest.importorskip("rdkit")
 
-from automl_plugins.study import Study
+from automl_plugins.studies.study import Study
 from gnn_space import AGNNSpace
 from gnn_space.data import FreesolvData, SmilesTable
 from gnn_space.data.csv_table import read_csv_table

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 import torch
 from torch_geometric.data import Data
 
-from automl_plugins.data.batches import FixedBatches, ResumableLoader, SeededOrder
+from automl_plugins.training.data.batches import FixedBatches, ResumableLoader, SeededOrder
 from gnn_space.data.batches import RepeatedBatch
 from gnn_space.data.store import GraphStore, collate
 

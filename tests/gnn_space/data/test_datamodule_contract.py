@@ -17,9 +17,9 @@ from torch import nn
 from torch.utils.data import DistributedSampler
 from torch_geometric.data import Data
 
-from automl_plugins._lightning import pl
-from automl_plugins.data.base import TaskDataModule
-from automl_plugins.task import Task
+from automl_plugins.spaces.task import Task
+from automl_plugins.training.data.base import TaskDataModule
+from automl_plugins.training.lightning import pl
 from gnn_space.data import ClusterData, EdgeCommunityData, FreesolvData, NpzGraphData, PatternData, SmilesTable
 
 Make = Callable[[int], TaskDataModule[Any]]

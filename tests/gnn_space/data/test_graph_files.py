@@ -16,7 +16,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from automl_plugins.data import arrays as reading
+from automl_plugins.training.data import arrays as reading
 from gnn_space.data import NpzGraphData
 
 NODES, FEATURES = 12, 4

@@ -16,8 +16,8 @@ pytest.importorskip("rdkit")
 
 from torch_geometric.utils import from_smiles
 
-from automl_plugins._lightning import pl
-from automl_plugins.training import LEAN
+from automl_plugins.training.fit import LEAN
+from automl_plugins.training.lightning import pl
 from gnn_space import AGNNSpace, GraphRegression
 from gnn_space.data.molecules import FreesolvData, SmilesTable, SolubilityData
 from gnn_space.data.smiles import ATOM_CATEGORIES, BOND_CATEGORIES, molecule_graph, parse

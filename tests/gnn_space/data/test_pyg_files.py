@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from automl_plugins.training import train
+from automl_plugins.training.fit import train
 from gnn_space import AGNNSpace, GraphRegression
 from gnn_space.data import AmazonData, PlanetoidData, TUData
 from gnn_space.data.planetoid_files import check_pickles

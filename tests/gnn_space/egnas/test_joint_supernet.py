@@ -9,8 +9,8 @@ import torch
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from automl_plugins.gates import Gates
-from automl_plugins.task import Task
+from automl_plugins.spaces.task import Task
+from automl_plugins.supernets.gates import Gates
 from gnn_space.egnas import EGNASSpace
 from gnn_space.egnas.edge_order import EdgeOrder
 from gnn_space.egnas.functions import GRU, BlockLinear, Relation

@@ -17,9 +17,9 @@ from torch import Tensor, nn
 from torch.utils.data import DistributedSampler
 from trees import HEIGHT, WIDTH, camvid, folder, voc, write_image, write_mask
 
-from automl_plugins._lightning import pl
 from automl_plugins.search.data import SearchBatches, split_loader
-from automl_plugins.training import LEAN
+from automl_plugins.training.fit import LEAN
+from automl_plugins.training.lightning import pl
 from seg_space.data import CamVidData, DarcyFlowData, ImagesAndMasks, VOCData
 from seg_space.data.augmentation import Augmentation
 from seg_space.data.base import PixelDataModule

@@ -8,8 +8,8 @@ from typing import ClassVar
 from torch import nn
 
 from automl_plugins import Architecture, Choice, Operation, Task
-from automl_plugins.supernet import SupernetSpace
-from automl_plugins.task import Level
+from automl_plugins.spaces.task import Level
+from automl_plugins.supernets.supernet import SupernetSpace
 from perceptron_space.supernet import PerceptronSupernet
 
 _ACTIVATIONS = {"relu": nn.ReLU, "tanh": nn.Tanh}

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from automl_plugins import Architecture, Choice, Task
-from automl_plugins.gates import Gates
-from automl_plugins.supernet import Supernet
+from automl_plugins.supernets.gates import Gates
+from automl_plugins.supernets.supernet import Supernet
 
 
 class PerceptronSupernet(Supernet):

@@ -1,0 +1,1 @@
+"""Architectures read off learned logits."""

@@ -1,0 +1,15 @@
+"""The most likely architecture."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from automl_plugins.spaces.architecture import Architecture
+from automl_plugins.supernets.searchable import Searchable
+
+
+class MostLikely:
+    """The searchable's own decoding of the probabilities (`Searchable.architecture`); it evaluates nothing."""
+
+    def __call__(self, searchable: Searchable, evaluate: Callable[[], float]) -> Architecture:
+        return searchable.architecture()

@@ -1,0 +1,1 @@
+"""Estimates of an architecture without a full training of it."""

@@ -1,0 +1,83 @@
+"""What a predictor of architectures is."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from automl_plugins.spaces.architecture import Architecture
+from automl_plugins.spaces.space import SearchSpace
+
+_MOST = 1e100
+"""Scores from here on count as infinite: their squares are."""
+
+
+class Predictor(ABC):
+    """Learns from architectures and their scores which architectures are better.
+
+    Args:
+        space: the space of the architectures.
+        seed: of whatever is random in it.
+    """
+
+    def __init__(self, space: SearchSpace, seed: int = 0) -> None:
+        self.space = space
+        self.seed = seed
+
+    @abstractmethod
+    def fit(self, architectures: Sequence[Architecture], scores: ArrayLike) -> None:
+        """Learn anew from these; what was learned before is forgotten.
+
+        Args:
+            architectures: at least two.
+            scores: `[num_architectures]`, finite (and smaller than 1e100), larger is better.
+
+        Raises:
+            ValueError: too few of them, another number of scores, or a score that is not finite.
+        """
+
+    @abstractmethod
+    def predict(self, architectures: Sequence[Architecture]) -> np.ndarray:
+        """A number for each, larger for the better; what unit it has, the predictor says.
+
+        Returns:
+            float64 `[num_architectures]`.
+
+        Raises:
+            RuntimeError: nothing was fitted.
+        """
+
+    def rank(self, architectures: Sequence[Architecture]) -> list[int]:
+        """The positions of the architectures, the best first."""
+        return np.argsort(-self.predict(architectures), kind="stable").tolist()
+
+    def _checked(self, architectures: Sequence[Architecture], scores: ArrayLike) -> np.ndarray:
+        checked = np.asarray(scores, dtype=np.float64)
+        if len(architectures) < 2:
+            raise ValueError(f"a predictor is fitted to at least two architectures; got {len(architectures)}")
+        if checked.shape != (len(architectures),):
+            raise ValueError(f"{len(architectures)} architectures need as many scores; got the shape {checked.shape}")
+        useless = ~(np.abs(checked) < _MOST)
+        if useless.any():
+            raise ValueError(
+                f"a score is not finite, {checked[useless][0]:g} of architecture {int(useless.argmax())}; leave "
+                "out the architectures that have none"
+            )
+        return checked
+
+
+def not_fitted(predictor: Predictor) -> RuntimeError:
+    """The error of a prediction before `fit`."""
+    return RuntimeError(f"{type(predictor).__name__} predicts after `fit`")
+
+
+def standardised(scores: np.ndarray) -> np.ndarray:
+    """Scores with mean 0 and deviation 1; all 0 where they are equal."""
+    # Of equal scores the deviation need not be 0: their mean is rounded.
+    if np.ptp(scores) == 0:
+        return np.zeros_like(scores)
+    deviation = scores.std()
+    return (scores - scores.mean()) / (deviation if deviation > 0 else 1.0)

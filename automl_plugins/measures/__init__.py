@@ -1,0 +1,1 @@
+"""Costs of networks: parameters, MACs, memory, latency and energy."""

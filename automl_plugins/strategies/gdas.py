@@ -1,0 +1,33 @@
+"""GDAS: one sampled path at a time, two levels."""
+
+from __future__ import annotations
+
+from automl_plugins.decoders.base import Decoder
+from automl_plugins.strategies.base import Strategy, linear, temperature
+from automl_plugins.supernets.relaxations import Relaxation, StraightThrough
+
+
+class GDAS(Strategy):
+    """Logits learn on search data, and each step runs one sampled option of each choice (Dong and Yang 2019).
+
+    Architecture and weights draw paths of their own (section 3.3). How the gradient reaches the
+    logits departs from GDAS's code: see `relaxations.StraightThrough`.
+
+    Args:
+        start: the temperature at first.
+        end: the temperature in the end, reached linearly.
+        decoder: see `Strategy`.
+
+    Raises:
+        ValueError: a temperature is not greater than zero.
+    """
+
+    def __init__(self, start: float = 10.0, end: float = 0.1, decoder: Decoder | None = None) -> None:
+        super().__init__(decoder)
+        self.start, self.end = temperature("start", start), temperature("end", end)
+
+    def relaxation(self) -> Relaxation:
+        return StraightThrough(self.start)
+
+    def schedule(self, relaxation: Relaxation, progress: float) -> None:
+        relaxation.temperature = linear(self.start, self.end, progress)

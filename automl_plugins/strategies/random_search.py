@@ -1,0 +1,37 @@
+"""Random search with weight sharing: the baseline that a search has to beat."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from automl_plugins.decoders.base import Decoder
+from automl_plugins.decoders.best_sampled import BestSampled
+from automl_plugins.spaces.architecture import Architecture
+from automl_plugins.strategies.base import SearchStep, Strategy
+from automl_plugins.supernets.relaxations import Relaxation, Softmax
+from automl_plugins.supernets.searchable import Searchable
+
+
+class RandomSearch(Strategy):
+    """Each step trains the weights of one architecture, drawn uniformly (Li and Talwalkar 2019, section 3.2).
+
+    What is drawn has no closed option and keeps the space's cap (`Searchable.sample`).
+
+    In the end the best of random architectures on the search data goes into the logits, so that
+    `Searchable.derive` gives it. Until then validation sees the last architecture that was trained.
+
+    Args:
+        decoder: see `Strategy`; by default `BestSampled`.
+    """
+
+    learns_logits: ClassVar[bool] = False
+    holds_single_path: ClassVar[bool] = True
+
+    def __init__(self, decoder: Decoder | None = None) -> None:
+        super().__init__(BestSampled() if decoder is None else decoder)
+
+    def relaxation(self) -> Relaxation:
+        return Softmax()
+
+    def weight_gates(self, searchable: Searchable, step: SearchStep) -> Architecture:
+        return searchable.sample(step.generator)

@@ -1,0 +1,1 @@
+"""Optuna studies: trials, final trainings, and what they leave behind."""

@@ -1,0 +1,314 @@
+"""Train contenders over the same seeds with the same budget, choose by validation, test once."""
+
+from __future__ import annotations
+
+import copy
+import gc
+import hashlib
+import json
+import pickle
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import asdict, dataclass, replace
+from datetime import datetime
+from functools import partial
+from typing import Any
+
+import torch
+from filelock import Timeout
+from torch import nn
+
+from automl_plugins import registry
+from automl_plugins.errors import StudyError
+from automl_plugins.spaces.architecture import Architecture
+from automl_plugins.spaces.space import SearchSpace
+from automl_plugins.spaces.task import Task
+from automl_plugins.studies.attempts import Attempts
+from automl_plugins.studies.deaths import Deaths, KilledError
+from automl_plugins.studies.pulse import Pulse
+from automl_plugins.system.failure import failure_of, full_traceback
+from automl_plugins.system.finite import finite
+from automl_plugins.system.run_folder import RunFolder, read_object, save_whole, write_whole
+from automl_plugins.training import fit as training
+from automl_plugins.training.best_validation import Direction
+from automl_plugins.training.fit import ModuleFactory
+from automl_plugins.training.lightning import pl
+from automl_plugins.training.lightning_checkpoint import checkpoint_of, first_not_finite
+
+
+@dataclass(frozen=True)
+class Contender:
+    """A network to train over seeds: an architecture of the space, or a registered hand-made reference.
+
+    Args:
+        label: what the tables call it.
+        architecture: what was found; None for a reference.
+        reference: the registered name; None for an architecture.
+        found_by: who found it, for people: `search`, `random search` or `hand`.
+    """
+
+    label: str
+    architecture: Architecture | None = None
+    reference: str | None = None
+    found_by: str = "search"
+
+    @property
+    def key(self) -> str:
+        """A folder name; equal architectures share one, and so their trainings."""
+        if self.architecture is None:
+            return f"reference-{self.reference}"
+        content = json.dumps(sorted(self.architecture.items())).encode()
+        return f"architecture-{hashlib.sha256(content).hexdigest()[:12]}"
+
+
+@dataclass(frozen=True)
+class Trained:
+    """One training of a contender.
+
+    Args:
+        score: the best validation score; None where the training failed or diverged.
+        best_epoch: the epoch of that score, from 0; -1: none.
+        steps: optimizer steps taken.
+        seconds: wall time.
+        cpu_seconds: processor time.
+        num_parameters: trainable parameters of the network; None where it could not be built.
+        failure: "" or what went wrong: `diverged: ...`, `failed: RuntimeError: ...`.
+        traceback: of the error that it failed with.
+        note: "" or what went wrong beside it and costs nothing of the result.
+        settled: whether it would fail again: it diverged, or has killed its process too often.
+    """
+
+    score: float | None
+    best_epoch: int
+    steps: int
+    seconds: float
+    cpu_seconds: float
+    num_parameters: int | None
+    failure: str = ""
+    traceback: str = ""
+    note: str = ""
+    settled: bool = False
+
+
+@dataclass(frozen=True)
+class Tested:
+    """One test of a trained contender.
+
+    Args:
+        metrics: by name; None where one is undefined (nan or infinite).
+        failure: "" or what went wrong.
+        settled: whether it would fail again.
+    """
+
+    metrics: Mapping[str, float | None]
+    failure: str = ""
+    settled: bool = False
+
+
+class Comparison:
+    """Trainings of contenders, kept as files, so that workers share them and a kill loses at most one.
+
+    Args:
+        folder: the run's folder.
+        space: the space that the architectures are of.
+        task: what the networks must fit.
+        data: the datamodule.
+        module: makes a LightningModule of a network.
+        monitor: the validation metric that counts.
+        direction: whether it is better when lower or higher.
+        options: arguments of Lightning's Trainer.
+        seeds: the seeds, the same for all contenders.
+    """
+
+    def __init__(
+        self,
+        folder: RunFolder,
+        space: SearchSpace,
+        task: Task,
+        data: pl.LightningDataModule,
+        module: ModuleFactory,
+        monitor: str,
+        direction: Direction,
+        options: dict[str, Any],
+        seeds: Sequence[int],
+    ) -> None:
+        self.folder = folder
+        self.space = space
+        self.task = task
+        self.data = data
+        self.module = module
+        self.monitor = monitor
+        self.direction = direction
+        self.options = options
+        self.seeds = tuple(seeds)
+
+    def over(self, seeds: Sequence[int]) -> Comparison:
+        """The same comparison on other seeds; trainings on seeds that they share are shared."""
+        other = copy.copy(self)
+        other.seeds = tuple(seeds)
+        return other
+
+    def build(self, contender: Contender) -> nn.Module:
+        """A contender's network, freshly initialised."""
+        if contender.architecture is not None:
+            return self.space.network(contender.architecture, self.task)
+        network: nn.Module = registry.load("references", str(contender.reference))(self.task)
+        return network
+
+    def train(self, contenders: Iterable[Contender], since: datetime | None = None) -> bool:
+        """Train what no worker has trained or is training; False where others are still at it.
+
+        A training that fails is a result too. It is tried again where it failed before `since`, so when the study
+        is started again, and at most `attempts.MOST_ATTEMPTS` times in all; one that diverged is not.
+        """
+        return self._share(contenders, "train", since)
+
+    def test(self, contenders: Iterable[Contender], since: datetime | None = None) -> bool:
+        """Test, on the seeds that were trained, what no worker has tested or is testing; see `train`."""
+        return self._share(contenders, "test", since)
+
+    def _share(self, contenders: Iterable[Contender], stage: str, since: datetime | None) -> bool:
+        complete = True
+        for contender in contenders:
+            if contender.architecture is not None:
+                self._describe(contender.key, contender.architecture)
+            for seed in self.seeds:
+                if stage == "test" and self.trained_on(contender, seed).score is None:
+                    continue
+                attempts = Attempts(self.folder.result(contender.key, seed, stage), since)
+                try:
+                    with attempts.taken() as due:
+                        if due:
+                            attempts.make(partial(self._done, stage, contender, seed, since))
+                            # A Trainer and its module refer to each other: only the collector frees their memory.
+                            gc.collect()
+                except Timeout:
+                    complete = False
+        return complete
+
+    def _done(self, stage: str, contender: Contender, seed: int, since: datetime | None) -> dict[str, Any]:
+        """The result of a training or a test, which are counted where they kill their process."""
+        deaths = Deaths(self.folder.deaths, "" if since is None else since.isoformat())
+        name = f"{contender.key}-seed{seed}"
+        if stage == "train":
+            return asdict(self._train(contender, seed, deaths.attempt(name)))
+        return asdict(self._test(contender, seed, deaths.attempt(f"{name}-test")))
+
+    def _describe(self, key: str, architecture: Architecture) -> None:
+        """Write an architecture beside its trainings, so that the folder says whose they are."""
+        path = self.folder.contender(key) / self.folder.architecture.name
+        if not path.exists():
+            write_whole(path, architecture.to_json())
+
+    def _train(self, contender: Contender, seed: int, counted: AbstractContextManager[None]) -> Trained:
+        count, started = None, time.perf_counter()
+        try:
+            with counted, training.seeded(seed):
+                network = self.build(contender)
+                count = sum(each.numel() for each in network.parameters() if each.requires_grad)
+                module = self.module(network, self.task)
+                pulse = Pulse(self.folder, f"{contender.label}, seed {seed}")
+                result = training.train(
+                    module, self.data, self.monitor, self.direction, self.options, [pulse], keep_weights=True
+                )
+        except StudyError:
+            raise
+        except Exception as error:  # noqa: BLE001 - one contender's failure must not lose the others' results
+            return Trained(
+                score=None,
+                best_epoch=-1,
+                steps=0,
+                seconds=time.perf_counter() - started,
+                cpu_seconds=0.0,
+                num_parameters=count,
+                failure=f"failed: {failure_of(error)}",
+                traceback=full_traceback(error),
+                settled=isinstance(error, KilledError),
+            )
+        trained = Trained(
+            score=finite(result.score),
+            best_epoch=result.best_epoch,
+            steps=result.steps,
+            seconds=result.seconds,
+            cpu_seconds=result.cpu_seconds,
+            num_parameters=count,
+        )
+        broken = first_not_finite(module)
+        if trained.score is None or broken is not None:
+            reason = f"no validation gave a finite {self.monitor}" if broken is None else f"{broken} is not finite"
+            return replace(trained, score=None, failure=f"diverged: {reason}", settled=True)
+        checkpoint, note = checkpoint_of(module, result.best_epoch, result.steps)
+        save_whole(self.folder.weights(contender.key, seed), {"network": network.state_dict(), **checkpoint})
+        return replace(trained, note=note)
+
+    def _test(self, contender: Contender, seed: int, counted: AbstractContextManager[None]) -> Tested:
+        try:
+            with counted, training.seeded(seed):
+                module = self.load(contender, seed)
+                metrics = training.test(module, self.data, self.options)
+        except StudyError:
+            raise
+        except Exception as error:  # noqa: BLE001 - one contender's failure must not lose the others' results
+            return Tested({}, f"failed: {failure_of(error)}", settled=isinstance(error, KilledError))
+        return Tested({name: finite(value) for name, value in metrics.items()})
+
+    def load(self, contender: Contender, seed: int) -> pl.LightningModule:
+        """The LightningModule of a trained contender, with its weights."""
+        module = self.module(self.build(contender), self.task)
+        module.load_state_dict(self.weights(contender, seed)["state_dict"])
+        return module
+
+    def weights(self, contender: Contender, seed: int) -> dict[str, dict[str, torch.Tensor]]:
+        """What is kept of a training: a Lightning checkpoint, and the `state_dict` of its `network` beside it."""
+        path = self.folder.weights(contender.key, seed)
+        try:
+            weights: dict[str, dict[str, torch.Tensor]] = torch.load(path, weights_only=True, map_location="cpu")
+        except (OSError, EOFError, RuntimeError, pickle.UnpicklingError) as error:
+            # Without its weights a training is none.
+            for stage in ("train", "test"):
+                self.folder.result(contender.key, seed, stage).unlink(missing_ok=True)
+            path.unlink(missing_ok=True)
+            raise StudyError(
+                f"{path} is gone or damaged ({type(error).__name__}), so it was removed; the same command trains that "
+                "network again, on the same seed"
+            ) from error
+        return weights
+
+    def trained(self, contender: Contender) -> list[Trained]:
+        """What each seed's training came to."""
+        return [self.trained_on(contender, seed) for seed in self.seeds]
+
+    def trained_on(self, contender: Contender, seed: int) -> Trained:
+        """What the training on a seed came to."""
+        return Trained(**self._read(contender, seed, "train"))
+
+    def is_trained(self, contender: Contender) -> bool:
+        """Whether the trainings on all seeds have ended, in whatever way."""
+        return all(read_object(self.folder.result(contender.key, seed, "train")) is not None for seed in self.seeds)
+
+    def tested(self, contender: Contender) -> dict[int, Tested]:
+        """What the tests came to, by seed; those that were never run, since the training failed, are left out."""
+        paths = {seed: self.folder.result(contender.key, seed, "test") for seed in self.seeds}
+        seeds = [seed for seed, path in paths.items() if read_object(path) is not None]
+        return {seed: Tested(**self._read(contender, seed, "test")) for seed in seeds}
+
+    def _read(self, contender: Contender, seed: int, stage: str) -> dict[str, Any]:
+        path = self.folder.result(contender.key, seed, stage)
+        content = read_object(path)
+        if content is None:
+            raise StudyError(f"{path} is gone or damaged; remove it, and the same command makes it again")
+        return content
+
+    def best_seed(self, contender: Contender) -> int:
+        """The seed that validated best.
+
+        Raises:
+            ValueError: none ended with a finite score.
+        """
+        sign = 1 if self.direction == "minimize" else -1
+        results = zip(self.seeds, self.trained(contender), strict=True)
+        scores = {seed: sign * result.score for seed, result in results if result.score is not None}
+        if not scores:
+            raise ValueError(f"no training of {contender.label} ended with a finite {self.monitor}")
+        return min(scores, key=lambda seed: scores[seed])

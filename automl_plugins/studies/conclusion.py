@@ -1,0 +1,150 @@
+"""The end of a study: its table, its verdict, and its files."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from optuna.trial import FrozenTrial
+
+from automl_plugins.errors import StudyError
+from automl_plugins.report.front import Front, candidates, fronts
+from automl_plugins.report.row import Row, row_of
+from automl_plugins.report.summary import Summary
+from automl_plugins.report.trials import OUTCOMES, cost, trials_csv
+from automl_plugins.report.verdict import economical_line, winner_line, worth_lines
+from automl_plugins.studies.comparison import Contender
+from automl_plugins.studies.finals import Finals
+from automl_plugins.studies.standing import Standing, best_of
+from automl_plugins.studies.winner import forget_winner, keep_winner
+from automl_plugins.system.run_folder import write_whole
+
+
+class NothingFiniteError(StudyError):
+    """A study none of whose contenders ended with a finite score; its other files are written.
+
+    Args:
+        message: why.
+        summary: what there is to say of each contender.
+    """
+
+    def __init__(self, message: str, summary: Summary) -> None:
+        super().__init__(message)
+        self.summary = summary
+
+
+def conclude(finals: Finals) -> Summary:
+    """Write the result of final trainings and tests, which have ended, into the run's folder.
+
+    Raises:
+        NothingFiniteError: no contender has a finite score; all files but the winner's are written.
+    """
+    folder = finals.comparison.folder
+    keep_trials(finals)
+    standings = finals.standings
+    winner = best_of(standings)
+    summary = _summary(finals, standings)
+    if winner is None:
+        forget_winner(folder)
+        write_whole(folder.summary, summary.to_json())
+        raise NothingFiniteError(_why_nothing(summary), summary)
+    found = best_of([each for each in standings if each.contender.architecture is not None])
+    keep_winner(finals.comparison, winner.contender, None if found is None else found.contender)
+    write_whole(folder.summary, summary.to_json())
+    return summary
+
+
+def keep_trials(finals: Finals) -> None:
+    """Write the trials of all searches as CSV, whatever they came to."""
+    comparison = finals.comparison
+    if any(finals.trials.values()):
+        write_whole(comparison.folder.trials, trials_csv(finals.trials))
+
+
+def _summary(finals: Finals, standings: Sequence[Standing]) -> Summary:
+    comparison = finals.comparison
+    winner, economical = best_of(standings), finals.economical
+    rows = _rows(finals, standings, economical)
+    # Of a network that several found, the first line counts.
+    labels = {row.folder: row.label for row in reversed(rows)}
+
+    def label(standing: Standing) -> str:
+        return labels[f"contenders/{standing.contender.key}"]
+
+    monitor = comparison.monitor if finals.goal.reward is None else "reward"
+    searches = {arm: cost(trials) for arm, trials in finals.trials.items()}
+    verdict = [_why_empty(finals, arm, trials) for arm, trials in finals.trials.items() if not candidates(trials)]
+    if winner is not None:
+        finders = [each.contender.found_by for each in standings if each.contender.key == winner.contender.key]
+        verdict.append(winner_line(winner, label(winner), monitor, list(dict.fromkeys(finders))))
+        if economical is not None:
+            verdict.append(economical_line(winner, economical, label(economical), monitor, finals.cost))
+        verdict += worth_lines(standings, searches, monitor)
+    return Summary(
+        space=comparison.space.name,
+        data=type(comparison.data).__name__,
+        monitor=comparison.monitor,
+        direction=comparison.direction,
+        rows=rows,
+        searches=searches,
+        seeds=list(comparison.seeds),
+        fronts=_fronts(finals),
+        winner=None if winner is None else label(winner),
+        economical=None if economical is None else label(economical),
+        verdict=verdict,
+    )
+
+
+def _rows(finals: Finals, standings: Sequence[Standing], economical: Standing | None) -> list[Row]:
+    """The best of each arm and the references; then the economical one, and what failed."""
+    best = finals.winners
+    shown = {contender.key for contender in (*best, *finals.references)}
+    further = {
+        standing.contender.key: standing.contender
+        for standing in standings
+        if standing.contender.key not in shown
+        and (finals.failure(standing.contender) or standing.contender == _of(economical))
+    }
+    every = {standing.contender: standing for standing in standings}
+    rows = []
+    for contender in (*best, *finals.references, *further.values()):
+        # The best of an arm is called by the arm alone.
+        is_best = contender in best and not finals.goal.costs
+        label = contender.label.partition(",")[0] if is_best else contender.label
+        standing = every[contender]
+        notes = [f"breaks the limit of {name}, so it is not chosen" for name in standing.broken]
+        row = row_of(finals.comparison, contender, label, standing.figures)
+        rows.append(replace(row, notes=[*row.notes, *notes]))
+    return rows
+
+
+def _of(standing: Standing | None) -> Contender | None:
+    return None if standing is None else standing.contender
+
+
+def _why_empty(finals: Finals, arm: str, trials: Sequence[FrozenTrial]) -> str:
+    """A sentence for a search that found nothing."""
+    counted = cost(trials)
+    if counted["completed"]:
+        return f"none of the {counted['trials']:.0f} trials of {arm} keeps the limits {finals.goal.limits}"
+    told = ", ".join(f"{counted[name]:.0f} {name}" for name in OUTCOMES if counted[name])
+    failures = [str(trial.user_attrs["failure"]) for trial in trials if "failure" in trial.user_attrs]
+    why = f", the last with {failures[-1]}" if failures else ""
+    return f"none of the {counted['trials']:.0f} trials of {arm} ended with a value ({told}{why})"
+
+
+def _why_nothing(summary: Summary) -> str:
+    told = [*summary.verdict, *(f"{row.label}: {row.notes[0]}" for row in summary.rows if row.notes)]
+    finite = any(row.validation_mean is not None for row in summary.rows)
+    what = "keeps the limits" if finite else f"ended with a finite {summary.monitor}"
+    found = next((row.folder for row in summary.rows if row.found_by != "hand"), None)
+    kept = "" if found is None else f"; the architecture of the best trial is in {found}"
+    return f"there is no winner, since no contender {what}: {'; '.join(told)}{kept}"
+
+
+def _fronts(finals: Finals) -> dict[str, Front]:
+    if not finals.goal.costs:
+        return {}
+    chosen = {arm: kept for arm, trials in finals.trials.items() if (kept := candidates(trials))}
+    maximize = finals.comparison.direction == "maximize"
+    return fronts(chosen, (finals.comparison.monitor, *finals.goal.costs), maximize) if chosen else {}

@@ -1,0 +1,198 @@
+"""The final trainings of a study: who takes part in them, who gives his place to another, and who wins."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+from functools import cached_property
+
+from optuna.trial import FrozenTrial
+
+from automl_plugins.objectives.goal import Goal
+from automl_plugins.report.front import candidates, front_of, spread
+from automl_plugins.studies.comparison import Comparison, Contender
+from automl_plugins.studies.standing import Standing, best_of, economical_of
+
+_FOUND_BY = {"search": "search", "random": "random search"}
+
+
+class Finals:
+    """The final trainings of a study's best trials and its references, and the choice among them.
+
+    A finalist that fails or diverges on a seed gives its place to the next best of its arm, until `most_failures`
+    have done so in the same way: what fails each time is not mended by trying on. All that is decided here follows
+    from the trials and the results on the disk alone, so all workers decide alike, and so does a run that goes on.
+
+    Args:
+        comparison: the final trainings.
+        trials: of each search (arm), in the order in which they were asked for.
+        references: the hand-made networks.
+        goal: what is good.
+        finalists: how many of an arm's best architectures are trained over the seeds.
+        most_failures: see above.
+        measure: measures the goal's figures of a hand-made network.
+    """
+
+    def __init__(
+        self,
+        comparison: Comparison,
+        trials: Mapping[str, Sequence[FrozenTrial]],
+        references: Sequence[Contender],
+        goal: Goal,
+        finalists: int,
+        most_failures: int,
+        measure: Callable[[Contender], Mapping[str, float]],
+    ) -> None:
+        self.comparison = comparison
+        self.trials = trials
+        self.references = list(references)
+        self.goal = goal
+        self.count = finalists
+        self.most_failures = most_failures
+        self.measure = measure
+
+    @property
+    def _maximize(self) -> bool:
+        return self.comparison.direction == "maximize"
+
+    # Training and testing.
+
+    def work(self, since: datetime | None = None) -> bool:
+        """Train and test what no other worker has taken; False where others are still at it.
+
+        Args:
+            since: when the study was started; what failed before is tried again.
+        """
+        for contender in self.references:
+            self._figures(contender)
+        trained: list[Contender] = []
+        # What fails brings others in.
+        while trained != (contenders := self.contenders):
+            if not self.comparison.train(contenders, since):
+                return False
+            trained = contenders
+        return self.comparison.test(self.tested, since)
+
+    @property
+    def contenders(self) -> list[Contender]:
+        """All that are trained over the seeds: the arms' finalists, those that failed too, and the references."""
+        return [*(contender for arm in self.trials for contender in self.finalists(arm)), *self.references]
+
+    def finalists(self, arm: str) -> list[Contender]:
+        """The best architectures of an arm, the best first, and then those whose place they took since they failed."""
+        failed: list[Contender] = []
+        ways: Counter[str] = Counter()
+        while True:
+            chosen = self._best(arm, {contender.key for contender in failed})
+            new = [contender for contender in chosen if self.failure(contender)]
+            ways.update(self.failure(contender) for contender in new)
+            if not new or max(ways.values()) >= self.most_failures:
+                return [*chosen, *failed]
+            failed += new
+
+    def failure(self, contender: Contender) -> str:
+        """What went wrong on the first seed that it did on; "" where all went well, or have not ended yet."""
+        if not self.comparison.is_trained(contender):
+            return ""
+        return next((result.failure for result in self.comparison.trained(contender) if result.failure), "")
+
+    def _best(self, arm: str, without: set[str]) -> list[Contender]:
+        """The best of an arm by its trials; with costs, of its front, the ends first."""
+        contenders = {trial.number: self._contender(arm, trial) for trial in candidates(self.trials[arm])}
+        left = [trial for trial in candidates(self.trials[arm]) if contenders[trial.number].key not in without]
+        if self.goal.costs:
+            chosen = spread(front_of(left, self._maximize), self.count, self._maximize)
+        else:
+            # A reward is maximised, and so is its metric.
+            sign = -1 if self._maximize else 1
+            chosen = sorted(left, key=lambda trial: (sign * trial.values[0], trial.number))[: self.count]
+        return [contenders[trial.number] for trial in chosen]
+
+    def _contender(self, arm: str, trial: FrozenTrial) -> Contender:
+        architecture = self.comparison.space.architecture(trial.params)
+        return Contender(f"{arm}, trial {trial.number}", architecture, found_by=_FOUND_BY.get(arm, arm))
+
+    @property
+    def tested(self) -> list[Contender]:
+        """What is tested: what the table compares, and not each finalist, so that the test chooses nothing."""
+        economical = self.economical
+        return [*self.winners, *self.references, *([] if economical is None else [economical.contender])]
+
+    @property
+    def winners(self) -> list[Contender]:
+        """The finalist of each arm that is best over the seeds; with costs, all that have a value."""
+        told = []
+        for arm in self.trials:
+            standings = [self.standing(contender) for contender in self.finalists(arm)]
+            if self.goal.costs:
+                told += [standing.contender for standing in standings if standing.mean is not None]
+            elif (best := best_of(standings)) is not None:
+                told.append(best.contender)
+        return told
+
+    # Choosing.
+
+    def standing(self, contender: Contender) -> Standing:
+        """What a contender's trainings came to."""
+        results = self.comparison.trained(contender)
+        figures = self._figures(contender)
+        counts = [result.num_parameters for result in results if result.num_parameters is not None]
+        broken = [name for name, limit in self.goal.limits.items() if not figures.get(name, math.inf) <= limit]
+        return Standing(
+            contender=contender,
+            values=[self._value(result.score, figures) for result in results],
+            maximize=self._maximize,
+            num_parameters=counts[0] if counts else None,
+            figures=figures,
+            broken=broken,
+        )
+
+    def _value(self, score: float | None, figures: Mapping[str, float]) -> float | None:
+        """What a training is worth: its score, or the reward of it."""
+        if score is None or self.goal.reward is None:
+            return score
+        try:
+            value = float(self.goal.reward(score, figures))
+        except (KeyError, ValueError):
+            # The cost is unknown, or the reward has no meaning there.
+            return None
+        return value if math.isfinite(value) else None
+
+    def _figures(self, contender: Contender) -> Mapping[str, float]:
+        """The costs that the goal knows: of an architecture as its trial was told, of a reference as measured."""
+        if not self.goal.figures:
+            return {}
+        return self._measured.get(contender.key) or self.measure(contender)
+
+    @cached_property
+    def _measured(self) -> dict[str, Mapping[str, float]]:
+        return {
+            self._contender(arm, trial).key: trial.user_attrs["figures"]
+            for arm, trials in self.trials.items()
+            for trial in candidates(trials)
+            if "figures" in trial.user_attrs
+        }
+
+    @property
+    def standings(self) -> list[Standing]:
+        """Of all contenders; of a network that several found, one for each."""
+        return [self.standing(contender) for contender in self.contenders]
+
+    @property
+    def winner(self) -> Standing | None:
+        """The best of all contenders by mean validation (or reward), whoever found it; limits are kept."""
+        return best_of(self.standings)
+
+    @property
+    def economical(self) -> Standing | None:
+        """The cheapest contender within one standard error of the winner."""
+        standings = self.standings
+        winner = best_of(standings)
+        return None if winner is None else economical_of(winner, standings, self.cost)
+
+    @property
+    def cost(self) -> str:
+        """The figure that cheap is meant by."""
+        return next(iter(self.goal.figures), "num_parameters")

@@ -1,0 +1,160 @@
+"""Samplers and pruners by name, by class path, or as they are."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import optuna
+from optuna.pruners import BasePruner
+from optuna.samplers import BaseSampler
+
+from automl_plugins import registry
+from automl_plugins.samplers.base import ArchitectureSampler
+from automl_plugins.spaces.space import SearchSpace
+from automl_plugins.system.nearest import did_you_mean
+from automl_plugins.training.description import describe
+
+PartConfig = str | Mapping[str, Any]
+"""A name, or a mapping with `class_path` and, where wanted, `init_args`."""
+
+
+def sampler_factory(config: PartConfig | BaseSampler, space: SearchSpace | None = None) -> SamplerFactory:
+    """What makes the sampler of each trial.
+
+    Args:
+        config: a class of `optuna.samplers` (`TPESampler`), a registered sampler, or a class path
+            with `init_args`; or a sampler, which is then used as it is.
+        space: what is searched, for samplers that take a `space`.
+
+    Raises:
+        ValueError: no such sampler, or an argument that it does not take.
+    """
+    if isinstance(config, BaseSampler):
+        return SamplerFactory(type(config), sampler=config)
+    return SamplerFactory(*_resolve("sampler", config, optuna.samplers, BaseSampler), space=space)
+
+
+class SamplerFactory:
+    """Makes the sampler of one trial, seeded by the study's seed and the trial's ordinal alone.
+
+    A study that was killed therefore goes on with the very architectures that it would have
+    asked for, and workers that start together ask for different ones. A sampler that takes no
+    `seed` is made once and used for all trials, as is one that was given as an object, and one of
+    ours (`ArchitectureSampler`), which sees to the same by itself and learns over the trials.
+
+    Args:
+        cls: the sampler's class.
+        arguments: what it is made with.
+        sampler: or a sampler as it is.
+        space: what is searched; a sampler that takes a `space` is given it.
+    """
+
+    def __init__(
+        self,
+        cls: type[BaseSampler],
+        arguments: Mapping[str, Any] | None = None,
+        sampler: BaseSampler | None = None,
+        space: SearchSpace | None = None,
+    ) -> None:
+        self.cls = cls
+        self.arguments = dict(arguments or {})
+        self.given = self._kept = sampler
+        self._of_seed: tuple[int, BaseSampler] | None = None
+        parameters = inspect.signature(cls).parameters
+        self._takes_seed = "seed" in parameters
+        self._given: dict[str, Any] = {"space": space} if space is not None and "space" in parameters else {}
+        self(0, 0)
+
+    @property
+    def described(self) -> Any:
+        """What tells this sampler from others, as JSON."""
+        if self.given is not None:
+            return describe(self.given)
+        return {"class": describe(self.cls), "arguments": describe(self.arguments)}
+
+    def __call__(self, seed: int, ordinal: int) -> BaseSampler:
+        """The sampler of the `ordinal`-th trial, counted from 0.
+
+        Args:
+            seed: the study's; a `seed` among the sampler's own arguments comes before it.
+            ordinal: how many trials were asked for before.
+        """
+        if self._kept is not None:
+            return self._kept
+        if not self._takes_seed:
+            self._kept = self.cls(**self._given, **self.arguments)
+            return self._kept
+        base = self.arguments.get("seed")
+        seed = seed if base is None else base
+        if issubclass(self.cls, ArchitectureSampler):
+            if self._of_seed is None or self._of_seed[0] != seed:
+                self._of_seed = seed, self.cls(**self._given, **{**self.arguments, "seed": seed})
+            return self._of_seed[1]
+        state = np.random.SeedSequence([seed, ordinal]).generate_state(1)
+        return self.cls(**self._given, **{**self.arguments, "seed": int(state[0])})
+
+
+def make_pruner(config: PartConfig | BasePruner | None) -> BasePruner:
+    """A pruner of trials.
+
+    Args:
+        config: a class of `optuna.pruners` (`MedianPruner`), or a class path with `init_args`; a
+            pruner is given back as it is; None never prunes.
+
+    Raises:
+        ValueError: no such pruner, or an argument that it does not take.
+    """
+    if config is None:
+        return optuna.pruners.NopPruner()
+    if isinstance(config, BasePruner):
+        return config
+    cls, arguments = _resolve("pruner", config, optuna.pruners, BasePruner)
+    return cls(**arguments)
+
+
+def _resolve(key: str, config: PartConfig, home: Any, base: type) -> tuple[type[Any], dict[str, Any]]:
+    """The class and the arguments that a name or a mapping stands for."""
+    if isinstance(config, str):
+        config = {"class_path": config}
+    for unknown in set(config) - {"class_path", "init_args"}:
+        raise ValueError(f"{key}.{unknown} is not valid; {did_you_mean(unknown, ('class_path', 'init_args'))}")
+    if "class_path" not in config:
+        raise ValueError(f"{key} needs a class_path beside its init_args")
+    arguments = dict(config.get("init_args") or {})
+    cls = _find(key, str(config["class_path"]), home, base)
+    parameters = inspect.signature(cls).parameters
+    if not any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values()):
+        for argument in arguments:
+            if argument not in parameters:
+                raise ValueError(
+                    f"{key}.init_args.{argument} is no argument of {cls.__name__}; {did_you_mean(argument, parameters)}"
+                )
+    return cls, arguments
+
+
+def _find(key: str, path: str, home: Any, base: type) -> type[Any]:
+    offered = {
+        name: member
+        for name, member in vars(home).items()
+        if inspect.isclass(member) and issubclass(member, base) and not inspect.isabstract(member)
+    }
+    registered = registry.names("samplers") if base is BaseSampler else []
+    name = path.removeprefix(f"{home.__name__}.")
+    if name in offered:
+        return offered[name]
+    if path in registered:
+        return registry.load("samplers", path)
+    module, _, attribute = path.rpartition(".")
+    if not module:
+        raise ValueError(f"{key}={path!r} is unknown; {did_you_mean(path, [*offered, *registered])}")
+    try:
+        found = getattr(importlib.import_module(module), attribute)
+    except (ImportError, AttributeError) as error:
+        raise ValueError(f"{key}={path!r} cannot be imported: {error}") from error
+    if not (inspect.isclass(found) and issubclass(found, base)):
+        raise ValueError(f"{key}={path!r} is no {base.__name__}")
+    return found

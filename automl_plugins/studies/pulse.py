@@ -1,0 +1,85 @@
+"""A sign of life of each training: which one it is and how far, in a small file that a progress display reads."""
+
+from __future__ import annotations
+
+import glob
+import json
+import os
+import platform
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from automl_plugins.system.run_folder import RunFolder
+from automl_plugins.training.lightning import pl
+
+_SECONDS = 1.0
+"""How often a training writes at most."""
+
+
+class Pulse(pl.Callback):
+    """Writes how far a training is, at most once a second; rank 0 does. A file that cannot be written is let be.
+
+    Args:
+        folder: the run's folder.
+        label: what is trained, for people.
+    """
+
+    def __init__(self, folder: RunFolder, label: str) -> None:
+        self.label = label
+        self.path = folder.pulse(os.getpid())
+        self._next = 0.0
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._write(trainer)
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        self._write(trainer)
+
+    def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        if trainer.is_global_zero:
+            with suppress(OSError):
+                self.path.unlink(missing_ok=True)
+
+    def _write(self, trainer: pl.Trainer) -> None:
+        now = time.monotonic()
+        if now < self._next or not trainer.is_global_zero:
+            return
+        self._next = now + _SECONDS
+        epochs = trainer.max_epochs if trainer.max_epochs is not None and trainer.max_epochs > 0 else None
+        content = {"label": self.label, "epoch": trainer.current_epoch + 1, "epochs": epochs}
+        # Not `write_whole`: a sign of life need not survive a power cut, and must not wait for the disk.
+        unfinished = self.path.with_suffix(".part")
+        with suppress(OSError):
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            unfinished.write_text(json.dumps(content), encoding="utf-8")
+            unfinished.replace(self.path)
+
+
+def pulses(folder: RunFolder) -> list[str]:
+    """How far each training is that runs in a folder now: `trial 3 of search: epoch 2 of 12`."""
+    told = []
+    for path in sorted(folder.pulse(0).parent.glob("*.pulse")):
+        with suppress(OSError, ValueError, KeyError):
+            content = json.loads(path.read_text(encoding="utf-8"))
+            of = "" if content["epochs"] is None else f" of {content['epochs']}"
+            told.append(f"{content['label']}: epoch {content['epoch']}{of}")
+    return told
+
+
+def forget_pulses(folder: RunFolder) -> None:
+    """Remove the signs of life of processes of this machine that were killed."""
+    for path in folder.pulse(0).parent.glob(f"{glob.escape(platform.node())}-*.pulse"):
+        if not _is_alive(path):
+            with suppress(OSError):
+                path.unlink(missing_ok=True)
+
+
+def _is_alive(path: Path) -> bool:
+    with suppress(ValueError, ProcessLookupError, PermissionError):
+        os.kill(int(path.stem.rpartition("-")[2]), 0)
+        return True
+    return False

@@ -1,0 +1,62 @@
+"""The files of a winner: its weights, its architecture where it has one, and who it is."""
+
+from __future__ import annotations
+
+from automl_plugins.studies.comparison import Comparison, Contender
+from automl_plugins.system.finite import strict_json
+from automl_plugins.system.run_folder import RunFolder, save_whole, write_whole
+
+
+def keep_winner(comparison: Comparison, winner: Contender, found: Contender | None) -> None:
+    """Write the winner into the run's folder, and take what an earlier winner has left there away.
+
+    `network.pt` and `module.ckpt` are always the winner's. `architecture.json` is too; a network that was made by
+    hand has none, and then the best architecture that was found has the same files in the folder `found`.
+
+    Args:
+        comparison: the final trainings.
+        winner: the best contender.
+        found: the best contender that is an architecture, if there is any.
+    """
+    folder = comparison.folder
+    _keep(folder, comparison, winner)
+    if winner.architecture is None and found is not None:
+        if folder.config.exists():
+            # So that the commands that look for it beside an architecture.json find it.
+            write_whole(folder.found.config, folder.config.read_text("utf-8"))
+        _keep(folder.found, comparison, found)
+    else:
+        _forget(folder.found)
+
+
+def forget_winner(folder: RunFolder) -> None:
+    """Remove a winner's files, which are no longer right."""
+    _forget(folder)
+    _forget(folder.found)
+
+
+def _forget(folder: RunFolder) -> None:
+    for path in (folder.winner, folder.architecture, folder.network, folder.module):
+        path.unlink(missing_ok=True)
+
+
+def _keep(folder: RunFolder, comparison: Comparison, contender: Contender) -> None:
+    """Write a contender's files, of the seed that validated best."""
+    seed = comparison.best_seed(contender)
+    told = {
+        "label": contender.label,
+        "reference": contender.reference,
+        "found_by": contender.found_by,
+        "seed": seed,
+        "weights": str(comparison.folder.weights(contender.key, seed).relative_to(comparison.folder.path)),
+    }
+    content = strict_json(told)
+    if folder.winner.exists() and folder.winner.read_text("utf-8") != content:
+        # Of two winners' files, none may be taken for the other's after a kill between them.
+        _forget(folder)
+    if contender.architecture is not None:
+        write_whole(folder.architecture, contender.architecture.to_json())
+    weights = comparison.weights(contender, seed)
+    save_whole(folder.network, weights.pop("network"))
+    save_whole(folder.module, weights)
+    write_whole(folder.winner, content)

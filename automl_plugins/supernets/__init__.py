@@ -1,0 +1,1 @@
+"""Supernets: functions of gates, and the searchable modules that hold their logits."""

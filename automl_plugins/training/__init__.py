@@ -1,0 +1,1 @@
+"""Trainings through Lightning, and the modules and data of tasks."""

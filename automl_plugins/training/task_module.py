@@ -1,0 +1,201 @@
+"""What the LightningModules of all spaces have in common."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any, ClassVar, Literal, cast
+
+import torch
+from torch import Tensor, nn
+from torchmetrics import Metric, MetricCollection
+
+from automl_plugins.spaces.task import Level, Task
+from automl_plugins.system.once import warn_once
+from automl_plugins.training.lightning import pl
+
+
+class EpochMean(Metric):
+    """A weighted mean over an epoch and all ranks; nan once a value was, and where nothing weighs anything.
+
+    torchmetrics' `MeanMetric` leaves values that are nan out, with which a network that has diverged in some
+    batches is judged by the others.
+    """
+
+    full_state_update = False
+    total: Tensor
+    weight: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        for name in ("total", "weight"):
+            self.add_state(name, torch.zeros(()), dist_reduce_fx="sum")
+
+    def update(self, value: Tensor, weight: Tensor) -> None:
+        """Count a value with its weight."""
+        self.total = self.total + value * weight
+        self.weight = self.weight + weight
+
+    def compute(self) -> tuple[Tensor, Tensor]:
+        """The mean so far, and the sum of the weights."""
+        return self.total / self.weight, self.weight
+
+
+_NAMED = 10
+"""How many classes or labels a warning lists."""
+
+
+class TaskModule(pl.LightningModule):
+    """Loss, metrics and optimizer around a network; a subclass says how predictions and targets are judged.
+
+    Metrics are of whole epochs, and of all ranks together. A metric that is undefined is nan, and so are all metrics of
+    an epoch in which an output or the loss is not a number: the network has diverged, whatever `argmax` makes of it.
+
+    Args:
+        network: what is trained.
+        task: what it must fit.
+        learning_rate: the optimizer's.
+        weight_decay: the optimizer's L2 penalty.
+
+    Raises:
+        ValueError: a task of another level, or a number out of range.
+    """
+
+    level: ClassVar[Level]
+    monitor: str
+    """The metric that a search selects by: a validation metric of this module."""
+    direction: Literal["minimize", "maximize"]
+    """Whether `monitor` is better when lower or when higher."""
+
+    def __init__(self, network: nn.Module, task: Task, learning_rate: float, weight_decay: float) -> None:
+        super().__init__()
+        if task.level != self.level:
+            name = type(self).__name__
+            raise ValueError(f"{name} trains {self.level}-level tasks; the task is of level {task.level!r}")
+        # Said so that nan is refused too.
+        if not 0 < learning_rate < math.inf:
+            raise ValueError(f"learning_rate is greater than 0 and finite; got {learning_rate}")
+        if not 0 <= weight_decay < math.inf:
+            raise ValueError(f"weight_decay is at least 0 and finite; got {weight_decay}")
+        self.network = network
+        self.task = task
+        self.learning_rate = learning_rate
+        self.weight_decay = weight_decay
+        self.metrics = nn.ModuleDict()
+
+    def _track(self, metrics: dict[str, Metric | MetricCollection]) -> None:
+        """Keep metrics of their own for validation and test."""
+        collection = MetricCollection(metrics)
+        self.metrics["val"] = collection.clone(prefix="val_")
+        self.metrics["test"] = collection.clone(prefix="test_")
+        self.losses = nn.ModuleDict({"val": EpochMean(), "test": EpochMean()})
+
+    def _tracked(self, stage: str) -> tuple[MetricCollection, EpochMean]:
+        return cast(MetricCollection, self.metrics[stage]), cast(EpochMean, self.losses[stage])
+
+    def forward(self, batch: Any) -> Tensor:
+        """The network's outputs for a batch: logits, or values in the targets' units."""
+        return self._outputs(batch)
+
+    def _outputs(self, batch: Any) -> Tensor:
+        raise NotImplementedError(f"{type(self).__name__} does not say how its network is called")
+
+    def _select(self, batch: Any, outputs: Tensor, stage: str) -> tuple[Tensor, Tensor]:
+        """The outputs and targets that count in a stage."""
+        raise NotImplementedError(f"{type(self).__name__} does not say what its targets are")
+
+    def _loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """The mean over the known targets, zero where there is none."""
+        raise NotImplementedError(f"{type(self).__name__} does not say what its loss is")
+
+    def _known(self, targets: Tensor) -> Tensor:
+        """Which targets are known."""
+        return ~targets.isnan()
+
+    def _update(self, metrics: MetricCollection, outputs: Tensor, targets: Tensor) -> None:
+        metrics.update(outputs, targets)
+
+    def _values(self, stage: str, computed: dict[str, Tensor]) -> dict[str, Tensor]:
+        """What is logged of the epoch's metrics."""
+        return computed
+
+    def _mean_of_defined(self, name: str, scores: Tensor, kinds: str, names: Sequence[str]) -> Tensor:
+        """The mean of the scores that are defined, with one warning that names the others; nan where none is.
+
+        Args:
+            name: of the metric, with the stage.
+            scores: `[count]`, nan where undefined.
+            kinds: the plural of what has a score: `classes`, or `labels`.
+            names: of each.
+        """
+        undefined = [names[index] for index in scores.isnan().nonzero().flatten().tolist()]
+        if undefined and len(undefined) < len(names) and not self.trainer.sanity_checking:
+            listed = ", ".join(undefined[:_NAMED]) + (", ..." if len(undefined) > _NAMED else "")
+            warn_once(
+                f"{name} is the mean over {len(names) - len(undefined)} of {len(names)} {kinds}; "
+                f"the data of this stage do not define it for {listed}"
+            )
+        return scores.nanmean()
+
+    def _warn_of_undefined(self, stage: str, values: dict[str, Tensor], weight: Tensor) -> None:
+        """Say once which metrics of an epoch of a network that has not diverged are nan."""
+        undefined = [name for name, value in values.items() if value.isnan()]
+        if not undefined or self.trainer.sanity_checking:
+            return
+        if weight == 0:
+            warn_once(f"{', '.join(values)} are undefined (nan): no target of this stage counts; give it some")
+        elif f"{stage}_loss" not in undefined:
+            warn_once(
+                f"{', '.join(undefined)} is undefined (nan): the targets of this stage are all alike; "
+                f"give it others, or monitor {stage}_loss"
+            )
+
+    def training_step(self, batch: Any, batch_index: int) -> Tensor:
+        loss = self._loss(*self._select(batch, self._outputs(batch), "train"))
+        # Logging costs more than a small graph's step, so it waits until somebody listens.
+        if self.trainer.loggers:
+            self.log("train_loss", loss.detach(), on_step=False, on_epoch=True, batch_size=1, sync_dist=True)
+        return loss
+
+    def _evaluate(self, batch: Any, stage: str) -> None:
+        given = self._outputs(batch)
+        outputs, targets = self._select(batch, given, stage)
+        metrics, losses = self._tracked(stage)
+        self._update(metrics, outputs, targets)
+        # Decided on the device, without waiting for it; the mean stays nan until the epoch's end.
+        loss = torch.where(given.isfinite().all(), self._loss(outputs, targets), torch.nan)
+        losses.update(loss, weight=self._known(targets).sum())
+
+    def _report(self, stage: str) -> None:
+        metrics, losses = self._tracked(stage)
+        loss, weight = losses.compute()
+        values = {
+            name: torch.where(loss.isnan(), torch.nan, value)
+            for name, value in self._values(stage, metrics.compute()).items()
+        }
+        values[f"{stage}_loss"] = loss
+        self._warn_of_undefined(stage, values, weight)
+        # `Trainer.validate` runs in inference mode; states made there could not be updated in a later `fit`.
+        with torch.inference_mode(mode=False):
+            metrics.reset()
+            losses.reset()
+        # `compute` has reduced over the ranks, so all have the same values, and so has their mean.
+        self.log_dict(values, prog_bar=True, sync_dist=True)
+
+    def validation_step(self, batch: Any, batch_index: int) -> None:
+        self._evaluate(batch, "val")
+
+    def on_validation_epoch_end(self) -> None:
+        self._report("val")
+
+    def test_step(self, batch: Any, batch_index: int) -> None:
+        self._evaluate(batch, "test")
+
+    def on_test_epoch_end(self) -> None:
+        self._report("test")
+
+    def predict_step(self, batch: Any, batch_index: int) -> Tensor:
+        return self(batch)
+
+    def configure_optimizers(self) -> Any:
+        return torch.optim.Adam(self.parameters(), lr=self.learning_rate, weight_decay=self.weight_decay)

@@ -1,0 +1,142 @@
+"""The network of one architecture of Auto-DeepLab's space, along a single path."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, cast
+
+import torch
+from torch import Tensor, nn
+
+from automl_plugins.spaces.counting import part
+from automl_plugins.spaces.task import Task
+from seg_space.auto_deeplab.cell import IDENTITY, Step
+from seg_space.auto_deeplab.frame import Stem, make_head
+from seg_space.auto_deeplab.operations import Resize, make_operation
+from seg_space.auto_deeplab.trellis import Node
+
+if TYPE_CHECKING:
+    from seg_space.auto_deeplab.space import AutoDeepLabSpace
+
+
+class Cell(nn.Module):
+    """Blocks of two operations each, whose sums are concatenated (Liu et al. 2019, section 3.1).
+
+    In training, an operation that is no identity is dropped from a sample with the probability `drop_rate`.
+
+    Args:
+        steps: two for each block.
+        channels: of each state.
+    """
+
+    def __init__(self, steps: Sequence[Step], channels: int) -> None:
+        super().__init__()
+        self.steps = tuple(steps)
+        self.operations = nn.ModuleDict({step.key: part(make_operation, step.operation, channels) for step in steps})
+        self.drop_rate = 0.0
+
+    def forward(self, before: Tensor, previous: Tensor) -> Tensor:
+        """The blocks' outputs, `[batch, blocks * channels, height, width]`.
+
+        Args:
+            before: state 0, `[batch, channels, height, width]`.
+            previous: state 1, of the same shape.
+        """
+        states = [before, previous]
+        for first, second in zip(self.steps[::2], self.steps[1::2], strict=True):
+            states.append(self._result(first, states) + self._result(second, states))
+        return torch.cat(states[2:], dim=1)
+
+    def _result(self, step: Step, states: Sequence[Tensor]) -> Tensor:
+        result: Tensor = self.operations[step.key](states[step.source])
+        if not self.training or self.drop_rate == 0 or step.operation == IDENTITY:
+            return result
+        kept = torch.rand(len(result), 1, 1, 1, device=result.device) >= self.drop_rate
+        return result * kept / (1 - self.drop_rate)
+
+
+class Layer(nn.Module):
+    """A cell at its place in a path: its two inputs are brought to its stride and channels first.
+
+    Args:
+        node: the layer's place.
+        steps: of its cell.
+        previous_channels: of the map of the layer before.
+        before_channels: of the map of the layer before that one.
+        channels: of each state.
+    """
+
+    def __init__(
+        self, node: Node, steps: Sequence[Step], previous_channels: int, before_channels: int, channels: int
+    ) -> None:
+        super().__init__()
+        self.node = node
+        (incoming,), (before,) = node.incoming, node.before
+        self.resize_before = part(Resize, before_channels, channels, before, node.stride, affine=True, bilinear=True)
+        self.resize_previous = part(Resize, previous_channels, channels, incoming, node.stride, affine=True)
+        self.cell = Cell(steps, channels)
+
+    def forward(self, before: Tensor, previous: Tensor, size: tuple[int, int]) -> Tensor:
+        output: Tensor = self.cell(self.resize_before(before, size), self.resize_previous(previous, size))
+        return output
+
+
+class AutoDeepLabNetwork(nn.Module):
+    """Stem, one cell a layer along a path of resolutions, and a head.
+
+    Args:
+        nodes: of the path, one for each layer.
+        steps: of the cell, two for each block.
+        task: what it must fit.
+        space: its channels, stem and head.
+
+    Shapes:
+        images `[batch, in_channels, height, width]` of any size; outputs `[batch, out_channels, height, width]`.
+    """
+
+    def __init__(self, nodes: Sequence[Node], steps: Sequence[Step], task: Task, space: AutoDeepLabSpace) -> None:
+        super().__init__()
+        self.path = tuple(node.stride for node in nodes)
+        """The stride of each layer."""
+        self.stem_stride = space.stem_stride
+        self.channels = (space.stem[-1], *(space.node_channels(stride) for stride in self.path))
+        """Of the stem's map and of each layer's."""
+        self.drop_path = space.drop_path
+        self.stem = Stem(task.in_channels, space.stem, space.stem_stride)
+        inputs = (space.stem[-1], *self.channels)
+        self.layers = nn.ModuleList(
+            Layer(node, steps, previous, before, space.state_channels(node.stride))
+            for node, previous, before in zip(nodes, inputs[1:], inputs, strict=False)
+        )
+        self.head = make_head(self.path[-1:], task, space)
+        self.schedule_drop_path(1.0)
+
+    def schedule_drop_path(self, progress: float) -> None:
+        """Set how often operations are dropped: the space's `drop_path` for the last layer at the end of training.
+
+        The rate grows linearly with the depth and over the training (scheduled drop path, Zoph et al. 2018).
+        Where nobody calls this, it is that of the end.
+
+        Args:
+            progress: the part of the training that is done, from 0 to 1.
+        """
+        for depth, layer in enumerate(self.layers, start=1):
+            cast(Layer, layer).cell.drop_rate = self.drop_path * progress * depth / len(self.layers)
+
+    def features(self, images: Tensor) -> list[Tensor]:
+        """The stem's map and that of each layer, `[batch, channels, height, width]` at their strides."""
+        first = self.stem(images)
+        maps = [first, first]
+        for stride, layer in zip(self.path, self.layers, strict=True):
+            maps.append(layer(maps[-2], maps[-1], size_at(first, stride // self.stem_stride)))
+        return maps[1:]
+
+    def forward(self, images: Tensor) -> Tensor:
+        maps = self.features(images)
+        return self.head({self.path[-1]: maps[-1]}, maps[0], (images.size(2), images.size(3)))
+
+
+def size_at(first: Tensor, times: int) -> tuple[int, int]:
+    """Height and width of a map whose stride is so many times that of the first one: halves, rounded up."""
+    # Written as the size that convolutions give, so that torch.export sees that they are equal for all images.
+    return (first.size(2) - 1) // times + 1, (first.size(3) - 1) // times + 1

@@ -1,0 +1,242 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.stats import kendalltau
+
+from automl_plugins import Architecture, SearchSpace, registry
+from automl_plugins.estimators.predictors.base import Predictor, standardised
+from automl_plugins.estimators.predictors.comparator import ComparatorPredictor, baseline_curriculum
+from automl_plugins.estimators.predictors.denoiser import DenoiserPredictor
+from automl_plugins.estimators.predictors.features import one_hot, path_features
+from automl_plugins.estimators.predictors.graphs import dense_graphs
+from automl_plugins.estimators.predictors.ranker import RankerPredictor, pairwise_loss
+from automl_plugins.estimators.predictors.ridge import RidgePredictor
+from automl_plugins.estimators.predictors.trees import TreesPredictor
+from automl_plugins.samplers import PredictorSampler
+from automl_plugins.tables.cells import NASBench201Space, nas_bench_201
+
+Make = Callable[[SearchSpace, int], Predictor]
+EVERY: dict[str, Make] = {
+    "comparator": lambda space, seed: ComparatorPredictor(space, seed, width=16, epochs=60),
+    "denoiser": lambda space, seed: DenoiserPredictor(space, seed, width=16),
+    "ranker": lambda space, seed: RankerPredictor(space, seed, width=16, epochs=60),
+    "ridge": RidgePredictor,
+    "trees": lambda space, seed: TreesPredictor(space, seed, trees=60),
+}
+
+
+@pytest.fixture(params=EVERY.values(), ids=EVERY)
+def make(request: pytest.FixtureRequest) -> Make:
+    return request.param
+
+
+@pytest.fixture
+def space() -> NASBench201Space:
+    return NASBench201Space()
+
+
+def sample(space: SearchSpace, count: int, seed: int = 0) -> list[Architecture]:
+    generator = np.random.default_rng(seed)
+    return [space.sample(generator) for _ in range(count)]
+
+
+def convolutions(architecture: Architecture) -> float:
+    return float(sum(value in ("conv1x1", "conv3x3") for value in architecture.values()))
+
+
+def cell(space: SearchSpace, *operations: str) -> Architecture:
+    return space.architecture({choice.name: name for choice, name in zip(space.choices, operations, strict=True)})
+
+
+def test_a_predictor_ranks_what_it_has_not_seen(make: Make, space: NASBench201Space) -> None:
+    known, others = sample(space, 120), sample(space, 100, seed=1)
+    predictor = make(space, 0)
+    predictor.fit(known, [convolutions(each) for each in known])
+    predicted = predictor.predict(others)
+    assert kendalltau(predicted, [convolutions(each) for each in others]).statistic > 0.6
+    assert predictor.rank(others) == sorted(range(100), key=lambda index: -predicted[index])
+
+
+def test_a_prediction_is_settled_by_seed_and_data_and_leaves_the_world_as_it_was(
+    make: Make, space: NASBench201Space
+) -> None:
+    known, others = sample(space, 30), sample(space, 10, seed=1)
+    scores = [convolutions(each) for each in known]
+    predictions = []
+    for _ in range(2):
+        torch.rand(3)
+        before = torch.get_rng_state()
+        predictor = make(space, 0)
+        predictor.fit(known, scores)
+        predictor.fit(known, scores)  # what was learned before is forgotten
+        predictions.append(predictor.predict(others))
+        assert torch.equal(before, torch.get_rng_state())
+    np.testing.assert_array_equal(*predictions)
+    assert predictions[0].dtype == np.float64
+
+
+def test_equal_scores_are_no_error_and_nothing_to_predict_is_none(make: Make, space: NASBench201Space) -> None:
+    predictor = make(space, 0)
+    predictor.fit(sample(space, 8), np.full(8, 3.0))
+    assert np.isfinite(predictor.predict(sample(space, 4, seed=1))).all()
+    assert predictor.predict([]).shape == (0,)
+
+
+@pytest.mark.parametrize("scores", [[0.1, 0.1, 0.1], [1.0, 2.0, 1e90], [-1e90, 1e90, 0.0], [0.0, 5e-324, 0.0]], ids=str)
+def test_few_scores_of_any_size_give_finite_predictions(
+    make: Make, scores: list[float], space: NASBench201Space
+) -> None:
+    for architectures in (sample(space, 3), sample(space, 1) * 3):
+        predictor = make(space, 0)
+        predictor.fit(architectures, scores)
+        assert np.isfinite(predictor.predict(sample(space, 4, seed=1))).all()
+
+
+@pytest.mark.parametrize(
+    ("count", "scores", "message"),
+    [
+        (1, [1.0], "at least two architectures; got 1"),
+        (3, [1.0, 2.0], r"3 architectures need as many scores; got the shape \(2,\)"),
+        (2, [1.0, float("nan")], "not finite, nan of architecture 1"),
+        (2, [float("-inf"), 1.0], "not finite, -inf of architecture 0"),
+        (2, [1e300, 1.0], r"not finite, 1e\+300 of architecture 0"),
+    ],
+    ids=str,
+)
+def test_data_that_cannot_be_fitted_are_named(
+    make: Make, count: int, scores: list[float], message: str, space: NASBench201Space
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        make(space, 0).fit(sample(space, count), scores)
+
+
+def test_predicting_before_fitting_is_refused(make: Make, space: NASBench201Space) -> None:
+    with pytest.raises(RuntimeError, match="predicts after `fit`"):
+        make(space, 0).predict(sample(space, 2))
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_every_predictor_is_registered_and_drives_the_sampler(name: str, space: NASBench201Space) -> None:
+    assert name in registry.names("predictors")
+    assert PredictorSampler(space, predictor=name).predictor is registry.load("predictors", name)
+
+
+def test_trees_meet_the_published_sample_efficiency(shared_data: Path, space: NASBench201Space) -> None:
+    table = nas_bench_201("cifar10", shared_data)
+    architectures = list(dict.fromkeys(sample(space, 1500)))
+    scores = np.array([table.columns["c10_test"][table.row(each)] for each in architectures])
+    predictor = TreesPredictor(space)
+    predictor.fit(architectures[:100], scores[:100])
+    assert kendalltau(predictor.predict(architectures[100:]), scores[100:]).statistic > 0.65
+
+
+def test_one_network_that_did_not_train_does_not_decide_a_ridge(space: NASBench201Space) -> None:
+    known = sample(space, 100)
+    scores = np.array([convolutions(each) for each in known])
+    scores[7] = -1e6
+    predictor = RidgePredictor(space)
+    predictor.fit(known, scores)
+    others = sample(space, 100, seed=1)
+    assert kendalltau(predictor.predict(others), [convolutions(each) for each in others]).statistic > 0.7
+
+
+# Encodings.
+
+
+@given(st.integers(0, 1000))
+def test_many_encodings_at_once_are_those_of_the_space(seed: int) -> None:
+    space = NASBench201Space()
+    architectures = sample(space, 5, seed)
+    np.testing.assert_array_equal(one_hot(space, architectures), [space.encode(each) for each in architectures])
+
+
+@given(st.integers(0, 1000))
+def test_dense_graphs_are_those_of_the_space(seed: int) -> None:
+    space = NASBench201Space()
+    architecture = sample(space, 1, seed)[0]
+    graph = space.graph(architecture)
+    features, adjacency, mask = dense_graphs(space, [architecture])
+    np.testing.assert_array_equal(features[0, :, :-2], graph.x)
+    assert sorted(zip(*np.nonzero(adjacency[0]), strict=True)) == sorted(map(tuple, graph.edge_index.t().tolist()))
+    assert mask.all()
+    assert np.flatnonzero(features[0, :, -2]).tolist() == [0]
+    assert np.flatnonzero(features[0, :, -1]).tolist() == [7]
+
+
+def test_path_features_of_a_cell_worked_out_by_hand(space: NASBench201Space) -> None:
+    # Edges 0-1, 0-2, 1-2, 0-3, 1-3, 2-3: four ways, of which those over a `none` lead nowhere.
+    architecture = cell(space, "conv3x3", "none", "conv3x3", "skip", "none", "conv3x3")
+    row = path_features(space, [architecture])[0]
+    sets = len(row) // 6
+    parts = row.reshape(6, sets)
+    names = [option for _, option in space.vocabulary[1:]]
+    only = {name: 1 + index for index, name in enumerate(names)}
+    without = {name: 1 + len(names) + index for index, name in enumerate(names)}
+    count, from_input, to_output, ways, shortest, longest = parts
+    assert np.expm1(ways[0]) == pytest.approx(4)
+    assert (shortest[0], longest[0]) == (2, 4)  # arrows, from the input to the output
+    assert np.expm1(ways[without["none"]]) == pytest.approx(2)
+    assert np.expm1(ways[only["conv3x3"]]) == pytest.approx(1)
+    assert (shortest[only["conv3x3"]], longest[only["conv3x3"]]) == (4, 4)
+    assert (shortest[only["skip"]], longest[only["skip"]]) == (2, 2)
+    assert (ways[only["avgpool"]], longest[only["avgpool"]]) == (0, 0)
+    assert shortest[only["avgpool"]] == 8  # no way: longer than any
+    assert count[only["conv3x3"]] == 3
+    assert from_input[only["conv3x3"]] == 1
+    assert to_output[only["conv3x3"]] == 1
+
+
+# Losses.
+
+
+def test_the_pairwise_losses_are_means_over_pairs_that_differ() -> None:
+    outputs, scores = torch.tensor([0.5, 0.0, 2.0]), torch.tensor([1.0, 0.0, 1.0])
+    hinge = (max(0, 0.1 - 0.5) + max(0, 0.1 - 2.0)) / 2
+    logistic = (np.log1p(np.exp(-0.5)) + np.log1p(np.exp(-2.0))) / 2
+    assert pairwise_loss(outputs, scores, "hinge", 0.1).item() == pytest.approx(hinge)
+    assert pairwise_loss(outputs, scores, "logistic").item() == pytest.approx(logistic)
+    assert pairwise_loss(-outputs, scores, "hinge", 0.1).item() == pytest.approx((0.6 + 2.1) / 2)
+    assert pairwise_loss(outputs, torch.ones(3), "logistic").item() == 0
+
+
+def test_a_mistyped_loss_is_named(space: NASBench201Space) -> None:
+    with pytest.raises(ValueError, match="loss is one of logistic, hinge, squared; got 'mse'"):
+        RankerPredictor(space, loss="mse")
+
+
+def test_standardised_scores_have_mean_0_and_deviation_1() -> None:
+    assert standardised(np.full(3, 0.1)).tolist() == [0, 0, 0]
+    scores = standardised(np.array([1.0, 2.0, 6.0]))
+    assert (scores.mean(), scores.std()) == (pytest.approx(0), pytest.approx(1))
+
+
+# The comparator.
+
+
+def test_the_chances_of_a_pair_in_both_orders_add_up_to_one(space: NASBench201Space) -> None:
+    known = sample(space, 40)
+    predictor = ComparatorPredictor(space, width=16, epochs=20)
+    predictor.fit(known, [convolutions(each) for each in known])
+    ahead, behind = predictor.compare(known[:6], known[6:9]), predictor.compare(known[6:9], known[:6])
+    assert ahead.shape == (6, 3)
+    np.testing.assert_allclose(ahead + behind.T, 1, atol=1e-6)
+
+
+def test_the_baseline_climbs(space: NASBench201Space) -> None:
+    known = sample(space, 150)
+    predictor = ComparatorPredictor(space, width=16, epochs=100)
+    predictor.fit(known, [convolutions(each) for each in known])
+    generator = np.random.default_rng(0)
+    start = cell(space, *["none"] * 6)
+    baselines = baseline_curriculum(
+        predictor, lambda baseline: [space.mutate(baseline, generator) for _ in range(30)], start, rounds=8
+    )
+    assert baselines[0] == start
+    assert convolutions(baselines[-1]) >= 5

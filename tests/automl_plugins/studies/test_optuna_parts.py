@@ -1,0 +1,105 @@
+from __future__ import annotations
+
+import optuna
+import pytest
+from optuna.pruners import HyperbandPruner, MedianPruner, NopPruner
+from optuna.samplers import NSGAIISampler, RandomSampler, TPESampler
+
+from automl_plugins import registry
+from automl_plugins.studies import optuna_parts
+from automl_plugins.studies.optuna_parts import make_pruner, sampler_factory
+
+
+class MySampler(RandomSampler):
+    """A user's own."""
+
+
+@pytest.mark.parametrize(
+    ("config", "cls"),
+    [
+        ("TPESampler", TPESampler),
+        ("optuna.samplers.NSGAIISampler", NSGAIISampler),
+        ("RandomSampler", RandomSampler),
+        ({"class_path": "TPESampler", "init_args": {"n_startup_trials": 3}}, TPESampler),
+        ({"class_path": "optuna.samplers._random.RandomSampler"}, RandomSampler),
+        (NSGAIISampler(), NSGAIISampler),
+    ],
+    ids=str,
+)
+def test_a_sampler_by_name_by_class_path_or_as_it_is(config: object, cls: type) -> None:
+    assert type(sampler_factory(config)(0, 0)) is cls
+
+
+def test_a_registered_sampler_by_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(registry, "names", lambda group: ["mine"] if group == "samplers" else [])
+    monkeypatch.setattr(registry, "load", lambda group, name: MySampler)
+    assert type(sampler_factory("mine")(0, 0)) is MySampler
+
+
+def test_every_trial_has_a_sampler_of_its_own_seed() -> None:
+    def drawn(seed: int, ordinal: int) -> list[float]:
+        study = optuna.create_study(sampler=sampler_factory("RandomSampler")(seed, ordinal))
+        trial = study.ask()
+        return [trial.suggest_float(name, 0, 1) for name in "abc"]
+
+    assert drawn(0, 4) == drawn(0, 4)
+    assert len({tuple(drawn(seed, ordinal)) for seed in range(3) for ordinal in range(3)}) == 9
+
+
+def test_a_seed_among_the_arguments_comes_before_the_studys() -> None:
+    factory = sampler_factory({"class_path": "RandomSampler", "init_args": {"seed": 3}})
+    first, second = (optuna.create_study(sampler=factory(seed, 0)).ask() for seed in (1, 2))
+    assert first.suggest_float("x", 0, 1) == second.suggest_float("x", 0, 1)
+
+
+def test_a_sampler_that_is_given_is_kept() -> None:
+    sampler = TPESampler(seed=1)
+    factory = sampler_factory(sampler)
+    assert factory(0, 0) is factory(0, 1) is sampler
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        ("TPESamplr", "sampler='TPESamplr' is unknown; did you mean 'TPESampler'"),
+        ("nowhere.Sampler", "sampler='nowhere.Sampler' cannot be imported: No module named 'nowhere'"),
+        ("optuna.Study", "sampler='optuna.Study' is no BaseSampler"),
+        (
+            {"class_path": "TPESampler", "init_args": {"n_startup": 3}},
+            "init_args.n_startup is no argument of TPESampler",
+        ),
+        ({"class_path": "TPESampler", "init_arg": {}}, "sampler.init_arg is not valid; did you mean 'init_args'"),
+        ({"init_args": {}}, "sampler needs a class_path"),
+    ],
+    ids=str,
+)
+def test_a_mistyped_sampler_is_named(config: optuna_parts.PartConfig, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        sampler_factory(config)
+
+
+def test_an_argument_of_the_wrong_value_is_refused_when_the_sampler_is_named() -> None:
+    with pytest.raises(ValueError, match="population"):
+        sampler_factory({"class_path": "NSGAIISampler", "init_args": {"population_size": 0}})
+
+
+def test_a_pruner_by_name_with_arguments_as_it_is_or_none() -> None:
+    assert isinstance(make_pruner(None), NopPruner)
+    assert isinstance(make_pruner("MedianPruner"), MedianPruner)
+    assert isinstance(make_pruner({"class_path": "HyperbandPruner", "init_args": {"min_resource": 2}}), HyperbandPruner)
+    pruner = MedianPruner()
+    assert make_pruner(pruner) is pruner
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        ("MedianPrune", "pruner='MedianPrune' is unknown; did you mean 'MedianPruner'"),
+        ({"class_path": "MedianPruner", "init_args": {"warmup": 3}}, "init_args.warmup is no argument of MedianPruner"),
+        ("TPESampler", "pruner='TPESampler' is unknown"),
+    ],
+    ids=str,
+)
+def test_a_mistyped_pruner_is_named(config: optuna_parts.PartConfig, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        make_pruner(config)

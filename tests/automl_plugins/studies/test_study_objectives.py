@@ -1,0 +1,209 @@
+"""Studies that are after more than a metric: fronts, limits, rewards."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from perceptron_space.data import WavesData
+from perceptron_space.module import PixelRegression
+from torch import Tensor
+
+from automl_plugins.cli import main
+from automl_plugins.errors import StudyError
+from automl_plugins.measures.energy import EnergyError, energy_meter
+from automl_plugins.objectives.rewards import mnasnet_reward
+from automl_plugins.report.summary import Summary
+from automl_plugins.studies.study import Study
+
+MakeStudy = Callable[..., Study]
+
+
+class Rated(PixelRegression):
+    """A network's score is between 0 and 1, and more of it is better."""
+
+    monitor = "val_score"
+    direction = "maximize"
+
+    def validation_step(self, batch: tuple[Tensor, Tensor], batch_index: int) -> None:
+        self.log("val_score", (-self._loss(batch)).exp())
+
+    def predict_step(self, batch: tuple[Tensor, Tensor], batch_index: int) -> Tensor:
+        return self(batch[0])
+
+
+@pytest.fixture
+def rated(make_study: MakeStudy) -> MakeStudy:
+    return lambda **given: make_study(**{"module": Rated, "sampler": "RandomSampler", "trials": 8, **given})
+
+
+def dominates(one: list[float], other: list[float]) -> bool:
+    """The first value is the better the higher it is, the others the lower they are."""
+    no_worse = one[0] >= other[0] and all(mine <= theirs for mine, theirs in zip(one[1:], other[1:], strict=True))
+    return no_worse and one != other
+
+
+def test_a_study_with_costs_ends_with_the_front_of_each_search(rated: MakeStudy) -> None:
+    study = rated(costs=["num_parameters", "macs"], random_search=True, finalists=2)
+    summary = study.run()
+    assert summary.fronts.keys() == {"search", "random"}
+    for arm, front in summary.fronts.items():
+        assert front.objectives == ("val_score", "num_parameters", "macs")
+        values = {trial.number: trial.values for trial in study.arm_trials(arm)}
+        beaten = {number for number, own in values.items() if any(dominates(other, own) for other in values.values())}
+        on_front = set(front.trials)
+        assert on_front
+        assert not on_front & beaten
+        # What is not there is beaten, or equal to something that is.
+        assert all(number in beaten | on_front or values[number] in front.values for number in values)
+        assert 0 < front.hypervolume <= 1
+        assert f"front of {arm}: {len(front.trials)} trials, hypervolume {front.hypervolume:.4f}" == front.lines(arm)[0]
+    assert Summary.from_json(summary.to_json()).fronts.keys() == summary.fronts.keys()
+
+
+def test_what_is_taken_from_a_front_is_trained_over_seeds_and_tested(rated: MakeStudy) -> None:
+    study = rated(costs=["num_parameters"], finalists=2)
+    summary = study.run()
+    labels = [row.label for row in summary.rows]
+    ends = summary.fronts["search"].trials
+    assert labels == [f"search, trial {ends[0]}", f"search, trial {ends[-1]}"]
+    assert all(not math.isnan(row.test["test_loss"][0]) for row in summary.rows)
+
+
+def test_macs_are_those_of_a_validation_batch(rated: MakeStudy) -> None:
+    study = rated(costs=["macs"], trials=2)
+    study.run()
+    batch = len(next(iter(study.data.val_dataloader()))[0])
+    for trial in study.arm_trials("search"):
+        widths = [3, *(trial.params[f"layer{layer}.width"] for layer in range(trial.params["depth"])), 1]
+        products = sum(one * other for one, other in itertools.pairwise(widths))
+        assert trial.values[1] == products * 8 * 8 * batch
+
+
+def test_measured_latencies_are_kept(rated: MakeStudy) -> None:
+    study = rated(costs=["latency_ms"], trials=2)
+    study.run()
+    assert all(trial.values[1] > 0 for trial in study.arm_trials("search"))
+    assert list(study.folder.latencies.glob("*.json"))
+
+
+def test_what_breaks_a_limit_is_not_chosen(rated: MakeStudy) -> None:
+    study = rated(limits={"num_parameters": 60}, finalists=8)
+    study.run()
+    figures = [trial.user_attrs["figures"]["num_parameters"] for trial in study.arm_trials("search")]
+    assert min(figures) <= 60 < max(figures)
+    for trial, count in zip(study.arm_trials("search"), figures, strict=True):
+        assert trial.constraints == {"num_parameters": pytest.approx(count / 60 - 1)}
+    chosen = [study.space.num_parameters(each.architecture, study.task) for each in study.finals.finalists("search")]
+    assert chosen
+    assert max(chosen) <= 60
+    with pytest.raises(StudyError, match=r"none of the 8 trials of search keeps the limits {'num_parameters': 1}"):
+        rated(limits={"num_parameters": 1}, folder=study.folder.path / "other").run()
+
+
+def test_with_a_reward_trials_are_told_the_reward(rated: MakeStudy) -> None:
+    reward = {"class_path": "mnasnet", "cost": "num_parameters", "target": 30, "below": 0, "above": -1}
+    study = rated(reward=reward, finalists=3)
+    study.run()
+    for trial in study.arm_trials("search"):
+        count = trial.user_attrs["figures"]["num_parameters"]
+        score = trial.value if count <= 30 else trial.value * count / 30
+        assert 0 < score < 1
+        assert trial.value == pytest.approx(mnasnet_reward(score, count, 30, 0, -1))
+    rewarded = {
+        contender.key: mnasnet_reward(
+            study.comparison.trained(contender)[0].score,
+            study.space.num_parameters(contender.architecture, study.task),
+            30,
+            0,
+            -1,
+        )
+        for contender in study.finals.finalists("search")
+    }
+    assert study.finals.winners[0].key == max(rewarded, key=lambda key: rewarded[key])
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"costs": ["latency"]}, "costs: there is no figure 'latency'; did you mean 'latency_ms'"),
+        ({"costs": ["macs", "macs"]}, "costs: one comes twice in macs, macs"),
+        ({"limits": {"mac": 3}}, "limits: there is no figure 'mac'; did you mean 'macs'"),
+        ({"limits": {"macs": 0}}, "limits.macs is above 0; got 0"),
+        ({"limits": {"macs": math.nan}}, "limits.macs is above 0; got nan"),
+        ({"limits": {"macs": -1}}, "limits.macs is above 0; got -1"),
+        ({"limits": {"macs": "5M"}}, "limits.macs is above 0; got '5M'"),
+        ({"limits": 5}, "limits says of figures .*; got 5"),
+        ({"costs": "macs"}, r"costs is a list of names; got 'macs'; write \[macs\]"),
+        ({"reward": 3}, "reward is a name or a mapping"),
+        (
+            {"reward": {"class_path": "mnasnet", "cost": "macs", "target": 1, "below": 0.07}},
+            "reward.below is at most 0; got 0.07",
+        ),
+        (
+            {"reward": {"class_path": "mnasnet", "cost": "macs", "target": math.nan}},
+            "reward.target is above 0; got nan",
+        ),
+        (
+            {"reward": {"class_path": "monas-mixed", "cost": "macs", "most": 1, "weight": 1.5}},
+            "reward.weight is between 0 and 1; got 1.5",
+        ),
+        ({"reward": "mnas"}, "reward: there is no 'mnas'; did you mean 'mnasnet'"),
+        ({"reward": {"class_path": "mnasnet", "cost": "macs"}}, "reward.target is missing"),
+        ({"reward": {"class_path": "mnasnet", "cost": "macs", "target": 0}}, "reward.target is above 0; got 0"),
+        ({"reward": {"class_path": "mnasnet", "cost": "mac", "target": 1}}, "reward.cost: there is no figure 'mac'"),
+        ({"reward": {"class_path": "monas-limit", "costs": "macs"}}, "reward.costs is no argument .* mean 'cost'"),
+        (
+            {"costs": ["macs"], "reward": {"class_path": "monas-mixed", "cost": "macs", "most": 1}},
+            "either a reward or costs",
+        ),
+        ({"costs": ["macs"], "pruner": "MedianPruner"}, "pruner: Optuna's pruners know one value"),
+    ],
+    ids=str,
+)
+def test_mistakes_are_named_when_the_study_is_made(make_study: MakeStudy, given: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        make_study(**given)
+
+
+def test_a_reward_of_a_loss_is_refused_before_training(make_study: MakeStudy) -> None:
+    reward = {"class_path": "mnasnet", "cost": "macs", "target": 10}
+    with pytest.raises(StudyError, match="reward: it takes a metric of which more is better"):
+        make_study(reward=reward).run()
+
+
+def test_energy_is_refused_before_training_where_the_machine_cannot_tell(
+    rated: MakeStudy, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def none(device: Any) -> Any:
+        return energy_meter(device, powercap=tmp_path / "nothing")
+
+    monkeypatch.setattr("automl_plugins.measures.figures.energy_meter", none)
+    with pytest.raises(StudyError, match="energy cannot be measured on this CPU: Linux shows no RAPL counters"):
+        rated(costs=["energy_mj"]).run()
+    with pytest.raises(EnergyError, match="no RAPL counters"):
+        none(next(PixelRegression(*_tiny()).parameters()).device)
+
+
+def _tiny() -> tuple[Any, Any]:
+    from torch import nn
+
+    return nn.Conv2d(3, 1, 1), WavesData().task
+
+
+def test_costs_limits_and_rewards_come_from_the_command_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    common = ["study", "--space", "agnn", "--space.layers=1", "--space.max_parameters=3000", "--data", "cluster"]
+    common += ["--data.num_train=2", "--data.num_val=1", "--data.num_test=1", "--data.batch_size=2", "--trials=3"]
+    common += ["--trainer.max_epochs=1", "--trainer.accelerator=cpu", "--random_search=false", "--seeds=1"]
+    common += ["--references=[]", "--finalists=2"]
+    assert main([*common, "--costs=[num_parameters]", f"--folder={tmp_path}/front"]) == 0
+    assert "front of search: " in capsys.readouterr().out
+    assert main(["show", f"{tmp_path}/front"]) == 0
+    rewarded = ["--reward=mnasnet", "--reward.cost=num_parameters", "--reward.target=1000"]
+    assert main([*common, *rewarded, "--limits.num_parameters=2900", f"--folder={tmp_path}/reward"]) == 0
