@@ -60,9 +60,9 @@ def make_callbacks(settings: dict[str, Any]) -> list[Any]:
 
     from automl_plugins.cli.configuration import make, short_name
     from automl_plugins.cli.console import read_architecture
+    from automl_plugins.cli.replace_network import ReplaceNetwork
     from automl_plugins.cli.search_record import Mark, SearchRecord
     from automl_plugins.cli.search_settings import make_search, search_defaults
-    from automl_plugins.search.attach import ReplaceNetwork
     from automl_plugins.spaces.space import SearchSpace
 
     space = make("space", SearchSpace, settings["space"])

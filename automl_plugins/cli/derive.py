@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from automl_plugins.cli.checkpoint import decode, searchables_in, state_of
 from automl_plugins.cli.checks import check_keys
 from automl_plugins.cli.configuration import make_space, space_setting
 from automl_plugins.cli.console import output
@@ -13,7 +14,6 @@ from automl_plugins.cli.errors import UsageError, say, told_briefly
 from automl_plugins.cli.plugins import one_of
 from automl_plugins.cli.search_settings import check_search, make_search
 from automl_plugins.cli.settings import Given, read, read_yaml
-from automl_plugins.search.checkpoint import decode, searchables_in, state_of
 from automl_plugins.search.checkpoint_files import LastTwo, read_checkpoint
 from automl_plugins.supernets.relaxations import Relaxation
 from automl_plugins.supernets.searchable import make_relaxation

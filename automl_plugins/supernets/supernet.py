@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from automl_plugins.supernets import rules
 from automl_plugins.spaces.architecture import Architecture
 from automl_plugins.spaces.choice import Choice, Value
 from automl_plugins.spaces.space import SearchSpace
 from automl_plugins.spaces.task import Task
+from automl_plugins.supernets import rules
 from automl_plugins.supernets.eager import run_eagerly
 from automl_plugins.supernets.gates import Closed, Gates, matrix_shape
 

@@ -18,7 +18,7 @@ from torch import nn
 
 from automl_plugins import Task
 from automl_plugins.cli import attached
-from automl_plugins.search.attach import ReplaceNetwork, find_target, find_task
+from automl_plugins.cli.replace_network import ReplaceNetwork, find_target, find_task
 from automl_plugins.supernets.searchable import Searchable
 
 SPACE = PerceptronSpace(widest=4)
