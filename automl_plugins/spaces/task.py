@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, get_args
 
-Level = Literal["node", "edge", "graph", "pixel"]
+Level = Literal["node", "edge", "graph", "image", "pixel"]
 Target = Literal["classes", "binary", "multilabel", "regression"]
 
 
@@ -14,11 +14,11 @@ class Task:
     """What a network must fit, as plain data.
 
     Args:
-        level: what a prediction belongs to.
+        level: what a prediction belongs to: a `node`, `edge` or `graph`; an `image`, or a `pixel` of one.
         target: what is predicted: one of several `classes` (cross entropy over `out_channels`
             logits), `binary` (one logit), `multilabel` (`out_channels` logits) or `regression`
             (`out_channels` real values).
-        in_channels: features of a node or a pixel; with `node_categories`, its number of columns.
+        in_channels: features of a node, or channels of an image; with `node_categories`, its number of columns.
         out_channels: outputs of a prediction.
         edge_channels: features of an edge; 0: edges have none.
         node_categories: for categorical node features, the number of values of each column

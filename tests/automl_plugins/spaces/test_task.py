@@ -19,7 +19,7 @@ def test_a_task_survives_json() -> None:
 @pytest.mark.parametrize(
     ("arguments", "complaint"),
     [
-        ({"level": "nodes"}, "Task.level is one of node, edge, graph, pixel; got 'nodes'"),
+        ({"level": "nodes"}, "Task.level is one of node, edge, graph, image, pixel; got 'nodes'"),
         ({"target": "class"}, "Task.target is one of"),
         ({"in_channels": 0}, "Task.in_channels is an integer of at least 1; got 0"),
         ({"in_channels": "3"}, "Task.in_channels is an integer of at least 1; got '3'"),
