@@ -58,6 +58,12 @@ def imports(session: nox.Session) -> None:
 
 
 @nox.session
+def circles(session: nox.Session) -> None:
+    """Circles of imports between files, those within functions and for type checking too."""
+    python(session, ".ci/circles.py")
+
+
+@nox.session
 def demo(session: nox.Session) -> None:
     """A whole search on real molecules, with its table at the end."""
     python(session, "-m", "automl_plugins", "study", "--config", "examples/solubility.yaml", *session.posargs)
