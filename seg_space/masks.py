@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from automl_plugins.spaces.task import Task
-from automl_plugins.system.once import warn_once
+from automl_plugins.training.once import warn_once
 
 
 def as_classes(masks: Tensor, outputs: Tensor, task: Task, ignore_index: int) -> Tensor:

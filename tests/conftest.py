@@ -8,7 +8,7 @@ import pytest
 import torch
 from hypothesis import settings
 
-from automl_plugins.system.once import warn_once
+from automl_plugins.training.once import warn_once
 
 pytest.register_assert_rewrite("automl_plugins.testing")
 

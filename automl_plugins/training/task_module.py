@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from torchmetrics import Metric, MetricCollection
 
 from automl_plugins.spaces.task import Level, Task
-from automl_plugins.system.once import warn_once
 from automl_plugins.training.lightning import pl
+from automl_plugins.training.once import warn_once
 
 
 class EpochMean(Metric):

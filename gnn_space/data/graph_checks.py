@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from automl_plugins.system.once import warn_once
+from automl_plugins.training.once import warn_once
 from gnn_space.data.store import GraphStore
 
 _LISTED = 10

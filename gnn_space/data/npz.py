@@ -10,9 +10,9 @@ from torch import Tensor
 from torch_geometric.data import Data
 
 from automl_plugins.system.nearest import did_you_mean
-from automl_plugins.system.once import warn_once
 from automl_plugins.training.data.arrays import Arrays, array_names, check_size, integers, read_arrays
 from automl_plugins.training.data.splits import mask
+from automl_plugins.training.once import warn_once
 from gnn_space.data.single import SingleGraphData
 
 REQUIRED = ("adj_indptr", "adj_indices", "x_indptr", "x_indices", "x_data", "x_shape", "y")

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from automl_plugins.system.once import warn_once
+from automl_plugins.training.once import warn_once
 
 FEW = 10
 """With fewer validation targets, a score is mostly chance: one of nine moves an accuracy by 11 %."""
