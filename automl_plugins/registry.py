@@ -15,11 +15,18 @@ from automl_plugins.system.nearest import did_you_mean
 GROUPS = {
     "spaces": "search spaces (`SearchSpace` classes)",
     "samplers": "Optuna samplers",
-    "predictors": "ways to tell good architectures from trained ones",
+    "estimators": "scores of architectures without a full training (`Estimator` classes)",
+    "predictors": "models that rank untried architectures from the trials so far",
     "data": "LightningDataModules that name their task",
     "modules": "LightningModules, named `<level>-<target>` after the tasks that they train for",
+    "probes": "inputs, labels and sample units of a level, named after it (`Probe` classes)",
     "relaxations": "ways to turn architecture logits into gates",
-    "strategies": "ways to learn architecture logits",
+    "strategies": "ways to learn architecture logits in one fit",
+    "procedures": "searches of several fits, or of none",
+    "regularizers": "terms beside the loss of a search",
+    "perturbations": "changes of gates or weights before a step of a search",
+    "stops": "conditions that end a search",
+    "decoders": "ways to read architectures off a search's logits",
     "references": "hand-made networks to stand beside what was found",
 }
 
@@ -31,6 +38,11 @@ def names(group: str) -> list[str]:
         ValueError: there is no such group.
     """
     return sorted(_entries(group))
+
+
+def filled() -> list[str]:
+    """The groups that have members."""
+    return [group for group in GROUPS if _entries(group)]
 
 
 def load(group: str, name: str) -> Any:
@@ -62,9 +74,10 @@ def where(group: str, name: str) -> str:
 def _entry(group: str, name: str) -> EntryPoint:
     entries = _entries(group)
     if name not in entries:
-        raise ValueError(f"there is no {name!r} among the {group}; {did_you_mean(name, entries)}")
-    entry, *others = entries[name]
-    for other in others:
+        others = did_you_mean(name, entries) if entries else "none is installed"
+        raise ValueError(f"there is no {name!r} among the {group}; {others}")
+    entry, *doubles = entries[name]
+    for other in doubles:
         if other.value != entry.value:
             owners = " and ".join(f"{each.value} of {each.dist.name if each.dist else '?'}" for each in (entry, other))
             raise RuntimeError(f"{name!r} of the {group} is given twice, by {owners}; uninstall one of them")

@@ -223,6 +223,11 @@ Checkpoints, loggers and lightning_logs are Lightning's own. A checkpoint opens 
 """
 
 
+def filled_groups() -> list[str]:
+    """The groups of plugins that have members."""
+    return [group for group in GROUPS if group not in registry.GROUPS or group in registry.filled()]
+
+
 def help_of(command: str) -> str:
     """The help of a command."""
     if command in COMMANDS:
@@ -242,7 +247,7 @@ def help_of(command: str) -> str:
     return texts[command].format(
         study=_arguments(resolve(STUDY), width=24) if command == "study" else "",
         search=_arguments(resolve(SEARCH), skip=SUPPLIED, indent=4) if command == "search" else "",
-        groups=", ".join(GROUPS),
+        groups=", ".join(filled_groups()),
         relaxations=", ".join(registry.names("relaxations")),
         tables=", ".join(TABLES),
     )

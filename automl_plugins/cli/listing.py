@@ -7,7 +7,7 @@ from rich.table import Table
 
 from automl_plugins import registry
 from automl_plugins.cli.errors import UsageError, told_briefly
-from automl_plugins.cli.helps import GROUPS
+from automl_plugins.cli.helps import GROUPS, filled_groups
 from automl_plugins.cli.plain_console import output
 from automl_plugins.cli.plugins import of_optuna
 from automl_plugins.cli.settings import read
@@ -35,7 +35,7 @@ def run(arguments: list[str], command: str = "list") -> int:
     for group in given.targets:
         if group not in GROUPS:
             raise UsageError(f"group={group!r}: there is no such group; {did_you_mean(group, GROUPS)}")
-    for group in given.targets or GROUPS:
+    for group in given.targets or filled_groups():
         _show(console, group)
     return 0
 

@@ -1,13 +1,17 @@
-"""What a predictor of architectures is."""
+"""The predictor: an estimator that learns from architectures whose scores are known."""
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from collections.abc import Sequence
+import time
+from abc import abstractmethod
+from collections.abc import Iterable, Sequence
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import ArrayLike
 
+from automl_plugins.estimators.base import Estimate, Estimator, rank
+from automl_plugins.estimators.context import Candidate, Context
 from automl_plugins.spaces.architecture import Architecture
 from automl_plugins.spaces.space import SearchSpace
 
@@ -15,13 +19,18 @@ _MOST = 1e100
 """Scores from here on count as infinite: their squares are."""
 
 
-class Predictor(ABC):
-    """Learns from architectures and their scores which architectures are better.
+class Predictor(Estimator):
+    """An estimator of architectures that learns from others which ones are better.
+
+    It is an `Estimator` whose estimates of many architectures are one `predict`; of modules that are no architectures
+    it knows nothing. Its contract is `automl_plugins.testing.PredictorContract`.
 
     Args:
         space: the space of the architectures.
         seed: of whatever is random in it.
     """
+
+    learns: ClassVar[bool] = True
 
     def __init__(self, space: SearchSpace, seed: int = 0) -> None:
         self.space = space
@@ -41,7 +50,7 @@ class Predictor(ABC):
 
     @abstractmethod
     def predict(self, architectures: Sequence[Architecture]) -> np.ndarray:
-        """A number for each, larger for the better; what unit it has, the predictor says.
+        """A number for each, the higher the better; the predictor names its unit.
 
         Returns:
             float64 `[num_architectures]`.
@@ -51,8 +60,34 @@ class Predictor(ABC):
         """
 
     def rank(self, architectures: Sequence[Architecture]) -> list[int]:
-        """The positions of the architectures, the best first."""
-        return np.argsort(-self.predict(architectures), kind="stable").tolist()
+        """The positions of the architectures, the best first; those without a finite prediction last."""
+        return rank(self.predict(architectures))
+
+    def estimate(self, candidate: Candidate, context: Context) -> Estimate:
+        """The prediction for an architecture.
+
+        Raises:
+            RuntimeError: nothing was fitted.
+            TypeError: the candidate is a module.
+        """
+        if not isinstance(candidate, Architecture):
+            raise TypeError(f"{type(self).__name__} knows architectures alone; got a {type(candidate).__name__}")
+        return Estimate(float(self.predict([candidate])[0]))
+
+    def estimate_all(self, candidates: Iterable[Candidate], context: Context) -> list[Estimate]:
+        """The predictions, in one go where all candidates are architectures.
+
+        Raises:
+            RuntimeError: nothing was fitted.
+        """
+        listed = list(candidates)
+        architectures = [candidate for candidate in listed if isinstance(candidate, Architecture)]
+        if len(architectures) < len(listed):
+            return super().estimate_all(listed, context)
+        began = time.perf_counter()
+        scores = self.predict(architectures)
+        seconds = (time.perf_counter() - began) / max(len(listed), 1)
+        return [Estimate(float(score), cost_s=seconds) for score in scores]
 
     def _checked(self, architectures: Sequence[Architecture], scores: ArrayLike) -> np.ndarray:
         checked = np.asarray(scores, dtype=np.float64)

@@ -1,0 +1,100 @@
+"""Estimators by name, by class path, or as they are."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from automl_plugins import registry
+from automl_plugins.estimators.base import Estimate, Estimator
+from automl_plugins.estimators.context import Candidate, Context
+from automl_plugins.spaces.architecture import Architecture
+from automl_plugins.spaces.space import SearchSpace
+from automl_plugins.system.nearest import did_you_mean
+
+EstimatorConfig = str | Mapping[str, Any]
+"""A registered name or a class path, or a mapping with `class_path` and, where wanted, `init_args`."""
+
+
+def make_estimator(
+    config: EstimatorConfig | Estimator | Callable[[Architecture], float], space: SearchSpace, seed: int = 0
+) -> Estimator:
+    """An estimator from what a configuration or a script says.
+
+    Args:
+        config: a name of the groups `estimators` or `predictors`, a class path, or a mapping with `class_path` and
+            `init_args`; an estimator is given back as it is, and a function of an architecture is made one.
+        space: what is searched, for estimators that take a `space`.
+        seed: for those that take a `seed`, unless `init_args` has one.
+
+    Raises:
+        ValueError: no such estimator, or an argument that it does not take.
+        TypeError: `config` is none of these.
+    """
+    if isinstance(config, Estimator):
+        return config
+    if isinstance(config, str | Mapping):
+        cls, arguments = _resolve(config)
+        given = {"space": space, "seed": seed}
+        parameters = inspect.signature(cls).parameters
+        supplied = {name: value for name, value in given.items() if name in parameters}
+        estimator: Estimator = cls(**{**supplied, **arguments})
+        return estimator
+    if callable(config):
+        return FunctionEstimator(config)
+    raise TypeError(f"an estimator is a name, a mapping with class_path, or an Estimator; got {config!r}")
+
+
+class FunctionEstimator(Estimator):
+    """A function of an architecture as an estimator.
+
+    Args:
+        function: gives the score, the higher the better.
+    """
+
+    def __init__(self, function: Callable[[Architecture], float]) -> None:
+        self.function = function
+
+    def estimate(self, candidate: Candidate, context: Context) -> Estimate:
+        """The function's value."""
+        if not isinstance(candidate, Architecture):
+            raise TypeError(f"a function of architectures scores no {type(candidate).__name__}")
+        return Estimate(float(self.function(candidate)))
+
+
+def _resolve(config: EstimatorConfig) -> tuple[type[Any], dict[str, Any]]:
+    """The class and the arguments that a name or a mapping stands for."""
+    if isinstance(config, str):
+        config = {"class_path": config}
+    for unknown in set(config) - {"class_path", "init_args"}:
+        raise ValueError(f"estimator.{unknown} is not valid; {did_you_mean(unknown, ('class_path', 'init_args'))}")
+    if "class_path" not in config:
+        raise ValueError("an estimator needs a class_path beside its init_args")
+    cls = _find(str(config["class_path"]))
+    arguments = dict(config.get("init_args") or {})
+    parameters = inspect.signature(cls).parameters
+    if not any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values()):
+        for argument in arguments:
+            if argument not in parameters:
+                nearest = did_you_mean(argument, parameters)
+                raise ValueError(f"estimator.init_args.{argument} is no argument of {cls.__name__}; {nearest}")
+    return cls, arguments
+
+
+def _find(path: str) -> type[Any]:
+    for group in ("estimators", "predictors"):
+        if path in registry.names(group):
+            return registry.load(group, path)
+    module, _, attribute = path.rpartition(".")
+    if not module:
+        known = [*registry.names("estimators"), *registry.names("predictors")]
+        raise ValueError(f"estimator={path!r} is unknown; {did_you_mean(path, known)}")
+    try:
+        found = getattr(importlib.import_module(module), attribute)
+    except (ImportError, AttributeError) as error:
+        raise ValueError(f"estimator={path!r} cannot be imported: {error}") from error
+    if not (inspect.isclass(found) and issubclass(found, Estimator)):
+        raise ValueError(f"estimator={path!r} is no Estimator")
+    return found

@@ -1,0 +1,129 @@
+"""The probe of images: inputs, sample units, labels, signals and pieces of batches at pixel and image level."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+from torch.utils._pytree import tree_leaves, tree_map
+
+from automl_plugins.spaces.task import Task
+
+_SIDE = 64
+"""Height and width of a made-up image."""
+_BLOCK = 8
+"""Pixels of a side of a block of one label: labels of single pixels could not be learned."""
+_LEAST_SIDE = 32
+"""Of a crop: the coarsest stride that is common."""
+_LEAST_BATCH = 2
+_WAVES = 4.0
+"""The most periods of a synthetic signal over an image."""
+
+
+class ImageProbe:
+    """What is to be known of images, see `automl_plugins.spaces.probe.Probe`.
+
+    Inputs are `(images,)`, `[batch, in_channels, height, width]`, as of all networks here.
+
+    Args:
+        task: of level `pixel` or `image`.
+    """
+
+    def __init__(self, task: Task) -> None:
+        self.task = task
+
+    def example(self, count: int, generator: torch.Generator) -> tuple[Any, ...]:
+        """Images of noise."""
+        return (torch.randn(count, self.task.in_channels, _SIDE, _SIDE, generator=generator),)
+
+    def positive(self, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
+        """Images of ones."""
+        return torch.ones_like(inputs[0]), *inputs[1:]
+
+    def units(self, features: Tensor, inputs: tuple[Any, ...]) -> Tensor | None:
+        """A row for each image."""
+        return features.flatten(1) if features.dim() > 1 and len(features) == len(inputs[0]) else None
+
+    def labels(self, inputs: tuple[Any, ...], generator: torch.Generator) -> Tensor:
+        """One target for each image, or for each block of 8 x 8 pixels."""
+        images: Tensor = inputs[0]
+        shape, channels = self._blocks(images), self.task.out_channels
+        if self.task.target == "classes":
+            drawn = torch.randint(channels, (len(images), 1, *shape), generator=generator)
+        elif self.task.target == "regression":
+            drawn = torch.randn(len(images), channels, *shape, generator=generator)
+        else:
+            drawn = torch.randint(2, (len(images), channels, *shape), generator=generator).float()
+        if self.task.level == "pixel":
+            height, width = images.shape[-2:]
+            drawn = drawn.repeat_interleave(_BLOCK, 2).repeat_interleave(_BLOCK, 3)[..., :height, :width]
+        else:
+            drawn = drawn.flatten(1)
+        return (drawn[:, 0] if self.task.target == "classes" else drawn).to(images.device)
+
+    def _blocks(self, images: Tensor) -> tuple[int, ...]:
+        return tuple(-(-side // _BLOCK) for side in images.shape[-2:]) if self.task.level == "pixel" else (1, 1)
+
+    def signals(self, inputs: tuple[Any, ...], channels: int, generator: torch.Generator) -> Tensor:
+        """Sines of random frequency, direction and phase, and the images' edges, by turns; means at image level."""
+        images: Tensor = inputs[0]
+        height, width = images.shape[-2:]
+        rows = torch.linspace(0, 2 * math.pi, height)[:, None]
+        columns = torch.linspace(0, 2 * math.pi, width)[None]
+        shape = (len(images), channels, 1, 1)
+        first, second, phase = (torch.rand(shape, generator=generator) for _ in range(3))
+        waves = torch.sin(_WAVES * (first * rows + second * columns) + 2 * math.pi * phase).to(images)
+        gray = images.mean(1, keepdim=True)
+        edges = functional.pad(gray.diff(dim=3), (0, 1)).abs() + functional.pad(gray.diff(dim=2), (0, 0, 0, 1)).abs()
+        is_edge = (torch.arange(channels, device=images.device) % 2 == 1)[None, :, None, None]
+        signals = torch.where(is_edge, edges * (1 + waves), waves)
+        if self.task.level != "pixel":
+            signals = signals.mean((2, 3))
+        others = [dimension for dimension in range(signals.dim()) if dimension != 1]
+        return (signals - signals.mean(others, keepdim=True)) / signals.std(others, keepdim=True).clamp(min=1e-12)
+
+    def size(self, batch: Any) -> int:
+        """Pixels of an image; 0 where the batch holds none."""
+        images = _images(batch)
+        return 0 if images is None else images.size(-2) * images.size(-1)
+
+    def piece(self, batch: Any, share: float, least: int) -> Any:
+        """A crop of whole multiples of 32 pixels; a batch without images as it is."""
+        images = _images(batch)
+        if images is None:
+            return batch
+        size = images.shape[-2:]
+        height, width = (
+            min(max(math.ceil(side * math.sqrt(share) / _LEAST_SIDE), least) * _LEAST_SIDE, side) for side in size
+        )
+
+        def crop(leaf: Any) -> Any:
+            return leaf[..., :height, :width] if isinstance(leaf, Tensor) and leaf.shape[-2:] == size else leaf
+
+        return tree_map(crop, batch)
+
+    def smaller(self, batch: Any, share: float) -> Sequence[str]:
+        """Fewer images, or smaller ones."""
+        images = _images(batch)
+        if images is None:
+            return []
+        ways = []
+        count = math.floor(share * len(images))
+        if count >= _LEAST_BATCH:
+            ways.append(f"a batch of {count} instead of {len(images)}")
+        size = images.shape[-2:]
+        # Feature maps of other images are rounded up.
+        height, width = (int(math.sqrt(share) * side) // _LEAST_SIDE * _LEAST_SIDE for side in size)
+        if min(height, width) > 0:
+            ways.append(f"images of {height} x {width} instead of {size[0]} x {size[1]}")
+        return ways
+
+
+def _images(batch: Any) -> Tensor | None:
+    """The images of a batch: its largest tensor of four dimensions."""
+    images = [leaf for leaf in tree_leaves(batch) if isinstance(leaf, Tensor) and leaf.layout == torch.strided]
+    return max((leaf for leaf in images if leaf.dim() == 4), key=Tensor.numel, default=None)
