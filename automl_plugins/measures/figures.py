@@ -17,12 +17,12 @@ from torch import nn
 from automl_plugins.measures.costs import macs
 from automl_plugins.measures.energy import Meter, energy_meter, measure_energy
 from automl_plugins.measures.latency import LatencyCache, measure_latency
-from automl_plugins.measures.recording import Call, Repeated, UncalledError, record_calls
 from automl_plugins.spaces.architecture import Architecture
 from automl_plugins.spaces.space import SearchSpace
 from automl_plugins.spaces.task import Task
 from automl_plugins.training.fit import ModuleFactory, seeded
 from automl_plugins.training.lightning import pl
+from automl_plugins.training.recording import Call, Repeated, UncalledError, record_calls
 
 FIGURES = ("num_parameters", "macs", "latency_ms", "energy_mj")
 """What can be measured: trainable parameters; of what one validation batch makes the network do, multiply-accumulates,

@@ -50,7 +50,7 @@ def data_fingerprint(loaders: Mapping[str, Any]) -> dict[str, Any]:
     Returns:
         What `data_difference` compares, as plain JSON values.
     """
-    parts = {split: _flat(loaders[split]) for split in SPLITS if loaders.get(split) is not None}
+    parts = {split: flat_loaders(loaders[split]) for split in SPLITS if loaders.get(split) is not None}
     seconds = _SECONDS / max(1, sum(map(len, parts.values())))
     return {split: [_of_loader(loader, seconds) for loader in flat] for split, flat in parts.items()}
 
@@ -131,15 +131,15 @@ def _differ(before: Any, now: Any) -> int:
     return 0
 
 
-def _flat(loaders: Any) -> list[Any]:
+def flat_loaders(loaders: Any) -> list[Any]:
     """One loader, a list, a mapping, or Lightning's CombinedLoader of them, as a list."""
     inner = getattr(loaders, "iterables", None)
     if inner is not None and type(loaders).__name__ == "CombinedLoader":
-        return _flat(inner)
+        return flat_loaders(inner)
     if isinstance(loaders, Mapping):
-        return [part for key in sorted(loaders, key=str) for part in _flat(loaders[key])]
+        return [part for key in sorted(loaders, key=str) for part in flat_loaders(loaders[key])]
     if isinstance(loaders, list | tuple) and any(isinstance(part, DataLoader) for part in loaders):
-        return [part for loader in loaders for part in _flat(loader)]
+        return [part for loader in loaders for part in flat_loaders(loader)]
     return [loaders]
 
 

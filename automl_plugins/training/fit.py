@@ -209,21 +209,32 @@ def _cpu_seconds() -> float:
     return time.process_time() + times.children_user + times.children_system
 
 
-def test(module: pl.LightningModule, data: pl.LightningDataModule, options: Mapping[str, Any]) -> dict[str, float]:
-    """The test metrics of a trained module, by the names that its `test_step` logs them under; on one device.
+def evaluate(
+    module: pl.LightningModule, data: pl.LightningDataModule, options: Mapping[str, Any], stage: str
+) -> dict[str, float]:
+    """The metrics that a module's `validation_step` or `test_step` logs, by their names; on one device.
 
-    Without test data there are none.
+    Args:
+        module: trained.
+        data: the datamodule.
+        options: arguments of Lightning's Trainer; device, precision and a limit of validation batches count.
+        stage: `validate` or `test`.
     """
-    kept = {name: value for name, value in options.items() if name in ("accelerator", "precision")}
+    counting = ("accelerator", "precision", *(("limit_val_batches",) if stage == "validate" else ()))
+    kept = {name: value for name, value in options.items() if name in counting}
     if isinstance(options.get("devices"), list):
         # Which device, not how many: several would count samples twice, and start this script again.
         kept["devices"] = options["devices"][:1]
-    if "test" not in splits_of(data):
-        return {}
     with quiet_lightning(), interrupts_as_such():
-        # One mapping for each test loader; Lightning numbers the names of several.
-        several = pl.Trainer(**{**LEAN, **kept}).test(module, datamodule=data, verbose=False)
+        trainer = pl.Trainer(**{**LEAN, **kept})
+        # One mapping for each loader; Lightning numbers the names of several.
+        several = getattr(trainer, stage)(module, datamodule=data, verbose=False)
     return {name: value for metrics in several for name, value in metrics.items()}
+
+
+def test(module: pl.LightningModule, data: pl.LightningDataModule, options: Mapping[str, Any]) -> dict[str, float]:
+    """The test metrics of a trained module, see `evaluate`; without test data there are none."""
+    return evaluate(module, data, options, "test") if "test" in splits_of(data) else {}
 
 
 def _listed(callbacks: pl.Callback | Sequence[pl.Callback] | None) -> list[pl.Callback]:

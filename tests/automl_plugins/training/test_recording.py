@@ -22,8 +22,8 @@ from automl_plugins import Task
 from automl_plugins.measures.energy import energy_meter
 from automl_plugins.measures.figures import Figures
 from automl_plugins.measures.latency import LatencyCache
-from automl_plugins.measures.nested import copied, described, moved, tensors_in
-from automl_plugins.measures.recording import Call, Repeated
+from automl_plugins.system.nested import copied, described, moved, tensors_in
+from automl_plugins.training.recording import Call, Repeated
 from gnn_space import AGNNSpace
 from seg_space import AutoDeepLabSpace, SmpSpace
 

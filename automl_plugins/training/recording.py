@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from automl_plugins.measures.nested import copied, described, moved, tensors_in
+from automl_plugins.system.nested import copied, described, moved, tensors_in
 from automl_plugins.training.fit import LEAN, quiet_lightning
 from automl_plugins.training.lightning import pl
 
