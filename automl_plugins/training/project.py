@@ -179,7 +179,7 @@ class Project:
     def module(self) -> ModuleFactory:
         """The maker of a LightningModule from a network and its task."""
         asked: ModuleFactory | None = self._asked["module"]
-        return asked or registry.load("modules", f"{self.task.level}-{self.task.target}")  # type: ignore[no-any-return]
+        return asked or registry.load("modules", f"{self.task.level}-{self.task.target}")
 
     @property
     def monitor(self) -> str:
