@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, cast
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +15,7 @@ from torch_geometric.utils import degree, scatter
 
 from automl_plugins.spaces.choice import Choice, Value
 from automl_plugins.supernets.gates import Gates
+from gnn_space.agnn.sizes import AGNNSizes
 from gnn_space.agnn.widths import Widths, Window, open_options, same_width, widths_of
 from gnn_space.frame import batch_norm, feature_dropout
 from gnn_space.operations import (
@@ -25,9 +26,6 @@ from gnn_space.operations import (
     combine_perceptron,
     weighted_message,
 )
-
-if TYPE_CHECKING:
-    from gnn_space.agnn import AGNNSpace
 
 _ACTIVATIONS = {name: make() for name, make in ACTIVATIONS.items()}
 # The vectors through which a head's channels are added up; all of them for the other functions.
@@ -42,7 +40,7 @@ class WideLayer(nn.Module):
         inputs: the widest input.
         outputs: the widest output.
         edge_channels: of edge features; 0: the task has none.
-        space: what surrounds the layers.
+        sizes: of what surrounds the layers.
         skips: whether a skip connection leads around the layer.
     """
 
@@ -52,14 +50,14 @@ class WideLayer(nn.Module):
         inputs: Window,
         outputs: Window,
         edge_channels: int,
-        space: AGNNSpace,
+        sizes: AGNNSizes,
         skips: bool,
     ) -> None:
         super().__init__()
         self.choices = choices
         self.inputs = inputs
         self.outputs = outputs
-        self.dropout = space.dropout
+        self.dropout = sizes.dropout
         self.transform = nn.Linear(inputs.width, outputs.width, bias=False)
         self.edge_transform = nn.Linear(edge_channels, outputs.width, bias=False) if edge_channels else None
         glorot(self.transform.weight)
@@ -67,7 +65,7 @@ class WideLayer(nn.Module):
         self.vectors = nn.ModuleDict({name: nn.ParameterDict(each) for name, each in vectors.items() if each})
         self.combine = combine_perceptron(outputs.width)
         self.bias = nn.Parameter(torch.zeros(outputs.width))
-        self.norm = batch_norm(outputs.width) if space.batch_norm else None
+        self.norm = batch_norm(outputs.width) if sizes.batch_norm else None
         self.skip = nn.Linear(inputs.width, outputs.width, bias=False) if skips else None
 
     def forward(

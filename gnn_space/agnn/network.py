@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 
-from automl_plugins.spaces.architecture import Architecture
 from automl_plugins.spaces.task import Task
+from gnn_space.agnn.sizes import AGNNSizes, LayerOptions
 from gnn_space.frame import Head, InputEncoder, TakesGraphs, batch_norm, feature_dropout
 from gnn_space.operations import ACTIVATIONS, AttentionLayer
-
-if TYPE_CHECKING:
-    from gnn_space.agnn import AGNNSpace
-
-CLASSES = ("hidden_channels", "attention", "heads", "aggregation", "combine", "activation")
-"""The action classes: the choices of each layer."""
 
 
 class AGNNNetwork(TakesGraphs):
     """The network of one architecture of `AGNNSpace`.
+
+    Args:
+        layers: the options of each layer, from the first to the last.
+        task: what it must fit.
+        sizes: of what surrounds the layers.
 
     Shapes:
         x `[num_nodes, in_channels]`, dense or in CSR layout; edge_index `[2, num_edges]`; edge_attr
@@ -29,26 +28,24 @@ class AGNNNetwork(TakesGraphs):
         `[num_nodes | num_edges | num_graphs, out_channels]` after the task's level.
     """
 
-    def __init__(self, architecture: Architecture, task: Task, space: AGNNSpace) -> None:
+    def __init__(self, layers: Sequence[LayerOptions], task: Task, sizes: AGNNSizes) -> None:
         super().__init__()
-        self.dropout = space.dropout
-        self.encoder = InputEncoder(task, space.node_embedding, space.edge_embedding)
+        self.dropout = sizes.dropout
+        self.encoder = InputEncoder(task, sizes.node_embedding, sizes.edge_embedding)
         self.layers = nn.ModuleList()
         self.norms = nn.ModuleList()
         self.activations = nn.ModuleList()
         self.skips = nn.ModuleList()
         channels = self.encoder.node_channels
-        for layer in range(space.layers):
-            values: dict[str, Any] = {kind: architecture[f"layer{layer}.{kind}"] for kind in CLASSES}
-            activation = ACTIVATIONS[values.pop("activation")]()
-            convolution = AttentionLayer(
-                channels, edge_channels=self.encoder.edge_channels, dropout=space.dropout, **values
-            )
-            width = convolution.heads * convolution.hidden_channels
-            self.layers.append(convolution)
-            self.norms.append(batch_norm(width) if space.batch_norm else nn.Identity())
+        for position, layer in enumerate(layers):
+            options = layer._asdict()
+            activation = ACTIVATIONS[options.pop("activation")]()
+            edge_channels = self.encoder.edge_channels
+            self.layers.append(AttentionLayer(channels, **options, edge_channels=edge_channels, dropout=sizes.dropout))
+            width = layer.heads * layer.hidden_channels
+            self.norms.append(batch_norm(width) if sizes.batch_norm else nn.Identity())
             self.activations.append(activation)
-            if space.skip_connections and layer > 0:
+            if sizes.skip_connections and position > 0:
                 self.skips.append(nn.Identity() if width == channels else nn.Linear(channels, width, bias=False))
             channels = width
         self.head = Head(task, channels, self.encoder.edge_channels)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import ClassVar, cast
+from typing import Any, ClassVar, cast
 
 from torch import Tensor, nn
 
@@ -12,7 +12,8 @@ from automl_plugins.spaces.choice import Choice, Value
 from automl_plugins.spaces.operation import Operation
 from automl_plugins.spaces.task import Level, Task
 from automl_plugins.supernets.supernet import SupernetSpace
-from gnn_space.agnn.network import CLASSES, AGNNNetwork
+from gnn_space.agnn.network import AGNNNetwork
+from gnn_space.agnn.sizes import CLASSES, AGNNSizes, LayerOptions
 from gnn_space.agnn.supernet import AGNNSupernet
 from gnn_space.operations import ACTIVATIONS, AGGREGATIONS, ATTENTIONS, COMBINES
 
@@ -75,15 +76,12 @@ class AGNNSpace(SupernetSpace):
             ("layers", layers),
             *(("hidden_channels", option) for option in hidden_channels),
             *(("heads", option) for option in heads),
-            ("node_embedding", node_embedding),
-            ("edge_embedding", edge_embedding),
         ):
             if value < 1:
                 raise ValueError(f"{argument} is at least 1; got {value}")
         if layers > MOST_LAYERS:
             raise ValueError(f"layers is at most {MOST_LAYERS}; got {layers}")
-        if not 0 <= dropout < 1:
-            raise ValueError(f"dropout is at least 0 and less than 1; got {dropout}")
+        self.sizes = AGNNSizes(skip_connections, batch_norm, dropout, node_embedding, edge_embedding)
         self.layers = layers
         self.hidden_channels = tuple(hidden_channels)
         self.heads = tuple(heads)
@@ -104,10 +102,14 @@ class AGNNSpace(SupernetSpace):
         super().__init__(choices, max_parameters)
 
     def build(self, architecture: Architecture, task: Task) -> AGNNNetwork:
-        return AGNNNetwork(architecture, task, self)
+        layers = [
+            LayerOptions(**{kind: cast(Any, architecture[f"layer{layer}.{kind}"]) for kind in CLASSES})
+            for layer in range(self.layers)
+        ]
+        return AGNNNetwork(layers, task, self.sizes)
 
     def build_supernet(self, task: Task) -> AGNNSupernet:
-        return AGNNSupernet(task, self)
+        return AGNNSupernet(self.gate_choices, task, self.sizes)
 
     def shared_weights(self, network: nn.Module, architecture: Architecture) -> Mapping[str, Mapping[str, Tensor]]:
         """What homogeneous layers share (Zhou et al. 2022), see `automl_plugins.studies.sharing`.

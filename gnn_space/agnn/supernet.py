@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, cast
+from collections.abc import Iterable, Mapping, Sequence
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
 from automl_plugins.spaces.architecture import Architecture
+from automl_plugins.spaces.choice import Choice
 from automl_plugins.spaces.task import Task
 from automl_plugins.supernets.gates import Gates
 from automl_plugins.supernets.supernet import Supernet
 from gnn_space.agnn.layer import WideLayer
-from gnn_space.agnn.network import CLASSES, with_self_loops
+from gnn_space.agnn.network import with_self_loops
+from gnn_space.agnn.sizes import CLASSES, AGNNSizes
 from gnn_space.agnn.widths import Widths, Window
 from gnn_space.frame import Head, InputEncoder, TakesGraphs, feature_dropout
-
-if TYPE_CHECKING:
-    from gnn_space.agnn import AGNNSpace
 
 
 class AGNNSupernet(TakesGraphs, Supernet):
@@ -46,22 +45,24 @@ class AGNNSupernet(TakesGraphs, Supernet):
     channels that the widest open options have.
 
     Args:
+        choices: of each layer, its action classes in their order.
         task: what the networks must fit.
-        space: the options and what surrounds the layers.
+        sizes: of what surrounds the layers.
     """
 
-    def __init__(self, task: Task, space: AGNNSpace) -> None:
+    def __init__(self, choices: Sequence[Choice], task: Task, sizes: AGNNSizes) -> None:
         super().__init__()
-        self.choices = space.gate_choices
-        self.dropout = space.dropout
-        self.encoder = InputEncoder(task, space.node_embedding, space.edge_embedding)
-        inputs, widest = Window(1, self.encoder.node_channels), Window(max(space.heads), max(space.hidden_channels))
+        self.choices = tuple(choices)
+        self.dropout = sizes.dropout
+        self.encoder = InputEncoder(task, sizes.node_embedding, sizes.edge_embedding)
+        inputs = Window(1, self.encoder.node_channels)
         self.layers = nn.ModuleList()
-        for layer in range(space.layers):
-            own = self.choices[layer * len(CLASSES) : (layer + 1) * len(CLASSES)]
-            choices = {choice.kind: choice for choice in own}
-            skips = space.skip_connections and layer > 0
-            self.layers.append(WideLayer(choices, inputs, widest, self.encoder.edge_channels, space, skips))
+        for first in range(0, len(choices), len(CLASSES)):
+            layer_choices = {choice.kind: choice for choice in choices[first : first + len(CLASSES)]}
+            widths = (layer_choices[kind].options for kind in ("heads", "hidden_channels"))
+            widest = Window(*(max(cast(tuple[int, ...], options)) for options in widths))
+            skips = sizes.skip_connections and first > 0
+            self.layers.append(WideLayer(layer_choices, inputs, widest, self.encoder.edge_channels, sizes, skips))
             inputs = widest
         self.widest = widest
         self.head = Head(task, widest.width, self.encoder.edge_channels)

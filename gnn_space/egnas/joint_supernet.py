@@ -4,25 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, cast
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 
 from automl_plugins.spaces.architecture import Architecture
+from automl_plugins.spaces.choice import Choice
 from automl_plugins.spaces.task import Task
 from automl_plugins.supernets.gates import Gates
 from automl_plugins.supernets.supernet import Supernet
 from gnn_space.egnas.edge_order import EdgeOrder
-from gnn_space.egnas.network import States, membership, merged
+from gnn_space.egnas.frame import States, membership, merged
 from gnn_space.egnas.plain_supernet import EGNASPlainSupernet, MixedCell
-from gnn_space.egnas.plan import Kind, StackPlan, Step
+from gnn_space.egnas.plan import GatePlace, Kind, StackPlan, Step
+from gnn_space.egnas.sizes import EGNASSizes
 from gnn_space.egnas.updates import EdgeUpdates, NodeUpdates
 from gnn_space.egnas.weight_stack import WeightStack
 from gnn_space.frame import TakesGraphs
-
-if TYPE_CHECKING:
-    from gnn_space.egnas import EGNASSpace
 
 # How operations that read one state stand side by side: sums and means before maxima, edge operations by form.
 _PLACES = {"mean": 0, "sum": 0, "max": 1, "concat": 0, "gru": 1, "film": 2}
@@ -39,7 +38,7 @@ class JointCell(nn.Module):
     def __init__(self, cell: MixedCell) -> None:
         super().__init__()
         self.plan = cell.plan
-        self.positions = cell.positions
+        self.places = cell.places
         self.merges = cell.merges
         self.updates = nn.ModuleDict()
         self.steps: dict[str, list[Step]] = {}
@@ -88,7 +87,7 @@ class JointCell(nn.Module):
         return torch.zeros_like(cast(Tensor, like)) if self.plan.into(kind, state) else None
 
     def _is_open(self, step: Step, gates: Gates) -> bool:
-        name, option = self.positions[step]
+        name, option = self.places[step]
         return option in gates.open(name)
 
     def _updates_from(
@@ -97,7 +96,7 @@ class JointCell(nn.Module):
         """What operations of a kind add to later states, with the target of each part."""
         for step in self.identities.get((kind, source), ()):
             if self._is_open(step, gates):
-                name, option = self.positions[step]
+                name, option = self.places[step]
                 yield step.target, gates[name][option] * cast(Tensor, states[kind][source])
         key = f"{kind}{source}"
         steps = [step for step in self.steps.get(key, ()) if self._is_open(step, gates)]
@@ -108,7 +107,7 @@ class JointCell(nn.Module):
         dtype = next(update.parameters()).dtype
         # In the weights' precision: most of the work is not matrix products, and what is folded needs the digits.
         with torch.autocast(nodes.device.type, enabled=False):
-            weights = torch.stack([gates[name][option] for name, option in (self.positions[step] for step in steps)])
+            weights = torch.stack([gates[name][option] for name, option in (self.places[step] for step in steps)])
             yield from update(nodes.to(dtype), edges.to(dtype), order, steps, weights.to(dtype)).items()
 
 
@@ -124,14 +123,23 @@ class EGNASSupernet(TakesGraphs, Supernet):
 
     Args:
         plan: what its cells compute.
+        places: for each cell, those of its operations' gates.
+        choices: the gates.
         task: what the networks must fit.
-        space: the channels.
+        sizes: the channels.
     """
 
-    def __init__(self, plan: StackPlan, task: Task, space: EGNASSpace) -> None:
+    def __init__(
+        self,
+        plan: StackPlan,
+        places: Sequence[Mapping[Step, GatePlace]],
+        choices: Sequence[Choice],
+        task: Task,
+        sizes: EGNASSizes,
+    ) -> None:
         super().__init__()
-        self.choices = space.gate_choices
-        self._make_plain = partial(EGNASPlainSupernet, plan, task, space)
+        self.choices = tuple(choices)
+        self._make_plain = partial(EGNASPlainSupernet, plan, places, choices, task, sizes)
         plain = self._make_plain()
         self.embedding = plain.embedding
         self.cells = nn.ModuleList(JointCell(cast(MixedCell, cell)) for cell in plain.cells)

@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, cast
+from collections.abc import Mapping, Sequence
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 
 from automl_plugins.spaces.architecture import Architecture
+from automl_plugins.spaces.choice import Choice
 from automl_plugins.spaces.task import Task
 from automl_plugins.supernets.gates import Gates
 from automl_plugins.supernets.supernet import Supernet
-from gnn_space.egnas.network import Embedding, Readout, States, make_merges, membership, merged
+from gnn_space.egnas.frame import Embedding, Readout, States, make_merges, membership, merged
 from gnn_space.egnas.operations import make_operation
-from gnn_space.egnas.plan import CellPlan, Kind, StackPlan
+from gnn_space.egnas.plan import CellPlan, GatePlace, Kind, StackPlan, Step
+from gnn_space.egnas.sizes import EGNASSizes
 from gnn_space.frame import TakesGraphs
-
-if TYPE_CHECKING:
-    from gnn_space.egnas import EGNASSpace
 
 
 class MixedCell(nn.Module):
@@ -26,25 +25,23 @@ class MixedCell(nn.Module):
 
     Args:
         plan: every operation that there may be.
-        space: the channels, and the names of the gates.
-        cell: the cell's position.
+        places: of the operations' gates.
+        sizes: the channels.
     """
 
-    def __init__(self, plan: CellPlan, space: EGNASSpace, cell: int) -> None:
+    def __init__(self, plan: CellPlan, places: Mapping[Step, GatePlace], sizes: EGNASSizes) -> None:
         super().__init__()
         self.plan = plan
         self.operations = nn.ModuleDict(
             {
                 # Without weights in the normalisation: they would undo what the gates say.
-                step.key: make_operation(step.operation, space.node_channels, space.edge_channels, affine=False)
+                step.key: make_operation(step.operation, sizes.node_channels, sizes.edge_channels, affine=False)
                 for step in plan.steps
                 if step.has_weights
             }
         )
-        self.merges = make_merges(plan, space)
-        choices = {choice.name: choice for choice in space.gate_choices}
-        names = {step: space.gate_name(cell, step) for step in plan.steps}
-        self.positions = {step: (name, choices[name].index(step.operation)) for step, name in names.items()}
+        self.merges = make_merges(plan, sizes)
+        self.places = {step: places[step] for step in plan.steps}
 
     def forward(self, first: States, second: States, edge_index: Tensor, gates: Gates) -> States:
         nodes, edges = [first.nodes, second.nodes], [first.edges, second.edges]
@@ -70,7 +67,7 @@ class MixedCell(nn.Module):
             return None
         total: Tensor | None = None
         for step in steps:
-            name, option = self.positions[step]
+            name, option = self.places[step]
             if option in gates.open(name):
                 run = self.operations[step.key] if step.has_weights else None
                 source = step.source
@@ -85,16 +82,27 @@ class EGNASPlainSupernet(TakesGraphs, Supernet):
 
     Args:
         plan: what its cells compute.
+        places: for each cell, those of its operations' gates.
+        choices: the gates.
         task: what the networks must fit.
-        space: the channels.
+        sizes: the channels.
     """
 
-    def __init__(self, plan: StackPlan, task: Task, space: EGNASSpace) -> None:
+    def __init__(
+        self,
+        plan: StackPlan,
+        places: Sequence[Mapping[Step, GatePlace]],
+        choices: Sequence[Choice],
+        task: Task,
+        sizes: EGNASSizes,
+    ) -> None:
         super().__init__()
-        self.choices = space.gate_choices
-        self.embedding = Embedding(task, space, plan.embedded)
-        self.cells = nn.ModuleList(MixedCell(each, space, cell) for cell, each in enumerate(plan.cells))
-        self.readout = Readout(task, space)
+        self.choices = tuple(choices)
+        self.embedding = Embedding(task, sizes, plan.embedded)
+        self.cells = nn.ModuleList(
+            MixedCell(cell_plan, cell_places, sizes) for cell_plan, cell_places in zip(plan.cells, places, strict=True)
+        )
+        self.readout = Readout(task, sizes)
 
     def forward(
         self,

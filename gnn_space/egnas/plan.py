@@ -48,6 +48,13 @@ class Step(NamedTuple):
         return (("node", self.source), ("edge", self.source))
 
 
+class GatePlace(NamedTuple):
+    """The place of an operation's gate: a gate choice, by its name, and the position of an option."""
+
+    gate: str
+    option: int
+
+
 class CellPlan(NamedTuple):
     """What a cell computes: steps that reach the network's output, and which of its two outputs do.
 

@@ -19,7 +19,8 @@ from automl_plugins.supernets.supernet import SupernetSpace
 from gnn_space.egnas.joint_supernet import EGNASSupernet
 from gnn_space.egnas.network import EGNASNetwork
 from gnn_space.egnas.operations import EDGE_OPERATIONS, NODE_OPERATIONS, NONE
-from gnn_space.egnas.plan import Kind, StackPlan, Step, plan_stack
+from gnn_space.egnas.plan import GatePlace, Kind, StackPlan, Step, plan_stack
+from gnn_space.egnas.sizes import EGNASSizes
 
 OPERATIONS: Mapping[Kind, tuple[str, ...]] = {"node": NODE_OPERATIONS, "edge": EDGE_OPERATIONS}
 _KINDS: tuple[Kind, ...] = ("node", "edge")
@@ -85,22 +86,14 @@ class EGNASSpace(SupernetSpace):
         dropout: float = 0.0,
         max_parameters: int | None = None,
     ) -> None:
-        for argument, value, least in (
-            ("cells", cells, 1),
-            ("nodes", nodes, 1),
-            ("inputs", inputs, 1),
-            ("node_channels", node_channels, 1),
-            ("edge_channels", edge_channels, 1),
-            ("merge_node_channels", merge_node_channels, 1),
-            ("merge_edge_channels", merge_edge_channels, 1),
-            ("positional_encodings", positional_encodings, 0),
-        ):
-            if value < least:
-                raise ValueError(f"{argument} is at least {least}; got {value}")
+        for argument, value in (("cells", cells), ("nodes", nodes), ("inputs", inputs)):
+            if value < 1:
+                raise ValueError(f"{argument} is at least 1; got {value}")
             if argument in ("cells", "nodes") and value > MOST_NODES:
                 raise ValueError(f"{argument} is at most {MOST_NODES}; got {value}")
-        if not 0 <= dropout < 1:
-            raise ValueError(f"dropout is at least 0 and less than 1; got {dropout}")
+        self.sizes = EGNASSizes(
+            node_channels, edge_channels, merge_node_channels, merge_edge_channels, positional_encodings, dropout
+        )
         self.cells = cells
         self.nodes = nodes
         self.inputs = inputs
@@ -182,7 +175,7 @@ class EGNASSpace(SupernetSpace):
 
     def build(self, architecture: Architecture, task: Task) -> EGNASNetwork:
         cells = [self.steps(architecture, cell) for cell in range(self.cells)]
-        return EGNASNetwork(plan_stack(cells, self.states, task.level), task, self)
+        return EGNASNetwork(plan_stack(cells, self.states, task.level), task, self.sizes)
 
     def operations(self, architecture: Architecture) -> Sequence[Operation]:
         operations = [Operation("nodes", "embedded nodes"), Operation("edges", "embedded edges")]
@@ -215,7 +208,8 @@ class EGNASSpace(SupernetSpace):
     # What a space with a supernet says.
 
     def build_supernet(self, task: Task) -> EGNASSupernet:
-        return EGNASSupernet(self.supernet_plan(task), task, self)
+        places = [self.gate_places(cell) for cell in range(self.cells)]
+        return EGNASSupernet(self.supernet_plan(task), places, self.gate_choices, task, self.sizes)
 
     def supernet_plan(self, task: Task) -> StackPlan:
         """What the supernet's cells compute where every option is open."""
@@ -228,6 +222,12 @@ class EGNASSpace(SupernetSpace):
     def gate_name(self, cell: int, step: Step) -> str:
         """The gate of a step."""
         return _gate_name(self.cell_name(cell), step.kind, step.target, step.source)
+
+    def gate_places(self, cell: int) -> dict[Step, GatePlace]:
+        """The places of the gates of all operations that a cell may have."""
+        choices = {choice.name: choice for choice in self.gate_choices}
+        names = {step: self.gate_name(cell, step) for step in self.all_steps()}
+        return {step: GatePlace(name, choices[name].index(step.operation)) for step, name in names.items()}
 
     def gate_values(self, architecture: Architecture) -> Mapping[str, Value]:
         return {

@@ -18,6 +18,8 @@ from automl_plugins import Architecture, SearchSpace, Task
 from automl_plugins.spaces.space import ParameterCapError
 from automl_plugins.testing import SearchSpaceContract, covering
 from gnn_space import AGNNSpace
+from gnn_space.agnn.network import AGNNNetwork
+from gnn_space.agnn.sizes import AGNNSizes, LayerOptions
 
 # torch says so once in a process, wherever the first such tensor is made.
 pytestmark = pytest.mark.filterwarnings("ignore:Sparse CSR tensor support is in beta")
@@ -385,6 +387,14 @@ def test_several_self_loops_of_a_node_all_count() -> None:
         changed = graph.clone()
         changed.edge_attr[loop] += 1.0
         assert not torch.equal(run(network, changed)[0], before[0])
+
+
+def test_a_network_is_made_of_options_and_sizes_without_a_space() -> None:
+    layers = [LayerOptions(4, "gat", 2, "mean", "mlp", "elu"), LayerOptions(8, "gcn", 1, "max", "identity", "tanh")]
+    network = AGNNNetwork(layers, NODE, AGNNSizes(skip_connections=True, dropout=0.0))
+    assert network(torch.randn(3, 5), torch.tensor([[0, 1], [1, 2]])).shape == (3, 3)
+    with pytest.raises(ValueError, match=r"dropout is at least 0 and less than 1; got 1\.0"):
+        AGNNSizes(dropout=1.0)
 
 
 def test_the_parameter_cap_holds_before_memory_is_allocated() -> None:

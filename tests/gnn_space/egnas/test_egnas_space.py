@@ -18,7 +18,9 @@ from automl_plugins import Task
 from automl_plugins.testing import SupernetContract
 from gnn_space import EGNASSpace
 from gnn_space.egnas.operations import AGGREGATIONS, EDGE_UPDATES, EdgeOperation, NodeOperation
+from gnn_space.egnas.network import EGNASNetwork
 from gnn_space.egnas.plan import Step, plan_stack
+from gnn_space.egnas.sizes import EGNASSizes
 
 NODE = Task("node", "classes", in_channels=5, out_channels=3)
 EDGE_WITH_CATEGORIES = Task("edge", "classes", 2, 3, edge_channels=2, node_categories=(4, 3), edge_categories=(2, 3))
@@ -150,6 +152,14 @@ def test_a_network_that_only_passes_nodes_on_embeds_no_edges() -> None:
     plan = plan_stack([steps], 3, "node")
     assert plan.embedded == {"node"}
     assert plan.cells[0].steps == tuple(steps[:2])
+
+
+def test_a_network_is_made_of_a_plan_and_sizes_without_a_space() -> None:
+    steps = [Step("node", 2, 0, "max"), Step("edge", 2, 1, "film")]
+    network = EGNASNetwork(plan_stack([steps], 3, "graph"), GRAPH, EGNASSizes(node_channels=4, edge_channels=3))
+    assert run(network, GRAPH).shape == (2, 4)
+    with pytest.raises(ValueError, match="node_channels is at least 1; got 0"):
+        EGNASSizes(node_channels=0)
 
 
 # Operations, against a loop over edges.
