@@ -17,8 +17,8 @@ from torch.nn import functional
 from automl_plugins import Task
 from automl_plugins.testing import SupernetContract
 from gnn_space import EGNASSpace
-from gnn_space.egnas.operations import AGGREGATIONS, EDGE_UPDATES, EdgeOperation, NodeOperation
 from gnn_space.egnas.network import EGNASNetwork
+from gnn_space.egnas.operations import AGGREGATIONS, EDGE_UPDATES, EdgeOperation, NodeOperation
 from gnn_space.egnas.plan import Step, plan_stack
 from gnn_space.egnas.sizes import EGNASSizes
 
