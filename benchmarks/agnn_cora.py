@@ -37,7 +37,7 @@ from scipy.stats import kendalltau
 from automl_plugins import Architecture
 from automl_plugins.samplers import ControllerSampler
 from automl_plugins.studies.sharing import ENOUGH, WeightPool
-from automl_plugins.system.run_folder import write_whole
+from automl_plugins.system.files import write_whole
 from automl_plugins.training import fit as training
 from gnn_space import AGNNSpace
 from gnn_space.data import NpzGraphData

@@ -10,9 +10,9 @@ import sys
 from importlib import import_module
 
 from automl_plugins.cli.errors import UsageError, one_line, say
+from automl_plugins.system.files import WriteError
 from automl_plugins.system.interruption import terminated_in_order
 from automl_plugins.system.nearest import did_you_mean
-from automl_plugins.system.run_folder import WriteError
 
 _HOMES = {
     "study": "study",

@@ -18,7 +18,7 @@ from automl_plugins.cli.launch import INTERRUPTED, launch, shown
 from automl_plugins.cli.plugins import check_plugin
 from automl_plugins.cli.settings import merge, plain, read, read_yaml
 from automl_plugins.spaces.task import Task
-from automl_plugins.system.run_folder import RunFolder
+from automl_plugins.studies.folder import RunFolder
 
 
 def run(arguments: list[str], command: str = "attach") -> int:

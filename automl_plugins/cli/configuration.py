@@ -21,8 +21,8 @@ from automl_plugins.cli.plugins import check_plugin
 from automl_plugins.cli.settings import Given, merge, plain, read_yaml
 from automl_plugins.spaces.space import SearchSpace
 from automl_plugins.spaces.task import Level, Target, Task
+from automl_plugins.studies.folder import RunFolder
 from automl_plugins.studies.study import Study
-from automl_plugins.system.run_folder import RunFolder
 from automl_plugins.training import fit as training
 from automl_plugins.training.description import first_difference
 from automl_plugins.training.fit import ModuleFactory

@@ -11,7 +11,7 @@ from automl_plugins.cli.plain_console import output
 from automl_plugins.cli.settings import read_text
 from automl_plugins.spaces.architecture import Architecture
 from automl_plugins.spaces.space import SearchSpace
-from automl_plugins.system.run_folder import RunFolder
+from automl_plugins.studies.folder import RunFolder
 
 
 def architecture_in(path: Path) -> Architecture:

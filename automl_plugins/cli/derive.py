@@ -15,11 +15,12 @@ from automl_plugins.cli.plugins import one_of
 from automl_plugins.cli.search_settings import check_search, make_search
 from automl_plugins.cli.settings import Given, read, read_yaml
 from automl_plugins.search.checkpoint_files import LastTwo, read_checkpoint
+from automl_plugins.studies.folder import RunFolder
 from automl_plugins.supernets.relaxations import Relaxation
 from automl_plugins.supernets.searchable import make_relaxation
 from automl_plugins.supernets.supernet import SupernetSpace
+from automl_plugins.system.files import write_whole
 from automl_plugins.system.nearest import did_you_mean
-from automl_plugins.system.run_folder import RunFolder, write_whole
 
 
 def run(arguments: list[str], command: str = "derive") -> int:

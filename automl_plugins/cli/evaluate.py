@@ -21,10 +21,11 @@ from automl_plugins.report.summary import Summary
 from automl_plugins.spaces.architecture import Architecture
 from automl_plugins.spaces.space import SearchSpace
 from automl_plugins.studies.comparison import Comparison, Contender
+from automl_plugins.studies.folder import RunFolder
 from automl_plugins.studies.standing import Standing, best_of
 from automl_plugins.studies.study import Study
+from automl_plugins.system.files import write_whole
 from automl_plugins.system.nearest import did_you_mean
-from automl_plugins.system.run_folder import RunFolder, write_whole
 
 _POLL_SECONDS = 0.5
 _DRAWS = 100

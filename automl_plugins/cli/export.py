@@ -17,7 +17,8 @@ from automl_plugins.cli.errors import UsageError, told_briefly
 from automl_plugins.cli.plugins import check_plugin
 from automl_plugins.cli.settings import merge, plain, read, read_yaml
 from automl_plugins.spaces.task import Task
-from automl_plugins.system.run_folder import RunFolder, write_whole
+from automl_plugins.studies.folder import RunFolder
+from automl_plugins.system.files import write_whole
 from automl_plugins.training.export import FORMATS, export_network
 from automl_plugins.training.lightning import pl
 

@@ -19,7 +19,7 @@ from automl_plugins.cli.plugins import one_of
 from automl_plugins.cli.settings import Given, flattened, merge, plain, read, read_yaml
 from automl_plugins.spaces.space import SearchSpace
 from automl_plugins.spaces.task import Task
-from automl_plugins.system.run_folder import RunFolder
+from automl_plugins.studies.folder import RunFolder
 from automl_plugins.training import fit as training
 from automl_plugins.training.fit import ModuleFactory
 from automl_plugins.training.lightning import pl

@@ -8,7 +8,8 @@ from typing import Any
 
 from automl_plugins.cli.errors import UsageError, told_briefly
 from automl_plugins.cli.settings import read_yaml
-from automl_plugins.system.run_folder import OWN_CONFIG, RunFolder, write_whole
+from automl_plugins.studies.folder import OWN_CONFIG, RunFolder
+from automl_plugins.system.files import write_whole
 
 _FIRST_LINE = "# Kept by automl-plugins; a file that is changed is left alone. Checksum: "
 

@@ -39,7 +39,8 @@ from automl_plugins.report.search import SearchSummary
 from automl_plugins.search import DivergedError, report
 from automl_plugins.search.provenance import OtherSearchError
 from automl_plugins.spaces.space import SearchSpace
-from automl_plugins.system.run_folder import RunFolder, WriteError, write_whole
+from automl_plugins.studies.folder import RunFolder
+from automl_plugins.system.files import WriteError, write_whole
 from automl_plugins.training import fit as training
 from automl_plugins.training.fingerprint import data_difference, data_fingerprint
 from automl_plugins.training.lightning import pl

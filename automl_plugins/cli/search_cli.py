@@ -20,8 +20,9 @@ from automl_plugins.search import report
 from automl_plugins.search.checkpoint_files import LastTwo, WholeCheckpoints
 from automl_plugins.spaces.architecture import Architecture
 from automl_plugins.spaces.task import Task
+from automl_plugins.studies.folder import RunFolder
 from automl_plugins.supernets.supernet import SupernetSpace
-from automl_plugins.system.run_folder import RunFolder, write_whole
+from automl_plugins.system.files import write_whole
 from automl_plugins.training.fit import ModuleFactory
 from automl_plugins.training.lightning import pl
 from automl_plugins.training.registered_module import RegisteredModule

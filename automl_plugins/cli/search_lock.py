@@ -9,7 +9,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from automl_plugins.cli.errors import UsageError, told_briefly
-from automl_plugins.system.run_folder import RunFolder
+from automl_plugins.studies.folder import RunFolder
 from automl_plugins.training.lightning import pl
 
 

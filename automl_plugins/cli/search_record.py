@@ -11,7 +11,7 @@ from automl_plugins.report.search import SearchSummary
 from automl_plugins.spaces.architecture import Architecture
 from automl_plugins.spaces.space import SearchSpace
 from automl_plugins.spaces.task import Task
-from automl_plugins.system.run_folder import write_whole
+from automl_plugins.system.files import write_whole
 from automl_plugins.training.lightning import pl
 
 

@@ -19,7 +19,8 @@ from automl_plugins.cli.search_lock import running_alone
 from automl_plugins.cli.search_settings import check_search_settings, folder_of, kept_config
 from automl_plugins.cli.settings import Given, plain, read_yaml
 from automl_plugins.report.search import SearchSummary
-from automl_plugins.system.run_folder import RunFolder, write_whole
+from automl_plugins.studies.folder import RunFolder
+from automl_plugins.system.files import write_whole
 
 
 def search_script(console: Console, given: Given, script: list[str]) -> int:

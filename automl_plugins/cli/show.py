@@ -21,11 +21,11 @@ from automl_plugins.cli.settings import Given, merge, plain, read, read_yaml
 from automl_plugins.report.search import SearchSummary
 from automl_plugins.report.summary import Summary
 from automl_plugins.spaces.space import SearchSpace
+from automl_plugins.studies.folder import RunFolder
 from automl_plugins.studies.identity import shared_name
 from automl_plugins.studies.outcomes import counts
 from automl_plugins.studies.storage import open_storage
 from automl_plugins.system.nearest import did_you_mean
-from automl_plugins.system.run_folder import RunFolder
 
 _ARMS = ("search", "random")
 _BEST = 10

@@ -17,8 +17,8 @@ from torch import nn
 
 from automl_plugins.measures.costs import evaluated
 from automl_plugins.spaces.architecture import Architecture
+from automl_plugins.system.files import read_object, write_whole
 from automl_plugins.system.nested import tensors_in
-from automl_plugins.system.run_folder import read_object, write_whole
 from automl_plugins.system.waiting import patient_lock
 from automl_plugins.training.recording import describe_inputs
 

@@ -7,7 +7,7 @@ from rich.console import Console
 from automl_plugins.report.summary import Summary
 from automl_plugins.spaces.architecture import Architecture
 from automl_plugins.spaces.space import SearchSpace
-from automl_plugins.system.run_folder import RunFolder
+from automl_plugins.studies.folder import RunFolder
 
 _WIDTH = 160
 

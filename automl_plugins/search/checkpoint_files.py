@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from automl_plugins.system.run_folder import save_whole
+from automl_plugins.system.files import save_whole
 from automl_plugins.training.lightning import pl
 
 

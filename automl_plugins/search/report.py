@@ -10,7 +10,7 @@ import torch
 
 from automl_plugins.spaces.architecture import Architecture
 from automl_plugins.supernets.searchable import Searchable
-from automl_plugins.system.run_folder import write_whole
+from automl_plugins.system.files import write_whole
 from automl_plugins.training.lightning import pl
 
 _UNDECIDED = 0.99

@@ -10,8 +10,8 @@ from typing import Any
 
 from filelock import FileLock
 
+from automl_plugins.system.files import read_object, write_whole
 from automl_plugins.system.finite import strict_json
-from automl_plugins.system.run_folder import read_object, write_whole
 
 MOST_ATTEMPTS = 3
 """How often work is done that fails each time."""

@@ -26,10 +26,11 @@ from automl_plugins.spaces.space import SearchSpace
 from automl_plugins.spaces.task import Task
 from automl_plugins.studies.attempts import Attempts
 from automl_plugins.studies.deaths import Deaths, KilledError
+from automl_plugins.studies.folder import RunFolder
 from automl_plugins.studies.pulse import Pulse
 from automl_plugins.system.failure import failure_of, full_traceback
+from automl_plugins.system.files import read_object, save_whole, write_whole
 from automl_plugins.system.finite import finite
-from automl_plugins.system.run_folder import RunFolder, read_object, save_whole, write_whole
 from automl_plugins.training import fit as training
 from automl_plugins.training.best_validation import Direction
 from automl_plugins.training.fit import ModuleFactory

@@ -17,7 +17,7 @@ from automl_plugins.studies.comparison import Contender
 from automl_plugins.studies.finals import Finals
 from automl_plugins.studies.standing import Standing, best_of
 from automl_plugins.studies.winner import forget_winner, keep_winner
-from automl_plugins.system.run_folder import write_whole
+from automl_plugins.system.files import write_whole
 
 
 class NothingFiniteError(StudyError):

@@ -7,8 +7,8 @@ from filelock import FileLock
 from automl_plugins.measures.figures import Figures
 from automl_plugins.studies.comparison import Comparison, Contender
 from automl_plugins.system.failure import failure_of
+from automl_plugins.system.files import read_object, write_whole
 from automl_plugins.system.finite import strict_json
-from automl_plugins.system.run_folder import read_object, write_whole
 
 
 def costs_of(comparison: Comparison, contender: Contender, figures: Figures) -> dict[str, float]:

@@ -9,8 +9,8 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from automl_plugins.system.files import write_whole
 from automl_plugins.system.processes import identity, is_dead
-from automl_plugins.system.run_folder import write_whole
 
 _MOST_SEEN = 2
 _MOST_UNSEEN = 8

@@ -16,9 +16,10 @@ from filelock import FileLock
 from automl_plugins.errors import StudyError
 from automl_plugins.report.notes import tell
 from automl_plugins.spaces.space import SearchSpace
+from automl_plugins.studies.folder import RunFolder
 from automl_plugins.studies.storage import without_password
+from automl_plugins.system.files import write_whole
 from automl_plugins.system.generators import held_generators, undisturbed
-from automl_plugins.system.run_folder import RunFolder, write_whole
 from automl_plugins.training.description import describe, differences, unseen
 from automl_plugins.training.fingerprint import data_difference, data_fingerprint, datamodule_loaders
 from automl_plugins.training.fit import LEAN, seeded

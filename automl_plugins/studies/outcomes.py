@@ -13,8 +13,9 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from automl_plugins.studies.deaths import KilledError
+from automl_plugins.studies.folder import RunFolder
 from automl_plugins.studies.time_limit import TimeLimitError
-from automl_plugins.system.run_folder import RunFolder, read_object, write_whole
+from automl_plugins.system.files import read_object, write_whole
 from automl_plugins.training.fit import TrainingResult
 
 _COPIED = ("num_parameters", "diverged", "figures", "failure", "killed", "timed_out")

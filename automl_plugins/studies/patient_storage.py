@@ -14,7 +14,7 @@ from optuna.exceptions import StorageInternalError, UpdateFinishedTrialError
 from optuna.storages import BaseStorage
 
 from automl_plugins.errors import StudyError
-from automl_plugins.system.run_folder import WriteError
+from automl_plugins.system.files import WriteError
 from automl_plugins.system.waiting import say
 
 SECONDS = 90.0

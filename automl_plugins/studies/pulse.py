@@ -11,7 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from automl_plugins.system.run_folder import RunFolder
+from automl_plugins.studies.folder import RunFolder
 from automl_plugins.training.lightning import pl
 
 _SECONDS = 1.0

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
+from automl_plugins.studies.folder import RunFolder
 from automl_plugins.studies.outcomes import copy, is_spent, tell, told_late
 from automl_plugins.system.processes import is_dead, is_stopped
-from automl_plugins.system.run_folder import RunFolder
 
 
 def end_twins(study: optuna.Study, trials: Sequence[FrozenTrial]) -> None:

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from automl_plugins.spaces.architecture import Architecture
-from automl_plugins.system.run_folder import save_whole
+from automl_plugins.system.files import save_whole
 from automl_plugins.system.waiting import patient_lock
 
 Layers = Mapping[str, Mapping[str, Tensor]]

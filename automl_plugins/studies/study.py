@@ -35,6 +35,7 @@ from automl_plugins.studies.conclusion import NothingFiniteError, conclude, keep
 from automl_plugins.studies.contender_costs import costs_of
 from automl_plugins.studies.deaths import Deaths
 from automl_plugins.studies.finals import Finals
+from automl_plugins.studies.folder import RunFolder
 from automl_plugins.studies.identity import Identity, identity_of, refuse_another, shared_name
 from automl_plugins.studies.optuna_parts import PartConfig, SamplerFactory, make_pruner, sampler_factory
 from automl_plugins.studies.preflight import check_kinds, check_splits
@@ -46,11 +47,11 @@ from automl_plugins.studies.trial import run_trial
 from automl_plugins.studies.trial_queue import Claim, Nothing, TrialQueue
 from automl_plugins.studies.workers import share_out
 from automl_plugins.system.arguments import at_least, names, positive, switch
+from automl_plugins.system.files import write_whole
 from automl_plugins.system.generators import held_generators, undisturbed
 from automl_plugins.system.interruption import terminated_in_order
 from automl_plugins.system.nearest import did_you_mean
 from automl_plugins.system.processes import identity
-from automl_plugins.system.run_folder import RunFolder, write_whole
 from automl_plugins.system.waiting import Waiting
 from automl_plugins.training import fit as training
 from automl_plugins.training.best_validation import Direction

@@ -14,7 +14,7 @@ from optuna.pruners import NopPruner
 
 from automl_plugins.objectives.goal import REWARDS
 from automl_plugins.studies.storage import without_password
-from automl_plugins.system.run_folder import write_whole
+from automl_plugins.system.files import write_whole
 from automl_plugins.training.description import import_path, kept_arguments
 
 if TYPE_CHECKING:

@@ -17,13 +17,13 @@ from automl_plugins.errors import StudyError
 from automl_plugins.spaces.architecture import Architecture
 from automl_plugins.spaces.space import SearchSpace
 from automl_plugins.spaces.task import Task
+from automl_plugins.studies.folder import RunFolder
 from automl_plugins.studies.optuna_parts import SamplerFactory
 from automl_plugins.studies.outcomes import copy, counts, fail, finish, is_spent, outcome, tell
 from automl_plugins.studies.recovery import end_twins, is_running, recover, whom
 from automl_plugins.studies.storage import open_storage
 from automl_plugins.system.machine import too_large
 from automl_plugins.system.processes import identity
-from automl_plugins.system.run_folder import RunFolder
 from automl_plugins.system.waiting import patient_lock
 from automl_plugins.training.best_validation import Direction
 from automl_plugins.training.fit import TrainingResult

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from automl_plugins.studies.comparison import Comparison, Contender
+from automl_plugins.studies.folder import RunFolder
+from automl_plugins.system.files import save_whole, write_whole
 from automl_plugins.system.finite import strict_json
-from automl_plugins.system.run_folder import RunFolder, save_whole, write_whole
 
 
 def keep_winner(comparison: Comparison, winner: Contender, found: Contender | None) -> None:

@@ -10,7 +10,7 @@ import yaml
 
 from automl_plugins.cli import main
 from automl_plugins.cli.kept import is_ours, keep
-from automl_plugins.system.run_folder import OWN_CONFIG
+from automl_plugins.studies.folder import OWN_CONFIG
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 

@@ -15,9 +15,9 @@ from perceptron_space.space import PerceptronSpace
 from rich.console import Console
 
 from automl_plugins.report.progress import Progress
+from automl_plugins.studies.folder import RunFolder
 from automl_plugins.studies.pulse import pulses
 from automl_plugins.studies.study import Study
-from automl_plugins.system.run_folder import RunFolder
 
 
 class Look(pl.Callback):

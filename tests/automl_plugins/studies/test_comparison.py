@@ -12,7 +12,7 @@ from automl_plugins import Architecture
 from automl_plugins.report.row import row_of
 from automl_plugins.studies.comparison import Comparison, Contender, Trained
 from automl_plugins.studies.study import Study
-from automl_plugins.system.run_folder import write_whole
+from automl_plugins.system.files import write_whole
 
 SMALL = Contender("small", Architecture("perceptron", 1, {"depth": 1, "layer0.width": 2, "activation": "relu"}))
 LARGE = Contender("large", Architecture("perceptron", 1, {"depth": 1, "layer0.width": 8, "activation": "tanh"}))

@@ -21,13 +21,13 @@ from perceptron_space.space import PerceptronSpace
 
 from automl_plugins.errors import StudyError
 from automl_plugins.studies.deaths import KilledError
+from automl_plugins.studies.folder import RunFolder
 from automl_plugins.studies.optuna_parts import make_pruner, sampler_factory
 from automl_plugins.studies.outcomes import outcome
 from automl_plugins.studies.recovery import recover
 from automl_plugins.studies.time_limit import TimeLimitError
 from automl_plugins.studies.trial_queue import Claim, Nothing, TrialQueue
 from automl_plugins.system import machine
-from automl_plugins.system.run_folder import RunFolder
 from automl_plugins.training.fit import TrainingResult
 
 FIRST = {"depth": 1, "layer0.width": 4, "activation": "relu"}

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from automl_plugins.errors import StudyError
-from automl_plugins.system.run_folder import WriteError, save_whole, whole_file, write_whole
+from automl_plugins.system.files import WriteError, save_whole, whole_file, write_whole
 
 
 @contextmanager
@@ -78,7 +78,7 @@ def test_it_is_on_the_disk_before_it_has_its_name(tmp_path: Path, monkeypatch: p
 
 def test_what_a_killed_process_began_is_removed_and_what_another_writes_is_left(tmp_path: Path) -> None:
     begin = (
-        "import os, sys; from pathlib import Path; from automl_plugins.system.run_folder import whole_file\n"
+        "import os, sys; from pathlib import Path; from automl_plugins.system.files import whole_file\n"
         "with whole_file(Path(sys.argv[1])) as file: file.write(b'half'); file.flush(); os.kill(os.getpid(), 9)"
     )
     path = tmp_path / "table.csv"
