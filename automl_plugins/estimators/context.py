@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import copy
+import inspect
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from automl_plugins.measures.calls import example_calls
 from automl_plugins.spaces.architecture import Architecture
 from automl_plugins.spaces.probe import Inputs, Probe, probe_of
 from automl_plugins.spaces.space import SearchSpace
 from automl_plugins.spaces.task import Task
 from automl_plugins.system.randomness import seed_from, seeded_aside
+from automl_plugins.training.project import Project
 
 Candidate = Architecture | nn.Module
 """An architecture of a space, or any network for its task."""
@@ -27,14 +32,23 @@ _EXAMPLES = 16
 class Context:
     """What candidates are judged on; equal for all candidates of a study, so that their scores compare.
 
-    With a space and a task alone, inputs are made up by the probe of the task's level, which needs no data.
+    With a space and a task alone, inputs are made up by the probe of the task's level, which needs no data. Those of a
+    project (`Context.of`) are what its module calls a network with for the first validation batch.
+
+    ```python
+    context = Context.of(Project(AGNNSpace(layers=2), PlanetoidData("cora")))
+    estimates = make_estimator("training", context.space).estimate_all(architectures, context)
+    best = architectures[rank(estimates)[0]]
+    ```
 
     Args:
         space: of the candidates that are architectures.
         task: what networks must fit.
         seed: of initial weights, and of whatever an estimator draws.
         device: where networks are run.
-        example: the arguments of a network's `forward`, in order; the probe makes some up where left out.
+        example: the arguments of a network's `forward`, in order; those of the project, or else made up by the probe,
+            where left out.
+        project: what candidates are trained on, for estimators that train.
     """
 
     space: SearchSpace
@@ -42,6 +56,23 @@ class Context:
     seed: int = 0
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     example: Inputs | None = None
+    project: Project | None = None
+
+    @classmethod
+    def of(cls, project: Project) -> Context:
+        """The context of a project: its space, task, seed, device and data."""
+        return cls(project.space, project.task, project.seed, project.device, project=project)
+
+    @property
+    def training(self) -> Project:
+        """The project.
+
+        Raises:
+            ValueError: the context was made without one.
+        """
+        if self.project is None:
+            raise ValueError("this estimator trains, so it needs a project: Context.of(Project(space, data))")
+        return self.project
 
     def network(self, candidate: Candidate) -> nn.Module:
         """A network of the estimator's own, on the device: a fresh one of an architecture, or a copy of a module.
@@ -59,11 +90,25 @@ class Context:
 
     @cached_property
     def inputs(self) -> Inputs:
-        """The arguments of a network's `forward`, in order, on the device; not to be changed."""
+        """The arguments of a network's `forward`, in order, on the device; not to be changed.
+
+        Raises:
+            ValueError: the project's module does not call its network; the message says why.
+        """
         example = self.example
         if example is None:
-            example = self.probe.example(_EXAMPLES, self.generator(0))
-        return tuple(each.to(self.device) if isinstance(each, Tensor) else each for each in example)
+            example = self._made_up() if self.project is None else _arguments(self.project)
+        return tuple(self._placed(argument) for argument in example)
+
+    def _made_up(self) -> Inputs:
+        return self.probe.example(_EXAMPLES, self.generator(0))
+
+    def _placed(self, argument: Any) -> Any:
+        if not isinstance(argument, Tensor):
+            return argument
+        # A training in another precision records inputs of that; networks here have the default one.
+        dtype = torch.get_default_dtype() if argument.is_floating_point() else argument.dtype
+        return argument.to(self.device, dtype)
 
     @cached_property
     def probe(self) -> Probe:
@@ -102,3 +147,15 @@ class Context:
             purpose: see `seeded`.
         """
         return torch.Generator().manual_seed(seed_from(self.seed, *purpose))
+
+
+def _arguments(project: Project) -> Inputs:
+    """The arguments of the first call, those by name in their places."""
+    call = example_calls(project)[0]
+    if not call.kwargs:
+        return call.args
+    with torch.device("meta"):
+        network = project.space.build(project.space.sample(np.random.default_rng(0)), project.task)
+    bound = inspect.signature(network.forward).bind(*call.args, **call.kwargs)
+    bound.apply_defaults()
+    return bound.args

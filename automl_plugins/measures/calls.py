@@ -1,0 +1,66 @@
+"""The calls that a project's module makes of a network: what costs are measured on, and estimates made on."""
+
+from __future__ import annotations
+
+import math
+from contextlib import suppress
+
+import numpy as np
+
+from automl_plugins.spaces.architecture import Architecture
+from automl_plugins.spaces.space import SearchSpace
+from automl_plugins.spaces.task import Task
+from automl_plugins.training.fit import seeded
+from automl_plugins.training.project import Project
+from automl_plugins.training.recording import Call, UncalledError
+
+_TRIES = 3
+_DRAWS = 20
+
+
+def example_calls(project: Project) -> tuple[Call, ...]:
+    """What the module calls its network with for the first validation batch, recorded with a random architecture.
+
+    Args:
+        project: what is trained on what.
+
+    Raises:
+        ValueError: the step fails, with three architectures, or does not call its network; the message says why.
+    """
+    generator = np.random.default_rng(0)
+    for _ in range(_TRIES - 1):
+        # One network may not fit the data, and then it is that trial's failure.
+        with suppress(Exception):
+            return _record(project, generator)
+    try:
+        return _record(project, generator)
+    except UncalledError:
+        raise
+    except Exception as error:
+        reason = (str(error).strip() or "no reason given").splitlines()[0]
+        raise ValueError(
+            "what the network is called with is recorded in a validation step of "
+            f"{getattr(project.module, '__name__', project.module)}, which failed with {type(error).__name__}: {reason}"
+        ) from error
+
+
+def _record(project: Project, generator: np.random.Generator) -> tuple[Call, ...]:
+    architecture = _drawn(project.space, project.task, generator)
+    with seeded(0):
+        # What a network is called with does not depend on its size, so it may be above the space's cap.
+        return project.calls(project.space.build(architecture, project.task))
+
+
+def _drawn(space: SearchSpace, task: Task, generator: np.random.Generator) -> Architecture:
+    """A random architecture; in a space with a cap, one that keeps it, or the smallest of some."""
+    if space.max_parameters is None:
+        return space.sample(generator)
+    smallest, least = space.sample(generator), math.inf
+    for _ in range(_DRAWS):
+        drawn = space.sample(generator)
+        count = space.num_parameters(drawn, task)
+        if count < least:
+            smallest, least = drawn, count
+        if least <= space.max_parameters:
+            break
+    return smallest
