@@ -23,6 +23,7 @@ from torch_geometric.loader import DataLoader
 
 from automl_plugins import Task
 from automl_plugins.measures.memory import estimate_step, of_training
+from automl_plugins.spaces.probe import probe_of
 from gnn_space import EGNASSpace
 from gnn_space.data import FreesolvData
 from seg_space import AutoDeepLabSpace
@@ -39,6 +40,7 @@ class Case(NamedTuple):
     searchable: nn.Module
     loss: Callable[[Any], Tensor]
     batch: Any
+    task: Task
 
 
 def cases() -> Iterator[Case]:
@@ -52,7 +54,7 @@ def cases() -> Iterator[Case]:
         for side in (128, 192):
             batch = torch.randn(2, 3, side, side), torch.randint(11, (2, side, side))
             name = f"Auto-DeepLab, {side} x {side}{', checkpointing' if checkpointing else ''}"
-            yield Case(name, searchable, of_pixels, batch)
+            yield Case(name, searchable, of_pixels, batch, PIXELS)
     data = FreesolvData(batch_size=1)
     data.setup()
     graphs = [batch.get_example(0) for batch in data.train_dataloader()]
@@ -63,7 +65,7 @@ def cases() -> Iterator[Case]:
         return nn.functional.l1_loss(outputs, batch.y.view_as(outputs))
 
     for count in (256, 512):
-        yield Case(f"EGNAS, {count} molecules", molecules, of_graphs, next(iter(DataLoader(graphs, count))))
+        yield Case(f"EGNAS, {count} molecules", molecules, of_graphs, next(iter(DataLoader(graphs, count))), data.task)
 
 
 def warm_up(everything: list[Case]) -> None:
@@ -94,7 +96,11 @@ def measured(case: Case) -> float:
 def estimated(case: Case) -> float:
     """MiB that training would add."""
     weights = list(case.searchable.parameters())
-    memory = estimate_step(lambda batch: torch.autograd.grad(case.loss(batch), weights, allow_unused=True), case.batch)
+
+    def step(batch: Any) -> object:
+        return torch.autograd.grad(case.loss(batch), weights, allow_unused=True)
+
+    memory = estimate_step(step, case.batch, probe_of(case.task))
     training = of_training(memory, case.searchable, [torch.optim.Adam(weights)])
     there = sum(each.numel() * each.element_size() for each in [*weights, *case.searchable.buffers()])
     return (training.total - there) / MEBIBYTE

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch_geometric.data import Batch
 from torch_geometric.nn import global_mean_pool
 
 from automl_plugins.spaces.task import Task
@@ -115,7 +116,7 @@ class GraphProbe:
             return batch
         graphs = batch.to_data_list()
         count = min(max(round(share * len(graphs)), least * _LEAST_GRAPHS), len(graphs))
-        return type(batch).from_data_list(graphs[:count])
+        return Batch.from_data_list(graphs[:count])
 
     def smaller(self, batch: Any, share: float) -> Sequence[str]:
         """Fewer graphs."""

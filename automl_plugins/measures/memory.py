@@ -1,8 +1,7 @@
-"""How much memory a training step takes, found out on small pieces of a batch before it is taken."""
+"""The memory of a training step, estimated on small pieces of a batch before it is taken."""
 
 from __future__ import annotations
 
-import math
 import weakref
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
@@ -10,16 +9,15 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves, tree_map
+from torch.utils._pytree import tree_leaves
+
+from automl_plugins.spaces.probe import Probe
 
 OVERHEAD = 1.2
 """What a process takes for each byte of a step's tensors, as `benchmarks/memory_estimate.py` measures it: operations
 allocate something for themselves, and allocators leave something unused."""
 _PIECES = ((1 / 16, 1), (1 / 4, 2))
-"""Which shares of a batch's pixels or graphs are run, and how often the least side or the least graphs, at least."""
-_LEAST_SIDE = 32
-_LEAST_GRAPHS = 2
-"""Batch normalisation cannot be trained on one."""
+"""Shares of a batch that are run, and how many times the least piece they are at least."""
 
 
 class StepMemory(NamedTuple):
@@ -43,20 +41,22 @@ class StepMemory(NamedTuple):
         return max(limit - self.fixed, 0) / max(self.of_batch, 1)
 
 
-def estimate_step(step: Callable[[Any], object], batch: Any) -> StepMemory:
+def estimate_step(step: Callable[[Any], object], batch: Any, probe: Probe | None = None) -> StepMemory:
     """Estimate what a step on a batch allocates at most, beside what there is already.
 
-    The step is run on two small pieces of the batch, and what it holds is taken to grow linearly with its pixels, or
-    nodes and edges: on crops of images `[..., height, width]`, on the first graphs of a PyG batch. A batch of other
-    things, or of which no piece can be run, is run as it is. What is counted are tensors; what an operation allocates
-    for itself and what allocators leave unused is not.
+    The step is run on two small pieces of the batch, and its memory is taken to grow linearly with their size, such as
+    the number of pixels, or of nodes and edges. A batch of which no piece can be made or run is run as it is. Tensors
+    are counted; what an operation allocates for itself and what allocators leave unused is not.
 
     Args:
         step: takes a batch, and runs forward and backward.
         batch: as the step gets it.
+        probe: of the level that the batch is of; None: nothing is known of it.
     """
-    small, large = (_piece(batch, share, times) for share, times in _PIECES)
-    sizes = _size(small), _size(large), _size(batch)
+    if probe is None:
+        return StepMemory(peak_bytes(step, batch), 0)
+    small, large = (probe.piece(batch, share, least) for share, least in _PIECES)
+    sizes = probe.size(small), probe.size(large), probe.size(batch)
     if sizes[0] < sizes[1] < sizes[2]:
         try:
             first, second = peak_bytes(step, small), peak_bytes(step, large)
@@ -150,42 +150,3 @@ def _keyed(tensor: Tensor) -> tuple[int, torch.UntypedStorage]:
 
 def _bytes(tensor: Tensor) -> int:
     return tensor.numel() * tensor.element_size()
-
-
-def _is_graphs(batch: Any) -> bool:
-    return hasattr(batch, "to_data_list") and hasattr(batch, "num_graphs")
-
-
-def images_of(batch: Any) -> Tensor | None:
-    """The images `[batch, channels, height, width]`: the largest tensor of four dimensions; None: there is none."""
-    if _is_graphs(batch):
-        return None
-    return max((each for each in _strided(batch) if each.dim() == 4), key=Tensor.numel, default=None)
-
-
-def _size(batch: Any) -> int:
-    """What memory is taken to grow with: nodes and edges, or pixels; 0 where neither is known."""
-    if _is_graphs(batch):
-        return int(batch.num_nodes) + int(batch.num_edges)
-    images = images_of(batch)
-    return 0 if images is None else images.size(-2) * images.size(-1)
-
-
-def _piece(batch: Any, share: float, times: int) -> Any:
-    """About a share of a batch, but at least so many times the least."""
-    if _is_graphs(batch):
-        graphs = batch.to_data_list()
-        count = min(max(round(share * len(graphs)), times * _LEAST_GRAPHS), len(graphs))
-        return type(batch).from_data_list(graphs[:count])
-    if (images := images_of(batch)) is not None:
-        size = images.shape[-2:]
-        # Whole multiples of the coarsest stride that is common.
-        height, width = (
-            min(max(math.ceil(side * math.sqrt(share) / _LEAST_SIDE), times) * _LEAST_SIDE, side) for side in size
-        )
-
-        def crop(leaf: Any) -> Any:
-            return leaf[..., :height, :width] if isinstance(leaf, Tensor) and leaf.shape[-2:] == size else leaf
-
-        return tree_map(crop, batch)
-    return batch

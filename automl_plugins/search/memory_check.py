@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import torch
 
-from automl_plugins.measures.memory import StepMemory, estimate_step, images_of, of_training, readable
+from automl_plugins.measures.memory import StepMemory, estimate_step, of_training, readable
 from automl_plugins.search import ranks
 from automl_plugins.search.learner import LogitsLearner, SkippedStep
 from automl_plugins.search.user_step import UserStep
+from automl_plugins.spaces.probe import Probe, probe_of
 from automl_plugins.strategies import SearchStep, Strategy
-
-_STRIDE = 32
-_LEAST_BATCH = 2
 
 
 def check_memory(
@@ -52,9 +49,11 @@ def check_memory(
     def of_logits(piece: Any) -> None:
         learner.gradients(lambda: user.loss(piece, 0))
 
-    steps = [estimate_step(of_weights, batch)]
+    # Several searchables of one step look at the same batch.
+    probe = probe_of(next(iter(step.searchables.values())).task)
+    steps = [estimate_step(of_weights, batch, probe)]
     if strategy.learns_logits:
-        steps.append(estimate_step(of_logits, batch))
+        steps.append(estimate_step(of_logits, batch, probe))
     largest = max(steps, key=lambda each: each.total)
     needed = of_training(largest, user.module, [*user.trainer.optimizers, learner.optimizer])
     trainer = user.trainer
@@ -62,27 +61,15 @@ def check_memory(
     if total > limit:
         raise ValueError(
             f"a step of the search takes about {readable(total)} and memory_limit is {readable(limit)}; "
-            f"{_remedy(needed, limit, batch, step)}"
+            f"{_remedy(needed, needed.share_that_fits(limit), probe, batch, step)}"
         )
 
 
-def _remedy(needed: StepMemory, limit: int, batch: Any, step: SearchStep) -> str:
-    share = needed.share_that_fits(limit)
-    fitting = []
-    recomputes = any(getattr(each.space, "checkpointing", None) is False for each in step.searchables.values())
+def _remedy(needed: StepMemory, share: float, probe: Probe, batch: Any, step: SearchStep) -> str:
+    fitting: list[str] = []
     if share > 0:
-        images = images_of(batch)
-        count = getattr(batch, "num_graphs", 0) if images is None else len(images)
-        if math.floor(share * count) >= _LEAST_BATCH:
-            fitting.append(f"a batch of {math.floor(share * count)} instead of {count}")
-        if images is not None:
-            size = images.shape[-2:]
-            # Multiples of the coarsest stride that is common: maps of other images are rounded up.
-            height, width = (int(math.sqrt(share) * side) // _STRIDE * _STRIDE for side in size)
-            if min(height, width) > 0:
-                fitting.append(f"images of {height} x {width} instead of {size[0]} x {size[1]}")
-        fitting.append(f"{share:.2f} times the channels (filters)")
-    if recomputes:
+        fitting += [*probe.smaller(batch, share), f"{share:.2f} times the channels (filters)"]
+    if any(getattr(searchable.space, "checkpointing", None) is False for searchable in step.searchables.values()):
         fitting.append("perhaps checkpointing=True of the space")
     alone = f"{readable(needed.fixed)} do not depend on the batch"
     return f"{alone}; what would fit: {', or '.join(fitting)}" if fitting else f"{alone}: take fewer channels"

@@ -20,11 +20,13 @@ from automl_plugins.measures.memory import (
     peak_bytes,
     readable,
 )
+from automl_plugins.spaces.probe import probe_of
 from gnn_space import EGNASSpace
 from gnn_space.data import FreesolvData
 from seg_space import AutoDeepLabSpace
 
 PIXELS = Task("pixel", "classes", in_channels=3, out_channels=3)
+GRAPHS = Task("graph", "classes", in_channels=3, out_channels=3)
 A = 4000
 """Bytes of a thousand numbers."""
 
@@ -81,7 +83,7 @@ def test_images_are_cropped(checkpointing: bool) -> None:
     searchable = space.searchable(PIXELS)
     step = of_supernet(searchable, lambda batch: functional.cross_entropy(searchable(batch["image"]), batch["mask"]))
     batch = {"image": torch.randn(2, 3, 160, 128), "mask": torch.randint(3, (2, 160, 128)), "name": ["a", "b"]}
-    estimate = estimate_step(step, batch)
+    estimate = estimate_step(step, batch, probe_of(PIXELS))
     assert estimate.total == pytest.approx(peak_bytes(step, batch), rel=0.1)
     assert estimate.of_batch > estimate.fixed
 
@@ -99,7 +101,7 @@ def test_graphs_are_left_out() -> None:
     step = of_supernet(searchable, loss)
     batch = next(iter(data.train_dataloader()))
     assert batch.num_graphs == 128
-    assert estimate_step(step, batch).total == pytest.approx(peak_bytes(step, batch), rel=0.1)
+    assert estimate_step(step, batch, probe_of(data.task)).total == pytest.approx(peak_bytes(step, batch), rel=0.1)
 
 
 def test_what_has_no_pieces_is_run_whole() -> None:
@@ -110,15 +112,17 @@ def test_what_has_no_pieces_is_run_whole() -> None:
         batch + 1
 
     batch = torch.zeros(10, 100)
-    assert estimate_step(step, batch) == StepMemory(A, 0)
-    assert len(seen) == 1
-    assert seen[0] is batch
+    for probe in (None, probe_of(PIXELS), probe_of(GRAPHS)):
+        seen.clear()
+        assert estimate_step(step, batch, probe) == StepMemory(A, 0)
+        assert len(seen) == 1
+        assert seen[0] is batch
 
 
 def test_a_step_that_knows_one_size_alone_is_run_whole() -> None:
     linear = nn.Linear(64 * 64, 1)
     batch = torch.zeros(2, 1, 64, 64)
-    assert estimate_step(lambda images: linear(images.flatten(1)), batch) == StepMemory(2 * 4, 0)
+    assert estimate_step(lambda images: linear(images.flatten(1)), batch, probe_of(PIXELS)) == StepMemory(2 * 4, 0)
 
 
 def test_an_error_of_the_step_is_the_users() -> None:
@@ -126,7 +130,7 @@ def test_an_error_of_the_step_is_the_users() -> None:
         raise ValueError("theirs")
 
     with pytest.raises(ValueError, match="theirs"):
-        estimate_step(step, torch.zeros(2, 1, 64, 64))
+        estimate_step(step, torch.zeros(2, 1, 64, 64), probe_of(PIXELS))
 
 
 def test_what_optimizers_will_keep() -> None:
