@@ -1,4 +1,4 @@
-"""What a cell of Auto-DeepLab is: blocks of two operations on earlier states."""
+"""The cell of Auto-DeepLab: blocks of two operations on earlier states, and the names of its choices and gates."""
 
 from __future__ import annotations
 
@@ -35,6 +35,25 @@ CONVOLUTIONS = {
 }
 OPERATIONS = (*CONVOLUTIONS, *POOLS, IDENTITY)
 GATE_OPTIONS = (NONE, *OPERATIONS)
+
+
+SLOTS = (0, 1)
+"""The two operations of a block."""
+
+
+def inputs_name(block: int) -> str:
+    """The choice of the two states that a block reads."""
+    return f"cell.block{block}.inputs"
+
+
+def operation_name(block: int, slot: int) -> str:
+    """The choice of one of a block's two operations."""
+    return f"cell.block{block}.input{slot}.operation"
+
+
+def gate_name(block: int, state: int) -> str:
+    """The gate of a block's operation on a state."""
+    return f"cell.block{block}.from{state}.operation"
 
 
 class Step(NamedTuple):

@@ -40,9 +40,9 @@ def draw_path(path: Sequence[int], strides: Sequence[int]) -> str:
 
 
 def draw_nodes(nodes: Sequence[Node], strides: Sequence[int]) -> str:
-    """Draw several paths through the trellis, as `draw_path` does, with the arrows that lead to each point.
+    """Draw several paths through the trellis, as `draw_path` does, with the edges that lead to each point.
 
-    An arrow comes from the column before: from the next finer stride, from the same one, or from the next coarser one.
+    An edge comes from the column before: from the next finer stride, from the same one, or from the next coarser one.
 
     Args:
         nodes: what there is in each layer.
@@ -54,8 +54,8 @@ def draw_nodes(nodes: Sequence[Node], strides: Sequence[int]) -> str:
     layers = max(node.layer for node in nodes)
     marks = {(0, strides[0]): "●"}
     for node in nodes:
-        arrows = "".join("↘" if each < node.stride else "→" if each == node.stride else "↗" for each in node.incoming)
-        marks[node.layer, node.stride] = f"{arrows}●"
+        edges = "".join("↘" if each < node.stride else "→" if each == node.stride else "↗" for each in node.incoming)
+        marks[node.layer, node.stride] = f"{edges}●"
     columns = [
         [name, *(marks.get((layer, stride), "·") for stride in strides)]
         for layer, name in enumerate(["stem", *map(str, range(1, layers + 1))])

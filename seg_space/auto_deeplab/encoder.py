@@ -15,10 +15,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from automl_plugins.spaces.architecture import Architecture
-from seg_space.auto_deeplab.frame import Stem, rectified, stem_strides
 from seg_space.auto_deeplab.network import Cell, Layer, size_at
 from seg_space.auto_deeplab.operations import Pooling
 from seg_space.auto_deeplab.space import AutoDeepLabSpace
+from seg_space.auto_deeplab.stem import Stem, rectified, stem_strides
 
 
 class AutoDeepLabEncoder(nn.Module, EncoderMixin):
@@ -62,35 +62,36 @@ class AutoDeepLabEncoder(nn.Module, EncoderMixin):
             raise ValueError(f"a found encoder has a depth of 3, 4 or 5; got {depth}")
         if output_stride not in (8, 16, 32):
             raise ValueError(f"a found encoder has an output_stride of 8, 16 or 32; got {output_stride}")
-        own = AutoDeepLabSpace(**space)
-        found = Architecture.from_json(json.dumps(architecture))
-        own.validate(found)
+        of_space = AutoDeepLabSpace(**space)
+        sizes = of_space.sizes
+        validated = Architecture.from_json(json.dumps(architecture))
+        of_space.validate(validated)
         self._depth = depth
         self._output_stride = output_stride
         self._in_channels = in_channels
-        self.stem_stride = own.stem_stride
-        self.stem = Stem(in_channels, own.stem, own.stem_stride)
-        nodes = own.trellis.path_nodes(own.path(found))
-        kept = max((node.layer for node in nodes if node.stride <= 2**depth), default=0)
-        self.path = tuple(node.stride for node in nodes[:kept])
+        self.stem_stride = sizes.stem_stride
+        self.stem = Stem(in_channels, sizes.stem, sizes.stem_stride)
+        nodes = sizes.trellis.path_nodes(of_space.path(validated))
+        nodes = nodes[: max((node.layer for node in nodes if node.stride <= 2**depth), default=0)]
+        self.path = tuple(node.stride for node in nodes)
         """The stride of each layer that is there."""
-        channels = (own.stem[-1], own.stem[-1], *(own.node_channels(stride) for stride in self.path))
-        steps = own.steps(found)
+        channels = (sizes.stem[-1], sizes.stem[-1], *(sizes.node_channels(stride) for stride in self.path))
+        steps = of_space.steps(validated)
         self.layers = nn.ModuleList()
-        for node, previous, before in zip(nodes[:kept], channels[1:], channels, strict=False):
-            layer = Layer(node, steps, previous, before, own.state_channels(node.stride))
+        for node, previous, before in zip(nodes, channels[1:], channels, strict=False):
+            layer = Layer(node, steps, previous, before, sizes.state_channels(node.stride))
             if self._rate(node.stride) > 1:
                 if layer.resize_previous.shrinks:
                     _lose_stride(layer.resize_previous.convolution, self._rate(node.incoming[0]))
                 dilate(layer.cell, self._rate(node.stride))
-            layer.cell.drop_rate = own.drop_path * node.layer / own.layers
+            layer.cell.drop_rate = sizes.drop_path * node.layer / sizes.layers
             self.layers.append(layer)
-        widths = dict(zip(self._stem_strides(), own.stem, strict=True))
-        widths |= {stride: own.node_channels(stride) for stride in self.path}
+        widths = dict(zip(self._stem_strides(), sizes.stem, strict=True))
+        widths |= {stride: sizes.node_channels(stride) for stride in self.path}
         self.missing = nn.ModuleDict()
         for stride in self._strides:
             if stride not in widths:
-                widths[stride] = max(1, own.node_channels(stride))
+                widths[stride] = max(1, sizes.node_channels(stride))
                 halving = rectified(widths[stride // 2], widths[stride], kernel=3, stride=2)
                 if self._rate(stride) > 1:
                     _lose_stride(halving[0], self._rate(stride // 2))

@@ -37,7 +37,7 @@ def trellis_figure(trellis: Trellis, nodes: Sequence[Node], cell: Sequence[Opera
 
 
 def draw_trellis(axes: Axes, trellis: Trellis, nodes: Sequence[Node]) -> None:
-    """Draw all resolutions as grey points, and those that are used, with the arrows into them, black.
+    """Draw all resolutions as grey points, and those that are used, with the edges into them, black.
 
     Args:
         axes: where to; a column for each layer and a row for each stride.

@@ -11,7 +11,17 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from automl_plugins.supernets.gates import Gates
-from seg_space.auto_deeplab.cell import CONVOLUTIONS, GATE_OPTIONS, IDENTITY, NONE, POOLS, Convolution, Step, readers
+from seg_space.auto_deeplab.cell import (
+    CONVOLUTIONS,
+    GATE_OPTIONS,
+    IDENTITY,
+    NONE,
+    POOLS,
+    Convolution,
+    Step,
+    gate_name,
+    readers,
+)
 from seg_space.auto_deeplab.operations import pool
 
 MOMENTUM = 0.1
@@ -276,8 +286,3 @@ class MixedCell(nn.Module):
                 for block, part in self.states[state](current, incoming.place, gates).items():
                     totals[block] = totals[block] + part if block in totals else part
         return torch.cat(outputs, dim=1)
-
-
-def gate_name(block: int, state: int) -> str:
-    """The gate of what a block reads of a state."""
-    return f"cell.block{block}.from{state}.operation"

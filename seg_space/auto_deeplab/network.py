@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, cast
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 
+from automl_plugins.spaces.architecture import Architecture
 from automl_plugins.spaces.counting import part
 from automl_plugins.spaces.task import Task
 from seg_space.auto_deeplab.cell import IDENTITY, Step
-from seg_space.auto_deeplab.frame import Stem, make_head
+from seg_space.auto_deeplab.heads import make_head
+from seg_space.auto_deeplab.layout import cell_steps, open_nodes, single_path
 from seg_space.auto_deeplab.operations import Resize, make_operation
+from seg_space.auto_deeplab.sizes import Sizes
+from seg_space.auto_deeplab.stem import Stem
 from seg_space.auto_deeplab.trellis import Node
-
-if TYPE_CHECKING:
-    from seg_space.auto_deeplab.space import AutoDeepLabSpace
 
 
 class Cell(nn.Module):
@@ -51,8 +52,8 @@ class Cell(nn.Module):
         result: Tensor = self.operations[step.key](states[step.source])
         if not self.training or self.drop_rate == 0 or step.operation == IDENTITY:
             return result
-        kept = torch.rand(len(result), 1, 1, 1, device=result.device) >= self.drop_rate
-        return result * kept / (1 - self.drop_rate)
+        survives = torch.rand(len(result), 1, 1, 1, device=result.device) >= self.drop_rate
+        return result * survives / (1 - self.drop_rate)
 
 
 class Layer(nn.Module):
@@ -61,8 +62,8 @@ class Layer(nn.Module):
     Args:
         node: the layer's place.
         steps: of its cell.
-        previous_channels: of the map of the layer before.
-        before_channels: of the map of the layer before that one.
+        previous_channels: of the feature map of the layer before.
+        before_channels: of the feature map of the layer before that one.
         channels: of each state.
     """
 
@@ -85,36 +86,40 @@ class AutoDeepLabNetwork(nn.Module):
     """Stem, one cell a layer along a path of resolutions, and a head.
 
     Args:
-        nodes: of the path, one for each layer.
-        steps: of the cell, two for each block.
-        task: what it must fit.
-        space: its channels, stem and head.
+        architecture: of `AutoDeepLabSpace`, with a single path.
+        task: the channels of images and of outputs, and the level that outputs are of.
+        sizes: the channels, stem and head.
 
     Shapes:
-        images `[batch, in_channels, height, width]` of any size; outputs `[batch, out_channels, height, width]`.
+        images `[batch, in_channels, height, width]` of any size; outputs `[batch, out_channels, height, width]`, for
+        image-level tasks `[batch, out_channels]`.
+
+    Raises:
+        ValueError: the architecture has several paths; `MultiPathNetwork` is for those.
     """
 
-    def __init__(self, nodes: Sequence[Node], steps: Sequence[Step], task: Task, space: AutoDeepLabSpace) -> None:
+    def __init__(self, architecture: Architecture, task: Task, sizes: Sizes) -> None:
         super().__init__()
-        self.path = tuple(node.stride for node in nodes)
+        nodes, steps = open_nodes(architecture, sizes), cell_steps(architecture, sizes.blocks)
+        self.path = single_path(nodes)
         """The stride of each layer."""
-        self.stem_stride = space.stem_stride
-        self.channels = (space.stem[-1], *(space.node_channels(stride) for stride in self.path))
-        """Of the stem's map and of each layer's."""
-        self.drop_path = space.drop_path
-        self.stem = Stem(task.in_channels, space.stem, space.stem_stride)
-        inputs = (space.stem[-1], *self.channels)
+        self.stem_stride = sizes.stem_stride
+        self.channels = (sizes.stem[-1], *(sizes.node_channels(stride) for stride in self.path))
+        """The channels of the stem's feature map and of each layer's."""
+        self.drop_path = sizes.drop_path
+        self.stem = Stem(task.in_channels, sizes.stem, sizes.stem_stride)
+        inputs = (sizes.stem[-1], *self.channels)
         self.layers = nn.ModuleList(
-            Layer(node, steps, previous, before, space.state_channels(node.stride))
+            Layer(node, steps, previous, before, sizes.state_channels(node.stride))
             for node, previous, before in zip(nodes, inputs[1:], inputs, strict=False)
         )
-        self.head = make_head(self.path[-1:], task, space)
+        self.head = make_head(self.path[-1:], task, sizes)
         self.schedule_drop_path(1.0)
 
     def schedule_drop_path(self, progress: float) -> None:
-        """Set how often operations are dropped: the space's `drop_path` for the last layer at the end of training.
+        """Set the rates at which operations are dropped: `drop_path` for the last layer at the end of training.
 
-        The rate grows linearly with the depth and over the training (scheduled drop path, Zoph et al. 2018).
+        A rate grows linearly with the depth and over the training (scheduled drop path, Zoph et al. 2018).
         Where nobody calls this, it is that of the end.
 
         Args:
@@ -124,19 +129,20 @@ class AutoDeepLabNetwork(nn.Module):
             cast(Layer, layer).cell.drop_rate = self.drop_path * progress * depth / len(self.layers)
 
     def features(self, images: Tensor) -> list[Tensor]:
-        """The stem's map and that of each layer, `[batch, channels, height, width]` at their strides."""
+        """The feature maps of the stem and of each layer, `[batch, channels, height, width]` at their strides."""
         first = self.stem(images)
-        maps = [first, first]
+        features = [first, first]
         for stride, layer in zip(self.path, self.layers, strict=True):
-            maps.append(layer(maps[-2], maps[-1], size_at(first, stride // self.stem_stride)))
-        return maps[1:]
+            features.append(layer(features[-2], features[-1], size_at(first, stride // self.stem_stride)))
+        return features[1:]
 
     def forward(self, images: Tensor) -> Tensor:
-        maps = self.features(images)
-        return self.head({self.path[-1]: maps[-1]}, maps[0], (images.size(2), images.size(3)))
+        features = self.features(images)
+        outputs: Tensor = self.head({self.path[-1]: features[-1]}, features[0], (images.size(2), images.size(3)))
+        return outputs
 
 
 def size_at(first: Tensor, times: int) -> tuple[int, int]:
-    """Height and width of a map whose stride is so many times that of the first one: halves, rounded up."""
+    """Height and width of a feature map whose stride is so many times that of the first: halves, rounded up."""
     # Written as the size that convolutions give, so that torch.export sees that they are equal for all images.
     return (first.size(2) - 1) // times + 1, (first.size(3) - 1) // times + 1

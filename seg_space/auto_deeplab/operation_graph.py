@@ -2,54 +2,61 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Mapping, Sequence
 
-from automl_plugins.spaces.architecture import Architecture
+from automl_plugins.spaces.choice import Value
 from automl_plugins.spaces.operation import Operation
-from seg_space.auto_deeplab.cell import Step
-
-if TYPE_CHECKING:
-    from seg_space.auto_deeplab.space import AutoDeepLabSpace
-
-
-def inputs_name(block: int) -> str:
-    """The choice of the two states that a block reads."""
-    return f"cell.block{block}.inputs"
+from seg_space.auto_deeplab.cell import Step, inputs_name, operation_name
+from seg_space.auto_deeplab.layout import cell_steps, edge_name, open_nodes
+from seg_space.auto_deeplab.sizes import Sizes
+from seg_space.auto_deeplab.trellis import Node
 
 
-def operation_name(block: int, slot: int) -> str:
-    """The choice of one of a block's two operations."""
-    return f"cell.block{block}.input{slot}.operation"
-
-
-def list_operations(space: AutoDeepLabSpace, architecture: Architecture) -> list[Operation]:
-    """What `AutoDeepLabSpace.operations` gives."""
+def list_operations(architecture: Mapping[str, Value], sizes: Sizes) -> list[Operation]:
+    """The operations that `AutoDeepLabSpace.operations` gives."""
     operations = [Operation("stem", "stem")]
-    nodes, steps = space.nodes(architecture), space.steps(architecture)
-    several = len(nodes) > space.layers
-    names = {(layer, space.stem_stride): "stem" for layer in (-1, 0)}
+    nodes, steps = open_nodes(architecture, sizes), cell_steps(architecture, sizes.blocks)
+    several = len(nodes) > sizes.layers
+    names = {(layer, sizes.stem_stride): "stem" for layer in (-1, 0)}
     for node in nodes:
         name = f"layer{node.layer}.stride{node.stride}" if several else f"layer{node.layer}"
-        arrows = tuple(space.arrow_name(node.layer, source) for source in node.incoming)
-        before = f"{name}.before"
-        read = tuple(names[node.layer - 2, each] for each in node.before)
-        operations.append(Operation(before, _resized(node.before, node.stride), read, arrows))
-        blocks: list[str] = []
-        groups = [node.incoming] if space.merge_inputs else [(source,) for source in node.incoming]
-        for group in groups:
-            prefix = name if len(groups) == 1 else f"{name}.from{group[0]}"
-            previous = f"{prefix}.previous"
-            read = tuple(names[node.layer - 1, each] for each in group)
-            chosen = tuple(space.arrow_name(node.layer, source) for source in group)
-            operations.append(Operation(previous, _resized(group, node.stride), read, chosen))
-            of_cell = list(_cell_operations(prefix, (before, previous), steps))
-            operations += of_cell
-            blocks += [each.name for each in of_cell if each.label == "sum"]
-        operations.append(Operation(name, f"stride {node.stride}", tuple(blocks)))
+        operations += _node_operations(name, node, names, steps, sizes.merge_inputs)
         names[node.layer, node.stride] = name
-    read = tuple(names[space.layers, node.stride] for node in nodes if node.layer == space.layers)
-    return [*operations, Operation("head", space.head, (*read, "stem") if space.head == "deeplab" else read)]
+    inputs = tuple(names[sizes.layers, node.stride] for node in nodes if node.layer == sizes.layers)
+    if sizes.head == "deeplab":
+        inputs = (*inputs, "stem")
+    return [*operations, Operation("head", sizes.head, inputs)]
+
+
+def _node_operations(
+    name: str, node: Node, names: Mapping[tuple[int, int], str], steps: Sequence[Step], merge_inputs: bool
+) -> Iterator[Operation]:
+    """The operations of one resolution of a layer.
+
+    Args:
+        name: of its feature map.
+        node: its place and inputs.
+        names: of the feature maps before, by layer and stride.
+        steps: of its cells.
+        merge_inputs: whether one cell reads the sum of all inputs.
+    """
+    before = f"{name}.before"
+    edges = tuple(edge_name(node.layer, source) for source in node.incoming)
+    sources = tuple(names[node.layer - 2, stride] for stride in node.before)
+    yield Operation(before, _resized(node.before, node.stride), sources, edges)
+    blocks: list[str] = []
+    groups = [node.incoming] if merge_inputs else [(source,) for source in node.incoming]
+    for group in groups:
+        prefix = name if len(groups) == 1 else f"{name}.from{group[0]}"
+        previous = f"{prefix}.previous"
+        sources = tuple(names[node.layer - 1, stride] for stride in group)
+        edges = tuple(edge_name(node.layer, source) for source in group)
+        yield Operation(previous, _resized(group, node.stride), sources, edges)
+        for operation in _cell_operations(prefix, (before, previous), steps):
+            yield operation
+            if operation.label == "sum":
+                blocks.append(operation.name)
+    yield Operation(name, f"stride {node.stride}", tuple(blocks))
 
 
 def list_cell(steps: Sequence[Step]) -> list[Operation]:

@@ -1,7 +1,8 @@
-"""The operations of a cell, and the maps that bring its inputs to its resolution."""
+"""The operations of a cell, and those that bring its inputs to its resolution."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import cast
 
 from torch import Tensor, nn
@@ -20,6 +21,14 @@ def pool(x: Tensor, operation: str) -> Tensor:
     if operation == "max_pool":
         return functional.max_pool2d(x, 3, stride=1, padding=1)
     return functional.avg_pool2d(x, 3, stride=1, padding=1, count_include_pad=False)
+
+
+def sum_of(tensors: Iterable[Tensor]) -> Tensor:
+    """The sum of tensors of one shape, at least one of them."""
+    total, *others = tensors
+    for tensor in others:
+        total = total + tensor
+    return total
 
 
 class BatchNorm(nn.BatchNorm2d):

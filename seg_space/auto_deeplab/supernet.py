@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import partial
-from typing import TYPE_CHECKING, cast
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -14,150 +14,141 @@ from automl_plugins.spaces.task import Task
 from automl_plugins.supernets.gates import Gates
 from automl_plugins.supernets.recomputation import recomputed
 from automl_plugins.supernets.supernet import Supernet
-from seg_space.auto_deeplab.arrows import Weights
-from seg_space.auto_deeplab.frame import Stem, make_head
+from seg_space.auto_deeplab.cell_choices import CellChoices
+from seg_space.auto_deeplab.edges import Weights, make_edges
+from seg_space.auto_deeplab.heads import make_head
 from seg_space.auto_deeplab.joint_cell import JointCell
 from seg_space.auto_deeplab.mixed_cell import Input, MixedCell
-from seg_space.auto_deeplab.multi_path_network import MultiPathNetwork, MultiPathNode, sum_of
+from seg_space.auto_deeplab.multi_path_network import Features, MultiPathNetwork, MultiPathNode
 from seg_space.auto_deeplab.network import AutoDeepLabNetwork, Cell, Layer, size_at
-from seg_space.auto_deeplab.operations import Resize
-from seg_space.auto_deeplab.trellis import Node, Trellis, node_key
-
-if TYPE_CHECKING:
-    from seg_space.auto_deeplab.space import AutoDeepLabSpace
+from seg_space.auto_deeplab.operations import Resize, sum_of
+from seg_space.auto_deeplab.sizes import Sizes
+from seg_space.auto_deeplab.stem import Stem
+from seg_space.auto_deeplab.trellis import Node, node_key
 
 
 class MixedNode(nn.Module):
-    """One resolution of one layer: a mixed cell, and the maps that bring what it reads to its stride.
+    """One resolution of one layer: a mixed cell, and the operations that bring its inputs to its stride.
 
     Args:
         layer: from 1.
-        stride: of its map.
-        space: the channels, and which strides its inputs may have.
+        stride: of its feature map.
+        sizes: the channels, and the strides that its inputs may have.
         joint: whether the cell has its joint form.
     """
 
-    def __init__(self, layer: int, stride: int, space: AutoDeepLabSpace, joint: bool) -> None:
+    def __init__(self, layer: int, stride: int, sizes: Sizes, joint: bool) -> None:
         super().__init__()
-        trellis, channels = space.trellis, space.state_channels(stride)
+        trellis, channels = sizes.trellis, sizes.state_channels(stride)
         self.incoming = trellis.preceding(layer, stride)
-        # Without weights in the normalisations: they would undo what the weights of arrows say.
+
+        def resize(source: int, layer: int, bilinear: bool) -> Resize:
+            # Without weights in the normalisations: they would undo the weights of edges.
+            in_channels = sizes.map_channels(layer, source)
+            return Resize(in_channels, channels, source, stride, affine=False, bilinear=bilinear)
+
         self.resize = nn.ModuleDict(
-            {
-                str(source): Resize(space.map_channels(layer - 1, source), channels, source, stride, affine=False)
-                for source in self.incoming
-            }
+            {str(source): resize(source, layer - 1, bilinear=False) for source in self.incoming}
         )
         self.resize_before = nn.ModuleDict(
-            {
-                str(source): Resize(
-                    space.map_channels(layer - 2, source), channels, source, stride, affine=False, bilinear=True
-                )
-                for source in trellis.second_inputs(layer, stride)
-            }
+            {str(source): resize(source, layer - 2, bilinear=True) for source in trellis.second_inputs(layer, stride)}
         )
         cell = JointCell if joint else MixedCell
-        self.cell = cell(space.blocks, channels, 1 if space.merge_inputs else len(self.incoming))
+        self.cell = cell(sizes.blocks, channels, 1 if sizes.merge_inputs else len(self.incoming))
 
     def place(self, source: int) -> int:
-        """The place of the map that comes in with this stride."""
+        """The place of the feature map that comes in with this stride."""
         return 0 if self.cell.maps == 1 else self.incoming.index(source)
 
 
 class AutoDeepLabSupernet(Supernet):
     r"""All architectures of an `AutoDeepLabSpace`; inputs and output as those of `AutoDeepLabNetwork`.
 
-    The map of stride s of a layer is, with weights :math:`\beta` of arrows (Liu et al. 2019, equation 5),
+    The feature map of stride s of a layer is, with weights :math:`\beta` of edges (Liu et al. 2019, equation 5),
 
     .. math::
         {}^sH^l = \sum_{r \in \{s/2, s, 2s\}} \beta^l_{r \to s}\, \mathrm{Cell}({}^rH^{l-1}, {}^sH^{l-2}; \alpha),
 
     one run of the cell, with the same weights, for each r. With `multi_path` the weights are those of
-    `arrows.MultiPath`. With `merge_inputs` it is one run for the sum of the
-    maps, :math:`\mathrm{Cell}(\sum_r \beta^l_{r \to s}\, {}^rH^{l-1}, {}^sH^{l-2}; \alpha)`.
+    `edges.MultiPath`. With `merge_inputs` it is one run for the sum of the
+    feature maps, :math:`\mathrm{Cell}(\sum_r \beta^l_{r \to s}\, {}^rH^{l-1}, {}^sH^{l-2}; \alpha)`.
 
-    Where we depart from the paper: the second input is :math:`{}^sH^{l-2}` where that is run. Where it is not,
+    Departure from the paper: the second input is :math:`{}^sH^{l-2}` where that is run. Where it is not,
     as on a path that had another stride two layers before (and for all of the first layers' larger strides),
-    it is the sum of what is run of that layer, at most two arrows away, each resized by a map of its own, as
+    it is the sum of what is run of that layer, at most two edges away, each resized by a convolution of its own, as
     in the paper's final networks. Under soft gates that happens in the first four layers alone.
 
-    Running statistics: a cell has statistics for each map that comes in. They are those of the gates of
+    Running statistics: a cell has statistics for each feature map that comes in. They are those of the gates of
     the last training steps, so that a network that inherits them from a mixture needs
     `automl_plugins.training.recalibration.recalibrate` before it is evaluated.
 
     Args:
-        task: what the networks must fit.
-        space: its layers, channels, stem and head.
+        task: the channels of images and of outputs, and the level that outputs are of.
+        sizes: the layers, channels, stem and head.
         joint: compute cells jointly (`joint_cell.JointCell`), not operation by operation; weights and
             results are the same.
     """
 
-    def __init__(self, task: Task, space: AutoDeepLabSpace, joint: bool = True) -> None:
+    def __init__(self, task: Task, sizes: Sizes, joint: bool = True) -> None:
         super().__init__()
-        self._make_plain = partial(AutoDeepLabSupernet, task, space, joint=False)
-        self.choices = space.gate_choices
-        self.trellis: Trellis = space.trellis
-        self.merge_inputs = space.merge_inputs
-        self.checkpointing = space.checkpointing
-        self.arrows = space.arrows
-        self.finest_channels = space.node_channels(space.stem_stride)
-        self.stem = Stem(task.in_channels, space.stem, space.stem_stride)
+        self.task, self.sizes = task, sizes
+        self.trellis = sizes.trellis
+        self.edges = make_edges(sizes.trellis, sizes.multi_path)
+        self.choices = (*CellChoices(sizes.blocks).gate_choices, *self.edges.gate_choices)
+        self.stem = Stem(task.in_channels, sizes.stem, sizes.stem_stride)
         self.nodes = nn.ModuleDict(
             {
-                node_key(layer, stride): MixedNode(layer, stride, space, joint)
-                for layer in range(1, space.layers + 1)
+                node_key(layer, stride): MixedNode(layer, stride, sizes, joint)
+                for layer in range(1, sizes.layers + 1)
                 for stride in self.trellis.strides_at(layer)
             }
         )
-        self.head = make_head(self.trellis.strides_at(space.layers), task, space)
+        self.head = make_head(self.trellis.strides_at(sizes.layers), task, sizes)
 
     def open_nodes(self, gates: Gates) -> tuple[Node, ...]:
-        """What is run with these gates."""
-        return self.trellis.open_nodes(self.arrows.open(gates))
+        """The nodes that are run with these gates."""
+        return self.trellis.open_nodes(self.edges.open(gates))
 
     def forward(self, images: Tensor, *, gates: Mapping[str, Tensor]) -> Tensor:
         gates = Gates.of(self.choices, gates)
-        weights = self.arrows.weights(gates)
+        weights = self.edges.weights(gates)
         first: Tensor = self.stem(images)
         stem_stride = self.trellis.stem_stride
-        maps = {(-1, stem_stride): first, (0, stem_stride): first}
+        features = {(-1, stem_stride): first, (0, stem_stride): first}
         for node in self.open_nodes(gates):
             size = size_at(first, node.stride // stem_stride)
-            run = partial(self._run, node, maps, size, gates, weights)
-            maps[node.layer, node.stride] = recomputed(self.nodes[node.key], run) if self.checkpointing else run()
-        last = {stride: map for (layer, stride), map in maps.items() if layer == self.trellis.layers}
+            run = partial(self._run, node, features, size, gates, weights)
+            output = recomputed(self.nodes[node.key], run) if self.sizes.checkpointing else run()
+            features[node.layer, node.stride] = output
+        last = {stride: x for (layer, stride), x in features.items() if layer == self.trellis.layers}
         if not last:
             # Independent gates that are drawn may lead nowhere. Times the gates, so that a loss still depends on them.
-            nothing = first.new_zeros(len(first), self.finest_channels, *size_at(first, 1))
+            nothing = first.new_zeros(len(first), self.sizes.node_channels(stem_stride), *size_at(first, 1))
             last = {stem_stride: nothing * gates.matrix.sum()}
-        return self.head(last, first, (images.size(2), images.size(3)))
+        outputs: Tensor = self.head(last, first, (images.size(2), images.size(3)))
+        return outputs
 
-    def _run(
-        self,
-        node: Node,
-        maps: Mapping[tuple[int, int], Tensor],
-        size: tuple[int, int],
-        gates: Gates,
-        weights: Weights,
-    ) -> Tensor:
+    def _run(self, node: Node, features: Features, size: tuple[int, int], gates: Gates, weights: Weights) -> Tensor:
         module = cast(MixedNode, self.nodes[node.key])
-        before = sum_of([module.resize_before[str(each)](maps[node.layer - 2, each], size) for each in node.before])
+        before = sum_of(
+            module.resize_before[str(source)](features[node.layer - 2, source], size) for source in node.before
+        )
         inputs = [
             Input(
-                module.resize[str(source)](maps[node.layer - 1, source], size),
+                module.resize[str(source)](features[node.layer - 1, source], size),
                 module.place(source),
                 weights(node.layer, source, node.stride),
             )
             for source in node.incoming
         ]
-        if self.merge_inputs:
-            inputs = [Input(sum_of([cast(Tensor, each.weight) * each.map for each in inputs]), 0, None)]
+        if self.sizes.merge_inputs:
+            inputs = [Input(sum_of(cast(Tensor, x.weight) * x.map for x in inputs), 0, None)]
         return module.cell(before, inputs, gates)
 
     def plain(self) -> AutoDeepLabSupernet:
         """The plain form, with copies of these weights, in the same training mode."""
         with torch.random.fork_rng(devices=[]):
-            plain = self._make_plain()
+            plain = AutoDeepLabSupernet(self.task, self.sizes, joint=False)
         like = next(self.parameters())
         plain.to(device=like.device, dtype=like.dtype).load_state_dict(self.state_dict())
         return plain.train(self.training)
@@ -175,25 +166,25 @@ class AutoDeepLabSupernet(Supernet):
             for layer in network.layers:
                 self._inherit_layer(cast(Layer, layer))
 
-    # What the supernet lacks are the weights of normalisations, which start as ones and zeros.
+    # The supernet lacks the weights of normalisations, which start as ones and zeros.
 
     def _inherit_layer(self, layer: Layer) -> None:
-        own = cast(MixedNode, self.nodes[layer.node.key])
+        mixed = cast(MixedNode, self.nodes[layer.node.key])
         (source,), (before,) = layer.node.incoming, layer.node.before
-        layer.resize_previous.load_state_dict(own.resize[str(source)].state_dict(), strict=False)
-        layer.resize_before.load_state_dict(own.resize_before[str(before)].state_dict(), strict=False)
-        _inherit_cell(own, layer.cell, own.place(source))
+        layer.resize_previous.load_state_dict(mixed.resize[str(source)].state_dict(), strict=False)
+        layer.resize_before.load_state_dict(mixed.resize_before[str(before)].state_dict(), strict=False)
+        _inherit_cell(mixed, layer.cell, mixed.place(source))
 
     def _inherit_node(self, node: MultiPathNode) -> None:
-        own = cast(MixedNode, self.nodes[node.node.key])
+        mixed = cast(MixedNode, self.nodes[node.node.key])
         for key, resize in node.resize_previous.items():
-            resize.load_state_dict(own.resize[key].state_dict(), strict=False)
+            resize.load_state_dict(mixed.resize[key].state_dict(), strict=False)
         for key, resize in node.resize_before.items():
-            resize.load_state_dict(own.resize_before[key].state_dict(), strict=False)
+            resize.load_state_dict(mixed.resize_before[key].state_dict(), strict=False)
         for cell, source in zip(node.cells, node.node.incoming, strict=False):
-            _inherit_cell(own, cast(Cell, cell), own.place(source))
+            _inherit_cell(mixed, cast(Cell, cell), mixed.place(source))
 
 
-def _inherit_cell(own: MixedNode, cell: Cell, place: int) -> None:
+def _inherit_cell(mixed: MixedNode, cell: Cell, place: int) -> None:
     for step in cell.steps:
-        cell.operations[step.key].load_state_dict(own.cell.state_of(step, place), strict=False)
+        cell.operations[step.key].load_state_dict(mixed.cell.state_of(step, place), strict=False)

@@ -1,11 +1,11 @@
-"""Independent arrows between layers: which of them go together, how probable that is, and the best of it.
+"""Independent edges between layers: which of them go together, how probable that is, and the best of it.
 
 In the words of DiNTS (He, Yang, Roth, Zhao and Xu 2021, arXiv 2103.15954, section 3) what is on between two layers
-is a pattern. A topology is a pattern for each layer, such that the arrows of each leave the very nodes that those
+is a pattern. A topology is a pattern for each layer, such that the edges of each leave the very nodes that those
 before lead to.
 
 A node is one resolution; sets of nodes are numbers, whose bit k stands for the k-th finest one. As
-an arrow has one source and one target, the probability of a set of sources, and that of a set of targets, is a product
+an edge has one source and one target, the probability of a set of sources, and that of a set of targets, is a product
 over nodes, so no loss here has to go through the patterns.
 """
 
@@ -23,7 +23,7 @@ from seg_space.auto_deeplab.trellis import LEVELS, Trellis
 
 
 class Ends(NamedTuple):
-    """Where the arrows into a layer leave, and where they lead to: for each, the positions of the resolutions."""
+    """Where the edges into a layer leave, and where they lead to: for each, the positions of the resolutions."""
 
     sources: tuple[int, ...]
     targets: tuple[int, ...]
@@ -35,9 +35,9 @@ class Ends(NamedTuple):
 
 
 def ends_of(trellis: Trellis, layer: int) -> Ends:
-    """The ends of `Trellis.arrows_into`."""
+    """The ends of `Trellis.edges_into`."""
     position = {stride: level for level, stride in enumerate(trellis.strides)}
-    sources, targets = zip(*trellis.arrows_into(layer), strict=True)
+    sources, targets = zip(*trellis.edges_into(layer), strict=True)
     return Ends(tuple(position[each] for each in sources), tuple(position[each] for each in targets))
 
 
@@ -45,10 +45,10 @@ def ends_of(trellis: Trellis, layer: int) -> Ends:
 
 
 class _Patterns(NamedTuple):
-    """All patterns of some arrows but the empty one.
+    """All patterns of some edges but the empty one.
 
     Args:
-        on: boolean `[num_patterns, num_arrows]`.
+        on: boolean `[num_patterns, num_edges]`.
         sources: the set of nodes that each leaves, `[num_patterns]`.
         targets: the set of nodes that each leads to, `[num_patterns]`.
     """
@@ -62,9 +62,9 @@ class _Patterns(NamedTuple):
 def _patterns(ends: Ends) -> _Patterns:
     bits = np.arange(1, 2 ** len(ends.sources))[:, None] >> np.arange(len(ends.sources)) & 1
     sets = [np.zeros(len(bits), dtype=np.int64) for _ in ends]
-    for arrow, pair in enumerate(zip(*ends, strict=True)):
+    for edge, pair in enumerate(zip(*ends, strict=True)):
         for nodes, level in zip(sets, pair, strict=True):
-            nodes |= bits[:, arrow] << level
+            nodes |= bits[:, edge] << level
     return _Patterns(bits.astype(bool), *sets)
 
 
@@ -82,22 +82,22 @@ def number_of_topologies(trellis: Trellis) -> int:
 
 
 def best_topology(trellis: Trellis, probabilities: Sequence[Sequence[float]]) -> list[tuple[bool, ...]]:
-    """The most probable topology, where each arrow is on or off by itself.
+    """The most probable topology, where each edge is on or off by itself.
 
     It is the shortest path over patterns by the negative logarithm of their probability, as in DiNTS. The
     length of a path to a set of nodes does not depend on the pattern that leads there, so the states are the at
     most 15 sets, and of the patterns between two sets only the best one counts.
 
-    What is impossible, an arrow that is on with a probability of 0 or off with one of 1, is taken only where no
+    What is impossible, an edge that is on with a probability of 0 or off with one of 1, is taken only where no
     topology does without; the one with the fewest of them then wins. What is closed is still worse.
 
     Args:
         trellis: layers and resolutions.
-        probabilities: for each layer, that of each of `Trellis.arrows_into`; minus infinity: being on is closed,
+        probabilities: for each layer, that of each of `Trellis.edges_into`; minus infinity: being on is closed,
             infinity: being off is.
 
     Returns:
-        For each layer, which of these arrows are on.
+        For each layer, which of these edges are on.
     """
     # Of each set: how much is closed and how much impossible, the sum of the other negative logarithms, the patterns.
     best: dict[int, tuple[int, int, float, list[tuple[bool, ...]]]] = {1: (0, 0, 0.0, [])}
@@ -127,7 +127,7 @@ def best_topology(trellis: Trellis, probabilities: Sequence[Sequence[float]]) ->
     return min(best.values(), key=lambda each: each[:3])[3]
 
 
-# What is differentiable. Here `on` are the probabilities of the arrows into one layer, `[num_arrows]`.
+# What is differentiable. Here `on` are the probabilities of the edges into one layer, `[num_edges]`.
 
 
 def inside(on: Tensor) -> Tensor:
@@ -137,12 +137,12 @@ def inside(on: Tensor) -> Tensor:
 
 
 def conditional(on: Tensor) -> Tensor:
-    r"""The probability of each arrow where not all of a layer's are off, :math:`p / (1 - \prod (1 - p))`."""
+    r"""The probability of each edge where not all of a layer's are off, :math:`p / (1 - \prod (1 - p))`."""
     return on / _anything(on).clamp(min=torch.finfo(on.dtype).tiny)
 
 
 def pattern_entropy(on: Tensor) -> Tensor:
-    """The entropy of a layer's pattern where not all arrows are off, as a share of the largest that there can be.
+    """The entropy of a layer's pattern where not all edges are off, as a share of the largest that there can be.
 
     Of probabilities that are `inside`.
     """
@@ -153,17 +153,17 @@ def pattern_entropy(on: Tensor) -> Tensor:
 
 
 def set_probabilities(on: Tensor, nodes: Sequence[int], levels: int) -> Tensor:
-    """How probable it is that arrows which are not all off have their ends at just these nodes.
+    """How probable it is that edges which are not all off have their ends at just these nodes.
 
     Args:
-        on: of a layer's arrows.
+        on: of a layer's edges.
         nodes: for each, the node at one of its ends: `Ends.sources` or `Ends.targets`.
         levels: how many nodes there are.
 
     Returns:
         `[2 ** levels - 1]`, for each set but the empty one.
     """
-    at_each = [on[[arrow for arrow, node in enumerate(nodes) if node == level]] for level in range(levels)]
+    at_each = [on[[edge for edge, node in enumerate(nodes) if node == level]] for level in range(levels)]
     off = torch.stack([(1 - each).prod() for each in at_each])
     some = torch.stack([_anything(each) for each in at_each])
     sets = torch.arange(1, 2**levels, device=on.device).unsqueeze(1) >> torch.arange(levels, device=on.device) & 1
@@ -171,13 +171,13 @@ def set_probabilities(on: Tensor, nodes: Sequence[int], levels: int) -> Tensor:
 
 
 def mismatch(before: Tensor, after: Tensor, ends: tuple[Ends, Ends]) -> Tensor:
-    """How little the arrows of a layer fit to those of the one before: DiNTS's topology loss, of one pair of layers.
+    """How little the edges of a layer fit to those of the one before: DiNTS's topology loss, of one pair of layers.
 
     It is the sum over sets of nodes of the cross entropy between "these are just what is led to" and "these
     are just what is left".
 
     Args:
-        before: the probabilities of a layer's arrows.
+        before: the probabilities of a layer's edges.
         after: those of the next layer's.
         ends: of both.
     """
@@ -189,6 +189,6 @@ def mismatch(before: Tensor, after: Tensor, ends: tuple[Ends, Ends]) -> Tensor:
 
 
 def _anything(on: Tensor) -> Tensor:
-    """The probability that not all arrows are off; no difference, which would lose small probabilities."""
+    """The probability that not all edges are off; no difference, which would lose small probabilities."""
     earlier_off = torch.cat([torch.ones_like(on[:1]), 1 - on[:-1]]).cumprod(dim=0)
     return (on * earlier_off).sum()

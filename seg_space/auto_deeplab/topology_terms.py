@@ -1,22 +1,18 @@
-"""What a search of several paths adds to its loss: entropies, how layers fit, and memory."""
+"""The terms that a search of several paths adds to its loss: entropies, mismatch of layers, and memory."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from automl_plugins.supernets.supernet import TopologyTerms
-from seg_space.auto_deeplab.arrows import MultiPath
-from seg_space.auto_deeplab.cell import CONVOLUTIONS, GATE_OPTIONS, IDENTITY, NONE, states_before
-from seg_space.auto_deeplab.mixed_cell import gate_name
+from seg_space.auto_deeplab.cell import CONVOLUTIONS, GATE_OPTIONS, IDENTITY, NONE, gate_name, states_before
+from seg_space.auto_deeplab.edges import MultiPath
+from seg_space.auto_deeplab.sizes import Sizes
 from seg_space.auto_deeplab.topology import conditional, ends_of, inside, mismatch, pattern_entropy
-
-if TYPE_CHECKING:
-    from seg_space.auto_deeplab.space import AutoDeepLabSpace
 
 # A stage of a convolution keeps what is rectified, convolved depthwise and convolved with 1x1; a pooling what is
 # pooled, and the maximum its positions.
@@ -27,32 +23,32 @@ KEPT = {
     "max_pool": 2,
     **{name: 3 * convolution.stages for name, convolution in CONVOLUTIONS.items()},
 }
-"""How many maps an operation of a network keeps for the backward pass, beside what it reads."""
+"""The number of feature maps that an operation of a network keeps for the backward pass, beside its input."""
 
 
-def topology_terms(space: AutoDeepLabSpace, arrows: MultiPath, gates: Mapping[str, Tensor]) -> TopologyTerms:
-    """What `AutoDeepLabSpace.topology_terms` gives; see `TopologyTerms`.
+def topology_terms(sizes: Sizes, edges: MultiPath, gates: Mapping[str, Tensor]) -> TopologyTerms:
+    """The terms that `AutoDeepLabSpace.topology_terms` gives; see `TopologyTerms`.
 
-    Memory is that of the maps which resizing and cells keep for the backward pass, as if each arrow had a cell of its
-    own (with `merge_inputs` it has none), for the operations that are probable now, which the arrows' share hardly
-    depends on. Stem and head do not count.
+    Memory is that of the feature maps which resizing and cells keep for the backward pass, as if each edge had a cell
+    of its own (with `merge_inputs` it has none), for the operations that are probable now, which the edges' share
+    hardly depends on. Stem and head do not count.
 
     Args:
-        space: its cell and channels.
-        arrows: of the space.
+        sizes: the cell's blocks, and the channels.
+        edges: of the space.
         gates: probabilities of the options.
     """
-    layers = range(1, space.layers + 1)
-    on = {layer: inside(arrows.probabilities(gates, layer)) for layer in layers}
-    ends = {layer: ends_of(space.trellis, layer) for layer in layers}
-    names = [gate_name(block, state) for block in range(space.blocks) for state in range(states_before(block))]
+    layers = range(1, sizes.layers + 1)
+    on = {layer: inside(edges.probabilities(gates, layer)) for layer in layers}
+    ends = {layer: ends_of(sizes.trellis, layer) for layer in layers}
+    names = [gate_name(block, state) for block in range(sizes.blocks) for state in range(states_before(block))]
     operations = torch.stack([gates[name] for name in names])
     pairs = [mismatch(on[layer], on[layer + 1], (ends[layer], ends[layer + 1])) for layer in layers[:-1]]
     return TopologyTerms(
-        arrow_entropy=torch.stack([pattern_entropy(each) for each in on.values()]).mean(),
+        arrow_entropy=torch.stack([pattern_entropy(shares) for shares in on.values()]).mean(),
         operation_entropy=_entropy(operations),
         mismatch=torch.stack(pairs).sum() if pairs else operations.new_zeros(()),
-        memory=_memory(space, on, operations),
+        memory=_memory(sizes, on, operations),
     )
 
 
@@ -63,17 +59,18 @@ def _entropy(shares: Tensor) -> Tensor:
     return torch.special.entr(shares).sum(dim=1).mean() / math.log(shares.size(1))
 
 
-def _memory(space: AutoDeepLabSpace, on: Mapping[int, Tensor], operations: Tensor) -> Tensor:
+def _memory(sizes: Sizes, on: Mapping[int, Tensor], operations: Tensor) -> Tensor:
+    """The expected values that are kept, as a share of those with all edges on."""
     kept = torch.tensor([KEPT[name] for name in GATE_OPTIONS], dtype=operations.dtype, device=operations.device)
-    # The maps of a cell: what its operations keep, and its blocks.
-    of_cell = (operations * kept).sum() + space.blocks
+    # The feature maps of a cell: those that its operations keep, and its blocks.
+    of_cell = (operations * kept).sum() + sizes.blocks
     used = full = operations.new_zeros(())
     for layer, shares in on.items():
         costs = []
-        for source, target in space.trellis.arrows_into(layer):
-            channels = space.state_channels(target)
-            # The values of a state, and those of the map that comes in and is rectified, for each pixel of the image.
-            state, incoming = channels / target**2, space.map_channels(layer - 1, source) / source**2
+        for source, target in sizes.trellis.edges_into(layer):
+            channels = sizes.state_channels(target)
+            # The values of a state, and those of the input that is rectified, for each pixel of the image.
+            state, incoming = channels / target**2, sizes.map_channels(layer - 1, source) / source**2
             costs.append((of_cell + 1) * state + incoming)
         cost = torch.stack(costs)
         used = used + (conditional(shares) * cost).sum()

@@ -40,10 +40,10 @@ def node_key(layer: int, stride: int) -> str:
 
 
 def number_of_paths(transitions: int) -> int:
-    """How many paths of so many arrows leave the first resolution.
+    """How many paths of so many edges leave the first resolution.
 
-    12 arrows, one into each layer of a network of 12, give 75,025. The paper (Liu et al. 2019, section 3.2)
-    says 2.9e4: that is 28,657, of 11 arrows between 12 layers, with the first layer's resolution given.
+    12 edges, one into each layer of a network of 12, give 75,025. The paper (Liu et al. 2019, section 3.2)
+    says 2.9e4: that is 28,657, of 11 edges between 12 layers, with the first layer's resolution given.
     """
     counts = [1] + [0] * (LEVELS - 1)
     for _ in range(transitions):
@@ -53,7 +53,7 @@ def number_of_paths(transitions: int) -> int:
 
 @dataclass(frozen=True)
 class Trellis:
-    """Layers by resolutions; an arrow leads from a node to the next layer, at half, equal or double stride.
+    """Layers by resolutions; an edge leads from a node to the next layer, at half, equal or double stride.
 
     Args:
         layers: how many follow the stem.
@@ -81,34 +81,34 @@ class Trellis:
         return tuple(each for each in self.strides_at(layer - 1) if stride in self.following(each))
 
     def second_inputs(self, layer: int, stride: int) -> tuple[int, ...]:
-        """The strides that the second input of a node may have: of two layers before, two arrows away at most."""
+        """The strides that the second input of a node may have: of two layers before, two edges away at most."""
         return tuple(each for each in self.strides_at(layer - 2) if max(each, stride) <= _FARTHEST * min(each, stride))
 
     @property
     def sources(self) -> Iterator[tuple[int, int]]:
-        """Every node that arrows leave, as the layer that they lead to and the node's own stride."""
+        """Every node that edges leave, as the layer that they lead to and the node's own stride."""
         return ((layer, stride) for layer in range(1, self.layers + 1) for stride in self.strides_at(layer - 1))
 
-    def arrows_into(self, layer: int) -> tuple[tuple[int, int], ...]:
-        """All arrows that lead to a layer, as pairs of the strides before and after, in ascending order."""
+    def edges_into(self, layer: int) -> tuple[tuple[int, int], ...]:
+        """All edges that lead to a layer, as pairs of the strides before and after, in ascending order."""
         return tuple((source, target) for source in self.strides_at(layer - 1) for target in self.following(source))
 
     def open_nodes(self, targets: Callable[[int, int], Sequence[int]]) -> tuple[Node, ...]:
-        """The nodes that are run, layer by layer, where some arrows are closed.
+        """The nodes that are run, layer by layer, where some edges are closed.
 
-        A node is run where open arrows lead to it from the stem and its map is read: by a node of the next
+        A node is run where open edges lead to it from the stem and its map is read: by a node of the next
         layer, by one two layers on as its second input, or by the head.
 
         Args:
-            targets: of `sources`: the strides that a node's open arrows lead to.
+            targets: of `sources`: the strides that a node's open edges lead to.
         """
         reached: dict[int, set[int]] = {-1: {self.stem_stride}, 0: {self.stem_stride}}
         nodes: list[Node] = []
         for layer in range(1, self.layers + 1):
-            arrows = {source: targets(layer, source) for source in sorted(reached[layer - 1])}
-            reached[layer] = {target for each in arrows.values() for target in each}
+            edges = {source: targets(layer, source) for source in sorted(reached[layer - 1])}
+            reached[layer] = {target for each in edges.values() for target in each}
             for stride in sorted(reached[layer]):
-                incoming = tuple(source for source, each in arrows.items() if stride in each)
+                incoming = tuple(source for source, each in edges.items() if stride in each)
                 nodes.append(Node(layer, stride, incoming, self._second_inputs(layer, stride, reached[layer - 2])))
         read = {(self.layers, stride) for stride in reached[self.layers]}
         for node in reversed(nodes):
@@ -127,23 +127,23 @@ class Trellis:
         return self.open_nodes(lambda layer, source: (path[layer - 1],))
 
     def best_path(self, weights: Callable[[int, int], Sequence[float]]) -> tuple[int, ...]:
-        """The most probable path (Viterbi), where arrows are drawn by their share of what leaves a node.
+        """The most probable path (Viterbi), where edges are drawn by their share of what leaves a node.
 
-        Among equals it is the path whose last layers have the smaller strides. An arrow of weight zero is
-        taken only where no path does without; the path with the fewest of them then wins. A closed arrow, of weight
+        Among equals it is the path whose last layers have the smaller strides. An edge of weight zero is
+        taken only where no path does without; the path with the fewest of them then wins. A closed edge, of weight
         minus infinity, is still worse.
 
         Args:
-            weights: of `sources`: the weights of a node's arrows, in the order of `following`; those of open ones are
+            weights: of `sources`: the weights of a node's edges, in the order of `following`; those of open ones are
                 not negative.
 
         Returns:
             The stride of each layer.
 
         Raises:
-            ValueError: a weight of an open arrow is negative or not a number.
+            ValueError: a weight of an open edge is negative or not a number.
         """
-        # How many arrows are closed and how many have no weight, both negative, and the sum of the logarithms.
+        # How many edges are closed and how many have no weight, both negative, and the sum of the logarithms.
         best: dict[int, tuple[tuple[int, int, float], tuple[int, ...]]] = {self.stem_stride: ((0, 0, 0.0), ())}
         for layer in range(1, self.layers + 1):
             found: dict[int, tuple[tuple[int, int, float], tuple[int, ...]]] = {}
@@ -165,6 +165,6 @@ class Trellis:
 
 def _log_shares(weights: Sequence[float]) -> list[float]:
     if not all(weight >= 0 or weight == -math.inf for weight in weights):
-        raise ValueError(f"the weights of a node's arrows are not negative; got {list(weights)}")
+        raise ValueError(f"the weights of a node's edges are not negative; got {list(weights)}")
     total = sum(weight for weight in weights if weight > 0)
     return [math.log(weight / total) if weight > 0 else -math.inf for weight in weights]

@@ -28,6 +28,7 @@ TASKS = [
     Task("pixel", "multilabel", in_channels=2, out_channels=3),
     Task("pixel", "regression", in_channels=4, out_channels=2),
 ]
+IMAGES = Task("image", "classes", in_channels=3, out_channels=4)
 
 
 def images(task: Task, batch: int = 2, size: tuple[int, int] = (16, 16)) -> Tensor:
@@ -36,7 +37,7 @@ def images(task: Task, batch: int = 2, size: tuple[int, int] = (16, 16)) -> Tens
 
 class AutoDeepLabContract(SupernetContract):
     def tasks(self) -> Sequence[Task]:
-        return [CLASSES]
+        return [CLASSES, IMAGES]
 
     def loss(self, network: nn.Module, task: Task) -> Tensor:
         # Normalised outputs have a sum of squares that hardly depends on the weights: compare with targets.
@@ -60,7 +61,7 @@ class TestAStemOfStrideOneWithTheDecoder(AutoDeepLabContract):
         )
 
     def tasks(self) -> Sequence[Task]:
-        return [TASKS[3]]
+        return [TASKS[3], IMAGES]
 
 
 class TestMergedInputs(AutoDeepLabContract):
@@ -247,8 +248,8 @@ def test_a_cell_whose_gates_are_all_none_gives_nothing() -> None:
     assert torch.equal(one, two), "the images are told from nothing but zeros"
 
 
-def test_the_first_layer_uses_the_arrow_that_leads_to_it() -> None:
-    # Another implementation takes the weight of the arrow downwards where that of the level one is due.
+def test_the_first_layer_uses_the_edge_that_leads_to_it() -> None:
+    # Another implementation takes the weight of the edge downwards where that of the level one is due.
     space = AutoDeepLabSpace(layers=1, blocks=1, filters=1, stem=(2, 2))
     supernet = space.supernet(CLASSES).eval()
     gates = {name: gate.clone() for name, gate in space.searchable(CLASSES).gates().items()}
@@ -268,8 +269,8 @@ def test_the_first_layer_uses_the_arrow_that_leads_to_it() -> None:
     torch.testing.assert_close(found[1][8], 0.7 * found[0][8])
 
 
-def test_gates_of_arrows_are_normalised_over_what_leaves_a_node() -> None:
-    # Another implementation scales the softmax of nodes at the border, which have two arrows, by 2/3.
+def test_gates_of_edges_are_normalised_over_what_leaves_a_node() -> None:
+    # Another implementation scales the softmax of nodes at the border, which have two edges, by 2/3.
     space = AutoDeepLabSpace(layers=3, blocks=1, filters=1, stem=(2, 2))
     searchable = space.searchable(CLASSES)
     with torch.no_grad():

@@ -22,6 +22,7 @@ from seg_space import (
 )
 from seg_space.auto_deeplab.cell import OPERATIONS, Step
 from seg_space.auto_deeplab.encoder import dilate
+from seg_space.auto_deeplab.layout import edge_name
 from seg_space.auto_deeplab.network import Cell
 from seg_space.smp.models import encoder_parameters
 from seg_space.smp.space import DECODERS
@@ -39,7 +40,7 @@ def with_path(path: tuple[int, ...], space: AutoDeepLabSpace = SPACE, seed: int 
         name: value for name, value in space.sample(np.random.default_rng(seed)).items() if name.startswith("cell")
     }
     for layer, (before, stride) in enumerate(zip((space.stem_stride, *path), path, strict=False), start=1):
-        values[space.arrow_name(layer, before)] = stride
+        values[edge_name(layer, before)] = stride
     return space.architecture(values)
 
 

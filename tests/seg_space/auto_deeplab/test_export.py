@@ -37,8 +37,8 @@ def networks() -> dict[str, nn.Module]:
     # DeepLabV3+ has atrous convolutions in the encoder, and its images are padded: 40 is no multiple of 16.
     found = create_model("DeepLabV3Plus", ARCHITECTURE, SPACE, TASK.in_channels, TASK.out_channels, decoder_channels=16)
     cell = {name: value for name, value in SEVERAL.sample(np.random.default_rng(0)).items() if "cell" in name}
-    arrows = {"layer1.after4": "4+8", "layer2.after4": "4+8", "layer2.after8": "8+16"}
-    several = SEVERAL.architecture({**cell, **arrows})
+    edges = {"layer1.after4": "4+8", "layer2.after4": "4+8", "layer2.after8": "8+16"}
+    several = SEVERAL.architecture({**cell, **edges})
     return {
         "derived": SPACE.network(ARCHITECTURE, TASK),
         "several paths": SEVERAL.network(several, TASK),

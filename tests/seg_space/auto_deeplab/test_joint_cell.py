@@ -13,10 +13,10 @@ from automl_plugins import Task
 from automl_plugins.supernets.gates import Gates, option_mask
 from seg_space import AutoDeepLabSpace
 from seg_space.auto_deeplab import joint_cell
-from seg_space.auto_deeplab.cell import CONVOLUTIONS, NONE
+from seg_space.auto_deeplab.cell import CONVOLUTIONS, NONE, gate_name
 from seg_space.auto_deeplab.joint_cell import JointCell
 from seg_space.auto_deeplab.joint_stage import Member
-from seg_space.auto_deeplab.mixed_cell import MixedCell, gate_name
+from seg_space.auto_deeplab.mixed_cell import MixedCell
 from seg_space.auto_deeplab.supernet import AutoDeepLabSupernet
 
 TASK = Task("pixel", "classes", in_channels=3, out_channels=3)
@@ -56,7 +56,7 @@ def run(supernet: AutoDeepLabSupernet, matrix: Tensor, size: tuple[int, int], ba
 
 
 def gates_of(supernet: AutoDeepLabSupernet, closed: float, seed: int) -> Tensor:
-    """Random gates, of which a share is zero; no node's arrows are all closed."""
+    """Random gates, of which a share is zero; no node's edges are all closed."""
     generator = torch.Generator().manual_seed(seed)
     mask = option_mask(supernet.choices)
     matrix = torch.rand(mask.shape, generator=generator)
@@ -130,7 +130,7 @@ def test_weights_are_initialised_alike() -> None:
     states = []
     for joint in (True, False):
         torch.manual_seed(0)
-        states.append(AutoDeepLabSupernet(TASK, space, joint=joint).state_dict())
+        states.append(AutoDeepLabSupernet(TASK, space.sizes, joint=joint).state_dict())
     assert list(states[0]) == list(states[1])
     assert all(torch.equal(tensor, states[1][name]) for name, tensor in states[0].items())
 

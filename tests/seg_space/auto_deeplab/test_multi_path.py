@@ -27,10 +27,10 @@ def make_space(layers: int = 3, multi_path: bool = True, blocks: int = 2, **argu
     return AutoDeepLabSpace(layers=layers, blocks=blocks, filters=1, stem=(2, 2), multi_path=multi_path, **arguments)
 
 
-def with_arrows(space: AutoDeepLabSpace, arrows: dict[str, int | str], seed: int = 0) -> Architecture:
-    """An architecture with these arrows and a random cell."""
+def with_edges(space: AutoDeepLabSpace, edges: dict[str, int | str], seed: int = 0) -> Architecture:
+    """An architecture with these edges and a random cell."""
     drawn = space.sample(np.random.default_rng(seed))
-    return space.architecture({**{name: drawn[name] for name in drawn if name.startswith("cell.")}, **arrows})
+    return space.architecture({**{name: drawn[name] for name in drawn if name.startswith("cell.")}, **edges})
 
 
 SEVERAL: dict[str, int | str] = {
@@ -50,13 +50,13 @@ def test_all_architectures_are_feasible_and_counted(layers: int) -> None:
     space = make_space(layers, blocks=1)
     topologies = set()
     for architecture in enumerate_space(space):
-        arrows = {name: value for name, value in architecture.items() if name.startswith("layer")}
-        topologies.add(tuple(arrows.items()))
+        edges = {name: value for name, value in architecture.items() if name.startswith("layer")}
+        topologies.add(tuple(edges.items()))
         nodes = space.nodes(architecture)
         reached = {(0, 4)} | {(node.layer, node.stride) for node in nodes}
         left = {(node.layer - 1, source) for node in nodes for source in node.incoming}
         assert left == {place for place in reached if place[0] < layers}
-        assert len(arrows) == len(left)
+        assert len(edges) == len(left)
     assert len(topologies) == space.paths == (3, 31)[layers - 1]
     assert space.size == space.paths * space.cells
 
@@ -92,17 +92,17 @@ def test_optuna_suggests_what_leaves_each_node_that_is_reached() -> None:
     assert several > 3
 
 
-def test_what_is_not_reached_has_no_arrows() -> None:
+def test_what_is_not_reached_has_no_edges() -> None:
     space = make_space()
     with pytest.raises(ValueError, match=r"'layer2\.after8' is not active here: it requires layer1\.after4 in"):
-        with_arrows(space, {**SEVERAL, "layer1.after4": 4})
+        with_edges(space, {**SEVERAL, "layer1.after4": 4})
     with pytest.raises(ValueError, match=r"choice 'layer3\.after16' is missing"):
-        with_arrows(space, {name: value for name, value in SEVERAL.items() if name != "layer3.after16"})
+        with_edges(space, {name: value for name, value in SEVERAL.items() if name != "layer3.after16"})
 
 
-def test_several_paths_are_drawn_with_the_arrows_between_them() -> None:
+def test_several_paths_are_drawn_with_the_edges_between_them() -> None:
     space = make_space(blocks=1)
-    architecture = with_arrows(space, SEVERAL)
+    architecture = with_edges(space, SEVERAL)
     assert space.drawing(architecture).splitlines()[:5] == [
         "stride  stem   1    2    3",
         "     4     ●  →●  →↗●   →●",
@@ -119,7 +119,7 @@ def test_several_paths_are_drawn_with_the_arrows_between_them() -> None:
 @pytest.mark.parametrize("size", [(16, 24), (33, 47)])
 def test_a_network_has_the_maps_of_its_nodes(size: tuple[int, int]) -> None:
     space = make_space()
-    network = space.network(with_arrows(space, SEVERAL), TASK)
+    network = space.network(with_edges(space, SEVERAL), TASK)
     images = torch.randn(2, 3, *size)
     maps = network.features(images)
     assert list(maps) == [(0, 4), (1, 4), (1, 8), (2, 4), (2, 16), (3, 4), (3, 8), (3, 16), (3, 32)]
@@ -131,7 +131,7 @@ def test_a_network_has_the_maps_of_its_nodes(size: tuple[int, int]) -> None:
 
 def test_a_node_sums_what_its_cells_make_of_each_map() -> None:
     space = make_space()
-    network = space.network(with_arrows(space, SEVERAL), TASK)
+    network = space.network(with_edges(space, SEVERAL), TASK)
     (node,) = (each for each in network.nodes if each.node[:2] == (2, 4))
     assert isinstance(node, MultiPathNode)
     assert node.node.incoming == (4, 8)
@@ -150,8 +150,8 @@ def test_a_node_sums_what_its_cells_make_of_each_map() -> None:
 @pytest.mark.parametrize("arguments", [{}, {"merge_inputs": True, "head": "deeplab", "decoder_channels": 3}], ids=str)
 def test_a_network_inherits_what_the_supernet_computes_at_its_gates(arguments: dict[str, Any]) -> None:
     space = make_space(**arguments)
-    architecture = with_arrows(space, SEVERAL)
-    # The second input of a stride that layer 1 does not have is the sum of what it has within two arrows.
+    architecture = with_edges(space, SEVERAL)
+    # The second input of a stride that layer 1 does not have is the sum of what it has within two edges.
     assert [node.before for node in space.nodes(architecture)[-2:]] == [(4, 8), (8,)]
     torch.manual_seed(0)
     supernet = space.supernet(TASK).double().train()
@@ -174,7 +174,7 @@ def test_a_network_inherits_what_the_supernet_computes_at_its_gates(arguments: d
 
 def test_dropped_paths_grow_with_depth() -> None:
     space = AutoDeepLabSpace(layers=3, blocks=1, filters=1, stem=(2, 2), drop_path=0.3, multi_path=True)
-    network = space.network(with_arrows(space, SEVERAL), TASK)
+    network = space.network(with_edges(space, SEVERAL), TASK)
     network.schedule_drop_path(0.5)
     rates = {(node.node.layer, cell.drop_rate) for node in network.nodes for cell in node.cells}
     assert sorted(rates) == [(1, pytest.approx(0.05)), (2, pytest.approx(0.1)), (3, pytest.approx(0.15))]
@@ -184,11 +184,11 @@ def test_an_encoder_of_smp_follows_a_single_path() -> None:
     space = make_space()
     complaint = "a single path is needed here; layer 1 of this one has the strides 4 and 8"
     with pytest.raises(ValueError, match=complaint):
-        register_encoder("auto-deeplab-several", with_arrows(space, SEVERAL), space)
-    several = encoder_arguments(with_arrows(space, SEVERAL))
+        register_encoder("auto-deeplab-several", with_edges(space, SEVERAL), space)
+    several = encoder_arguments(with_edges(space, SEVERAL))
     with pytest.raises(ValueError, match=complaint):
         AutoDeepLabEncoder(**several)
-    single = with_arrows(space, {"layer1.after4": 8, "layer2.after8": 4, "layer3.after4": 8})
+    single = with_edges(space, {"layer1.after4": 8, "layer2.after8": 4, "layer3.after4": 8})
     assert AutoDeepLabEncoder(**encoder_arguments(single)).path == (8, 4, 8)
 
 
@@ -208,7 +208,7 @@ def soft_gates(space: AutoDeepLabSpace, relaxation: Relaxation, seed: int = 0) -
     return Gates(space.gate_choices, matrix)
 
 
-def test_under_a_softmax_an_arrow_is_on_by_the_sigmoid_of_its_logits() -> None:
+def test_under_a_softmax_an_edge_is_on_by_the_sigmoid_of_its_logits() -> None:
     space = make_space()
     searchable = space.searchable(TASK, Softmax())
     with torch.no_grad():
@@ -220,7 +220,7 @@ def test_under_a_softmax_an_arrow_is_on_by_the_sigmoid_of_its_logits() -> None:
             torch.testing.assert_close(gates[choice.name][1], (on - off).sigmoid())
 
 
-def test_an_arrow_weighs_what_it_is_probable_where_not_all_are_off() -> None:
+def test_an_edge_weighs_what_it_is_probable_where_not_all_are_off() -> None:
     space = make_space(layers=1)
     supernet = space.supernet(TASK).double().eval()
     images = torch.randn(2, 3, 16, 16, dtype=torch.float64)
@@ -280,7 +280,7 @@ def test_gates_that_lead_nowhere_still_give_an_output_that_trains() -> None:
     assert matrix.grad.isfinite().all()
 
 
-def test_decoding_takes_an_arrow_by_the_share_of_on_and_refuses_what_is_no_score() -> None:
+def test_decoding_takes_an_edge_by_the_share_of_on_and_refuses_what_is_no_score() -> None:
     space = make_space(layers=1)
     scores = {choice.name: torch.ones(len(choice.options)) for choice in space.gate_choices}
     scores["layer1.after4.to4"] = torch.tensor([2.0, 3.0])

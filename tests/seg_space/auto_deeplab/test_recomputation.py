@@ -24,7 +24,7 @@ def supernets(joint: bool, training: bool) -> list[AutoDeepLabSupernet]:
     for checkpointing in (False, True):
         torch.manual_seed(0)
         space = AutoDeepLabSpace(**ARGUMENTS, checkpointing=checkpointing)
-        supernet = AutoDeepLabSupernet(TASK, space, joint).double()
+        supernet = AutoDeepLabSupernet(TASK, space.sizes, joint).double()
         supernet(torch.randn(2, 3, 16, 24).double(), gates=Gates(supernet.choices, gates_of(supernet)))
         made.append(supernet.train(training))
     return made

@@ -30,9 +30,9 @@ Shares = list[list[float]]
 
 def every_pattern(trellis: Trellis, layer: int) -> Iterator[tuple[tuple[bool, ...], set[int], set[int]]]:
     """Every pattern of a layer, with the strides that it leaves and those that it leads to."""
-    arrows = trellis.arrows_into(layer)
-    for on in itertools.product((False, True), repeat=len(arrows)):
-        taken = list(itertools.compress(arrows, on))
+    edges = trellis.edges_into(layer)
+    for on in itertools.product((False, True), repeat=len(edges)):
+        taken = list(itertools.compress(edges, on))
         if taken:
             yield on, {source for source, _ in taken}, {target for _, target in taken}
 
@@ -61,13 +61,13 @@ def score(shares: Shares, topology: Topology) -> tuple[int, float]:
 
 @st.composite
 def weighted(draw: st.DrawFn) -> tuple[Trellis, Shares]:
-    """A small trellis and probabilities of its arrows: certain and equal ones are frequent."""
+    """A small trellis and probabilities of its edges: certain and equal ones are frequent."""
     trellis = Trellis(draw(st.integers(1, 3)), draw(st.sampled_from((1, 4))))
     share = st.one_of(st.sampled_from((0.0, 0.25, 0.5, 1.0)), st.floats(1e-6, 1 - 1e-6))
     return trellis, [
         draw(st.lists(share, min_size=count, max_size=count))
         for layer in range(1, trellis.layers + 1)
-        for count in [len(trellis.arrows_into(layer))]
+        for count in [len(trellis.edges_into(layer))]
     ]
 
 
@@ -117,7 +117,7 @@ def test_decoding_takes_milliseconds() -> None:
     # DiNTS's dense matrix of all patterns of all layers takes 17 seconds and 0.6 GB for 12 layers.
     trellis = Trellis(12)
     generator = torch.Generator().manual_seed(0)
-    shares = [torch.rand(len(trellis.arrows_into(layer)), generator=generator).tolist() for layer in range(1, 13)]
+    shares = [torch.rand(len(trellis.edges_into(layer)), generator=generator).tolist() for layer in range(1, 13)]
     best_topology(trellis, shares)
     times = []
     for _ in range(5):
@@ -133,7 +133,7 @@ def test_decoding_takes_milliseconds() -> None:
 
 def probabilities(trellis: Trellis, layer: int, seed: int = 0) -> torch.Tensor:
     generator = torch.Generator().manual_seed(seed)
-    return torch.rand(len(trellis.arrows_into(layer)), dtype=torch.float64, generator=generator)
+    return torch.rand(len(trellis.edges_into(layer)), dtype=torch.float64, generator=generator)
 
 
 def chance(on: Sequence[float], pattern: Sequence[bool]) -> float:
@@ -147,7 +147,7 @@ def test_a_layers_probabilities_are_sums_over_its_patterns(layer: int) -> None:
     trellis = Trellis(5)
     on = probabilities(trellis, layer)
     patterns = [(pattern, chance(on.tolist(), pattern)) for pattern, *_ in every_pattern(trellis, layer)]
-    expected = [sum(each for pattern, each in patterns if pattern[arrow]) for arrow in range(len(on))]
+    expected = [sum(each for pattern, each in patterns if pattern[edge]) for edge in range(len(on))]
     assert conditional(on).tolist() == pytest.approx(expected)
     entropy = -sum(each * math.log(each) for _, each in patterns) / math.log(len(patterns))
     assert float(pattern_entropy(on)) == pytest.approx(entropy)

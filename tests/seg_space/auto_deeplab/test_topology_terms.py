@@ -56,7 +56,7 @@ def test_an_operation_keeps_as_many_maps_as_it_is_counted_for(operation: str) ->
     assert KEPT[NONE] == 0
 
 
-def test_an_architecture_is_decided_fits_and_needs_the_memory_of_its_arrows() -> None:
+def test_an_architecture_is_decided_fits_and_needs_the_memory_of_its_edges() -> None:
     space = make_space()
     generator = np.random.default_rng(0)
     for _ in range(10):
@@ -69,7 +69,7 @@ def test_an_architecture_is_decided_fits_and_needs_the_memory_of_its_arrows() ->
         costs = {
             (layer, source, target): maps * (target / 4) / target**2 + (3 if layer == 1 else source / 4) / source**2
             for layer in (1, 2, 3)
-            for source, target in space.trellis.arrows_into(layer)
+            for source, target in space.trellis.edges_into(layer)
         }
         used = sum(
             costs[node.layer, source, node.stride] for node in space.nodes(architecture) for source in node.incoming
@@ -118,7 +118,7 @@ def test_where_layers_are_made_to_fit_nothing_is_lost_by_decoding(weight: float)
         for name in decoded
         if name.startswith("layer") and int(decoded[name].argmax()) != int(probable[name].argmax())
     ]
-    assert (changed == []) == (weight > 0), "arrows that the decoder must put on or off against their probability"
+    assert (changed == []) == (weight > 0), "edges that the decoder must put on or off against their probability"
 
 
 def test_single_paths_have_no_such_terms() -> None:

@@ -23,7 +23,7 @@ def every_path(trellis: Trellis) -> Iterator[tuple[int, ...]]:
 
 
 def score(trellis: Trellis, weights: Weights, path: Sequence[int]) -> tuple[int, int, float]:
-    """The numbers of closed arrows and of those without weight, negative, and the logarithm of the others' shares."""
+    """The numbers of closed edges and of those without weight, negative, and the logarithm of the others' shares."""
     opened, possible, total = 0, 0, 0.0
     for layer, (before, after) in enumerate(zip((trellis.stem_stride, *path), path, strict=False), start=1):
         row = weights[layer, before]
@@ -39,7 +39,7 @@ def score(trellis: Trellis, weights: Weights, path: Sequence[int]) -> tuple[int,
 
 @st.composite
 def weighted(draw: st.DrawFn) -> tuple[Trellis, Weights]:
-    """A small trellis and weights of its arrows: closed, impossible and equal ones are frequent."""
+    """A small trellis and weights of its edges: closed, impossible and equal ones are frequent."""
     trellis = Trellis(draw(st.integers(1, 6)), draw(st.sampled_from((1, 2, 4))))
     weight = st.one_of(st.sampled_from((-math.inf, 0.0, 1.0, 2.0)), st.floats(1e-6, 1.0))
     return trellis, {
@@ -55,7 +55,7 @@ def of(weights: Weights) -> Callable[[int, int], list[float]]:
 
 @pytest.mark.parametrize(("transitions", "paths"), [(4, 34), (6, 233), (8, 1597), (11, 28_657), (12, 75_025)])
 def test_paths_are_counted(transitions: int, paths: int) -> None:
-    # 28,657 is the paper's 2.9e4: the arrows between 12 layers, without the one from the stem to the first.
+    # 28,657 is the paper's 2.9e4: the edges between 12 layers, without the one from the stem to the first.
     assert number_of_paths(transitions) == paths
 
 
@@ -88,12 +88,12 @@ def test_a_path_of_one_hot_weights_is_found_again(case: tuple[Trellis, Weights])
 
 def test_the_decoder_is_not_greedy() -> None:
     trellis = Trellis(2)
-    # The likelier first arrow leads to where the second step is a toss-up.
+    # The likelier first edge leads to where the second step is a toss-up.
     weights = {(1, 4): [0.45, 0.55], (2, 4): [0.99, 0.01], (2, 8): [0.4, 0.3, 0.3]}
     assert trellis.best_path(of(weights)) == (4, 4)
 
 
-def test_a_closed_arrow_is_worse_than_any_number_without_weight() -> None:
+def test_a_closed_edge_is_worse_than_any_number_without_weight() -> None:
     weights = {(1, 4): [-math.inf, 0.0], (2, 4): [1.0, 1.0], (2, 8): [0.0, 0.0, 0.0]}
     assert Trellis(2).best_path(of(weights)) == (8, 4)
 
@@ -110,7 +110,7 @@ def test_weights_that_are_no_weights_are_refused(weight: float) -> None:
 
 
 def test_what_leaves_a_node_of_the_border_sums_to_one_like_any() -> None:
-    # Another implementation scales the softmax of nodes with two arrows by 2/3. Here a path that stays at the border
+    # Another implementation scales the softmax of nodes with two edges by 2/3. Here a path that stays at the border
     # wins over one that leaves it exactly where its shares say so.
     trellis = Trellis(2)
     weights = {(1, 4): [0.5, 0.5], (2, 4): [0.7, 0.3], (2, 8): [0.6, 0.2, 0.2]}
@@ -118,7 +118,7 @@ def test_what_leaves_a_node_of_the_border_sums_to_one_like_any() -> None:
 
 
 @pytest.mark.parametrize(("layers", "nodes", "passes"), [(8, 29, 65), (12, 45, 105)])
-def test_where_all_is_open_every_node_is_run_for_every_arrow(layers: int, nodes: int, passes: int) -> None:
+def test_where_all_is_open_every_node_is_run_for_every_edge(layers: int, nodes: int, passes: int) -> None:
     trellis = Trellis(layers)
     run = trellis.open_nodes(lambda layer, source: trellis.following(source))
     assert len(run) == nodes
@@ -140,16 +140,16 @@ def test_of_a_path_each_layer_is_run_once(case: tuple[Trellis, Weights]) -> None
 def test_a_node_that_nobody_reads_is_not_run() -> None:
     # Layer 2 goes to stride 16 and ends there; as a second input it would be read by layer 4 alone.
     trellis = Trellis(3)
-    arrows = {(1, 4): (8,), (2, 8): (8, 16), (3, 8): (8,), (3, 16): ()}
-    run = trellis.open_nodes(lambda layer, source: arrows[layer, source])
+    edges = {(1, 4): (8,), (2, 8): (8, 16), (3, 8): (8,), (3, 16): ()}
+    run = trellis.open_nodes(lambda layer, source: edges[layer, source])
     assert [(node.layer, node.stride) for node in run] == [(1, 8), (2, 8), (3, 8)]
 
 
 def test_a_second_input_that_is_not_run_is_replaced_by_what_is() -> None:
     trellis = Trellis(4)
-    arrows = {(1, 4): (4, 8), (2, 4): (4,), (2, 8): (16,), (3, 4): (8,), (3, 16): (16,), (4, 8): (8,), (4, 16): (16,)}
-    run = {(node.layer, node.stride): node for node in trellis.open_nodes(lambda *source: arrows[source])}
+    edges = {(1, 4): (4, 8), (2, 4): (4,), (2, 8): (16,), (3, 4): (8,), (3, 16): (16,), (4, 8): (8,), (4, 16): (16,)}
+    run = {(node.layer, node.stride): node for node in trellis.open_nodes(lambda *source: edges[source])}
     assert run[3, 8].before == (8,)
-    assert run[3, 16].before == (4, 8), "layer 1 has no stride 16: all of it within two arrows"
+    assert run[3, 16].before == (4, 8), "layer 1 has no stride 16: all of it within two edges"
     assert run[4, 16].before == (16,)
     assert run[4, 8].before == (4, 16)

@@ -49,9 +49,9 @@ def test_the_loss_is_the_searchs_and_terms_that_grow_with_the_progress(progress:
     shares = Gates(network.choices, network.relaxation.probabilities(network.logits, network.mask))
     terms = network.space.topology_terms(shares)
     assert terms is not None
-    arrows, operations, mismatch, memory = (float(term.detach()) for term in terms)
+    edges, operations, mismatch, memory = (float(term.detach()) for term in terms)
     assert memory < 0.9
-    expected = 2.0 + progress * (arrows + operations + (0.9 - memory) + 0.1 * mismatch)
+    expected = 2.0 + progress * (edges + operations + (0.9 - memory) + 0.1 * mismatch)
     assert float(found.detach()) == pytest.approx(expected)
 
 
