@@ -5,10 +5,11 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from automl_plugins.errors import ParameterCapError
 from automl_plugins.spaces.architecture import Architecture
 from automl_plugins.spaces.choice import Choice
 from automl_plugins.spaces.operation import Operation
-from automl_plugins.spaces.space import ParameterCapError, SearchSpace
+from automl_plugins.spaces.space import SearchSpace
 from automl_plugins.spaces.task import Task
 
 if TYPE_CHECKING:

@@ -13,3 +13,7 @@ class Terminated(KeyboardInterrupt):
 
 class NotFiniteError(ValueError):
     """A value that is not finite, where only a finite one means anything: a search has diverged."""
+
+
+class ParameterCapError(ValueError):
+    """An architecture whose network would have more parameters than the space's cap allows."""

@@ -23,7 +23,7 @@ from automl_plugins.spaces.drawing import draw
 from automl_plugins.spaces.space import SearchSpace
 from automl_plugins.studies.comparison import Comparison, Contender, Row
 from automl_plugins.studies.folder import RunFolder
-from automl_plugins.supernets.supernet import SupernetSpace
+from automl_plugins.supernets.space import SupernetSpace
 from automl_plugins.system.files import write_whole
 from automl_plugins.training import fit as training
 from automl_plugins.training.fit import ModuleFactory

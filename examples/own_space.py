@@ -20,7 +20,8 @@ from automl_plugins import Architecture, Choice, Operation, Task
 from automl_plugins.spaces.choice import Value
 from automl_plugins.spaces.task import Level
 from automl_plugins.supernets.gates import Gates
-from automl_plugins.supernets.supernet import Supernet, SupernetSpace
+from automl_plugins.supernets.space import SupernetSpace
+from automl_plugins.supernets.supernet import Supernet
 
 
 class Zero(nn.Module):

@@ -10,11 +10,13 @@ from torch import Tensor
 
 from automl_plugins.spaces.architecture import Architecture
 from automl_plugins.spaces.task import Task
-from automl_plugins.supernets.gates import Gates, matrix_shape
+from automl_plugins.supernets.decoding import decoding_scores, signature_of
+from automl_plugins.supernets.gates import matrix_shape
 from automl_plugins.supernets.limits import Limits
+from automl_plugins.supernets.masks import masked_scores
+from automl_plugins.supernets.nearby import most_probable
 from automl_plugins.supernets.relaxations import Relaxation
-from automl_plugins.supernets.searchable import decoding_scores, signature_of
-from automl_plugins.supernets.supernet import SupernetSpace
+from automl_plugins.supernets.space import SupernetSpace
 
 _PARTS = ("logits", "closed", "signature")
 
@@ -58,8 +60,8 @@ def decode(
     mask = closed == 0
     scores = decoding_scores(choices, logits, mask, relaxation)
     if task is not None:
-        return Limits(space, task, mask).decode(scores)
-    return space.decode(Gates(choices, scores.masked_fill(~mask, -torch.inf)))
+        return most_probable(Limits(space, task, mask), scores)
+    return space.decode(masked_scores(choices, scores, mask))
 
 
 def _name(path: str, part: str) -> str:

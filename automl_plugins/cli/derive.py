@@ -16,9 +16,8 @@ from automl_plugins.cli.search_settings import check_search, make_search
 from automl_plugins.cli.settings import Given, read, read_yaml
 from automl_plugins.search.checkpoint_files import LastTwo, read_checkpoint
 from automl_plugins.studies.folder import RunFolder
-from automl_plugins.supernets.relaxations import Relaxation
-from automl_plugins.supernets.searchable import make_relaxation
-from automl_plugins.supernets.supernet import SupernetSpace
+from automl_plugins.supernets.relaxations import Relaxation, make_relaxation
+from automl_plugins.supernets.space import SupernetSpace
 from automl_plugins.system.files import write_whole
 from automl_plugins.system.nearest import did_you_mean
 

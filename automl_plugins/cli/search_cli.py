@@ -21,7 +21,7 @@ from automl_plugins.search.checkpoint_files import LastTwo, WholeCheckpoints
 from automl_plugins.spaces.architecture import Architecture
 from automl_plugins.spaces.task import Task
 from automl_plugins.studies.folder import RunFolder
-from automl_plugins.supernets.supernet import SupernetSpace
+from automl_plugins.supernets.space import SupernetSpace
 from automl_plugins.system.files import write_whole
 from automl_plugins.training.fit import ModuleFactory
 from automl_plugins.training.lightning import pl

@@ -15,7 +15,7 @@ from automl_plugins.cli.search_keys import SUPPLIED
 from automl_plugins.cli.settings import Given, plain
 from automl_plugins.search import ArchitectureSearch, Strategy
 from automl_plugins.studies.folder import RunFolder
-from automl_plugins.supernets.supernet import SupernetSpace
+from automl_plugins.supernets.space import SupernetSpace
 
 
 def check_search_settings(settings: Mapping[str, Any]) -> dict[str, Any]:

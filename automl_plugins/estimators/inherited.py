@@ -8,6 +8,7 @@ from automl_plugins.estimators.base import Estimate, Estimator
 from automl_plugins.estimators.context import Candidate, Context
 from automl_plugins.spaces.architecture import Architecture
 from automl_plugins.supernets.searchable import Searchable
+from automl_plugins.supernets.supernet import inherited
 from automl_plugins.system.arguments import at_least
 from automl_plugins.training.lightning import pl
 from automl_plugins.training.recalibration import recalibrate
@@ -46,7 +47,7 @@ class InheritedEstimator(Estimator):
             raise TypeError(f"an architecture inherits weights; a {type(candidate).__name__} cannot")
         project = context.training
         searchable = self.searchable
-        network = searchable.space.inherited(searchable.supernet, candidate, context.task).to(context.device)
+        network = inherited(searchable.space, searchable.supernet, candidate, context.task).to(context.device)
         if self.batches:
             module = project.make_module(network)
             # A module that only has steps cannot be called; its network can, with images or graphs.

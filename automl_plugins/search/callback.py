@@ -229,7 +229,7 @@ class ArchitectureSearch(pl.Callback):
             return
         progress = share_done(trainer, batch_idx, self._planned_epochs, self.warmup_epochs)
         for searchable in self.searchables.values():
-            searchable.put(None)
+            searchable.use_gates(None)
             self.strategy.schedule(searchable.relaxation, progress)
         user = UserStep(trainer, pl_module)
         where = (self.searchables, self._batches, (self.seed, self.steps))
@@ -247,7 +247,7 @@ class ArchitectureSearch(pl.Callback):
                 if not self.strategy.shares_draw:
                     draw(self.searchables.values())
             for searchable in self.searchables.values():
-                searchable.put(self.strategy.weight_gates(searchable, step))
+                searchable.use_gates(self.strategy.weight_gates(searchable, step))
         self.steps += 1
 
     def on_train_batch_end(
@@ -330,7 +330,7 @@ class ArchitectureSearch(pl.Callback):
         self._decoded = True
         self._outcome.put_back()
         for searchable in self.searchables.values():
-            searchable.put(None)
+            searchable.use_gates(None)
         try:
             self._outcome.conclude(trainer, self._evaluation(trainer, pl_module))
         except NotFiniteError as error:
@@ -366,7 +366,7 @@ class ArchitectureSearch(pl.Callback):
         """Make the searchables ordinary modules again. They keep their relaxation: the logits were learned with it."""
         self._validation.close()
         for searchable in self.searchables.values():
-            searchable.put(None)
+            searchable.use_gates(None)
             searchable.logits.requires_grad_(True)
             searchable.draws_by_itself = True
         self.source.restore()

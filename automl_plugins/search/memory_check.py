@@ -37,14 +37,14 @@ def check_memory(
 
     def of_weights(piece: Any) -> None:
         for searchable in step.searchables.values():
-            searchable.put(strategy.weight_gates(searchable, step))
+            searchable.use_gates(strategy.weight_gates(searchable, step))
         try:
             torch.autograd.grad(user.loss(piece, 0), weights, allow_unused=True)
         except SkippedStep:
             pass
         finally:
             for searchable in step.searchables.values():
-                searchable.put(None)
+                searchable.use_gates(None)
 
     def of_logits(piece: Any) -> None:
         learner.gradients(lambda: user.loss(piece, 0))

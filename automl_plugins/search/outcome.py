@@ -76,7 +76,7 @@ class Outcome:
             report.tell_undecided(self._searchables)
         if not self.decodes_as_it_goes:
             for searchable in self._searchables.values():
-                searchable.prefer(self._strategy.decoder(searchable, evaluate))
+                searchable.set_logits(self._strategy.decoder(searchable, evaluate))
             report.tell_architectures(trainer, self.architectures())
         self.write(trainer)
         self.remember()

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, ClassVar
 
+from automl_plugins.errors import ParameterCapError
 from automl_plugins.spaces.architecture import Architecture
 from automl_plugins.spaces.choice import Choice, Value
 from automl_plugins.spaces.drawing import draw
@@ -23,10 +24,6 @@ if TYPE_CHECKING:
     from torch_geometric.data import Data
 
     Generator = np.random.Generator | torch.Generator
-
-
-class ParameterCapError(ValueError):
-    """An architecture whose network would have more parameters than the space's cap allows."""
 
 
 class SearchSpace(ABC):

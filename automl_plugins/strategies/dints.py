@@ -12,7 +12,7 @@ from automl_plugins.strategies.base import SearchStep
 from automl_plugins.strategies.darts import DARTS
 from automl_plugins.supernets.gates import Gates
 from automl_plugins.supernets.searchable import Searchable
-from automl_plugins.supernets.supernet import TopologyTerms
+from automl_plugins.supernets.topology import SearchesTopology, TopologyTerms
 
 
 class DiNTS(DARTS):
@@ -25,8 +25,8 @@ class DiNTS(DARTS):
 
     is added: entropies of connections and of operations, the distance of the expected memory M, a share of that of all
     connections, from a target m, and the mismatch T between neighbouring layers; t grows linearly from 0 after the
-    warm-up to 1 at the end of the search. The space says what they are (`SupernetSpace.topology_terms`). The paper's
-    schedule is `warmup_epochs` of half of all epochs.
+    warm-up to 1 at the end of the search. The space gives them (`supernets.topology.SearchesTopology`). The
+    paper's schedule is `warmup_epochs` of half of all epochs.
 
     The defaults are those of the authors' code. Where we depart from it: an entropy is a share of the largest that
     there can be, where theirs is divided by the number of patterns or options.
@@ -66,10 +66,11 @@ class DiNTS(DARTS):
 
 def _terms(searchable: Searchable) -> TopologyTerms:
     probabilities = searchable.relaxation.probabilities(searchable.logits, searchable.mask)
-    terms = searchable.space.topology_terms(Gates(searchable.choices, probabilities))
-    if terms is None:
+    space = searchable.space
+    gates = Gates(searchable.choices, probabilities)
+    if not isinstance(space, SearchesTopology):
         raise ValueError(
-            f"DiNTS searches connections that are independent of each other; the space {searchable.space.name!r} has "
-            "none as it was made ('auto-deeplab' has them with multi_path=True); make it so, or use another strategy"
+            f"DiNTS searches connections that are independent of each other; the space {space.name!r} has none as it "
+            "was made; use a space that has them (`supernets.topology.SearchesTopology`), or another strategy"
         )
-    return terms
+    return space.topology_terms(gates)

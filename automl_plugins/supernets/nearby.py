@@ -9,6 +9,7 @@ from torch import Tensor
 
 from automl_plugins.spaces.architecture import Architecture
 from automl_plugins.supernets.limits import Limits
+from automl_plugins.supernets.masks import decoded_with, forced
 
 _SAMPLES = 32
 """Architectures that are drawn by their probability, beside what is repaired."""
@@ -23,6 +24,23 @@ class _Change(NamedTuple):
 
     row: int
     options: Tensor
+
+
+def most_probable(limits: Limits, probabilities: Tensor) -> Architecture:
+    """The most probable architecture that limits admit.
+
+    Where the space's own decoding breaks the cap, see `most_probable_within`.
+
+    Args:
+        limits: what is admitted.
+        probabilities: of the gates' options, float64 `[num_choices, most_options]`; see `decoding.decoding_scores`.
+            Those of closed options are not read.
+
+    Raises:
+        ParameterCapError: no architecture within the cap was found.
+    """
+    found = limits.decoded(probabilities)
+    return found if limits.keeps_cap(found) else most_probable_within(limits, probabilities)
 
 
 def most_probable_within(limits: Limits, probabilities: Tensor) -> Architecture:
@@ -44,7 +62,7 @@ def most_probable_within(limits: Limits, probabilities: Tensor) -> Architecture:
     """
     search = _Search(limits, probabilities)
     candidates = [*search.repaired(), *search.drawn()]
-    candidates = [each for each in dict.fromkeys(candidates) if limits.keeps_cap(each)]
+    candidates = [candidate for candidate in dict.fromkeys(candidates) if limits.keeps_cap(candidate)]
     if not candidates:
         limits.check_any()
         candidates = [limits.smallest if limits.example is None else limits.example]
@@ -58,6 +76,9 @@ class _Search:
         self.cap = limits.cap or 0
         self.logarithms = probabilities.clamp(min=torch.finfo(torch.float64).tiny).log()
 
+    def _decoded(self, mask: Tensor) -> Architecture | None:
+        return decoded_with(self.limits.space, self.probabilities, mask)
+
     def logarithm(self, architecture: Architecture) -> float:
         """How probable an architecture is."""
         used = self.limits.space.gates(architecture).matrix.bool()
@@ -65,8 +86,8 @@ class _Search:
 
     def repaired(self) -> list[Architecture]:
         """The most probable architecture, brought within the cap; empty where that fails."""
-        limits, mask = self.limits, self.limits.mask
-        found = limits.decoded_with(self.probabilities, mask)
+        mask = self.limits.mask
+        found = self._decoded(mask)
         for _ in range(_ROUNDS):
             if found is None:
                 return []
@@ -77,15 +98,15 @@ class _Search:
             if needed is not None:
                 return [self._with_taken_back(changes[:needed], mask)]
             mask = _narrowed(mask, changes)
-            found = limits.decoded_with(self.probabilities, mask)
+            found = self._decoded(mask)
         return []
 
     def _changes(self, found: Architecture, mask: Tensor) -> list[_Change]:
         """For each gate the change that saves most parameters for what it costs in probability, the best first."""
         count, logarithm = self.limits.count(found), self.logarithm(found)
         best: dict[int, tuple[float, _Change]] = {}
-        for row, _, changed in self.limits.forced(found, mask):
-            other = self.limits.decoded_with(self.probabilities, changed)
+        for row, changed in forced(self.limits.space, found, mask):
+            other = self._decoded(changed)
             if other is None:
                 continue
             # What is saved beyond the cap is of no use.
@@ -97,7 +118,7 @@ class _Search:
         return [change for _, change in sorted(best.values(), key=lambda each: each[0])]
 
     def _within(self, changes: list[_Change], mask: Tensor) -> Architecture | None:
-        found = self.limits.decoded_with(self.probabilities, _narrowed(mask, changes))
+        found = self._decoded(_narrowed(mask, changes))
         return found if found is not None and self.limits.keeps_cap(found) else None
 
     def _fewest(self, changes: list[_Change], mask: Tensor) -> int | None:
@@ -130,7 +151,7 @@ class _Search:
             noise = torch.empty_like(self.logarithms).exponential_(generator=generator).log()
             scores = (self.logarithms - noise).masked_fill(~self.limits.mask, -torch.inf)
             scores = (scores - scores.amax(dim=1, keepdim=True).clamp(min=-1e300)).exp()
-            drawn = self.limits.decoded_with(scores, self.limits.mask)
+            drawn = decoded_with(self.limits.space, scores, self.limits.mask)
             if drawn is not None:
                 found.append(drawn)
         return found
@@ -152,7 +173,7 @@ class _Search:
         for row, option in (self.limits.mask & (used == 0)).nonzero().tolist():
             scores = self.probabilities + 2.0 * used
             scores[row, option] = 5.0
-            other = self.limits.decoded_with(scores, self.limits.mask)
+            other = decoded_with(self.limits.space, scores, self.limits.mask)
             if other is not None and other != present:
                 found.setdefault(other, self.logarithm(other) - logarithm)
         return sorted(((gain, other) for other, gain in found.items()), key=lambda each: -each[0])

@@ -14,6 +14,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from automl_plugins import registry
+
 
 class Relaxation(ABC):
     """Turns architecture logits into gates.
@@ -109,6 +111,18 @@ class Sigmoid(Relaxation):
 
     def probabilities(self, logits: Tensor, mask: Tensor) -> Tensor:
         return torch.where(mask, logits.sigmoid(), 0.0)
+
+
+def make_relaxation(relaxation: str | Relaxation) -> Relaxation:
+    """A relaxation by its registered name; one that is made already is given back.
+
+    Raises:
+        ValueError: no relaxation has that name.
+    """
+    if isinstance(relaxation, Relaxation):
+        return relaxation
+    made: Relaxation = registry.load("relaxations", relaxation)()
+    return made
 
 
 def _softmax(logits: Tensor, mask: Tensor) -> Tensor:

@@ -2,29 +2,29 @@
 
 from __future__ import annotations
 
-import json
-import zlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
-from automl_plugins import registry
 from automl_plugins.errors import NotFiniteError
 from automl_plugins.spaces.architecture import Architecture
-from automl_plugins.spaces.choice import Choice, Value
+from automl_plugins.spaces.choice import Value
 from automl_plugins.spaces.task import Task
+from automl_plugins.supernets.decoding import decoding_scores, mean_entropy, signature_of
 from automl_plugins.supernets.eager import run_eagerly
+from automl_plugins.supernets.gated_space import GatedSpace
 from automl_plugins.supernets.gates import Gates, option_mask
 from automl_plugins.supernets.limits import Limits
+from automl_plugins.supernets.masks import mask_with
+from automl_plugins.supernets.nearby import most_probable
 from automl_plugins.supernets.relaxations import Relaxation
-from automl_plugins.supernets.supernet import SupernetSpace
-from automl_plugins.system.nearest import did_you_mean
+from automl_plugins.supernets.supernet import Supernet, inherited
 
 if TYPE_CHECKING:
-    from automl_plugins.spaces.space import Generator
+    from automl_plugins.spaces.draws import Generator
 
 _REDRAWS = 32
 """Draws of single paths at most until one keeps the cap."""
@@ -38,18 +38,16 @@ class Searchable(nn.Module):
     loops treat them like any other. A stochastic relaxation draws anew at each forward pass in training mode;
     what it draws is a function of `seed` and of the number of draws alone, which the `state_dict` keeps.
 
-    Options may be closed (`close`), and the space may have a cap of parameters (`max_parameters`). What is sampled and
-    what is decoded keeps to both; a closed option's gate is zero, whatever gates are held.
+    Options may be closed and opened again (`close`, `open`, `keep`), and the space may have a cap of parameters
+    (`max_parameters`). Samples and decoded architectures keep to both; a closed option's gate is zero, whatever gates
+    are held. The mask is part of the `state_dict`.
 
     Args:
-        space: what is searched.
+        space: what is searched; `SupernetSpace.searchable` makes the rest of it.
         task: what a network must fit.
-        relaxation: how logits become gates: a registered name, or a relaxation.
+        supernet: the weights, built by the space for the task.
+        relaxation: how logits become gates.
         seed: of the initial logits and of the draws.
-        joint: see `SupernetSpace.supernet`.
-
-    Raises:
-        ValueError: the space has no networks for the task, or no relaxation has that name.
     """
 
     closed: Tensor
@@ -57,18 +55,18 @@ class Searchable(nn.Module):
 
     def __init__(
         self,
-        space: SupernetSpace,
+        space: GatedSpace,
         task: Task,
-        relaxation: str | Relaxation = "softmax",
+        supernet: Supernet,
+        relaxation: Relaxation,
         seed: int = 0,
-        joint: bool = True,
     ) -> None:
         super().__init__()
         self.space = space
         self.task = task
         self.seed = seed
-        self.relaxation = make_relaxation(relaxation)
-        self.supernet = space.supernet(task, joint)
+        self.relaxation = relaxation
+        self.supernet = supernet
         self.choices = space.gate_choices
         options = option_mask(self.choices)
         # On the CPU whatever the default device is: a generator draws on its own device alone.
@@ -154,16 +152,18 @@ class Searchable(nn.Module):
             self._limits = Limits(self.space, self.task, mask) if self._limits is None else self._limits.narrowed(mask)
         return self._limits
 
-    def sample(self, generator: Generator) -> Architecture:
+    def sample(self, generator: Generator, among: Collection[Architecture] | None = None) -> Architecture:
         """Draw an architecture without closed options, within the space's cap: see `Limits.sample`.
 
         Args:
             generator: a `numpy.random.Generator` or a `torch.Generator`; nothing else is random.
+            among: draw uniformly from those of these architectures that are within the limits; None: from all.
 
         Raises:
+            ValueError: none of `among` is within the limits.
             ParameterCapError: no architecture within the cap was found.
         """
-        return self.limits.sample(generator)
+        return self.limits.sample(generator) if among is None else self.limits.sample_among(among, generator)
 
     def probabilities(self) -> Gates:
         """How probable each option is, after the logits and the mask."""
@@ -171,15 +171,7 @@ class Searchable(nn.Module):
 
     def entropy(self) -> Tensor:
         """The mean entropy of the choices' probabilities, from 0 (all decided) to 1 (none decided)."""
-        shares = self.probabilities().matrix
-        total = shares.sum(dim=1, keepdim=True)
-        shares = shares / total.clamp(min=torch.finfo(shares.dtype).tiny)
-        entropies = -torch.special.xlogy(shares, shares).sum(dim=1)
-        open_options = self.mask.sum(dim=1)
-        undecided = open_options > 1
-        if not undecided.any():
-            return entropies.new_zeros(())
-        return (entropies[undecided] / open_options[undecided].to(shares.dtype).log()).mean()
+        return mean_entropy(self.probabilities().matrix, self.mask)
 
     def parameter_free_share(self) -> float:
         """The share of operations without weights in the architecture that would be found now.
@@ -200,57 +192,64 @@ class Searchable(nn.Module):
         ]
         return sum(counted) / len(counted) if counted else 0.0
 
-    def close(self, name: str, option: Value) -> None:
-        """Close an option: its gate is zero, and it is neither sampled nor found, until it is opened again.
+    def close(self, name: str, *options: Value) -> None:
+        """Close options of a choice: their gates are zero, and they are neither sampled nor found until opened again.
 
         Raises:
-            ValueError: no such choice or option, or no architecture would be left without it.
+            ValueError: no such choice or option, or no architecture would be left without them; nothing is closed then.
             ParameterCapError: none would be left within the space's cap.
         """
-        row, column = self._place(name, option)
-        remaining = self.mask.clone()
-        remaining[row, column] = False
-        if not remaining[row].any():
-            raise ValueError(f"{option!r} is the last open option of {name!r}")
-        limits = self.limits.narrowed(remaining)
-        even = torch.ones(remaining.shape, dtype=torch.float64)
-        if limits.decoded_with(even, limits.mask) is None:
-            raise ValueError(f"without {option!r} of {name!r} no architecture is left: what else there is, is closed")
-        limits.check_any()
-        self._limits = limits
-        self.closed[row, column] = 1.0
+        self._use_mask(mask_with(self.space, self.mask.cpu(), name, closed=options))
 
-    def open(self, name: str, option: Value) -> None:
-        """Open an option that was closed.
+    def open(self, name: str, *options: Value) -> None:
+        """Open options of a choice that were closed.
 
         Raises:
             ValueError: no such choice or option.
         """
-        self.closed[self._place(name, option)] = 0.0
+        self.closed.copy_(~mask_with(self.space, self.mask.cpu(), name, opened=options))
 
-    def _place(self, name: str, option: Value) -> tuple[int, int]:
-        """Where an option stands in the matrices."""
-        row = next((row for row, choice in enumerate(self.choices) if choice.name == name), None)
-        if row is None:
-            names = [choice.name for choice in self.choices]
-            raise ValueError(f"the searchable has no choice {name!r}; {did_you_mean(name, names)}")
-        return row, self.choices[row].index(option)
+    def keep(self, name: str, *options: Value) -> None:
+        """Leave these options of a choice open and no others; few-shot search splits a supernet so.
+
+        Raises:
+            ValueError: no such choice or option, no option, or no architecture would be left.
+            ParameterCapError: none would be left within the space's cap.
+        """
+        others = [option for choice in self.choices if choice.name == name for option in choice.options]
+        closed = [option for option in others if option not in options]
+        self._use_mask(mask_with(self.space, self.mask.cpu(), name, opened=options, closed=closed))
+
+    @contextmanager
+    def masked(self) -> Iterator[None]:
+        """Options closed or opened inside the `with` block are as they were before, after it."""
+        before = self.closed.clone()
+        try:
+            yield
+        finally:
+            self.closed.copy_(before)
+
+    def _use_mask(self, mask: Tensor) -> None:
+        limits = self.limits.narrowed(mask)
+        limits.check_any()
+        self._limits = limits
+        self.closed.copy_(~mask)
 
     @contextmanager
     def hold(self, held: Architecture | Mapping[str, Tensor]) -> Iterator[None]:
         """Use an architecture's gates, or any others, instead of those of the logits, inside the `with` block.
 
         Raises:
-            ValueError: see `put`.
+            ValueError: see `use_gates`.
         """
         before = self._held
-        self.put(held)
+        self.use_gates(held)
         try:
             yield
         finally:
             self._held = before
 
-    def put(self, held: Architecture | Mapping[str, Tensor] | None) -> None:
+    def use_gates(self, held: Architecture | Mapping[str, Tensor] | None) -> None:
         """Use these gates until told otherwise; None: those of the logits again.
 
         Of gates, those of closed options are zero nevertheless; an architecture with a closed option is refused, since
@@ -275,7 +274,7 @@ class Searchable(nn.Module):
             name = self.choices[int(lost.nonzero()[0])].name
             raise ValueError(f"the gates of {name!r} are those of closed options alone; Searchable.open opens them")
 
-    def prefer(self, architecture: Architecture, strength: float = 10.0) -> None:
+    def set_logits(self, architecture: Architecture, strength: float = 10.0) -> None:
         """Set the logits so that an architecture is by far the most probable.
 
         Raises:
@@ -290,7 +289,7 @@ class Searchable(nn.Module):
     # What is found.
 
     def architecture(self) -> Architecture:
-        """The most probable architecture without closed options, within the space's cap: see `Limits.decode`.
+        """The most probable architecture without closed options, within the space's cap: see `nearby.most_probable`.
 
         Raises:
             NotFiniteError: a logit of an open option is not a number, or infinite.
@@ -299,7 +298,7 @@ class Searchable(nn.Module):
         scores, mask = decoding_scores(self.choices, self.logits, self.mask, self.relaxation), self.mask.cpu()
         # Decoding within a cap takes time, and the same logits are decoded often.
         if self._decoded is None or not all(map(torch.equal, self._decoded[:2], (scores, mask))):
-            self._decoded = (scores, mask, self.limits.decode(scores))
+            self._decoded = (scores, mask, most_probable(self.limits, scores))
         return self._decoded[2]
 
     def derive(self, keep_weights: bool = False) -> nn.Module:
@@ -315,7 +314,7 @@ class Searchable(nn.Module):
         architecture = self.architecture()
         if not keep_weights:
             return self.space.network(architecture, self.task).to(self.logits.device)
-        network = self.space.inherited(self.supernet, architecture, self.task)
+        network = inherited(self.space, self.supernet, architecture, self.task)
         for name, weight in network.named_parameters():
             if not weight.isfinite().all():
                 raise NotFiniteError(
@@ -363,52 +362,3 @@ class Searchable(nn.Module):
                 f"{self.space.name!r}; make it with the same arguments"
             )
         super()._load_from_state_dict(state_dict, prefix, local_metadata, strict, *rest)
-
-
-def decoding_scores(choices: Sequence[Choice], logits: Tensor, mask: Tensor, relaxation: Relaxation) -> Tensor:
-    """What architectures are decoded from: the probabilities of open options, float64 on the CPU.
-
-    Where one option of a row is open alone, a probability of 1 would not tell how it compares to other rows; it is
-    then that among all options.
-
-    Args:
-        choices: whose logits they are.
-        logits: `[num_choices, most_options]`.
-        mask: which options are open, of the same shape.
-        relaxation: says what is probable.
-
-    Raises:
-        NotFiniteError: a logit of an open option is not a number, or infinite.
-    """
-    logits, mask = logits.detach().double().cpu(), mask.cpu()
-    bad = mask & ~logits.isfinite()
-    if bad.any():
-        row, column = (int(each) for each in bad.nonzero()[0])
-        raise NotFiniteError(
-            f"the logit of {choices[row].options[column]!r} in {choices[row].name!r} is {float(logits[row, column])}: "
-            "the search has diverged, and its logits stand for no architecture; a lower learning rate, of the search "
-            "or of the weights, may keep it from that"
-        )
-    logits = logits.nan_to_num(0.0, 0.0, 0.0)
-    among_open = relaxation.probabilities(logits, mask)
-    among_all = torch.where(mask, relaxation.probabilities(logits, option_mask(choices)), 0.0)
-    return torch.where(mask.sum(dim=1, keepdim=True) > 1, among_open, among_all)
-
-
-def make_relaxation(relaxation: str | Relaxation) -> Relaxation:
-    """A relaxation by its registered name; one that is made already is given back.
-
-    Raises:
-        ValueError: no relaxation has that name.
-    """
-    if isinstance(relaxation, Relaxation):
-        return relaxation
-    made: Relaxation = registry.load("relaxations", relaxation)()
-    return made
-
-
-def signature_of(choices: tuple[Any, ...]) -> Tensor:
-    """A checksum of names and options, boolean `[32]`: a few bits survive any average or cast of buffers."""
-    text = json.dumps([[choice.name, list(choice.options)] for choice in choices])
-    checksum = zlib.crc32(text.encode())
-    return torch.tensor([bool(checksum >> bit & 1) for bit in range(32)])

@@ -38,13 +38,14 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from automl_plugins.errors import ParameterCapError
 from automl_plugins.spaces.architecture import Architecture
 from automl_plugins.spaces.choice import Choice, Value
-from automl_plugins.spaces.space import ParameterCapError, SearchSpace
+from automl_plugins.spaces.space import SearchSpace
 from automl_plugins.spaces.task import Level, Task
 
 if TYPE_CHECKING:
-    from automl_plugins.spaces.space import Generator
+    from automl_plugins.spaces.draws import Generator
 
 
 def _torch_generator(seed: int) -> torch.Generator:

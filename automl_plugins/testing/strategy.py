@@ -41,8 +41,9 @@ from automl_plugins.search import ArchitectureSearch, DivergedError
 from automl_plugins.spaces.architecture import Architecture
 from automl_plugins.spaces.task import Task
 from automl_plugins.strategies import Strategy
+from automl_plugins.supernets.masks import masked_scores
 from automl_plugins.supernets.searchable import Searchable
-from automl_plugins.supernets.supernet import SupernetSpace
+from automl_plugins.supernets.space import SupernetSpace
 from automl_plugins.training.lightning import pl
 
 LIMITS = ("cap", "closed", "cap and closed")
@@ -215,7 +216,8 @@ def _architectures(searchable: Searchable, seen: list[Tensor]) -> list[Architect
     """The architectures whose gates were run; validation and training alike."""
     found: dict[Architecture, None] = {}
     for matrix in seen:
-        architecture = searchable.space.decode(searchable.limits.scores(matrix.double().cpu(), searchable.mask.cpu()))
+        scores = masked_scores(searchable.choices, matrix.double().cpu(), searchable.mask.cpu())
+        architecture = searchable.space.decode(scores)
         assert torch.equal(searchable.space.gates(architecture, matrix.dtype).matrix, matrix), "no architecture was run"
         found[architecture] = None
     return list(found)

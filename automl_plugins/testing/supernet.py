@@ -41,7 +41,8 @@ from automl_plugins.spaces.task import Task
 from automl_plugins.supernets.gates import option_mask
 from automl_plugins.supernets.relaxations import Concrete, Relaxation, Sigmoid, Softmax, StraightThrough
 from automl_plugins.supernets.searchable import Searchable
-from automl_plugins.supernets.supernet import SupernetSpace
+from automl_plugins.supernets.space import SupernetSpace
+from automl_plugins.supernets.supernet import inherited
 from automl_plugins.testing.search_space import SearchSpaceContract, assert_same_state, covering
 
 _RELAXATIONS: tuple[type[Relaxation], ...] = (Softmax, Concrete, StraightThrough, Sigmoid)
@@ -154,7 +155,7 @@ class SupernetContract(SearchSpaceContract):
     def test_preferred_logits_decode_to_the_architecture(self) -> None:
         searchable = self._searchable(self.tasks()[0])
         for architecture in self._drawn(searchable.space)[:10]:
-            searchable.prefer(architecture)
+            searchable.set_logits(architecture)
             assert searchable.architecture() == architecture
 
     def test_closed_options_are_neither_sampled_nor_decoded(self) -> None:
@@ -171,7 +172,7 @@ class SupernetContract(SearchSpaceContract):
                 space.validate(architecture)
                 wrong = space.gates(architecture).matrix.bool() & ~searchable.mask
                 assert not wrong.any(), f"a closed option is used: {architecture}"
-                searchable.prefer(architecture)
+                searchable.set_logits(architecture)
                 assert searchable.architecture() == architecture
 
     # Its supernet.
@@ -188,7 +189,7 @@ class SupernetContract(SearchSpaceContract):
         searchable = self._searchable(task)
         space, supernet = searchable.space, searchable.supernet
         for architecture in covering(space, np.random.default_rng(0)):
-            network = space.inherited(supernet, architecture, task)
+            network = inherited(space, supernet, architecture, task)
             # Evaluation comes again, to see what training did to running statistics.
             for training in (False, True, False):
                 network.train(training)
@@ -256,7 +257,7 @@ class SupernetContract(SearchSpaceContract):
         with torch.no_grad():
             for name, mark in marks.items():
                 numbered.get_parameter(name).fill_(mark)
-        network = searchable.space.inherited(numbered, architecture, task)
+        network = inherited(searchable.space, numbered, architecture, task)
         found = {mark for weight in network.parameters() for mark in weight.unique().tolist()}
         return [name for name, mark in marks.items() if mark not in found]
 
@@ -274,7 +275,7 @@ class SupernetContract(SearchSpaceContract):
         searchable = self._searchable(task)
         state = copy.deepcopy(searchable.state_dict())
         for architecture in self._drawn(searchable.space)[:3]:
-            network = searchable.space.inherited(searchable.supernet, architecture, task)
+            network = inherited(searchable.space, searchable.supernet, architecture, task)
             assert not network.training
             with torch.no_grad():
                 for weight in network.parameters():
@@ -318,7 +319,7 @@ class SupernetContract(SearchSpaceContract):
 
     def test_a_searchable_survives_copies_and_its_state_dict(self, task: Task) -> None:
         searchable = self._searchable(task, Concrete()).train()
-        searchable.prefer(self._drawn(searchable.space)[0], strength=1.0)
+        searchable.set_logits(self._drawn(searchable.space)[0], strength=1.0)
         file = io.BytesIO()
         torch.save(searchable.state_dict(), file)
         file.seek(0)
@@ -343,7 +344,7 @@ class SupernetContract(SearchSpaceContract):
     def test_a_derived_network_is_that_of_the_architecture(self, task: Task) -> None:
         searchable = self._searchable(task)
         for architecture in self._drawn(searchable.space)[:3]:
-            searchable.prefer(architecture)
+            searchable.set_logits(architecture)
             fresh = searchable.derive()
             like = searchable.space.network(architecture, task)
             assert type(fresh) is type(like)

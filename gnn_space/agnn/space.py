@@ -11,7 +11,7 @@ from automl_plugins.spaces.architecture import Architecture
 from automl_plugins.spaces.choice import Choice, Value
 from automl_plugins.spaces.operation import Operation
 from automl_plugins.spaces.task import Level, Task
-from automl_plugins.supernets.supernet import SupernetSpace
+from automl_plugins.supernets.space import SupernetSpace
 from gnn_space.agnn.network import AGNNNetwork
 from gnn_space.agnn.sizes import CLASSES, AGNNSizes, LayerOptions
 from gnn_space.agnn.supernet import AGNNSupernet

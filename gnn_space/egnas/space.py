@@ -15,7 +15,7 @@ from automl_plugins.spaces.operation import Operation
 from automl_plugins.spaces.task import Level, Task
 from automl_plugins.supernets.gates import Closed
 from automl_plugins.supernets.rules import strongest_inputs
-from automl_plugins.supernets.supernet import SupernetSpace
+from automl_plugins.supernets.space import SupernetSpace
 from gnn_space.egnas.joint_supernet import EGNASSupernet
 from gnn_space.egnas.network import EGNASNetwork
 from gnn_space.egnas.operations import EDGE_OPERATIONS, NODE_OPERATIONS, NONE

@@ -12,7 +12,8 @@ from automl_plugins.spaces.choice import Choice, Value
 from automl_plugins.spaces.operation import Operation
 from automl_plugins.spaces.task import Level, Task
 from automl_plugins.supernets.gates import Closed
-from automl_plugins.supernets.supernet import SupernetSpace, TopologyTerms
+from automl_plugins.supernets.space import SupernetSpace
+from automl_plugins.supernets.topology import TopologyTerms
 from seg_space.auto_deeplab.cell import IDENTITY, NONE, POOLS, Step
 from seg_space.auto_deeplab.cell_choices import CellChoices
 from seg_space.auto_deeplab.drawing import draw_cell, draw_nodes, draw_path
@@ -205,10 +206,18 @@ class AutoDeepLabSpace(SupernetSpace):
         """
         return self.architecture({**self.cell.decode(scores), **self.edges.decode(scores)})
 
-    def topology_terms(self, gates: Mapping[str, Tensor]) -> TopologyTerms | None:
-        """The terms that a search of several paths may add to its loss; None without `multi_path`.
+    def topology_terms(self, gates: Mapping[str, Tensor]) -> TopologyTerms:
+        """The terms that a search of several paths may add to its loss; see `SearchesTopology`.
 
         Args:
             gates: the probabilities of each gate's options, `[num_options]`.
+
+        Raises:
+            ValueError: without `multi_path`, connections are not independent of each other.
         """
-        return topology_terms(self.sizes, self.edges, gates) if isinstance(self.edges, MultiPath) else None
+        if not isinstance(self.edges, MultiPath):
+            raise ValueError(
+                f"this strategy searches connections that are independent of each other; the space {self.name!r} has "
+                "none as it was made; make it with multi_path=True, or use another strategy"
+            )
+        return topology_terms(self.sizes, self.edges, gates)

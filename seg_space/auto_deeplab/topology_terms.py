@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from automl_plugins.supernets.supernet import TopologyTerms
+from automl_plugins.supernets.topology import TopologyTerms
 from seg_space.auto_deeplab.cell import CONVOLUTIONS, GATE_OPTIONS, IDENTITY, NONE, gate_name, states_before
 from seg_space.auto_deeplab.edges import MultiPath
 from seg_space.auto_deeplab.sizes import Sizes

@@ -382,7 +382,7 @@ def test_derive_decodes_any_state_dict(path: str, capsys: pytest.CaptureFixture[
     space = PerceptronSpace(widest=4)
     architecture = space.sample(torch.Generator().manual_seed(5))
     searchable = space.searchable(WavesData().task)
-    searchable.prefer(architecture)
+    searchable.set_logits(architecture)
     state = {f"{path}.{name}" if path else name: value for name, value in searchable.state_dict().items()}
     torch.save(state, tmp_path / "weights.pt")
     said(capsys, "derive", str(tmp_path / "weights.pt"), *SPACE)

@@ -86,7 +86,7 @@ def planted(searchable: Searchable, best: Architecture) -> float:
 
 def test_the_most_likely_architecture_is_the_spaces_own_decoding(searchable: Searchable) -> None:
     architecture = searchable.space.sample(np.random.default_rng(3))
-    searchable.prefer(architecture)
+    searchable.set_logits(architecture)
 
     def never() -> float:
         raise AssertionError("it evaluates nothing")

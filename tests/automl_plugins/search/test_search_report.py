@@ -167,7 +167,7 @@ class LitCollapsing(LitUser):
     def on_train_epoch_start(self) -> None:
         if self.current_epoch == 1:
             architecture = {"depth": 1, "layer0.width": 2, "activation": "relu"}
-            self.net.prefer(self.net.space.architecture(architecture))
+            self.net.set_logits(self.net.space.architecture(architecture))
 
 
 def test_a_collapse_is_warned_about_once(trainer: Callable[..., pl.Trainer]) -> None:

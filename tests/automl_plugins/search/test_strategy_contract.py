@@ -18,7 +18,7 @@ from automl_plugins import ParameterCapError, Task, registry
 from automl_plugins.decoders.best_sampled import BestSampled
 from automl_plugins.strategies import RandomSearch, Strategy
 from automl_plugins.supernets.searchable import Searchable
-from automl_plugins.supernets.supernet import SupernetSpace
+from automl_plugins.supernets.space import SupernetSpace
 from automl_plugins.testing import StrategyContract
 from gnn_space import AGNNSpace, EGNASSpace
 from seg_space import AutoDeepLabSpace

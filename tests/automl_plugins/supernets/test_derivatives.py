@@ -18,7 +18,7 @@ import seg_space
 from automl_plugins import Task
 from automl_plugins.supernets.derivatives import HandWritten
 from automl_plugins.supernets.gates import Gates
-from automl_plugins.supernets.supernet import SupernetSpace
+from automl_plugins.supernets.space import SupernetSpace
 from gnn_space import AGNNSpace, EGNASSpace
 from seg_space import AutoDeepLabSpace
 from seg_space.auto_deeplab.depthwise import _Depthwise

@@ -20,7 +20,7 @@ from automl_plugins.spaces.counting import count_parameters
 from automl_plugins.supernets.limits import Limits
 from automl_plugins.supernets.relaxations import Sigmoid, StraightThrough
 from automl_plugins.supernets.searchable import Searchable
-from automl_plugins.supernets.supernet import SupernetSpace
+from automl_plugins.supernets.space import SupernetSpace
 from automl_plugins.testing import enumerate_space
 from gnn_space import AGNNSpace, EGNASSpace
 from seg_space import AutoDeepLabSpace
@@ -64,7 +64,7 @@ def searchable_of(name: str, cap: int | None = None) -> Searchable:
     for choice in searchable.choices:
         for option in choice.options:
             searchable.open(choice.name, option)
-    searchable.put(None)
+    searchable.use_gates(None)
     return searchable
 
 
@@ -112,7 +112,7 @@ def test_what_is_sampled_and_decoded_is_open_and_keeps_the_cap(name: str, seed: 
         with searchable.hold(architecture):
             assert torch.equal(searchable.gates().matrix, space.gates(architecture).matrix)
     assert sampled == searchable.sample(np.random.default_rng(seed))
-    searchable.prefer(sampled)
+    searchable.set_logits(sampled)
     assert searchable.architecture() == sampled
     assert 0 <= float(searchable.entropy()) <= 1 + 1e-6
 
@@ -246,7 +246,7 @@ def test_an_architecture_with_a_closed_option_is_refused_by_name() -> None:
         {**searchable.space.sample(np.random.default_rng(0)), "layer1.attention": "gat"}
     )
     searchable.close("layer1.attention", "gat")
-    for use in (searchable.put, searchable.prefer, lambda each: searchable.hold(each).__enter__()):
+    for use in (searchable.use_gates, searchable.set_logits, lambda each: searchable.hold(each).__enter__()):
         with pytest.raises(ValueError, match=r"has 'gat' for 'layer1.attention', which is closed; open: 'constant'"):
             use(architecture)
 
@@ -254,12 +254,12 @@ def test_an_architecture_with_a_closed_option_is_refused_by_name() -> None:
 def test_gates_that_are_held_are_zero_at_closed_options() -> None:
     searchable = searchable_of("agnn")
     gates = {choice.name: torch.ones(len(choice.options)) for choice in searchable.choices}
-    searchable.put(gates)
+    searchable.use_gates(gates)
     searchable.close("layer0.heads", 2)
     assert searchable.gates()["layer0.heads"].tolist() == [1.0, 0.0, 1.0]
     only = {**gates, "layer0.heads": torch.tensor([0.0, 1.0, 0.0])}
     with pytest.raises(ValueError, match=r"the gates of 'layer0.heads' are those of closed options alone"):
-        searchable.put(only)
+        searchable.use_gates(only)
 
 
 def test_what_is_beyond_the_cap_may_be_held_but_not_preferred() -> None:
@@ -269,7 +269,7 @@ def test_what_is_beyond_the_cap_may_be_held_but_not_preferred() -> None:
     with searchable.hold(architecture):
         pass
     with pytest.raises(ParameterCapError, match="max_parameters is 1,400"):
-        searchable.prefer(architecture)
+        searchable.set_logits(architecture)
 
 
 def test_single_paths_that_are_architectures_are_drawn_within_the_cap() -> None:
@@ -376,13 +376,13 @@ def test_dropped_edges_are_no_collapse(space: Any, task: Task, free: dict[str, s
     for name in values:
         values[name] = weighted.get(name.rpartition(".")[2], values[name])
     searchable = space.searchable(task)
-    searchable.prefer(space.architecture(values))
+    searchable.set_logits(space.architecture(values))
     assert searchable.parameter_free_share() == 0.0
     operations = [name for name in values if name.endswith("operation")]
     changed = [name for name in operations if any(part in name.split(".")[1] for part in free)]
     for name in changed:
         values[name] = next(iter(free.values()))
-    searchable.prefer(space.architecture(values))
+    searchable.set_logits(space.architecture(values))
     expected = len(changed) / len(operations) if operations else 0.0
     assert searchable.parameter_free_share() == expected
     assert (expected > 0) == bool(free)

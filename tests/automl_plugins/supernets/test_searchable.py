@@ -15,8 +15,8 @@ from torch import Tensor, nn
 from torch.optim import swa_utils
 
 from automl_plugins import Architecture, Task
-from automl_plugins.supernets.relaxations import Concrete, Softmax
-from automl_plugins.supernets.searchable import Searchable, make_relaxation
+from automl_plugins.supernets.relaxations import Concrete, Softmax, make_relaxation
+from automl_plugins.supernets.searchable import Searchable
 from automl_plugins.testing import enumerate_space
 
 TASK = Task("pixel", "regression", 3, 1)
@@ -252,7 +252,7 @@ def test_logits_learn_which_option_is_better() -> None:
 
 def test_a_closed_option_is_never_run_nor_found_again() -> None:
     searchable = make().train()
-    searchable.prefer(DEEP)
+    searchable.set_logits(DEEP)
     searchable.close("depth", 2)
     assert searchable.gates()["depth"].tolist() == [1.0, 0.0]
     assert searchable.architecture()["depth"] == 1
@@ -293,18 +293,18 @@ def test_held_gates_are_used_inside_the_block_alone() -> None:
 def test_gates_that_were_put_stay_until_told_otherwise() -> None:
     searchable = make().eval()
     free = output(searchable)
-    searchable.put(DEEP)
+    searchable.use_gates(DEEP)
     held = output(searchable)
     assert not torch.equal(held, free)
     assert torch.equal(output(searchable), held)
-    searchable.put(None)
+    searchable.use_gates(None)
     assert torch.equal(output(searchable), free)
 
 
 def test_gradients_reach_gates_that_were_put() -> None:
     searchable = make()
     weights = {name: gate.detach().clone().requires_grad_() for name, gate in searchable.gates().items()}
-    searchable.put(weights)
+    searchable.use_gates(weights)
     searchable(images()).square().sum().backward()
     assert all(gate.grad.abs().max() > 0 for gate in weights.values())
     assert searchable.logits.grad is None
@@ -313,7 +313,7 @@ def test_gradients_reach_gates_that_were_put() -> None:
 def test_gates_of_another_space_are_refused() -> None:
     searchable = make()
     with pytest.raises(ValueError, match="'depth' is missing or unknown"):
-        searchable.put({"activation": torch.ones(2)})
+        searchable.use_gates({"activation": torch.ones(2)})
     with pytest.raises(ValueError, match="not of 'perceptron'"), searchable.hold(Architecture("other", 1, {})):
         pass
 
@@ -321,7 +321,7 @@ def test_gates_of_another_space_are_refused() -> None:
 def test_every_architecture_can_be_preferred() -> None:
     searchable = make()
     for architecture in enumerate_space(SPACE):
-        searchable.prefer(architecture)
+        searchable.set_logits(architecture)
         assert searchable.architecture() == architecture
         probabilities = searchable.probabilities()
         assert all(probabilities[name].max() > 0.99 for name in architecture)
@@ -337,7 +337,7 @@ def test_entropy_is_one_where_nothing_is_decided_and_zero_where_all_is() -> None
     assert float(searchable.entropy()) == pytest.approx(1.0)
     searchable.close("layer0.width", 2)
     assert float(searchable.entropy()) == pytest.approx(1.0)
-    searchable.prefer(DEEP, strength=100.0)
+    searchable.set_logits(DEEP, strength=100.0)
     assert float(searchable.entropy()) == pytest.approx(0.0, abs=1e-6)
     searchable = make()
     for choice in searchable.choices:
@@ -351,9 +351,9 @@ def test_the_share_of_parameter_free_options_counts_choices_that_offer_both() ->
         parameter_free = frozenset(("relu", 16))
 
     searchable = Space().searchable(TASK)
-    searchable.prefer(DEEP)
+    searchable.set_logits(DEEP)
     assert searchable.parameter_free_share() == 0.0
-    searchable.prefer(SPACE.architecture({**DEEP, "activation": "relu"}))
+    searchable.set_logits(SPACE.architecture({**DEEP, "activation": "relu"}))
     # Of the two widths and the activation, which offer both; depth does not.
     assert searchable.parameter_free_share() == pytest.approx(1 / 3)
     assert make().parameter_free_share() == 0.0
@@ -364,7 +364,7 @@ def test_the_share_of_parameter_free_options_counts_choices_that_offer_both() ->
 
 def test_a_derived_network_with_kept_weights_computes_the_same_and_shares_none() -> None:
     searchable = make().eval()
-    searchable.prefer(DEEP)
+    searchable.set_logits(DEEP)
     network = searchable.derive(keep_weights=True)
     with searchable.hold(DEEP):
         torch.testing.assert_close(output(network), output(searchable))
@@ -377,7 +377,7 @@ def test_a_derived_network_with_kept_weights_computes_the_same_and_shares_none()
 
 def test_a_derived_network_is_fresh_unless_told_otherwise() -> None:
     searchable = make()
-    searchable.prefer(DEEP)
+    searchable.set_logits(DEEP)
     torch.manual_seed(5)
     network = searchable.derive()
     torch.manual_seed(5)

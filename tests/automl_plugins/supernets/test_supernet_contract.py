@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from automl_plugins import Architecture, Choice, Task
 from automl_plugins.supernets.gates import Gates
 from automl_plugins.supernets.relaxations import Softmax
-from automl_plugins.supernets.supernet import SupernetSpace
+from automl_plugins.supernets.space import SupernetSpace
 from automl_plugins.testing import SupernetContract
 
 TASK = Task("pixel", "regression", 3, 1)

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch_geometric.data import Batch, Data
 
 from automl_plugins import Architecture, SearchSpace, Task
-from automl_plugins.spaces.space import ParameterCapError
+from automl_plugins.errors import ParameterCapError
 from automl_plugins.testing import SearchSpaceContract, covering
 from gnn_space import AGNNSpace
 from gnn_space.agnn.network import AGNNNetwork

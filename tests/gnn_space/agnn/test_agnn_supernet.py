@@ -13,7 +13,7 @@ from torch_geometric.data import Batch, Data
 
 from automl_plugins import Architecture, Task
 from automl_plugins.supernets.gates import Gates
-from automl_plugins.supernets.supernet import SupernetSpace
+from automl_plugins.supernets.space import SupernetSpace
 from automl_plugins.testing import SupernetContract
 from gnn_space import AGNNSpace
 from gnn_space.agnn.supernet import AGNNSupernet

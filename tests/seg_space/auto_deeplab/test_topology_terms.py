@@ -11,7 +11,7 @@ from automl_plugins import Task
 from automl_plugins.supernets.gates import Gates
 from automl_plugins.supernets.relaxations import Softmax
 from automl_plugins.supernets.searchable import Searchable
-from automl_plugins.supernets.supernet import TopologyTerms
+from automl_plugins.supernets.topology import TopologyTerms
 from seg_space import AutoDeepLabSpace
 from seg_space.auto_deeplab.cell import GATE_OPTIONS, NONE, OPERATIONS
 from seg_space.auto_deeplab.operations import make_operation
@@ -123,4 +123,5 @@ def test_where_layers_are_made_to_fit_nothing_is_lost_by_decoding(weight: float)
 
 def test_single_paths_have_no_such_terms() -> None:
     space = AutoDeepLabSpace(layers=2, blocks=1, filters=1, stem=(2, 2))
-    assert space.topology_terms(space.searchable(TASK).probabilities()) is None
+    with pytest.raises(ValueError, match="make it with multi_path=True"):
+        space.topology_terms(space.searchable(TASK).probabilities())

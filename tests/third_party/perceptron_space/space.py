@@ -9,7 +9,7 @@ from torch import nn
 
 from automl_plugins import Architecture, Choice, Operation, Task
 from automl_plugins.spaces.task import Level
-from automl_plugins.supernets.supernet import SupernetSpace
+from automl_plugins.supernets.space import SupernetSpace
 from perceptron_space.supernet import PerceptronSupernet
 
 _ACTIVATIONS = {"relu": nn.ReLU, "tanh": nn.Tanh}
