@@ -49,7 +49,11 @@ class Limits:
         self.example: Architecture | None = None
         """An architecture that is known to be admitted."""
         self.closed: Closed = closed_options(self.choices, self.mask)
-        self._draws = Draws(
+
+    @property
+    def _draws(self) -> Draws:
+        space = self.space
+        return Draws(
             space.choices,
             lambda values: Architecture(space.name, space.version, values),
             lambda choice, values: space.open_options(choice, values, self.closed),
