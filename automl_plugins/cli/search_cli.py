@@ -17,7 +17,7 @@ from automl_plugins.cli.search_settings import kept_config, make_search, search_
 from automl_plugins.cli.settings import read_yaml
 from automl_plugins.report.search import SearchSummary
 from automl_plugins.search import report
-from automl_plugins.search.checkpoint_files import LastTwo, WholeCheckpoints
+from automl_plugins.search.checkpoint_files import LastCheckpoint, LastTwo, WholeCheckpoints
 from automl_plugins.spaces.architecture import Architecture
 from automl_plugins.spaces.task import Task
 from automl_plugins.studies.folder import RunFolder
@@ -89,7 +89,7 @@ class SearchCLI(_cli.LightningCLI):  # type: ignore[misc, name-defined]  # one o
             datamodule_class=pl.LightningDataModule,
             subclass_mode_data=True,
             save_config_callback=None,
-            trainer_defaults={"callbacks": [clock, make_search(search), _LastCheckpoint(self.checkpoints)]},
+            trainer_defaults={"callbacks": [clock, make_search(search), LastCheckpoint(self.checkpoints)]},
             parser_kwargs={"exit_on_error": False},
             auto_configure_optimizers=False,
             run=False,
@@ -203,24 +203,3 @@ def has_ended(folder: RunFolder, space: SupernetSpace) -> bool:
         report.line(f"{folder.path}: a file of the search is broken ({error}); it is written again")
         return False
     return True
-
-
-class _LastCheckpoint(pl.callbacks.Checkpoint):
-    """The checkpoint that a search goes on from: after each epoch, the last one after the decoding.
-
-    A search that is killed while it decodes repeats its last epoch, since Lightning would not decode again.
-
-    Args:
-        files: where it is kept.
-    """
-
-    def __init__(self, files: LastTwo) -> None:
-        self.files = files
-
-    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        limits = ((trainer.current_epoch + 1, trainer.max_epochs), (trainer.global_step, trainer.max_steps))
-        if not trainer.should_stop and not any(done == limit for done, limit in limits):
-            self.files.save(trainer)
-
-    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self.files.save(trainer)

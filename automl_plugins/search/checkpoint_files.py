@@ -101,6 +101,27 @@ class LastTwo:
         return None, broken
 
 
+class LastCheckpoint(pl.callbacks.Checkpoint):
+    """The checkpoint that a search goes on from: after each epoch, the last one after the decoding.
+
+    A search that is killed while it decodes repeats its last epoch, since Lightning would not decode again.
+
+    Args:
+        files: where it is kept.
+    """
+
+    def __init__(self, files: LastTwo) -> None:
+        self.files = files
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        limits = ((trainer.current_epoch + 1, trainer.max_epochs), (trainer.global_step, trainer.max_steps))
+        if not trainer.should_stop and not any(done == limit for done, limit in limits):
+            self.files.save(trainer)
+
+    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self.files.save(trainer)
+
+
 class WholeCheckpoints(pl.plugins.TorchCheckpointIO):
     """Writes checkpoints beside their place, and renames them once they are on the disk.
 
