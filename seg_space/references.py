@@ -1,18 +1,33 @@
-"""Hand-made networks of segmentation_models_pytorch, to stand beside what a search has found."""
+"""Hand-made networks of segmentation_models_pytorch, to stand beside the networks that a search has found."""
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
+
+import segmentation_models_pytorch as smp
+from torch import Tensor, nn
 
 from automl_plugins.spaces.task import Level, Task
-from seg_space.smp.network import SmpNetwork, create_network
+from seg_space.smp.building import create_network
+from seg_space.smp.network import SmpNetwork
+
+
+def _check_level(reference: type[Any], task: Task) -> None:
+    """Refuse a task of a level that a reference has no networks for.
+
+    Raises:
+        ValueError: the level is another one.
+    """
+    if task.level not in reference.levels:
+        (level,) = reference.levels
+        raise ValueError(f"{reference.__name__} is for tasks of level {level!r}; got one of level {task.level!r}")
 
 
 class _SmpReference(SmpNetwork):
     """A model of smp with its own defaults, without pretrained weights, for images of any size.
 
     Args:
-        task: what the network must fit.
+        task: of level `pixel`.
 
     Raises:
         ValueError: a task of another level.
@@ -23,10 +38,9 @@ class _SmpReference(SmpNetwork):
     encoder: ClassVar[str]
 
     def __init__(self, task: Task) -> None:
-        if task.level not in self.levels:
-            raise ValueError(f"{type(self).__name__} is for tasks of level 'pixel'; got one of level {task.level!r}")
+        _check_level(type(self), task)
         values = {"decoder": self.decoder, "encoder": self.encoder, "encoder_depth": 5}
-        super().__init__(create_network(values, task.in_channels, task.out_channels).model)
+        super().__init__(create_network(values, task).model)
 
 
 class UNet(_SmpReference):
@@ -39,3 +53,43 @@ class FPN(_SmpReference):
     """Feature pyramid (Kirillov et al. 2019) on an EfficientNet-B0, of smp, without pretrained weights."""
 
     decoder, encoder = "FPN", "efficientnet-b0"
+
+
+class _EncoderReference(nn.Module):
+    """An encoder of smp, without pretrained weights, whose last feature map is averaged for a linear layer.
+
+    Shapes:
+        images `[batch, in_channels, height, width]` of any size; output `[batch, out_channels]`.
+
+    Args:
+        task: of level `image`.
+
+    Raises:
+        ValueError: a task of another level.
+    """
+
+    levels: ClassVar[frozenset[Level]] = frozenset(("image",))
+    name: ClassVar[str]
+
+    def __init__(self, task: Task) -> None:
+        super().__init__()
+        _check_level(type(self), task)
+        encoder: Any = smp.encoders.get_encoder(self.name, in_channels=task.in_channels, depth=5, weights=None)
+        self.encoder = encoder
+        self.classifier = nn.Linear(encoder.out_channels[-1], task.out_channels)
+
+    def forward(self, images: Tensor) -> Tensor:
+        outputs: Tensor = self.classifier(self.encoder(images)[-1].mean(dim=(2, 3)))
+        return outputs
+
+
+class ResNet18(_EncoderReference):
+    """ResNet-18 (He et al. 2016) for whole images, of smp, without pretrained weights."""
+
+    name = "resnet18"
+
+
+class MobileNetV2(_EncoderReference):
+    """MobileNetV2 (Sandler et al. 2018) for whole images, of smp, without pretrained weights."""
+
+    name = "mobilenet_v2"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +17,12 @@ from automl_plugins.spaces.architecture import Architecture
 from automl_plugins.system.nearest import did_you_mean
 from seg_space.auto_deeplab.encoder import AutoDeepLabEncoder
 from seg_space.auto_deeplab.space import AutoDeepLabSpace
-from seg_space.smp.network import depth_arguments
+from seg_space.smp.arguments import depth_arguments
 from seg_space.smp.space import DECODERS
 
 # smp keeps arguments that begin so in a model's config.json, and does not hand them to the model.
 _IN_CONFIG = "_auto_deeplab"
+_OF_ENCODERS = ("layers", "blocks", "filters", "stem", "stem_stride", "drop_path")
 # smp looks for such encoders elsewhere, or has rules of its own for them.
 _TAKEN = ("tu-", "timm-", "mit_b", "vgg")
 
@@ -51,23 +53,17 @@ def register_encoder(name: str, architecture: Architecture, space: AutoDeepLabSp
 
 
 def encoder_parameters(architecture: Architecture, space: AutoDeepLabSpace) -> dict[str, Any]:
-    """The arguments of an `AutoDeepLabEncoder`, as plain JSON: the architecture, and what of the space matters.
+    """The arguments of an `AutoDeepLabEncoder`, as plain JSON: the architecture, and the sizes that matter.
 
     Raises:
         ValueError: the architecture is not of the space, or has several paths.
     """
     space.validate(architecture)
     space.path(architecture)
+    sizes = {**asdict(space.sizes), "stem": list(space.sizes.stem)}
     return {
         "architecture": json.loads(architecture.to_json()),
-        "space": {
-            "layers": space.layers,
-            "blocks": space.blocks,
-            "filters": space.filters,
-            "stem": list(space.stem),
-            "stem_stride": space.stem_stride,
-            "drop_path": space.drop_path,
-        },
+        "space": {name: sizes[name] for name in _OF_ENCODERS},
     }
 
 
@@ -101,9 +97,9 @@ def create_model(
     _check_decoder(decoder, parameters, depth)
     name = _name_of(parameters)
     register_encoder(name, architecture, space)
-    given = {**depth_arguments(decoder, depth), "encoder_depth": depth, **arguments}
+    arguments = {**depth_arguments(decoder, depth), "encoder_depth": depth, **arguments}
     model: Any = smp.create_model(
-        decoder, name, encoder_weights=None, in_channels=in_channels, classes=classes, **given
+        decoder, name, encoder_weights=None, in_channels=in_channels, classes=classes, **arguments
     )
     model.config[_IN_CONFIG] = parameters
     return model
@@ -145,11 +141,11 @@ def _check_decoder(decoder: str, parameters: Mapping[str, Any], depth: int) -> N
     channels = encoder.out_channels[1:]
     if decoder == "PSPNet" and channels[-1] % 4:
         raise ValueError(
-            f"PSPNet pools its last map to four sizes with a quarter of the channels each, but it has {channels[-1]}; "
-            "give the space other filters or blocks, or the encoder another depth"
+            "PSPNet pools its last feature map to four sizes with a quarter of the channels each, but it has "
+            f"{channels[-1]}; give the space other filters or blocks, or the encoder another depth"
         )
     if decoder == "Linknet" and min(channels) < 4:
         raise ValueError(
-            "Linknet has a quarter of each map's channels between its convolutions, but a map has "
+            "Linknet has a quarter of each feature map's channels between its convolutions, but a map has "
             f"{min(channels)}; give the space more filters, or a wider stem"
         )

@@ -12,7 +12,8 @@ from automl_plugins.spaces.operation import Operation
 from automl_plugins.spaces.space import SearchSpace
 from automl_plugins.spaces.task import Level, Task
 from automl_plugins.system.nearest import did_you_mean
-from seg_space.smp.network import SmpNetwork, create_network, idle_parts
+from seg_space.smp.building import create_network, idle_parts
+from seg_space.smp.network import SmpNetwork
 
 ENCODERS = ("resnet18", "resnet34", "mobilenet_v2", "efficientnet-b0", "mobileone_s0", "tu-mobilenetv3_large_100")
 """Light ones, of 3 to 21 million weights, each of which works in every decoder."""
@@ -28,7 +29,7 @@ _OWN_CHOICES: tuple[tuple[str, tuple[Value, ...], tuple[str, ...], tuple[int, ..
     ("attention", (None, "scse"), ("Unet", "UnetPlusPlus"), DEPTHS),
     ("interpolation", ("nearest", "bilinear"), (*_U_SHAPED, "FPN", "PAN"), DEPTHS),
     ("norm", ("batchnorm", "instancenorm", "identity"), (*_U_SHAPED, "Linknet", "PSPNet"), DEPTHS),
-    # Of its averages over whole maps there is no instance normalisation.
+    # Of its averages over whole feature maps there is no instance normalisation.
     ("upernet.norm", ("batchnorm", "identity"), ("UPerNet",), DEPTHS),
     ("channels", (32, 64, 128, 256), (*_DEEPLABS, "PSPNet", "PAN", "UPerNet", "Segformer"), DEPTHS),
     ("pyramid_channels", (64, 128, 256), ("FPN",), DEPTHS),
@@ -44,13 +45,14 @@ _UNREACHED_STRIDE = {"DeepLabV3": 16, "DeepLabV3Plus": 16, "PAN": 32}
 
 
 class SmpSpace(SearchSpace):
-    """A space over segmentation_models_pytorch (smp): a decoder, an encoder, and what the decoder has.
+    """A space over segmentation_models_pytorch (smp): a decoder, an encoder, and the decoder's own choices.
 
     The decoder, the encoder and its depth are always chosen; all else where the decoder has it: the
     width of U-shaped decoders (in parts of smp's own 256, 128, 64, 32 and 16 channels, 16 at least), attention,
     interpolation, normalisation, channels, atrous rates, and the stride that the encoder keeps by atrous
     convolutions. A network is a `SmpNetwork`: it takes images of any size, and leaves out the weights that smp
-    carries without using them.
+    carries without using them; that of an image-level task is a `SmpImageNetwork`, which averages what encoder and
+    decoder give.
 
     It has no supernet: it serves Optuna, and as a baseline for what other spaces find.
 
@@ -58,7 +60,7 @@ class SmpSpace(SearchSpace):
         decoders: which of `DECODERS` to choose from.
         encoders: names of smp's encoders, or `tu-` and a name of timm's. Those beside `ENCODERS` are tried in
             every decoder at once, which takes some seconds each.
-        depths: which of 3, 4 and 5 to choose from: the encoder's coarsest map has a stride of 2 to this power.
+        depths: which of 3, 4 and 5 to choose from: the encoder's coarsest feature map has a stride of 2 to this power.
         weights: `imagenet` for smp's pretrained weights, which are downloaded; None, the default, for random ones.
         max_parameters: networks with more trainable parameters are refused before they are built.
 
@@ -69,7 +71,7 @@ class SmpSpace(SearchSpace):
 
     name: ClassVar[str] = "smp"
     version: ClassVar[int] = 1
-    levels: ClassVar[frozenset[Level]] = frozenset(("pixel",))
+    levels: ClassVar[frozenset[Level]] = frozenset(("image", "pixel"))
 
     def __init__(
         self,
@@ -131,7 +133,7 @@ class SmpSpace(SearchSpace):
             idle_parts(tuple(_by_kind(values).items()))
 
     def build(self, architecture: Architecture, task: Task) -> SmpNetwork:
-        return create_network(_by_kind(architecture), task.in_channels, task.out_channels, self.weights)
+        return create_network(_by_kind(architecture), task, self.weights)
 
     def operations(self, architecture: Architecture) -> Sequence[Operation]:
         stride = [name for name in architecture if name.endswith("output_stride")]
@@ -139,13 +141,13 @@ class SmpSpace(SearchSpace):
         decoder = tuple(name for name in architecture if name not in encoder)
         settings = [f"{name.rpartition('.')[2]} {architecture[name]}" for name in decoder[1:]]
         depth = int(str(architecture["encoder_depth"]))
-        maps = [2**level for level in range(1, depth + 1)]
+        strides = [2**level for level in range(1, depth + 1)]
         if stride:
-            maps = [min(each, int(str(architecture[stride[0]]))) for each in maps]
+            strides = [min(each, int(str(architecture[stride[0]]))) for each in strides]
         return [
             Operation("images", "images"),
             Operation(
-                "encoder", f"{architecture['encoder']}: strides {', '.join(map(str, maps))}", ("images",), encoder
+                "encoder", f"{architecture['encoder']}: strides {', '.join(map(str, strides))}", ("images",), encoder
             ),
             Operation("decoder", ", ".join((str(architecture["decoder"]), *settings)), ("encoder",), decoder),
             Operation("output", "output", ("decoder",)),

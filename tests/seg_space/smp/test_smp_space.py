@@ -21,6 +21,7 @@ from seg_space.smp.space import DECODERS, ENCODERS
 
 CLASSES = Task("pixel", "classes", in_channels=3, out_channels=4)
 BINARY = Task("pixel", "binary", in_channels=1, out_channels=1)
+IMAGE = Task("image", "classes", in_channels=3, out_channels=4)
 
 
 class TestSmpSpace(SearchSpaceContract):
@@ -30,7 +31,7 @@ class TestSmpSpace(SearchSpaceContract):
         return SmpSpace(encoders=("resnet18", "efficientnet-b0"))
 
     def tasks(self) -> Sequence[Task]:
-        return [BINARY]
+        return [BINARY, IMAGE]
 
     def loss(self, network: nn.Module, task: Task) -> Tensor:
         images = torch.randn(2, task.in_channels, 40, 64)
@@ -75,6 +76,27 @@ def test_images_of_any_size_come_out_in_their_size(decoder: str) -> None:
         assert network.train()(torch.randn(2, 5, height, width)).shape == (2, 4, height, width)
         with torch.no_grad():
             assert network.eval()(torch.randn(1, 5, height, width)).shape == (1, 4, height, width)
+
+
+@pytest.mark.parametrize("decoder", DECODERS)
+def test_of_whole_images_every_decoder_and_all_its_weights_learn(decoder: str) -> None:
+    space = SmpSpace(decoders=(decoder,), encoders=("efficientnet-b0",))
+    network = space.network(space.sample(np.random.default_rng(2)), IMAGE)
+    outputs = network(torch.randn(2, 3, 40, 70))
+    assert outputs.shape == (2, 4)
+    outputs.square().mean().backward()
+    assert all(weight.grad is not None for weight in network.parameters() if weight.requires_grad)
+    assert sum(weight.numel() for weight in network.parameters() if not weight.requires_grad) == 0
+
+
+def test_the_output_of_an_image_is_linear_in_the_means_of_encoder_and_decoder() -> None:
+    space = SmpSpace(decoders=("Unet",), encoders=("resnet18",), depths=(3,))
+    network = space.network(space.sample(np.random.default_rng(0)), IMAGE).eval()
+    images = torch.randn(2, 3, 64, 32)
+    with torch.no_grad():
+        features = network.model.encoder(images)
+        pooled = torch.cat([features[-1].mean(dim=(2, 3)), network.model.decoder(features).mean(dim=(2, 3))], dim=1)
+        torch.testing.assert_close(network(images), network.classifier(pooled))
 
 
 def test_an_image_of_a_fitting_size_is_not_touched() -> None:

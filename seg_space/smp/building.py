@@ -1,0 +1,120 @@
+"""Building networks of smp, without the weights that it carries along without using them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from functools import cache
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from automl_plugins.spaces.task import Task
+from seg_space.smp.arguments import smp_arguments
+from seg_space.smp.network import SmpImageNetwork, SmpNetwork
+
+# What smp and timm raise where parts do not fit.
+_REFUSALS = (AssertionError, AttributeError, LookupError, NotImplementedError, RuntimeError, TypeError, ValueError)
+
+
+def create_network(values: Mapping[str, Any], task: Task, weights: str | None = None) -> SmpNetwork:
+    """Build a network of smp's, on torch's default device, without the parts that never count.
+
+    smp keeps all of an encoder's stages whatever the depth (92 % of a ResNet-18 of depth 3), the last
+    convolution of an EfficientNet's classifier, and more. Nothing depends on them, so a module without weights
+    stands in their place. `smp.from_pretrained(folder, strict=False)` loads what such a model saved.
+
+    Args:
+        values: see `smp_arguments`.
+        task: of level `pixel` or `image`; the channels of images and of outputs.
+        weights: a name among smp's pretrained weights of the encoder, which are downloaded; None: random.
+
+    Raises:
+        ValueError: smp cannot build it; the message says why.
+    """
+    model = _model(smp_arguments(values), task.in_channels, task.out_channels, weights)
+    network = SmpImageNetwork(model, task.out_channels) if task.level == "image" else SmpNetwork(model)
+    modules = dict(network.named_modules())
+    for name in idle_parts(tuple(values.items())):
+        if name in modules:
+            parent, _, child = name.rpartition(".")
+            setattr(modules[parent], child, _Idle())
+        else:
+            network.get_parameter(name).requires_grad_(False)
+    return network
+
+
+class _Idle(nn.Module):
+    """The stand-in of a module whose output is not used; smp calls some with further arguments."""
+
+    def forward(self, x: Tensor, *others: Any) -> Tensor:
+        return x
+
+
+@cache
+def idle_parts(values: tuple[tuple[str, Any], ...]) -> tuple[str, ...]:
+    """The names of modules, and of parameters beside them, that no output of an `SmpNetwork` depends on.
+
+    Found by a backward pass that computes nothing, on torch's `meta` device.
+
+    Args:
+        values: the items of what `smp_arguments` takes.
+
+    Raises:
+        ValueError: smp cannot build or run it.
+    """
+    arguments = smp_arguments(dict(values))
+    with torch.device("meta"):
+        network = SmpNetwork(_model(arguments, 3, 1, None))
+        images = torch.zeros(2, 3, network.least, network.least)
+        with _explained(arguments):
+            outputs = network(images)
+    if outputs.shape[-2:] != images.shape[-2:]:
+        raise ValueError(f"{_named(arguments)}: the outputs have the size {tuple(outputs.shape[-2:])}, not the images'")
+    parameters = dict(network.named_parameters())
+    gradients = torch.autograd.grad(outputs.sum(), list(parameters.values()), allow_unused=True)
+    used = {name for name, gradient in zip(parameters, gradients, strict=True) if gradient is not None}
+    return tuple(_idle(network, "", used))
+
+
+def _idle(module: nn.Module, prefix: str, used: set[str]) -> list[str]:
+    idle = [prefix + name for name, _ in module.named_parameters(recurse=False) if prefix + name not in used]
+    for name, child in module.named_children():
+        inside = {f"{prefix}{name}.{parameter}" for parameter, _ in child.named_parameters()}
+        if inside and not inside & used:
+            idle.append(prefix + name)
+        elif not inside <= used:
+            idle += _idle(child, f"{prefix}{name}.", used)
+    return idle
+
+
+def _model(arguments: Mapping[str, Any], in_channels: int, out_channels: int, weights: str | None) -> nn.Module:
+    import segmentation_models_pytorch as smp
+
+    device = torch.get_default_device()
+    empty = device.type == "meta"
+    pretrained: Any = None if empty else weights
+    if pretrained is not None and arguments["encoder_name"].startswith("tu-"):
+        # For an encoder of timm smp takes a yes: the name of its weights is part of its own.
+        pretrained = True
+    # A MiT reads its drop rates while it is built, which `meta` cannot; and smp's own encoders replace their first
+    # convolution without heed of the device. Nothing is drawn from torch's global generator for weights of no value.
+    device_of_build = torch.device("cpu") if arguments["encoder_name"].startswith("mit_b") else device
+    with device_of_build, torch.random.fork_rng(devices=[], enabled=empty), _explained(arguments):
+        model: nn.Module = smp.create_model(
+            **arguments, encoder_weights=pretrained, in_channels=in_channels, classes=out_channels
+        )
+    return model.to(device)
+
+
+@contextmanager
+def _explained(arguments: Mapping[str, Any]) -> Iterator[None]:
+    try:
+        yield
+    except _REFUSALS as error:
+        raise ValueError(f"{_named(arguments)} cannot be had from smp: {error}") from error
+
+
+def _named(arguments: Mapping[str, Any]) -> str:
+    return f"{arguments['arch']} on {arguments['encoder_name']!r} of depth {arguments['encoder_depth']}"
