@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 
 class StudyError(RuntimeError):
     """A study that cannot go on; what it has found so far is kept."""
@@ -11,9 +14,26 @@ class Terminated(KeyboardInterrupt):
     """SIGTERM, heard as Ctrl-C is: what runs is ended in good order."""
 
 
-class NotFiniteError(ValueError):
-    """A value that is not finite, where only a finite one means anything: a search has diverged."""
-
-
 class ParameterCapError(ValueError):
     """An architecture whose network would have more parameters than the space's cap allows."""
+
+
+class DivergedError(RuntimeError):
+    """A value that is not finite, where only a finite one means anything: a search has diverged.
+
+    Args:
+        reason: the value that is not a number, and where it was met.
+        epochs: how many had ended before it.
+        kept: the architectures found by then, by the name of the searchable; the logits are put back to them.
+        message: the whole of it; None: the reason.
+    """
+
+    def __init__(
+        self,
+        reason: str,
+        epochs: int = 0,
+        kept: Mapping[str, Any] | None = None,
+        message: str | None = None,
+    ) -> None:
+        super().__init__(message or reason)
+        self.reason, self.epochs, self.kept = reason, epochs, dict(kept or {})

@@ -47,7 +47,7 @@ def decode(
 
     Raises:
         ValueError: its choices are not the space's.
-        NotFiniteError: a logit is not finite.
+        DivergedError: a logit is not finite.
         ParameterCapError: no architecture within the cap was found.
     """
     logits, closed, signature = (state[_name(path, part)].cpu() for part in _PARTS)

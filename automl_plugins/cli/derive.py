@@ -14,6 +14,7 @@ from automl_plugins.cli.errors import UsageError, say, told_briefly
 from automl_plugins.cli.plugins import one_of
 from automl_plugins.cli.search_settings import check_search, make_search
 from automl_plugins.cli.settings import Given, read, read_yaml
+from automl_plugins.errors import DivergedError
 from automl_plugins.search.checkpoint_files import LastTwo, read_checkpoint
 from automl_plugins.studies.folder import RunFolder
 from automl_plugins.supernets.relaxations import Relaxation, make_relaxation
@@ -55,7 +56,7 @@ def run(arguments: list[str], command: str = "derive") -> int:
         raise UsageError(f"space={space.name!r}: it has no supernet, so no checkpoint has logits of it")
     state = _read(path)
     relaxation = _relaxation(given, beside)
-    with told_briefly(str(path), 1, ValueError):
+    with told_briefly(str(path), 1, ValueError, DivergedError):
         architecture = decode(state, _searchable(state, given.settings.get("target"), path), space, relaxation)
     written = Path(str(given.settings.get("output", (beside or RunFolder(path.parent)).architecture)))
     with told_briefly("output", 2, OSError):

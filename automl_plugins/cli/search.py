@@ -35,8 +35,9 @@ from automl_plugins.cli.search_record import Clock, summarize
 from automl_plugins.cli.search_script import search_script
 from automl_plugins.cli.search_settings import check_search_settings, folder_of, search_defaults
 from automl_plugins.cli.settings import Given, plain, read
+from automl_plugins.errors import DivergedError
 from automl_plugins.report.search import SearchSummary
-from automl_plugins.search import DivergedError, report
+from automl_plugins.search import report
 from automl_plugins.search.provenance import OtherSearchError
 from automl_plugins.spaces.space import SearchSpace
 from automl_plugins.studies.folder import RunFolder

@@ -64,5 +64,5 @@ class Decoder(Protocol):
                 an `Evaluation`, which can be asked for a part of the data, too.
 
         Raises:
-            NotFiniteError: nothing has a finite loss.
+            DivergedError: nothing has a finite loss.
         """

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 import torch
 
 from automl_plugins.decoders.base import Evaluation, mean_of
-from automl_plugins.errors import NotFiniteError
+from automl_plugins.errors import DivergedError
 from automl_plugins.spaces.architecture import Architecture
 from automl_plugins.supernets.searchable import Searchable
 
@@ -51,7 +51,7 @@ def best_of(candidates: Iterable[Architecture], searchable: Searchable, evaluati
 
     Raises:
         ValueError: there is no candidate.
-        NotFiniteError: none has a finite loss.
+        DivergedError: none has a finite loss.
     """
     losses: dict[Architecture, list[float | None]] = {candidate: [] for candidate in candidates}
     if not losses:
@@ -79,7 +79,7 @@ def best_of(candidates: Iterable[Architecture], searchable: Searchable, evaluati
             return left[0]
         else:  # all that were best before have diverged on later batches
             left, reserve = reserve[:2], reserve[2:]
-    raise NotFiniteError(
+    raise DivergedError(
         f"none of {len(losses)} architectures has a finite loss on the search data (the first one's is "
         f"{mean_of(next(iter(losses.values())))}): the shared weights have diverged, or no step gave a loss; a lower "
         "learning rate may keep them from it"

@@ -1,8 +1,8 @@
 """Differentiable search inside a Lightning project that somebody else wrote."""
 
+from automl_plugins.errors import DivergedError
 from automl_plugins.search.callback import ArchitectureSearch
 from automl_plugins.search.data import split_loader
-from automl_plugins.search.divergence import DivergedError
 from automl_plugins.strategies import SearchStep, Strategy
 
 __all__ = ["ArchitectureSearch", "DivergedError", "SearchStep", "Strategy", "split_loader"]

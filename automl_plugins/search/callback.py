@@ -9,32 +9,20 @@ from typing import Any
 import torch
 
 from automl_plugins import registry
-from automl_plugins.decoders.base import Evaluation
-from automl_plugins.errors import NotFiniteError
-from automl_plugins.search import provenance, ranks, report
-from automl_plugins.search.checks import check_arguments, check_project, check_stepped, check_warmup, find_searchables
-from automl_plugins.search.collapse import CollapseWatch
-from automl_plugins.search.data import SearchBatches
-from automl_plugins.search.divergence import DivergedError, DivergenceWatch
-from automl_plugins.search.evaluation import search_evaluation
-from automl_plugins.search.learner import LogitsLearner
-from automl_plugins.search.memory_check import check_memory
-from automl_plugins.search.outcome import Outcome
-from automl_plugins.search.progress import SearchProgress
-from automl_plugins.search.resuming import count_epoch, restore_randomness, warn_of_a_beginning
+from automl_plugins.errors import DivergedError
+from automl_plugins.search import report
+from automl_plugins.search.checks import check_project, check_stepped, find_searchables
+from automl_plugins.search.options import SearchOptions
+from automl_plugins.search.resuming import count_epoch
+from automl_plugins.search.run import SearchRun
 from automl_plugins.search.source import SearchSource, Word
-from automl_plugins.search.step import draw, make_step, past_the_end, share_done
-from automl_plugins.search.user_step import UserStep
-from automl_plugins.search.validation import ValidationView
+from automl_plugins.search.step import past_the_end
 from automl_plugins.strategies import Strategy
 from automl_plugins.supernets.searchable import Searchable
-from automl_plugins.system.randomness import random_state
 from automl_plugins.training.lightning import pl
 
 _LOOKS = 16
 """After how many steps a GPU, or other processes, are waited for to look at losses."""
-_EVALUATION_BATCHES = 16
-"""How many search batches a decoder's evaluation reads at most: many architectures are compared."""
 
 
 class ArchitectureSearch(pl.Callback):
@@ -96,48 +84,36 @@ class ArchitectureSearch(pl.Callback):
         memory_limit: int | None = None,
     ) -> None:
         super().__init__()
-        self.strategy: Strategy = registry.load("strategies", strategy)() if isinstance(strategy, str) else strategy
-        check_arguments(learning_rate, weight_decay, betas, warmup_epochs, seed, collapse, memory_limit)
+        self.strategy = _made(strategy)
+        self.options = SearchOptions(
+            learning_rate=learning_rate,
+            weight_decay=weight_decay,
+            betas=betas,
+            warmup_epochs=warmup_epochs,
+            collapse=collapse,
+            path=Path(path) if isinstance(path, str) else path,
+            seed=seed,
+            memory_limit=memory_limit,
+        )
         if search_data is not None and not self.strategy.uses_search_data:
             raise ValueError(
                 f"search_data is given, but {type(self.strategy).__name__} learns on the training batch; leave it out"
             )
         self.source = SearchSource(search_data, search_fraction, seed)
-        self.settings = {"learning_rate": learning_rate, "weight_decay": weight_decay, "betas": tuple(betas)}
         data = search_data if isinstance(search_data, str) else search_data is not None
-        others = {
-            "warmup_epochs": warmup_epochs,
-            "collapse": collapse,
-            "seed": seed,
-            "search_fraction": search_fraction,
-        }
-        self._arguments = {**self.settings, **others, "search_data": data}
-        self.warmup_epochs, self.collapse = warmup_epochs, collapse
-        self.memory_limit = memory_limit
-        self.path = None if path is None else Path(path)
-        self.seed = seed
-        self.searchables: dict[str, Searchable] = {}
-        """What is searched in the present fit, by name."""
-        self.steps = 0
-        """Optimizer steps of the weights so far."""
-        self._forget()
+        self._settings = {**self.options.of_result, "search_fraction": search_fraction, "search_data": data}
+        self.run: SearchRun | None = None
+        """The present fit, or the last one."""
 
-    def _forget(self) -> None:
-        self.steps = 0
-        self._learner: LogitsLearner | None = None
-        self._batches: SearchBatches | None = None
-        self._pending: Mapping[str, Any] | None = None
-        self._planned_epochs = -1
-        self._between_epochs = False
-        self._ended_epochs = 0
-        self._outcome = Outcome({}, self.strategy, self.path)
-        self._validation = ValidationView([], False)
-        self._divergence: DivergenceWatch | None = None
-        self._progress = SearchProgress()
-        self.watch = CollapseWatch(self.collapse)
-        self._decoded = False
-        self._memory_checked = False
-        self._provenance: dict[str, Any] = {}
+    @property
+    def searchables(self) -> Mapping[str, Searchable]:
+        """What is searched in the present fit, by name."""
+        return {} if self.run is None else self.run.searchables
+
+    @property
+    def steps(self) -> int:
+        """Optimizer steps of the weights so far."""
+        return 0 if self.run is None else self.run.steps
 
     # Before the first step.
 
@@ -149,135 +125,64 @@ class ArchitectureSearch(pl.Callback):
         """
         if stage != "fit":
             return
-        self._forget()
+        self.run = None
         searchables = find_searchables(pl_module)
         relaxations = {name: self.strategy.relaxation() for name in searchables}
-        single_path = self.strategy.holds_single_path or any(each.single_path for each in relaxations.values())
-        check_project(trainer, pl_module, self.strategy, single_path, self.warmup_epochs)
-        self.searchables = searchables
-        self._outcome = Outcome(searchables, self.strategy, self.path)
-        self._validation = ValidationView(searchables.values(), single_path)
+        check_project(trainer, pl_module, self.strategy, relaxations.values(), self.options.warmup_epochs)
         for name, searchable in searchables.items():
-            searchable.logits.requires_grad_(False)
-            searchable.logits.grad = None
             searchable.relaxation = relaxations[name]
-            searchable.draws_by_itself = False
+        self.run = SearchRun(trainer, pl_module, searchables, self.strategy, self.options, self.source)
         if self.strategy.uses_search_data:
             self.source.prepare(trainer, pl_module)
-        self._planned_epochs = -1 if trainer.max_epochs is None else trainer.max_epochs
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        device = trainer.strategy.root_device
-        scaler = torch.amp.GradScaler(device.type) if trainer.precision == "16-mixed" else None
-        self._learner = LogitsLearner(
-            pl_module, self.searchables, self.strategy, self.settings, scaler, trainer.world_size
-        )
-        self._divergence = DivergenceWatch(device, trainer.world_size, trainer.scaler is not None)
-        if trainer.world_size > 1:
-            ranks.copy_from_first(self._outcome.tensors)
-        self._outcome.remember()
-        self.watch.remember(self.searchables)
-        self._provenance["settings"] = provenance.of_settings(
-            trainer, pl_module, self.searchables, self.strategy, self._arguments
-        )
-        if self._pending is None and trainer.ckpt_path is not None:
-            warn_of_a_beginning(trainer.ckpt_path)
-        if self._pending is not None:
-            self._learner.load_state_dict(self._pending["learner"])
-            if "provenance" in self._pending:
-                provenance.check_settings(self._pending["provenance"]["settings"], self._provenance["settings"])
-            self.steps = self._pending["steps"]
-            self._ended_epochs = self._pending["ended_epochs"]
-            self.watch.healthy = [tensor.to(device) for tensor in self._pending["healthy"]]
-            if self._pending["between_epochs"]:
-                # Lightning goes on to make the epoch's iterator, which draws.
-                restore_randomness(self._pending["random"], trainer)
+        self._present.begin_fit(self._settings)
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        check_warmup(trainer, self.warmup_epochs if self.strategy.learns_logits else 0)
-        loader = self.source.loader(trainer) if self.strategy.uses_search_data else None
-        self._provenance["data"] = provenance.of_data(trainer, loader)
-        if self._pending is not None and "provenance" in self._pending:
-            provenance.check_data(self._pending["provenance"]["data"], self._provenance["data"])
-        if loader is not None:
-            self._batches = SearchBatches(loader, self.seed, trainer.global_rank, trainer.world_size)
-        if self._pending is not None:
-            if self._batches is not None and self._pending["batches"] is not None:
-                self._batches.load_state_dict(self._pending["batches"])
-            if not self._pending["between_epochs"]:
-                # The iterator of an epoch that has begun drew before the state was taken.
-                restore_randomness(self._pending["random"], trainer)
-            self._pending = None
-            last = trainer.current_epoch - 1
-            if self._ended_epochs <= last and not past_the_end(last, self._planned_epochs):
-                # The checkpoint was of an epoch's last batch: Lightning leaves out the end of that epoch.
-                self._end_epoch(trainer, pl_module, last)
-        self._progress.start(trainer)
+        self._present.begin_training()
 
     # Steps.
 
     def on_train_batch_start(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
     ) -> None:
-        """Take the step of the architecture, and set the gates for that of the weights."""
-        self._between_epochs = False
+        """Take the step of the architecture, and set the gates and the loss for that of the weights."""
+        run = self._present
+        run.between_epochs = False
         count_epoch(trainer)
-        if past_the_end(trainer.current_epoch, self._planned_epochs):
-            self._outcome.put_back()
+        if past_the_end(trainer.current_epoch, run.planned_epochs):
+            run.outcome.put_back()
             return
-        if batch_idx % trainer.accumulate_grad_batches != 0:
-            return
-        progress = share_done(trainer, batch_idx, self._planned_epochs, self.warmup_epochs)
-        for searchable in self.searchables.values():
-            searchable.use_gates(None)
-            self.strategy.schedule(searchable.relaxation, progress)
-        user = UserStep(trainer, pl_module)
-        where = (self.searchables, self._batches, (self.seed, self.steps))
-        if self.memory_limit is not None and not self._memory_checked:
-            report.line("search: estimating the memory of a step, within memory_limit")
-            with user.isolated(self.seed, self.steps):
-                step = make_step(user, batch, batch_idx, progress, *where)
-                check_memory(self.memory_limit, user, batch, self._present_learner, self.strategy, step)
-            self._memory_checked = True
-        with user.isolated(self.seed, self.steps):
-            step = make_step(user, batch, batch_idx, progress, *where)
-            draw(self.searchables.values())
-            if self.strategy.learns_logits and trainer.current_epoch >= self.warmup_epochs:
-                self._present_learner.step(lambda: self.strategy.architecture_loss(step))
-                if not self.strategy.shares_draw:
-                    draw(self.searchables.values())
-            for searchable in self.searchables.values():
-                searchable.use_gates(self.strategy.weight_gates(searchable, step))
-        self.steps += 1
+        if batch_idx % trainer.accumulate_grad_batches == 0:
+            run.take_step(batch, batch_idx)
+        run.train_weights(batch, batch_idx)
+
+    def on_before_optimizer_step(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, optimizer: torch.optim.Optimizer
+    ) -> None:
+        self._present.weights.drop_gradients(optimizer)
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
+        run = self._present
+        run.weights.give_back()
         # From a checkpoint of an epoch's last batch Lightning goes on with the next epoch, and leaves out validation.
-        self._between_epochs = trainer.is_last_batch
+        run.between_epochs = trainer.is_last_batch
         loss = outputs.get("loss") if isinstance(outputs, Mapping) else outputs
-        self._progress.step(trainer, loss, batch_idx)
-        if self._divergence is not None:
-            self._divergence.saw(loss, trainer.global_step)
-            if self._divergence.looks_at_each_step or batch_idx % _LOOKS == _LOOKS - 1:
-                self._stop_if(self._divergence.of_losses(), trainer)
+        run.progress.step(trainer, loss, batch_idx)
+        run.check_losses(loss, look=batch_idx % _LOOKS == _LOOKS - 1)
 
     def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        # From a checkpoint of a validation it goes on in the same epoch, even where no batch is left.
-        self._between_epochs = False
-        self._validation.open()
+        if self.run is not None:
+            # From a checkpoint of a validation it goes on in the same epoch, even where no batch is left.
+            self.run.between_epochs = False
+            self.run.begin_validation()
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self._validation.close()
-        self._stop_if(self._validation.divergence(trainer), trainer)
-
-    def _stop_if(self, divergence: str | None, trainer: pl.Trainer) -> None:
-        """Leave a search that has diverged, with the logits of the last epoch that had not."""
-        if divergence is not None:
-            self._outcome.put_back()
-            epochs = self._ended_epochs
-            kept = self._outcome.architectures() if epochs > 0 and self._outcome.decodes_as_it_goes else {}
-            raise DivergedError(divergence, epochs, kept)
+        if self.run is not None:
+            self.run.validation.close()
+            self.run.stop_if(self.run.validation.divergence(trainer))
 
     # Between epochs.
 
@@ -289,33 +194,22 @@ class ArchitectureSearch(pl.Callback):
             ValueError: there was no step.
             DivergedError: a loss, a weight or a logit is not finite.
         """
-        check_stepped(self.steps)
-        if past_the_end(trainer.current_epoch, self._planned_epochs):
-            self._between_epochs, self._ended_epochs = True, trainer.current_epoch + 1
+        run, epoch = self._present, trainer.current_epoch
+        check_stepped(run.steps)
+        is_over = past_the_end(epoch, run.planned_epochs)
+        if not is_over:
+            run.check_epoch()
+        run.between_epochs, run.ended_epochs = True, epoch + 1
+        if is_over:
             return
-        if self._divergence is not None:
-            divergence = self._divergence.of_epoch(pl_module, self._outcome.logits, trainer.global_step)
-            self._stop_if(divergence or self._present_learner.divergence, trainer)
-        self._between_epochs, self._ended_epochs = True, trainer.current_epoch + 1
-        if trainer.world_size > 1:
-            ranks.check_equal(self._outcome.tensors, trainer.strategy.root_device)
-        self._end_epoch(trainer, pl_module, trainer.current_epoch)
-        values = report.measures(self.searchables)
+        run.check_ranks()
+        run.end_epoch(epoch)
+        values = report.measures(run.searchables)
         report.log_measures(trainer, pl_module, values)
-        self._progress.epoch(trainer, values)
-        if self._outcome.decodes_as_it_goes:
-            report.tell_architectures(trainer, self._outcome.architectures())
-            self._outcome.write(trainer)
-
-    def _end_epoch(self, trainer: pl.Trainer, pl_module: pl.LightningModule, epoch: int) -> None:
-        self.strategy.end_epoch(self.searchables, epoch, self._evaluation(trainer, pl_module))
-        if self.watch.stops(self.searchables):
-            trainer.should_stop = True
-            report.line(
-                f"search stopped after epoch {epoch}: options without weights are preferred in "
-                f"{self.watch.share:.0%} or more of the choices; the logits are those of the last epoch before that"
-            )
-        self._outcome.remember()
+        run.progress.epoch(trainer, values)
+        if run.outcome.decodes_as_it_goes:
+            report.tell_architectures(trainer, run.outcome.architectures())
+            run.outcome.write(trainer)
 
     # After the last step.
 
@@ -327,30 +221,15 @@ class ArchitectureSearch(pl.Callback):
             DivergedError: nothing that could be found has a finite loss.
         """
         check_stepped(self.steps)
-        self._decoded = True
-        self._outcome.put_back()
-        for searchable in self.searchables.values():
-            searchable.use_gates(None)
-        try:
-            self._outcome.conclude(trainer, self._evaluation(trainer, pl_module))
-        except NotFiniteError as error:
-            self._stop_if(str(error), trainer)
-
-    def _evaluation(self, trainer: pl.Trainer, module: pl.LightningModule) -> Evaluation:
-        """The loss on the same few search batches at each call."""
-
-        def read() -> list[Any]:
-            return [] if self._batches is None else self._batches.first(_EVALUATION_BATCHES)
-
-        return search_evaluation(UserStep(trainer, module), read, self.seed)
+        self._present.conclude()
 
     def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        if not self._decoded:
+        if not self._present.decoded:
             # The checkpoint was of the last step, or there is no batch: no end of a training.
             self.on_train_start(trainer, pl_module)
             pl_module.to(trainer.strategy.root_device)
             self.on_train_end(trainer, pl_module)
-        self._outcome.put_back()
+        self._present.outcome.put_back()
 
     def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         if stage == "fit":
@@ -358,42 +237,41 @@ class ArchitectureSearch(pl.Callback):
 
     def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
         """Give everything back; what was found until an interruption is written first."""
-        if self.steps and not isinstance(exception, DivergedError):
-            self._outcome.write_at_an_exception(trainer)
+        if self.run is not None and self.steps and not isinstance(exception, DivergedError):
+            self.run.outcome.write_at_an_exception(trainer)
         self._release()
 
     def _release(self) -> None:
-        """Make the searchables ordinary modules again. They keep their relaxation: the logits were learned with it."""
-        self._validation.close()
-        for searchable in self.searchables.values():
-            searchable.use_gates(None)
-            searchable.logits.requires_grad_(True)
-            searchable.draws_by_itself = True
+        if self.run is not None:
+            self.run.release()
         self.source.restore()
 
     # State.
 
     @property
-    def _present_learner(self) -> LogitsLearner:
-        if self._learner is None:
-            raise RuntimeError("a step of the architecture was asked for outside of a fit")
-        return self._learner
+    def _present(self) -> SearchRun:
+        if self.run is None:
+            raise RuntimeError("ArchitectureSearch works in a fit, which has not been set up")
+        return self.run
 
     def state_dict(self) -> dict[str, Any]:
-        """All but the logits, which are the module's; Lightning asks for it on all ranks at once."""
-        if self._learner is None:
-            return {}
-        device = next(iter(self.searchables.values())).logits.device
-        return {
-            "steps": self.steps,
-            "learner": self._learner.state_dict(),
-            "batches": None if self._batches is None else self._batches.state_dict(),
-            "between_epochs": self._between_epochs,
-            "ended_epochs": self._ended_epochs,
-            "healthy": self.watch.healthy,
-            "provenance": self._provenance,
-            "random": ranks.of_all(random_state(device), self._learner.world_size),
-        }
+        return {} if self.run is None else self.run.state_dict()
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        self._pending = state_dict or None
+        if self.run is not None:
+            self.run.pending = state_dict or None
+
+
+def _made(strategy: str | Strategy) -> Strategy:
+    """A strategy by its registered name; one that is made already is given back.
+
+    Raises:
+        ValueError: no strategy has that name, or it is something else.
+    """
+    if isinstance(strategy, str):
+        made: Strategy = registry.load("strategies", strategy)()
+        return made
+    if isinstance(strategy, Strategy):
+        return strategy
+    hint = "; make one of it" if isinstance(strategy, type) and issubclass(strategy, Strategy) else ""
+    raise ValueError(f"strategy is a registered name or a Strategy; got {strategy!r}{hint}")

@@ -4,44 +4,19 @@ from __future__ import annotations
 
 import inspect
 import math
+from collections.abc import Iterable
 from typing import Any
 
 from torch import nn
 
 from automl_plugins.search import report
+from automl_plugins.search.weight_step import has_a_say
 from automl_plugins.strategies import Strategy
+from automl_plugins.supernets.relaxations import Relaxation
 from automl_plugins.supernets.searchable import Searchable
 
 _SHARDED = ("FSDPStrategy", "DeepSpeedStrategy", "ModelParallelStrategy", "XLAFSDPStrategy")
 _SERVED = ("SingleDeviceStrategy", "DDPStrategy")
-
-
-def check_arguments(
-    learning_rate: float,
-    weight_decay: float,
-    betas: tuple[float, float],
-    warmup_epochs: int,
-    seed: int,
-    collapse: float | None,
-    memory_limit: int | None,
-) -> None:
-    """Refuse arguments of `ArchitectureSearch` that are out of range; nan is out of each.
-
-    Raises:
-        ValueError: one is.
-    """
-    for name, value in (("learning_rate", learning_rate), ("weight_decay", weight_decay)):
-        if not 0 <= value < math.inf:
-            raise ValueError(f"{name} is at least 0, and finite; got {value}")
-    if len(betas) != 2 or not all(0 <= beta < 1 for beta in betas):
-        raise ValueError(f"betas are two numbers, at least 0 and less than 1; got {betas}")
-    for name, count in (("warmup_epochs", warmup_epochs), ("seed", seed)):
-        if count < 0:
-            raise ValueError(f"{name} is at least 0; got {count}")
-    if collapse is not None and not 0 < collapse <= 1:
-        raise ValueError(f"collapse is a share, greater than 0 and at most 1; got {collapse}")
-    if memory_limit is not None and not memory_limit > 0:
-        raise ValueError(f"memory_limit is a number of bytes, greater than 0; got {memory_limit}")
 
 
 def find_searchables(module: nn.Module) -> dict[str, Searchable]:
@@ -66,24 +41,28 @@ def find_searchables(module: nn.Module) -> dict[str, Searchable]:
     return free
 
 
-def check_project(trainer: Any, module: Any, strategy: Strategy, single_path: bool, warmup_epochs: int) -> None:
+def check_project(
+    trainer: Any, module: Any, strategy: Strategy, relaxations: Iterable[Relaxation], warmup_epochs: int
+) -> None:
     """Refuse a project that the search cannot serve.
 
     Args:
         trainer: the Trainer.
         module: the LightningModule.
         strategy: how it is searched.
-        single_path: whether a step leaves weights without a gradient.
+        relaxations: those that it begins with.
         warmup_epochs: epochs in which only weights learn.
 
     Raises:
         ValueError: it cannot; the message says why, and what can be done.
     """
-    _check_strategy(trainer, single_path)
+    runs_single_paths = type(strategy).single_path is not Strategy.single_path
+    _check_strategy(trainer, runs_single_paths or any(each.single_path for each in relaxations))
     for limit in ("max_epochs", "max_steps", "limit_train_batches"):
         if getattr(trainer, limit, None) == 0:
             raise ValueError(f"{limit}=0: a search of no step finds nothing; give the Trainer a larger one")
     _check_module(module, strategy)
+    _check_weight_steps(module, strategy)
     searchables = find_searchables(module)
     strategy.check(searchables)
     for searchable in searchables.values():
@@ -176,3 +155,19 @@ def _check_module(module: Any, strategy: Strategy) -> None:
         )
     if "dataloader_iter" in inspect.signature(module.training_step).parameters:
         raise ValueError(f"{kind}.training_step fetches its own batches, so it cannot be given one; {remedy}")
+
+
+def _check_weight_steps(module: Any, strategy: Strategy) -> None:
+    if not has_a_say(strategy):
+        return
+    kind, name = type(module).__name__, type(strategy).__name__
+    if not module.automatic_optimization:
+        raise ValueError(
+            f"{name} gives the loss of the weights or leaves out their steps, and {kind} optimizes manually, so its "
+            "training_step takes them by itself; let Lightning optimize, or use another strategy"
+        )
+    if "dataloader_iter" in inspect.signature(module.training_step).parameters:
+        raise ValueError(
+            f"{name} gives the loss of the weights, and {kind}.training_step fetches its own batches, so that there "
+            "is none to give it of; let it take a batch, or use another strategy"
+        )

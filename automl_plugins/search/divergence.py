@@ -9,26 +9,22 @@ import torch
 import torch.distributed
 from torch import Tensor, nn
 
+from automl_plugins.errors import DivergedError
 from automl_plugins.spaces.architecture import Architecture
 
 _CURES = "a lower learning rate of the module or of the search, or gradient_clip_val, may keep it finite"
 
 
-class DivergedError(RuntimeError):
-    """A search in which something is not a number any more, so that nothing after it means anything.
+def diverged(reason: str, epochs: int, kept: Mapping[str, Architecture]) -> DivergedError:
+    """The error of a search in which something is not a number any more, so that nothing after it means anything.
 
     Args:
         reason: the value that is not a number, and the step.
         epochs: how many had ended before it.
         kept: what was found by then, by the name of the searchable; the logits are put back to it.
     """
-
-    def __init__(self, reason: str, epochs: int, kept: Mapping[str, Architecture]) -> None:
-        before = f"what the {epochs} epoch(s) before found is kept" if kept else "nothing was found before that"
-        super().__init__(f"the search diverged: {reason}; {before}; {_CURES}")
-        self.reason = reason
-        self.epochs = epochs
-        self.kept = dict(kept)
+    before = f"what the {epochs} epoch(s) before found is kept" if kept else "nothing was found before that"
+    return DivergedError(reason, epochs, kept, f"the search diverged: {reason}; {before}; {_CURES}")
 
 
 class DivergenceWatch:

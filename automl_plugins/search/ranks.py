@@ -9,6 +9,8 @@ import torch
 import torch.distributed
 from torch import Tensor
 
+from automl_plugins.strategies import Strategy
+
 
 def averaged(gradients: Sequence[Tensor | None], like: Sequence[Tensor], world_size: int) -> list[Tensor | None]:
     """The mean of each gradient over the ranks; None where no rank has one.
@@ -76,6 +78,21 @@ def check_equal(tensors: Iterable[Tensor], device: torch.device) -> None:
         raise RuntimeError(
             "the architecture logits differ between the processes, so each would find another architecture; "
             "something moves them on one process alone (random state in a training_step, say)"
+        )
+
+
+def check_state(strategy: Strategy, device: torch.device) -> None:
+    """Compare what a strategy remembers over the ranks, bit for bit.
+
+    Raises:
+        RuntimeError: it differs; on all ranks.
+    """
+    remembered = torch.utils._pytree.tree_leaves(strategy.state_dict())
+    numbers = [each for each in remembered if isinstance(each, Tensor | int | float)]
+    if not equal_on_all([torch.as_tensor(each, device=device) for each in numbers], device):
+        raise RuntimeError(
+            f"what {type(strategy).__name__} remembers differs between the processes, so they would search in "
+            "different ways; keep means over them (`step.average`), and draw from `step.generator`"
         )
 
 

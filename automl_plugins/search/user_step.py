@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -20,12 +20,13 @@ class UserStep:
     Args:
         trainer: the Trainer.
         module: the LightningModule.
+        step: another function of a batch; None: one of those two.
     """
 
-    def __init__(self, trainer: Any, module: Any) -> None:
+    def __init__(self, trainer: Any, module: Any, step: Callable[..., Any] | None = None) -> None:
         self.trainer, self.module = trainer, module
         # The module's own method, not DDP's wrapper: its hooks wait for gradients of the weights.
-        self.step = getattr(module, "architecture_loss", module.training_step)
+        self.step = step or getattr(module, "architecture_loss", module.training_step)
         self.takes_index = len(inspect.signature(self.step).parameters) > 1
 
     def loss(self, batch: Any, batch_idx: int) -> Tensor:

@@ -18,19 +18,24 @@ class ValidationView:
 
     Args:
         searchables: what is searched.
-        single_path: whether each step trains a single path.
     """
 
-    def __init__(self, searchables: Iterable[Searchable], single_path: bool) -> None:
+    def __init__(self, searchables: Iterable[Searchable]) -> None:
         self._searchables = list(searchables)
-        self._single_path = single_path
         self._inside = ExitStack()
         self._watch = OutputWatch(self._searchables)
 
-    def open(self) -> None:
-        """Begin a validation."""
+    def open(self, single_path: bool) -> None:
+        """Begin a validation.
+
+        Args:
+            single_path: whether each step trains a single path.
+
+        Raises:
+            DivergedError: the logits stand for no architecture.
+        """
         self._inside.enter_context(self._watch)
-        if self._single_path:
+        if single_path:
             for searchable in self._searchables:
                 self._inside.enter_context(searchable.hold(searchable.architecture()))
                 self._inside.enter_context(buffers_aside(searchable.supernet))

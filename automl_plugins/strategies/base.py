@@ -1,10 +1,10 @@
-"""What a search strategy says: all in which one published method differs from the next."""
+"""The search strategy: all in which one published method differs from the next."""
 
 from __future__ import annotations
 
+import inspect
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 import torch
@@ -13,40 +13,21 @@ from torch import Tensor, nn
 from automl_plugins.decoders.base import Decoder
 from automl_plugins.decoders.most_likely import MostLikely
 from automl_plugins.spaces.architecture import Architecture
+from automl_plugins.strategies.step import SearchStep
 from automl_plugins.supernets.relaxations import Relaxation
 from automl_plugins.supernets.searchable import Searchable
 
 
-@dataclass(frozen=True)
-class SearchStep:
-    """What a strategy may ask for in one step of a search.
-
-    The losses are of the user's own `training_step` (or `architecture_loss`), differentiable with
-    respect to logits and weights; nothing that it logs, counts or draws is seen outside.
-
-    Args:
-        progress: how far the search is, from 0 after the warm-up to 1 at its end.
-        searchables: what is searched, by name.
-        training_loss: computes the loss on the training batch of this step.
-        search_loss: computes the loss on the search batch of this step; each call, on the same one.
-        generator: a function of the seed and the step alone, so equal on all ranks.
-    """
-
-    progress: float
-    searchables: Mapping[str, Searchable]
-    training_loss: Callable[[], Tensor]
-    search_loss: Callable[[], Tensor]
-    generator: torch.Generator
-
-
 class Strategy(ABC):
-    """How architecture logits are learned.
+    """How architecture logits are learned, and the weights meanwhile, in one fit.
 
-    A method overrides what is its own: how logits become gates (`relaxation`), how that changes on
-    the way (`schedule`), which loss moves the logits (`architecture_loss`) with which optimizer,
-    which gates the weights are trained with (`weight_gates`), what happens between epochs (`end_epoch`),
-    and how the logits are read in the end (`decoder`). Strategies hold no state of a run: what they
-    need is a function of the step's progress and generator, or lies in a searchable's logits and mask.
+    A method overrides what is its own: how logits become gates (`relaxation`), how that changes on the way
+    (`schedule`), which loss moves the logits (`architecture_loss`) with which optimizer, with which gates
+    (`weight_gates`) and by which loss (`weight_loss`) the weights are trained, what happens at the beginning (`begin`)
+    and between epochs (`end_epoch`), and how the logits are read in the end (`decoder`).
+
+    What a method remembers from step to step it gives in `state_dict`, which is in the Trainer's checkpoint; all else
+    is a function of the step's progress and generator, or lies in a searchable's logits and mask.
 
     Args:
         decoder: reads the architecture in the end; None: the strategy's own.
@@ -60,8 +41,6 @@ class Strategy(ABC):
     """Whether the step of the weights uses the same draw of a stochastic relaxation as that of the architecture."""
     needs_end: ClassVar[bool] = False
     """Whether the loss follows the progress of a search, which then needs an end; a `schedule` needs one anyway."""
-    holds_single_path: ClassVar[bool] = False
-    """Whether `weight_gates` runs one option of each choice, so that the others' weights get no gradient."""
 
     def __init__(self, decoder: Decoder | None = None) -> None:
         self.decoder: Decoder = MostLikely() if decoder is None else decoder
@@ -94,18 +73,56 @@ class Strategy(ABC):
         """The gates that the weights of this step are trained with; None: those of the relaxation."""
         return None
 
-    def end_epoch(self, searchables: Mapping[str, Searchable], epoch: int, evaluate: Callable[[], float]) -> None:  # noqa: B027
+    def weight_loss(self, step: SearchStep) -> Tensor | None:
+        """The loss that the weights are to lower in this step: a scalar; None: the user's own step as it is.
+
+        It is computed where the user's `training_step` would be, with the gates of `weight_gates`, once for each batch
+        of an accumulated step: autocast, loss scaling, accumulation and DDP are those of the Trainer. For example
+        `step.training_loss()` and a distillation, `step.loss(batch)` of another batch or other labels, or
+        `step.mean_loss(paths)`. It needs automatic optimization.
+        """
+        return None
+
+    def trains_weights(self, progress: float) -> bool:
+        """Whether the weights are trained in a step at this progress.
+
+        Otherwise the user's step is run without gradients, and the optimizer moves nothing; schedulers go on.
+        """
+        return True
+
+    def single_path(self, progress: float) -> bool:
+        """Whether `weight_gates` runs one option of each choice at this progress.
+
+        The weights of the others then get no gradient, and validation sees the most probable architecture. A
+        relaxation of single paths says it by itself.
+        """
+        return False
+
+    # Beginning and state.
+
+    def begin(self, step: SearchStep) -> None:  # noqa: B027 - nothing happens by default
+        """Prepare a search on the untrained supernet: once, not again where a search goes on from a checkpoint.
+
+        It may close options, initialise logits or remember the initial weights, and forgets what an earlier fit left.
+        """
+
+    def end_epoch(self, step: SearchStep) -> None:  # noqa: B027
         """Change the searchables between epochs, for example close options.
 
         Args:
-            searchables: by name.
-            epoch: the one that ended, counted from 0.
-            evaluate: the loss on search data with the searchables as they are now, equal on all ranks.
+            step: without a training batch; its `epoch` is the one that has ended.
         """
 
+    def state_dict(self) -> dict[str, Any]:
+        """What the strategy remembers, of tensors, numbers, texts, lists and dicts of them; equal on all ranks."""
+        return {}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:  # noqa: B027 - nothing is remembered by default
+        """Continue where the state was taken; its tensors are on the device of the search."""
+
     def __repr__(self) -> str:
-        settings: dict[str, Any] = {name: value for name, value in vars(self).items() if name != "decoder"}
-        return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in settings.items())})"
+        names = [name for name in inspect.signature(type(self)).parameters if name != "decoder" and name in vars(self)]
+        return f"{type(self).__name__}({', '.join(f'{name}={getattr(self, name)!r}' for name in names)})"
 
 
 def linear(start: float, end: float, progress: float) -> float:

@@ -6,7 +6,8 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from automl_plugins.strategies.base import SearchStep, Strategy
+from automl_plugins.strategies.base import Strategy
+from automl_plugins.strategies.step import SearchStep
 from automl_plugins.supernets.relaxations import Relaxation, Softmax
 
 

@@ -8,8 +8,8 @@ from typing import ClassVar
 from torch import Tensor
 
 from automl_plugins.decoders.base import Decoder
-from automl_plugins.strategies.base import SearchStep
 from automl_plugins.strategies.darts import DARTS
+from automl_plugins.strategies.step import SearchStep
 from automl_plugins.supernets.gates import Gates
 from automl_plugins.supernets.searchable import Searchable
 from automl_plugins.supernets.topology import SearchesTopology, TopologyTerms

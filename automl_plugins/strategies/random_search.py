@@ -7,7 +7,8 @@ from typing import ClassVar
 from automl_plugins.decoders.base import Decoder
 from automl_plugins.decoders.best_sampled import BestSampled
 from automl_plugins.spaces.architecture import Architecture
-from automl_plugins.strategies.base import SearchStep, Strategy
+from automl_plugins.strategies.base import Strategy
+from automl_plugins.strategies.step import SearchStep
 from automl_plugins.supernets.relaxations import Relaxation, Softmax
 from automl_plugins.supernets.searchable import Searchable
 
@@ -25,7 +26,6 @@ class RandomSearch(Strategy):
     """
 
     learns_logits: ClassVar[bool] = False
-    holds_single_path: ClassVar[bool] = True
 
     def __init__(self, decoder: Decoder | None = None) -> None:
         super().__init__(BestSampled() if decoder is None else decoder)
@@ -35,3 +35,6 @@ class RandomSearch(Strategy):
 
     def weight_gates(self, searchable: Searchable, step: SearchStep) -> Architecture:
         return searchable.sample(step.generator)
+
+    def single_path(self, progress: float) -> bool:
+        return True

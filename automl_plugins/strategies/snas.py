@@ -7,7 +7,8 @@ from typing import ClassVar
 from torch import Tensor
 
 from automl_plugins.decoders.base import Decoder
-from automl_plugins.strategies.base import SearchStep, Strategy, linear, temperature
+from automl_plugins.strategies.base import Strategy, linear, temperature
+from automl_plugins.strategies.step import SearchStep
 from automl_plugins.supernets.relaxations import Concrete, Relaxation
 
 

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from automl_plugins.errors import NotFiniteError
+from automl_plugins.errors import DivergedError
 from automl_plugins.spaces.choice import Choice
 from automl_plugins.supernets.gates import option_mask
 from automl_plugins.supernets.relaxations import Relaxation
@@ -28,13 +28,13 @@ def decoding_scores(choices: Sequence[Choice], logits: Tensor, mask: Tensor, rel
         relaxation: says what is probable.
 
     Raises:
-        NotFiniteError: a logit of an open option is not a number, or infinite.
+        DivergedError: a logit of an open option is not a number, or infinite.
     """
     logits, mask = logits.detach().double().cpu(), mask.cpu()
     bad = mask & ~logits.isfinite()
     if bad.any():
         row, column = (int(index) for index in bad.nonzero()[0])
-        raise NotFiniteError(
+        raise DivergedError(
             f"the logit of {choices[row].options[column]!r} in {choices[row].name!r} is {float(logits[row, column])}: "
             "the search has diverged, and its logits stand for no architecture; a lower learning rate, of the search "
             "or of the weights, may keep it from that"

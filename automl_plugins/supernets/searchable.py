@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from automl_plugins.errors import NotFiniteError
+from automl_plugins.errors import DivergedError
 from automl_plugins.spaces.architecture import Architecture
 from automl_plugins.spaces.choice import Value
 from automl_plugins.spaces.task import Task
@@ -180,7 +180,7 @@ class Searchable(nn.Module):
         have, such as an edge that is not kept, does not count.
 
         Raises:
-            NotFiniteError: see `architecture`.
+            DivergedError: see `architecture`.
         """
         free = self.space.parameter_free
         architecture = self.architecture()
@@ -292,7 +292,7 @@ class Searchable(nn.Module):
         """The most probable architecture without closed options, within the space's cap: see `nearby.most_probable`.
 
         Raises:
-            NotFiniteError: a logit of an open option is not a number, or infinite.
+            DivergedError: a logit of an open option is not a number, or infinite.
             ParameterCapError: no architecture within the cap was found.
         """
         scores, mask = decoding_scores(self.choices, self.logits, self.mask, self.relaxation), self.mask.cpu()
@@ -308,7 +308,7 @@ class Searchable(nn.Module):
             keep_weights: take over the supernet's weights; else the network is freshly initialised.
 
         Raises:
-            NotFiniteError: see `architecture`; or weights to be taken over are not finite.
+            DivergedError: see `architecture`; or weights to be taken over are not finite.
             ParameterCapError: see `architecture`.
         """
         architecture = self.architecture()
@@ -317,7 +317,7 @@ class Searchable(nn.Module):
         network = inherited(self.space, self.supernet, architecture, self.task)
         for name, weight in network.named_parameters():
             if not weight.isfinite().all():
-                raise NotFiniteError(
+                raise DivergedError(
                     f"the weight {name!r} of the supernet is not finite: the search has diverged; derive() without "
                     "keep_weights gives a fresh network, a lower learning rate a search that does not"
                 )

@@ -16,7 +16,7 @@ from automl_plugins import Architecture, Choice, Task
 from automl_plugins.decoders.base import Evaluation
 from automl_plugins.decoders.best_sampled import BestSampled, best_of
 from automl_plugins.decoders.most_likely import MostLikely
-from automl_plugins.errors import NotFiniteError
+from automl_plugins.errors import DivergedError
 from automl_plugins.supernets.rules import argmax, strongest_inputs
 from automl_plugins.supernets.searchable import Searchable
 from automl_plugins.testing import enumerate_space
@@ -218,7 +218,7 @@ def test_a_loss_that_is_not_finite_on_any_batch_ranks_last(searchable: Searchabl
 
 def test_where_nothing_has_a_finite_loss_there_is_no_winner(searchable: Searchable) -> None:
     for loss in (math.nan, math.inf, None):
-        with pytest.raises(NotFiniteError, match=r"none of .* architectures has a finite loss"):
+        with pytest.raises(DivergedError, match=r"none of .* architectures has a finite loss"):
             BestSampled(samples=5)(searchable, Evaluation(lambda _, loss=loss: loss, 4))
     # Batches that no step gave a loss for are left out.
     evaluation = Evaluation(lambda batch: None if batch == 0 else 1.0, 4)

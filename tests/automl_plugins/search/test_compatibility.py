@@ -77,9 +77,10 @@ def test_losses_in_half_precision_are_scaled_for_the_logits_and_scaled_back(
         callback = search(strategy=PlainDescent())
         pl.seed_everything(1, verbose=False)
         ends.append(fitted(trainer(callback, **options), LitUser()).net.logits)
-    assert callback._learner is not None
-    assert callback._learner.scaler is not None
-    assert callback._learner.scaler.get_scale() > 1
+    assert callback.run is not None
+    assert callback.run.learner is not None
+    assert callback.run.learner.scaler is not None
+    assert callback.run.learner.scaler.get_scale() > 1
     torch.testing.assert_close(*ends, atol=2e-3, rtol=2e-2)
 
 
@@ -317,7 +318,7 @@ def test_short_runs(trainer: Callable[..., pl.Trainer], options: dict[str, Any])
 
 def test_the_callback_can_be_sent_to_other_processes() -> None:
     callback = pickle.loads(pickle.dumps(search(strategy="random", search_data=loader(8))))
-    assert callback.settings["learning_rate"] == 0.1
+    assert callback.options.learning_rate == 0.1
 
 
 def graph_module(task: Any) -> NodeClassification:
@@ -331,8 +332,9 @@ def test_batches_of_graphs(trainer: Callable[..., pl.Trainer]) -> None:
     before = module.network.logits.detach().clone()
     callback = search()
     trainer(callback).fit(module, datamodule=data)
-    assert callback._batches is not None
-    assert callback._batches.samples == 3, "half of the graphs are held out"
+    assert callback.run is not None
+    assert callback.run.batches is not None
+    assert callback.run.batches.samples == 3, "half of the graphs are held out"
     assert not torch.equal(before, module.network.logits)
 
 

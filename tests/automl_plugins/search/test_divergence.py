@@ -16,7 +16,8 @@ from torch.nn import functional
 from torch.utils.data import DataLoader, TensorDataset
 
 from automl_plugins import Architecture
-from automl_plugins.search import ArchitectureSearch, DivergedError
+from automl_plugins.errors import DivergedError
+from automl_plugins.search import ArchitectureSearch
 from gnn_space import AGNNSpace
 from gnn_space.data import ClusterData
 from gnn_space.modules import NodeClassification

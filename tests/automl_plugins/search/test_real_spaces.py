@@ -16,7 +16,8 @@ from torch.nn import functional
 from torch.utils.data import DataLoader, TensorDataset
 
 from automl_plugins import Task
-from automl_plugins.search import ArchitectureSearch, DivergedError
+from automl_plugins.errors import DivergedError
+from automl_plugins.search import ArchitectureSearch
 from automl_plugins.supernets.searchable import Searchable
 from gnn_space import AGNNSpace, EGNASSpace
 from gnn_space.data import ClusterData

@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from automl_plugins.decoders.best_sampled import BestSampled
-from automl_plugins.search import ArchitectureSearch, Strategy
+from automl_plugins.search import ArchitectureSearch, SearchStep, Strategy
 from automl_plugins.strategies import DARTS, RandomSearch
 from gnn_space import EGNASSpace
 from gnn_space.data import ClusterData
@@ -198,8 +198,8 @@ class EndsOfEpochs(DARTS):
         super().__init__()
         self.told: list[int] = []
 
-    def end_epoch(self, searchables: Any, epoch: int, evaluate: Callable[[], float]) -> None:
-        self.told.append(epoch)
+    def end_epoch(self, step: SearchStep) -> None:
+        self.told.append(step.epoch)
 
 
 def test_the_end_of_an_epoch_is_made_up_for_after_a_checkpoint_of_its_last_batch(

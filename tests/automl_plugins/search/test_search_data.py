@@ -262,8 +262,9 @@ def source_of(
     search = ArchitectureSearch(search_data=search_data, search_fraction=search_fraction)
     trainer = make(search, max_epochs=1)
     trainer.fit(module or LitUser(), **fit)
-    assert search._batches is not None
-    return search._batches.samples, len(trainer.train_dataloader.dataset)
+    assert search.run is not None
+    assert search.run.batches is not None
+    return search.run.batches.samples, len(trainer.train_dataloader.dataset)
 
 
 @pytest.mark.parametrize(

@@ -226,12 +226,12 @@ class Shrinking(DARTS):
 
     losses: ClassVar[list[float]] = []
 
-    def end_epoch(self, searchables: Mapping[str, Searchable], epoch: int, evaluate: Callable[[], float]) -> None:
-        for searchable in searchables.values():
-            self.losses.append(evaluate())
-            if epoch == 0:
+    def end_epoch(self, step: SearchStep) -> None:
+        for searchable in step.searchables.values():
+            self.losses.append(step.evaluate())
+            if step.epoch == 0:
                 searchable.close("activation", "relu")
-                self.losses.append(evaluate())
+                self.losses.append(step.evaluate())
 
 
 class Dirichlet(Relaxation):

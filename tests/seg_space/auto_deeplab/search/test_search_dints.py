@@ -41,9 +41,11 @@ def test_the_loss_is_the_searchs_and_terms_that_grow_with_the_progress(progress:
         SearchStep(
             progress=progress,
             searchables={"network": network},
-            training_loss=lambda: torch.tensor(100.0),
-            search_loss=lambda: torch.tensor(2.0),
             generator=torch.Generator(),
+            loss=lambda batch: torch.tensor({"training": 100.0, "search": 2.0}[batch]),
+            read=lambda: "search",
+            evaluate=lambda: 0.0,
+            training_batch="training",
         )
     )
     shares = Gates(network.choices, network.relaxation.probabilities(network.logits, network.mask))

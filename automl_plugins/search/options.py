@@ -1,0 +1,70 @@
+"""The plain arguments of a search."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from numbers import Real
+from pathlib import Path
+from typing import Any
+
+from automl_plugins.system.arguments import at_least
+
+
+@dataclass(frozen=True)
+class SearchOptions:
+    """The arguments of `ArchitectureSearch` that are plain values; they are described there.
+
+    Raises:
+        ValueError: one is of another type, or out of range; nan is out of each.
+    """
+
+    learning_rate: float
+    weight_decay: float
+    betas: tuple[float, float]
+    warmup_epochs: int
+    collapse: float | None
+    path: Path | None
+    seed: int
+    memory_limit: int | None
+
+    def __post_init__(self) -> None:
+        for name in ("learning_rate", "weight_decay"):
+            value = getattr(self, name)
+            if not _is_number(value) or not 0 <= value < math.inf:
+                raise ValueError(f"{name} is at least 0, and finite; got {value!r}")
+        betas = self.betas
+        if not isinstance(betas, Sequence) or len(betas) != 2 or not all(_is_number(b) and 0 <= b < 1 for b in betas):
+            raise ValueError(f"betas are two numbers, at least 0 and less than 1; got {betas!r}")
+        for name in ("warmup_epochs", "seed"):
+            at_least(name, getattr(self, name), 0)
+        if self.collapse is not None and not (_is_number(self.collapse) and 0 < self.collapse <= 1):
+            raise ValueError(f"collapse is a share, greater than 0 and at most 1; got {self.collapse!r}")
+        if self.memory_limit is not None and not (_is_number(self.memory_limit) and self.memory_limit > 0):
+            raise ValueError(f"memory_limit is a number of bytes, greater than 0; got {self.memory_limit!r}")
+        if self.path is not None and not isinstance(self.path, Path):
+            raise ValueError(f"path is that of a file; got {self.path!r}")
+
+    @property
+    def of_optimizer(self) -> dict[str, Any]:
+        """The arguments of `Strategy.optimizer`."""
+        return {
+            "learning_rate": self.learning_rate,
+            "weight_decay": self.weight_decay,
+            "betas": (self.betas[0], self.betas[1]),
+        }
+
+    @property
+    def of_result(self) -> dict[str, Any]:
+        """Those on which the search's result depends."""
+        return {
+            **self.of_optimizer,
+            "warmup_epochs": self.warmup_epochs,
+            "collapse": self.collapse,
+            "seed": self.seed,
+        }
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, Real) and not isinstance(value, bool)

@@ -1,0 +1,369 @@
+"""The state of one fit of a search."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import cache
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from automl_plugins.decoders.base import Evaluation
+from automl_plugins.errors import DivergedError
+from automl_plugins.search import provenance, ranks, report
+from automl_plugins.search.checks import check_warmup
+from automl_plugins.search.collapse import CollapseWatch
+from automl_plugins.search.data import SearchBatches
+from automl_plugins.search.divergence import DivergenceWatch, diverged
+from automl_plugins.search.evaluation import search_evaluation
+from automl_plugins.search.learner import LogitsLearner
+from automl_plugins.search.memory_check import check_memory
+from automl_plugins.search.options import SearchOptions
+from automl_plugins.search.outcome import Outcome
+from automl_plugins.search.progress import SearchProgress
+from automl_plugins.search.resuming import restore_randomness, warn_of_a_beginning
+from automl_plugins.search.source import SearchSource
+from automl_plugins.search.step import draw, past_the_end, share_done
+from automl_plugins.search.user_step import UserStep
+from automl_plugins.search.validation import ValidationView
+from automl_plugins.search.weight_step import WeightStep
+from automl_plugins.strategies import SearchStep, Strategy
+from automl_plugins.supernets.searchable import Searchable
+from automl_plugins.system.randomness import random_state, seed_from
+
+_EVALUATION_BATCHES = 16
+"""How many search batches an evaluation reads at most: many architectures are compared."""
+_BEGINNING, _END_OF_EPOCH = 1, 2
+"""Set apart what is drawn there from what steps draw."""
+
+
+class SearchRun:
+    """One fit of a search, from `setup` to the end: what it has made, and where it is.
+
+    Args:
+        trainer: the Trainer.
+        module: the LightningModule.
+        searchables: what is searched, by name; their logits are taken over.
+        strategy: how.
+        options: the plain arguments.
+        source: of the search data.
+    """
+
+    def __init__(
+        self,
+        trainer: Any,
+        module: Any,
+        searchables: Mapping[str, Searchable],
+        strategy: Strategy,
+        options: SearchOptions,
+        source: SearchSource,
+    ) -> None:
+        self._trainer, self._module = trainer, module
+        self.searchables, self.strategy, self.options, self._source = searchables, strategy, options, source
+        self.planned_epochs = -1 if trainer.max_epochs is None else trainer.max_epochs
+        self.steps = self.ended_epochs = 0
+        """Optimizer steps of the weights, and epochs, so far."""
+        self.share = 0.0
+        """Of the search that was done at the beginning of the present step."""
+        self.between_epochs = self.decoded = False
+        self.learner: LogitsLearner | None = None
+        self.batches: SearchBatches | None = None
+        self.outcome = Outcome(searchables, strategy, options.path)
+        self.validation = ValidationView(searchables.values())
+        self.weights = WeightStep(strategy, trainer, module)
+        self.progress = SearchProgress()
+        self.watch = CollapseWatch(options.collapse)
+        self.pending: Mapping[str, Any] | None = None
+        """The state in the checkpoint from which the search goes on, until it does."""
+        self._unchecked_limit = options.memory_limit
+        self._divergence: DivergenceWatch | None = None
+        self._step: SearchStep | None = None
+        self._provenance: dict[str, Any] = {}
+        for searchable in searchables.values():
+            searchable.logits.requires_grad_(False)
+            searchable.logits.grad = None
+            searchable.draws_by_itself = False
+
+    # Before the first step.
+
+    def begin_fit(self, settings: Mapping[str, Any]) -> None:
+        """Make what needs the Trainer's optimizers and processes, and take up the state of a checkpoint.
+
+        Args:
+            settings: those on which the result depends.
+        """
+        trainer, device = self._trainer, self._trainer.strategy.root_device
+        scaler = torch.amp.GradScaler(device.type) if trainer.precision == "16-mixed" else None
+        self.learner = LogitsLearner(
+            self._module, self.searchables, self.strategy, self.options.of_optimizer, scaler, trainer.world_size
+        )
+        self._divergence = DivergenceWatch(device, trainer.world_size, trainer.scaler is not None)
+        self._agree()
+        self._provenance["settings"] = provenance.of_settings(
+            trainer, self._module, self.searchables, self.strategy, settings
+        )
+        if self.pending is not None:
+            self._take_up(self.pending, device)
+        elif trainer.ckpt_path is not None:
+            warn_of_a_beginning(trainer.ckpt_path)
+
+    def _agree(self) -> None:
+        """Have all ranks begin with the first one's logits, and remember them."""
+        if self._trainer.world_size > 1:
+            ranks.copy_from_first(self.outcome.tensors)
+        self.outcome.remember()
+        self.watch.remember(self.searchables)
+
+    def _take_up(self, state: Mapping[str, Any], device: torch.device) -> None:
+        self.present_learner.load_state_dict(state["learner"])
+        if "provenance" in state:
+            provenance.check_settings(state["provenance"]["settings"], self._provenance["settings"])
+        self.steps, self.ended_epochs = state["steps"], state["ended_epochs"]
+        self.share = state.get("share", 0.0)
+        self.watch.healthy = [tensor.to(device) for tensor in state["healthy"]]
+        remembered = torch.utils._pytree.tree_map_only(Tensor, lambda each: each.to(device), state.get("strategy", {}))
+        self.strategy.load_state_dict(remembered)
+        if state["between_epochs"]:
+            # Lightning goes on to make the epoch's iterator, which draws.
+            restore_randomness(state["random"], self._trainer)
+
+    def begin_training(self) -> None:
+        """Open the search data, and begin, or go on."""
+        trainer, state = self._trainer, self.pending
+        check_warmup(trainer, self.options.warmup_epochs if self.strategy.learns_logits else 0)
+        loader = self._source.loader(trainer) if self.strategy.uses_search_data else None
+        self._provenance["data"] = provenance.of_data(trainer, loader)
+        if state is not None and "provenance" in state:
+            provenance.check_data(state["provenance"]["data"], self._provenance["data"])
+        if loader is not None:
+            self.batches = SearchBatches(loader, self.options.seed, trainer.global_rank, trainer.world_size)
+        if state is None:
+            self.strategy.begin(self._step_between(_BEGINNING, 0, 0.0))
+            self._agree()
+        else:
+            self._go_on(state)
+        self.progress.start(trainer)
+
+    def _go_on(self, state: Mapping[str, Any]) -> None:
+        if self.batches is not None and state["batches"] is not None:
+            self.batches.load_state_dict(state["batches"])
+        if not state["between_epochs"]:
+            # The iterator of an epoch that has begun drew before the state was taken.
+            restore_randomness(state["random"], self._trainer)
+        self.pending = None
+        last = self._trainer.current_epoch - 1
+        if self.ended_epochs <= last and not past_the_end(last, self.planned_epochs):
+            # The checkpoint was of an epoch's last batch: Lightning leaves out the end of that epoch.
+            self.end_epoch(last)
+
+    # Steps.
+
+    def take_step(self, batch: Any, batch_idx: int) -> None:
+        """Take the step of the architecture, and set the gates for that of the weights."""
+        within = batch_idx / max(self._trainer.num_training_batches, 1)
+        self.share = self._share(self._trainer.current_epoch + within)
+        for searchable in self.searchables.values():
+            searchable.use_gates(None)
+            self.strategy.schedule(searchable.relaxation, self.share)
+        user = UserStep(self._trainer, self._module)
+        if self._unchecked_limit is not None:
+            self._check_memory(self._unchecked_limit, user, batch, batch_idx)
+            self._unchecked_limit = None
+        with user.isolated(self.options.seed, self.steps):
+            step = self._step = self._step_on(user, batch, batch_idx)
+            draw(self.searchables.values())
+            if self.strategy.learns_logits and step.epoch >= self.options.warmup_epochs:
+                self.present_learner.step(lambda: self.strategy.architecture_loss(step))
+                if not self.strategy.shares_draw:
+                    draw(self.searchables.values())
+            for searchable in self.searchables.values():
+                searchable.use_gates(self.strategy.weight_gates(searchable, step))
+        self.steps += 1
+
+    def train_weights(self, batch: Any, batch_idx: int) -> None:
+        """Have the coming step of the weights be the strategy's, where it has a say in it."""
+        # Without a step, the checkpoint was of a batch before the last one of an accumulated step.
+        step = self._step or self._step_on(UserStep(self._trainer, self._module), batch, batch_idx)
+        self.weights.take_over(step, batch_idx)
+
+    def _check_memory(self, limit: int, user: UserStep, batch: Any, batch_idx: int) -> None:
+        report.line("search: estimating the memory of a step, within memory_limit")
+        with user.isolated(self.options.seed, self.steps):
+            step = self._step_on(user, batch, batch_idx)
+            check_memory(limit, user, batch, self.present_learner, self.strategy, step)
+
+    def _step_on(self, user: UserStep, batch: Any, batch_idx: int) -> SearchStep:
+        return self._make_step(
+            share=self.share,
+            seeds=(self.steps,),
+            epoch=self._trainer.current_epoch,
+            loss=lambda each: user.loss(each, batch_idx),
+            read=lambda: user.on_device(next(self._present_batches)),
+            batch=batch,
+        )
+
+    def _step_between(self, kind: int, epoch: int, share: float) -> SearchStep:
+        """A step without a training batch, each of whose losses is by itself."""
+        user = UserStep(self._trainer, self._module)
+
+        def loss(batch: Any) -> Tensor:
+            with user.isolated(self.options.seed, epoch, kind):
+                return user.loss(batch, 0)
+
+        def read() -> Any:
+            with user.isolated(self.options.seed, epoch, kind):
+                return user.on_device(next(self._present_batches))
+
+        return self._make_step(share=share, seeds=(epoch, kind), epoch=epoch, loss=loss, read=read, batch=None)
+
+    def _make_step(
+        self,
+        share: float,
+        seeds: tuple[int, ...],
+        epoch: int,
+        loss: Callable[[Any], Tensor],
+        read: Callable[[], Any],
+        batch: Any,
+    ) -> SearchStep:
+        device, world_size = self._trainer.strategy.root_device, self._trainer.world_size
+        return SearchStep(
+            progress=share,
+            searchables=self.searchables,
+            generator=torch.Generator().manual_seed(seed_from(self.options.seed, *seeds)),
+            loss=loss,
+            read=cache(read),
+            evaluate=self.evaluation(),
+            epoch=epoch,
+            number=self.steps,
+            training_batch=batch,
+            module=self._module,
+            average=lambda value: float(ranks.mean_over_ranks(value, device, world_size) or 0.0),
+            scaler=self._trainer.scaler,
+        )
+
+    def begin_validation(self) -> None:
+        """Show validation what the weights are trained for.
+
+        Raises:
+            DivergedError: the logits stand for no architecture.
+        """
+        drawn = any(searchable.relaxation.single_path for searchable in self.searchables.values())
+        try:
+            self.validation.open(drawn or self.strategy.single_path(self.share))
+        except DivergedError as error:
+            self.stop_if(error.reason)
+
+    # Between epochs.
+
+    def end_epoch(self, epoch: int) -> None:
+        """Have the strategy change the searchables, and look for a collapse."""
+        self.strategy.end_epoch(self._step_between(_END_OF_EPOCH, epoch, self._share(epoch + 1)))
+        if self.watch.stops(self.searchables):
+            self._trainer.should_stop = True
+            report.line(
+                f"search stopped after epoch {epoch}: options without weights are preferred in "
+                f"{self.watch.share:.0%} or more of the choices; the logits are those of the last epoch before that"
+            )
+        self.outcome.remember()
+
+    def check_losses(self, loss: object, look: bool) -> None:
+        """Take note of a step's loss, and stop where one was not finite.
+
+        Args:
+            loss: of the step.
+            look: at a device that would have to be waited for, too.
+        """
+        if self._divergence is not None:
+            self._divergence.saw(loss, self._trainer.global_step)
+            if look or self._divergence.looks_at_each_step:
+                self.stop_if(self._divergence.of_losses())
+
+    def check_epoch(self) -> None:
+        """Stop where something was not finite, or differs between ranks."""
+        if self._divergence is not None:
+            found = self._divergence.of_epoch(self._module, self.outcome.logits, self._trainer.global_step)
+            self.stop_if(found or self.present_learner.divergence)
+
+    def check_ranks(self) -> None:
+        """Compare the logits and the strategy's state over the ranks."""
+        if self._trainer.world_size > 1:
+            device = self._trainer.strategy.root_device
+            ranks.check_equal(self.outcome.tensors, device)
+            ranks.check_state(self.strategy, device)
+
+    def stop_if(self, reason: str | None) -> None:
+        """Leave a search that has diverged, with the logits of the last epoch that had not.
+
+        Raises:
+            DivergedError: there is a reason.
+        """
+        if reason is not None:
+            self.outcome.put_back()
+            epochs = self.ended_epochs
+            found = self.outcome.architectures() if epochs > 0 and self.outcome.decodes_as_it_goes else {}
+            raise diverged(reason, epochs, found)
+
+    def conclude(self) -> None:
+        """Decode, and set the logits so that `derive` gives what was found."""
+        self.decoded = True
+        self.outcome.put_back()
+        for searchable in self.searchables.values():
+            searchable.use_gates(None)
+        try:
+            self.outcome.conclude(self._trainer, self.evaluation())
+        except DivergedError as error:
+            self.stop_if(error.reason)
+
+    def evaluation(self) -> Evaluation:
+        """The loss on the same few search batches at each call."""
+
+        def read() -> list[Any]:
+            return [] if self.batches is None else self.batches.first(_EVALUATION_BATCHES)
+
+        return search_evaluation(UserStep(self._trainer, self._module), read, self.options.seed)
+
+    def release(self) -> None:
+        """Make the searchables ordinary modules again. They keep their relaxation: the logits were learned with it."""
+        self.weights.give_back()
+        self.validation.close()
+        for searchable in self.searchables.values():
+            searchable.use_gates(None)
+            searchable.logits.requires_grad_(True)
+            searchable.draws_by_itself = True
+
+    # State.
+
+    def state_dict(self) -> dict[str, Any]:
+        """All but the logits, which are the module's; Lightning asks for it on all ranks at once."""
+        if self.learner is None:
+            return {}
+        device = next(iter(self.searchables.values())).logits.device
+        return {
+            "steps": self.steps,
+            "share": self.share,
+            "learner": self.learner.state_dict(),
+            "batches": None if self.batches is None else self.batches.state_dict(),
+            "between_epochs": self.between_epochs,
+            "ended_epochs": self.ended_epochs,
+            "healthy": self.watch.healthy,
+            "strategy": self.strategy.state_dict(),
+            "provenance": self._provenance,
+            "random": ranks.of_all(random_state(device), self.learner.world_size),
+        }
+
+    @property
+    def present_learner(self) -> LogitsLearner:
+        """The learner, once the fit has begun."""
+        if self.learner is None:
+            raise RuntimeError("a step of the architecture was asked for outside of a fit")
+        return self.learner
+
+    @property
+    def _present_batches(self) -> SearchBatches:
+        if self.batches is None:
+            raise RuntimeError("the strategy asks for search data, but says that it uses none (uses_search_data)")
+        return self.batches
+
+    def _share(self, epochs: float) -> float:
+        return share_done(self._trainer, epochs, self.planned_epochs, self.options.warmup_epochs)
