@@ -64,6 +64,13 @@ def circles(session: nox.Session) -> None:
 
 
 @nox.session
+def site(session: nox.Session) -> None:
+    """The site of docs/ in build/site; broken links and missing references are errors."""
+    session.env["NO_MKDOCS_2_WARNING"] = "1"
+    python(session, "-m", "mkdocs", "build", "--strict", *session.posargs)
+
+
+@nox.session
 def demo(session: nox.Session) -> None:
     """A whole search on real molecules, with its table at the end."""
     python(session, "-m", "automl_plugins", "study", "--config", "examples/solubility.yaml", *session.posargs)
