@@ -15,6 +15,7 @@ from automl_plugins.cli import main
 
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+REFERENCE = sorted((ROOT / "docs" / "api").glob("*.md"))
 
 # A reader's budgets, and what a test can pay for.
 SMALLER = {
@@ -43,6 +44,23 @@ def snippets(*languages: str) -> list[Snippet]:
 def command_for(config: str) -> str:
     """The command that a configuration is for."""
     return "search" if re.search(r"^search:", config, re.MULTILINE) else "study"
+
+
+@pytest.mark.parametrize("page", REFERENCE, ids=lambda path: path.stem)
+def test_the_examples_of_a_page_of_reference_run(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    code = "\n".join(re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL))
+    exec(compile(code, page, "exec"), {"__name__": "__main__"})  # noqa: S102 - the examples are ours
+
+
+def test_files_that_a_document_shows_whole_are_whole() -> None:
+    shown = {
+        file: text
+        for path in DOCUMENTS
+        for file, text in re.findall(r"<!-- file: (.*?) -->\n```\w+\n(.*?)```", path.read_text("utf-8"), re.DOTALL)
+    }
+    assert len(shown) >= 5
+    assert shown == {file: (ROOT / file).read_text(encoding="utf-8") for file in shown}
 
 
 def test_every_snippet_is_of_a_kind_that_is_tested() -> None:

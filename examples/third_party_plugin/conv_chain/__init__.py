@@ -1,0 +1,1 @@
+"""A space, a strategy, an estimator and a sampler of somebody else."""
