@@ -18,10 +18,10 @@ from torch_geometric.data import Batch, Data
 from automl_plugins import Task
 from automl_plugins.training.fit import LEAN
 from automl_plugins.training.lightning import pl
+from automl_plugins.training.scores import UNKNOWN, roc_area
 from automl_plugins.training.task_module import TaskModule
 from gnn_space import AGNNSpace, EdgeClassification, GraphClassification, GraphRegression, NodeClassification
 from gnn_space.egnas import EGNASSpace
-from gnn_space.metrics import UNKNOWN, roc_area
 
 NAN = math.nan
 BINARY = Task("graph", "binary", in_channels=1, out_channels=1)
