@@ -6,8 +6,9 @@ import math
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 from numpy.typing import ArrayLike
 
@@ -63,7 +64,9 @@ class Estimator(ABC):
     """
 
     learns: ClassVar[bool] = False
-    """Whether `fit` comes before `estimate`."""
+    """`fit` comes before `estimate`."""
+    needs_context: ClassVar[bool] = True
+    """False: scores depend on the architecture alone, so there may be no context to estimate in."""
 
     @abstractmethod
     def estimate(self, candidate: Candidate, context: Context) -> Estimate:
@@ -86,19 +89,28 @@ class Estimator(ABC):
         """
         raise TypeError(f"{type(self).__name__} learns nothing from scores, so there is no `fit`")
 
-    def estimate_all(self, candidates: Iterable[Candidate], context: Context) -> list[Estimate]:
+    def estimate_all(self, candidates: Iterable[Candidate], context: Context | None) -> list[Estimate]:
         """Estimates of several candidates, each timed and under the context's seed.
 
         A candidate for which `estimate` raises has an invalid estimate that says why; the others are not concerned,
         nor are the process's random generators.
+
+        Args:
+            candidates: see `estimate`.
+            context: see `estimate`; None where `needs_context` is False.
+
+        Raises:
+            ValueError: there is no context, and the estimator needs one.
         """
+        if context is None and self.needs_context:
+            raise ValueError(f"{type(self).__name__} judges candidates in a context; give it Context.of(project)")
         return [self._one(candidate, context) for candidate in candidates]
 
-    def _one(self, candidate: Candidate, context: Context) -> Estimate:
+    def _one(self, candidate: Candidate, context: Context | None) -> Estimate:
         began = time.perf_counter()
         try:
-            with context.seeded():
-                estimate = self.estimate(candidate, context)
+            with nullcontext() if context is None else context.seeded():
+                estimate = self.estimate(candidate, cast(Context, context))
         except Exception as error:  # noqa: BLE001 - whatever an estimator of the user's raises, its candidate is last
             estimate = Estimate.invalid(f"{type(error).__name__}: {error}".splitlines()[0])
         seconds = time.perf_counter() - began

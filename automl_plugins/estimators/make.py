@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import inspect
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 from automl_plugins import registry
 from automl_plugins.estimators.base import Estimate, Estimator
@@ -53,6 +53,8 @@ class FunctionEstimator(Estimator):
     Args:
         function: gives the score, the higher the better.
     """
+
+    needs_context: ClassVar[bool] = False
 
     def __init__(self, function: Callable[[Architecture], float]) -> None:
         self.function = function

@@ -236,6 +236,17 @@ def _observation(trial: FrozenTrial, architecture: Architecture | None, signs: S
     return Observation(trial.number, architecture, scores, violation, trial.system_attrs.get(NOTE))
 
 
+def penalised(observations: Sequence[Observation]) -> np.ndarray:
+    """`[num_observations, num_objectives]`: the scores, those that break a constraint below all that break none."""
+    scores = np.array([observation.scores for observation in observations])
+    penalties = np.array([observation.penalty for observation in observations])
+    broken = penalties > 0
+    if broken.any():
+        spread = np.ptp(scores, axis=0)
+        scores[broken] = scores.min(axis=0) - spread * (penalties[broken] / penalties.max())[:, None]
+    return scores
+
+
 State = TypeVar("State")
 
 

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-import math
 import warnings
 from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from automl_plugins.estimators.base import Estimator, rank
+from automl_plugins.estimators.make import EstimatorConfig, make_estimator
 from automl_plugins.objectives.pareto import crowding_distances, dominance_ranks
 from automl_plugins.samplers.base import ArchitectureSampler, Observation, Proposal, TrialLog
+from automl_plugins.samplers.judge import Judge, LazyContext
 from automl_plugins.spaces.architecture import Architecture
 from automl_plugins.spaces.space import SearchSpace
+from automl_plugins.system.arguments import at_least
 
 
 class EvolutionSampler(ArchitectureSampler):
@@ -28,13 +31,14 @@ class EvolutionSampler(ArchitectureSampler):
         seed: see `ArchitectureSampler`.
         population: how many trials may be parents; the first so many are drawn at random.
         tournament: how many of them compete to be the parent.
-        proxy: a score without training, larger is better, that chooses the first trials (AREA; Mellor et
-            al., ICML 2021, section 4); None: they are drawn at random. It must depend on the architecture alone.
+        proxy: an estimator that chooses the first trials (AREA; Mellor et al., ICML 2021, section 4): a registered
+            name, or a mapping with its `init_args`, or a function of an architecture; None: they are drawn at random.
             Architectures for which it raises, or gives no finite number, come last, and a warning says how many.
-        proxy_pool: how many random architectures the proxy chooses from.
+        proxy_pool: how many random architectures the proxy chooses from; AREA has 20, for a population of 10.
+        context: what the proxy judges in; a function needs none, and a study gives its own.
 
     Raises:
-        ValueError: a number out of range.
+        ValueError: a number out of range, no estimator of that name, or one that would have to be fitted first.
     """
 
     max_objectives = 1_000
@@ -45,11 +49,11 @@ class EvolutionSampler(ArchitectureSampler):
         seed: int = 0,
         population: int = 20,
         tournament: int = 5,
-        proxy: Callable[[Architecture], float] | None = None,
+        proxy: EstimatorConfig | Estimator | Callable[[Architecture], float] | None = None,
         proxy_pool: int = 1000,
+        context: LazyContext | None = None,
     ) -> None:
-        if population < 1:
-            raise ValueError(f"population is at least 1; got {population}")
+        at_least("population", population, 1)
         if not 1 <= tournament <= population:
             raise ValueError(f"tournament is between 1 and the population, {population}; got {tournament}")
         if proxy is not None and proxy_pool < population:
@@ -57,7 +61,12 @@ class EvolutionSampler(ArchitectureSampler):
         super().__init__(space, seed)
         self.population = population
         self.tournament = tournament
-        self.proxy = proxy
+        self.proxy = None if proxy is None else Judge(make_estimator(proxy, space, seed), context)
+        if self.proxy is not None and self.proxy.estimator.learns:
+            name = type(self.proxy.estimator).__name__
+            raise ValueError(
+                f"proxy: {name} learns from trials, and there are none before the first; take the predictor sampler"
+            )
         self.proxy_pool = proxy_pool
         self._first: list[Architecture] | None = None
 
@@ -78,8 +87,8 @@ class EvolutionSampler(ArchitectureSampler):
     def _one_of_the_first(self, log: TrialLog, generator: np.random.Generator) -> Architecture:
         if self.proxy is not None:
             if self._first is None:
-                own = np.random.default_rng(self.seed)
-                pool = list(dict.fromkeys(self.space.sample(own) for _ in range(self.proxy_pool)))
+                pool_generator = np.random.default_rng(self.seed)
+                pool = list(dict.fromkeys(self.space.sample(pool_generator) for _ in range(self.proxy_pool)))
                 self._first = _by_proxy(self.proxy, pool)[: 2 * self.population]
             for architecture in self._first:
                 if architecture not in log.seen:
@@ -87,31 +96,19 @@ class EvolutionSampler(ArchitectureSampler):
         return self.unseen_at_random(log, generator)
 
 
-def _by_proxy(proxy: Callable[[Architecture], float], pool: Sequence[Architecture]) -> list[Architecture]:
+def _by_proxy(proxy: Judge, pool: Sequence[Architecture]) -> list[Architecture]:
     """Sort by the proxy, the best first, and those that it fails for last.
 
     Raises:
         ValueError: it fails for all.
     """
-    scores: dict[Architecture, float] = {}
-    failures: list[str] = []
-    for architecture in pool:
-        try:
-            score = float(proxy(architecture))
-        except Exception as error:  # noqa: BLE001 - whatever a proxy of the user's raises, its architecture is last
-            failures.append(f"{type(error).__name__}: {error}")
-            score = -math.inf
-        else:
-            if not math.isfinite(score):
-                failures.append(f"it gave {score}")
-                score = -math.inf
-        scores[architecture] = score
+    scores, failures = proxy.scored(pool)
     if failures:
-        told = f"the proxy gave no finite number for {len(failures):,} of {len(pool):,} architectures"
+        said = f"the proxy gave no finite number for {len(failures):,} of {len(pool):,} architectures"
         if len(failures) == len(pool):
-            raise ValueError(f"{told} ({failures[0]}); mend it, or leave it out")
-        warnings.warn(f"{told}, which come last (the first: {failures[0]})", stacklevel=2)
-    return sorted(pool, key=scores.__getitem__, reverse=True)
+            raise ValueError(f"{said} ({failures[0]}); mend it, or leave it out")
+        warnings.warn(f"{said}, which come last (the first: {failures[0]})", stacklevel=2)
+    return [pool[place] for place in rank(scores)]
 
 
 def best_first(observations: Sequence[Observation]) -> list[Observation]:
@@ -119,8 +116,8 @@ def best_first(observations: Sequence[Observation]) -> list[Observation]:
     scores = np.array([observation.scores for observation in observations])
     ranks = dominance_ranks(scores)
     crowding = np.empty(len(scores))
-    for rank in np.unique(ranks):
-        crowding[ranks == rank] = crowding_distances(scores[ranks == rank])
+    for front in np.unique(ranks):
+        crowding[ranks == front] = crowding_distances(scores[ranks == front])
     order = sorted(
         range(len(observations)), key=lambda index: (observations[index].violation, ranks[index], -crowding[index])
     )

@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+import copy
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 
 import numpy as np
 
-from automl_plugins import registry
-from automl_plugins.estimators.predictors.base import Predictor
-from automl_plugins.samplers.base import ArchitectureSampler, Observation, Proposal, TrialLog
+from automl_plugins.estimators.base import Estimator
+from automl_plugins.estimators.make import EstimatorConfig, make_estimator
+from automl_plugins.samplers.base import ArchitectureSampler, Observation, Proposal, TrialLog, penalised
 from automl_plugins.samplers.evolution import best_first
+from automl_plugins.samplers.judge import Judge, LazyContext
 from automl_plugins.spaces.architecture import Architecture
 from automl_plugins.spaces.space import SearchSpace
+from automl_plugins.system.arguments import at_least
 
-MakePredictor = Callable[[SearchSpace, int], Predictor]
-"""Makes a predictor of a space and a seed; the classes of `automl_plugins.estimators.predictors` do."""
+MakeEstimator = Callable[[SearchSpace, int], Estimator]
+"""Makes an estimator of a space and a seed; the classes of `automl_plugins.estimators.predictors` do."""
+_ELITE = 20
+"""The best trials that climbs start from."""
+_STEPS = 10
+"""Mutations of each in search of a better one."""
 
 
 class PredictorSampler(ArchitectureSampler):
@@ -33,14 +40,14 @@ class PredictorSampler(ArchitectureSampler):
     Args:
         space: see `ArchitectureSampler`.
         seed: see `ArchitectureSampler`.
-        predictor: a registered predictor's name, or what makes one from a space and a seed.
+        predictor: the name of a predictor, or of any estimator, or a mapping with its `init_args`; or what makes one
+            from a space and a seed. One that does not learn is taken as it is, in studies of one objective.
         startup: how many trials are drawn at random before.
-        elite: how many of the best trials the climbs start from.
-        candidates: how many random architectures they start from.
-        steps: how often each is mutated in search of a better one.
+        candidates: how many random architectures the climbs start from, beside the best trials.
+        context: what an estimator that is no predictor judges in; a study gives its own.
 
     Raises:
-        ValueError: a number out of range, or no predictor of that name.
+        ValueError: a number out of range, or no estimator of that name.
     """
 
     max_objectives = 1_000
@@ -49,25 +56,27 @@ class PredictorSampler(ArchitectureSampler):
         self,
         space: SearchSpace,
         seed: int = 0,
-        predictor: str | MakePredictor = "ridge",
+        predictor: EstimatorConfig | Estimator | MakeEstimator = "ridge",
         startup: int = 20,
-        elite: int = 20,
         candidates: int = 20,
-        steps: int = 10,
+        context: LazyContext | None = None,
     ) -> None:
-        if startup < 2:
-            raise ValueError(f"startup is at least 2, as many as a predictor is fitted to; got {startup}")
-        for name, value in (("elite", elite), ("candidates", candidates), ("steps", steps)):
-            if value < 1:
-                raise ValueError(f"{name} is at least 1; got {value}")
         super().__init__(space, seed)
-        self.predictor: MakePredictor = (
-            registry.load("predictors", predictor) if isinstance(predictor, str) else predictor
-        )
-        self.startup = startup
-        self.elite = elite
-        self.candidates = candidates
-        self.steps = steps
+        self.predictor = predictor
+        # As many as a predictor is fitted to at least.
+        self.startup = at_least("startup", startup, 2)
+        self.candidates = at_least("candidates", candidates, 1)
+        self.context = context
+        self._judge(0)
+
+    def _judge(self, seed: int) -> Judge:
+        predictor = self.predictor
+        if isinstance(predictor, str | Mapping):
+            estimator = make_estimator(predictor, self.space, seed)
+        else:
+            # Each is fitted by itself.
+            estimator = copy.deepcopy(predictor) if isinstance(predictor, Estimator) else predictor(self.space, seed)
+        return Judge(estimator, self.context)
 
     def propose(self, log: TrialLog, generator: np.random.Generator) -> Proposal:
         if len(log.observations) < self.startup:
@@ -76,27 +85,29 @@ class PredictorSampler(ArchitectureSampler):
         return Proposal(self._climb(log, score, generator))
 
     def _draw_score(self, log: TrialLog, generator: np.random.Generator) -> Callable[[list[Architecture]], np.ndarray]:
-        """What this proposal takes the architectures to be worth."""
+        """The worth of architectures, as this proposal sees it."""
         observed = log.observations
         drawn = generator.integers(len(observed), size=len(observed))
         architectures = [observed[index].architecture for index in drawn]
-        scores = _without_violations(observed)[drawn]
-        predictors = []
-        for column in scores.T:
-            predictor = self.predictor(self.space, int(generator.integers(2**31)))
-            predictor.fit(architectures, column)
-            predictors.append(predictor)
+        scores = penalised(observed)[drawn]
+        predictors = [self._judge(int(generator.integers(2**31))) for _ in scores.T]
+        for predictor, column in zip(predictors, scores.T, strict=True):
+            if predictor.estimator.learns:
+                predictor.estimator.fit(architectures, column)
+            elif len(predictors) > 1:
+                name = type(predictor.estimator).__name__
+                raise ValueError(f"{name} learns from no objective, so it cannot tell {len(predictors)} of them apart")
         if len(predictors) == 1:
-            return lambda candidates: _predicted(predictors[0], candidates)
+            return lambda candidates: _finite(predictors[0].scores(candidates))
         weights = generator.dirichlet(np.ones(len(predictors)))
         # Predictions have units of their own, so it is them that are brought to one scale.
-        known = np.stack([_predicted(predictor, architectures) for predictor in predictors], axis=1)
+        known = np.stack([predictor.scores(architectures) for predictor in predictors], axis=1)
         known = known[np.isfinite(known).all(axis=1)]
         top = known.max(axis=0) if len(known) else np.zeros(len(predictors))
         spread = np.maximum(np.ptp(known, axis=0), 1e-12) if len(known) else np.ones(len(predictors))
 
         def scalar(candidates: list[Architecture]) -> np.ndarray:
-            columns = np.stack([_predicted(predictor, candidates) for predictor in predictors], axis=1)
+            columns = np.stack([predictor.scores(candidates) for predictor in predictors], axis=1)
             missing = weights * (top - columns) / spread
             heights = -(missing.max(axis=1) + 0.05 * missing.sum(axis=1))
             return np.where(np.isfinite(columns).all(axis=1), heights, -math.inf)
@@ -110,11 +121,11 @@ class PredictorSampler(ArchitectureSampler):
         generator: np.random.Generator,
     ) -> Architecture:
         """The best unseen architecture among all that the climbs come by."""
-        places = [observation.architecture for observation in self._best(log)[: self.elite]]
+        places = [observation.architecture for observation in self._best(log)[:_ELITE]]
         places += [self.space.sample(generator) for _ in range(self.candidates)]
         heights = score(places)
         known = dict(zip(places, heights, strict=True))
-        for _ in range(self.steps):
+        for _ in range(_STEPS):
             nexts = [self.space.mutate(place, generator) for place in places]
             new = list(dict.fromkeys(architecture for architecture in nexts if architecture not in known))
             if new:
@@ -131,18 +142,6 @@ class PredictorSampler(ArchitectureSampler):
         return best_first(log.observations)
 
 
-def _predicted(predictor: Predictor, architectures: list[Architecture]) -> np.ndarray:
-    """Predictions; what is not a finite number is the least of all."""
-    predictions = np.asarray(predictor.predict(architectures), dtype=np.float64)
-    return np.where(np.isfinite(predictions), predictions, -math.inf)
-
-
-def _without_violations(observations: Sequence[Observation]) -> np.ndarray:
-    """`[num_observations, num_objectives]`: the scores, those that break a constraint below all that break none."""
-    scores = np.array([observation.scores for observation in observations])
-    penalties = np.array([observation.penalty for observation in observations])
-    broken = penalties > 0
-    if broken.any():
-        spread = np.ptp(scores, axis=0)
-        scores[broken] = scores.min(axis=0) - spread * (penalties[broken] / penalties.max())[:, None]
-    return scores
+def _finite(scores: np.ndarray) -> np.ndarray:
+    """The scores, with the least of all in place of those that are no number."""
+    return np.where(np.isfinite(scores), scores, -math.inf)

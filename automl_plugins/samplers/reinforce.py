@@ -12,6 +12,12 @@ from automl_plugins.samplers.base import ArchitectureSampler, Fold, Observation,
 from automl_plugins.spaces.architecture import Architecture
 from automl_plugins.spaces.choice import Choice, Value
 from automl_plugins.spaces.space import SearchSpace
+from automl_plugins.system.arguments import positive
+
+_DECAY = 0.95
+"""Of the moving averages."""
+_CLIP = 2.0
+"""The largest weight of a trial that another policy drew."""
 
 
 @dataclass
@@ -42,7 +48,7 @@ class ReinforceSampler(ArchitectureSampler):
     deviation, so that `learning_rate` means the same for accuracies and for errors.
 
     Workers learn from one another's trials, which older policies drew: a trial's step is weighed by how much
-    likelier its architecture has become since, up to `clip`. Trials that somebody else proposed count as
+    likelier its architecture has become since, up to twice. Trials that somebody else proposed count as
     drawn by the present policy. A trial that breaks a constraint is rewarded by the worst score so far less
     its penalty, which grows with its violation from 0 to 1.
 
@@ -51,8 +57,6 @@ class ReinforceSampler(ArchitectureSampler):
         seed: see `ArchitectureSampler`.
         learning_rate: the size of a step.
         entropy: the weight of the policy's entropy.
-        decay: of the moving averages.
-        clip: the largest weight of a trial that another policy drew.
 
     Raises:
         ValueError: a number out of range.
@@ -64,22 +68,10 @@ class ReinforceSampler(ArchitectureSampler):
         seed: int = 0,
         learning_rate: float = 0.3,
         entropy: float = 0.1,
-        decay: float = 0.95,
-        clip: float = 2.0,
     ) -> None:
-        if learning_rate <= 0:
-            raise ValueError(f"learning_rate is above 0; got {learning_rate}")
-        if entropy < 0:
-            raise ValueError(f"entropy is at least 0; got {entropy}")
-        if not 0 <= decay < 1:
-            raise ValueError(f"decay is at least 0 and below 1; got {decay}")
-        if clip < 1:
-            raise ValueError(f"clip is at least 1; got {clip}")
         super().__init__(space, seed)
-        self.learning_rate = learning_rate
-        self.entropy = entropy
-        self.decay = decay
-        self.clip = clip
+        self.learning_rate = positive("learning_rate", learning_rate)
+        self.entropy = positive("entropy", entropy, zero=True)
         self._columns = _columns(space)
         self._fold = Fold(self._start, self._step)
 
@@ -134,14 +126,14 @@ class ReinforceSampler(ArchitectureSampler):
             policy.baseline = reward
             return
         advantage = reward - policy.baseline
-        policy.variance = self.decay * policy.variance + (1 - self.decay) * advantage**2
-        policy.baseline += (1 - self.decay) * advantage
+        policy.variance = _DECAY * policy.variance + (1 - _DECAY) * advantage**2
+        policy.baseline += (1 - _DECAY) * advantage
         if policy.variance > 0:
             advantage /= math.sqrt(policy.variance)
         weight = 1.0
         if isinstance(observation.note, float):
             change = self._log_probability(policy, observation.architecture) - observation.note
-            weight = min(self.clip, math.exp(min(change, 50.0)))
+            weight = min(_CLIP, math.exp(min(change, 50.0)))
         # All gradients are of the policy as it was before the step.
         for columns, before, taken, probabilities in list(self._decisions(policy, observation.architecture)):
             gradient = -probabilities * weight * advantage

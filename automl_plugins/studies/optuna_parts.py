@@ -14,6 +14,7 @@ from optuna.samplers import BaseSampler
 
 from automl_plugins import registry
 from automl_plugins.samplers.base import ArchitectureSampler
+from automl_plugins.samplers.judge import LazyContext
 from automl_plugins.spaces.space import SearchSpace
 from automl_plugins.system.nearest import did_you_mean
 from automl_plugins.training.description import describe
@@ -22,20 +23,23 @@ PartConfig = str | Mapping[str, Any]
 """A name, or a mapping with `class_path` and, where wanted, `init_args`."""
 
 
-def sampler_factory(config: PartConfig | BaseSampler, space: SearchSpace | None = None) -> SamplerFactory:
+def sampler_factory(
+    config: PartConfig | BaseSampler, space: SearchSpace | None = None, context: LazyContext | None = None
+) -> SamplerFactory:
     """What makes the sampler of each trial.
 
     Args:
         config: a class of `optuna.samplers` (`TPESampler`), a registered sampler, or a class path
             with `init_args`; or a sampler, which is then used as it is.
         space: what is searched, for samplers that take a `space`.
+        context: what estimators judge in, for samplers that take a `context`.
 
     Raises:
         ValueError: no such sampler, or an argument that it does not take.
     """
     if isinstance(config, BaseSampler):
         return SamplerFactory(type(config), sampler=config)
-    return SamplerFactory(*_resolve("sampler", config, optuna.samplers, BaseSampler), space=space)
+    return SamplerFactory(*_resolve("sampler", config, optuna.samplers, BaseSampler), space=space, context=context)
 
 
 class SamplerFactory:
@@ -51,6 +55,7 @@ class SamplerFactory:
         arguments: what it is made with.
         sampler: or a sampler as it is.
         space: what is searched; a sampler that takes a `space` is given it.
+        context: what estimators judge in; a sampler that takes a `context` is given it.
     """
 
     def __init__(
@@ -59,6 +64,7 @@ class SamplerFactory:
         arguments: Mapping[str, Any] | None = None,
         sampler: BaseSampler | None = None,
         space: SearchSpace | None = None,
+        context: LazyContext | None = None,
     ) -> None:
         self.cls = cls
         self.arguments = dict(arguments or {})
@@ -66,7 +72,10 @@ class SamplerFactory:
         self._of_seed: tuple[int, BaseSampler] | None = None
         parameters = inspect.signature(cls).parameters
         self._takes_seed = "seed" in parameters
-        self._given: dict[str, Any] = {"space": space} if space is not None and "space" in parameters else {}
+        supplied = {"space": space, "context": context}
+        self._given: dict[str, Any] = {
+            name: value for name, value in supplied.items() if value is not None and name in parameters
+        }
         self(0, 0)
 
     @property

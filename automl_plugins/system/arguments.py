@@ -26,14 +26,15 @@ def at_least(name: str, value: int, least: int, most: int | None = None) -> int:
     return int(value)
 
 
-def positive(name: str, value: float) -> float:
-    """`value`, if it is a finite number above 0.
+def positive(name: str, value: float, zero: bool = False) -> float:
+    """`value`, if it is a finite number above 0, or 0 where that is accepted.
 
     Raises:
         ValueError: it is not.
     """
-    if isinstance(value, bool) or not isinstance(value, Real) or not 0 < value < math.inf:
-        raise ValueError(f"{name} is a number greater than 0; got {value!r}")
+    is_number = isinstance(value, Real) and not isinstance(value, bool) and 0 <= value < math.inf
+    if not is_number or (value == 0 and not zero):
+        raise ValueError(f"{name} is a number {'of at least 0' if zero else 'greater than 0'}; got {value!r}")
     return float(value)
 
 

@@ -31,6 +31,7 @@ class Predictor(Estimator):
     """
 
     learns: ClassVar[bool] = True
+    needs_context: ClassVar[bool] = False
 
     def __init__(self, space: SearchSpace, seed: int = 0) -> None:
         self.space = space
@@ -63,7 +64,7 @@ class Predictor(Estimator):
         """The positions of the architectures, the best first; those without a finite prediction last."""
         return rank(self.predict(architectures))
 
-    def estimate(self, candidate: Candidate, context: Context) -> Estimate:
+    def estimate(self, candidate: Candidate, context: Context | None = None) -> Estimate:
         """The prediction for an architecture.
 
         Raises:
@@ -74,7 +75,7 @@ class Predictor(Estimator):
             raise TypeError(f"{type(self).__name__} knows architectures alone; got a {type(candidate).__name__}")
         return Estimate(float(self.predict([candidate])[0]))
 
-    def estimate_all(self, candidates: Iterable[Candidate], context: Context) -> list[Estimate]:
+    def estimate_all(self, candidates: Iterable[Candidate], context: Context | None = None) -> list[Estimate]:
         """The predictions, in one go where all candidates are architectures.
 
         Raises:

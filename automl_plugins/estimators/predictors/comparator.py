@@ -1,8 +1,8 @@
-"""The contrastive comparator: which of two architectures is better, learned with a baseline curriculum."""
+"""The contrastive comparator, which learns which of two architectures is better."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -11,10 +11,12 @@ from torch import Tensor, nn
 
 from automl_plugins.estimators.predictors.base import Predictor, not_fitted
 from automl_plugins.estimators.predictors.encoder import GraphEncoder, graph_tensors
+from automl_plugins.estimators.predictors.fitting import DEPTH, check_sizes, fit_network
 from automl_plugins.spaces.architecture import Architecture
 from automl_plugins.spaces.space import SearchSpace
 
 _CHUNK = 2048
+_WEIGHT_DECAY = 1e-2
 
 
 class ComparatorPredictor(Predictor):
@@ -24,69 +26,49 @@ class ComparatorPredictor(Predictor):
     probability. It is trained by cross entropy on pairs, every architecture with a random other one, in both
     orders, which the paper leaves to chance. The prediction is the mean probability of being better than the
     architectures that it was fitted to, each pair asked in both orders, since the comparator is not antisymmetric.
+    CTNAS's search is `ControllerSampler(space, reward="comparator")`.
 
     Args:
         space: see `Predictor`.
         seed: see `Predictor`.
         width: of the hidden layers.
-        depth: how many graph convolutions; the paper has 4.
         epochs: over the architectures, each paired anew every time.
-        batch_size: how many pairs a step compares.
-        learning_rate: of AdamW, which falls to zero along a half cosine.
-        weight_decay: of AdamW.
 
     Raises:
-        ValueError: a number out of range.
+        ValueError: a number below 1.
     """
 
-    def __init__(
-        self,
-        space: SearchSpace,
-        seed: int = 0,
-        width: int = 64,
-        depth: int = 3,
-        epochs: int = 150,
-        batch_size: int = 64,
-        learning_rate: float = 3e-3,
-        weight_decay: float = 1e-2,
-    ) -> None:
-        if min(width, depth, epochs, batch_size) < 1:
-            raise ValueError("width, depth, epochs and batch_size are at least 1")
+    def __init__(self, space: SearchSpace, seed: int = 0, width: int = 64, epochs: int = 150) -> None:
+        check_sizes(width, epochs)
         super().__init__(space, seed)
         self.width = width
-        self.depth = depth
         self.epochs = epochs
-        self.batch_size = batch_size
-        self.learning_rate = learning_rate
-        self.weight_decay = weight_decay
         self._fitted: tuple[_Comparator, Tensor] | None = None
 
     def fit(self, architectures: Sequence[Architecture], scores: ArrayLike) -> None:
         target = torch.tensor(self._checked(architectures, scores))
         graphs = graph_tensors(self.space, architectures)
-        generator = torch.Generator().manual_seed(self.seed)
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(self.seed)
-            model = _Comparator(graphs[0].shape[-1], self.width, self.depth)
-        optimizer = torch.optim.AdamW(model.parameters(), self.learning_rate, weight_decay=self.weight_decay)
-        batches = max(1, round(len(target) / self.batch_size))
-        schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, self.epochs * batches)
-        for _ in range(self.epochs):
-            for batch in torch.randperm(len(target), generator=generator).chunk(batches):
-                other = torch.randint(len(target), batch.shape, generator=generator)
-                differ = target[batch] != target[other]
-                both = torch.cat([batch[differ], other[differ]])
-                if len(both) > 0:
-                    vectors = model.encoder(tuple(part[both] for part in graphs))
-                    first, second = vectors.chunk(2)
-                    better = (target[batch[differ]] > target[other[differ]]).float()
-                    logits = torch.cat([model.compare(first, second), model.compare(second, first)])
-                    labels = torch.cat([better, 1 - better])
-                    optimizer.zero_grad()
-                    nn.functional.binary_cross_entropy_with_logits(logits, labels).backward()
-                    optimizer.step()
-                    schedule.step()
-        model.eval()
+
+        def loss(model: _Comparator, batch: Tensor, generator: torch.Generator) -> Tensor | None:
+            other = torch.randint(len(target), batch.shape, generator=generator)
+            differ = target[batch] != target[other]
+            ahead, behind = batch[differ], other[differ]
+            if len(ahead) == 0:
+                return None
+            both = torch.cat([ahead, behind])
+            first, second = model.encoder(tuple(part[both] for part in graphs)).chunk(2)
+            better = (target[ahead] > target[behind]).float()
+            logits = torch.cat([model.compare(first, second), model.compare(second, first)])
+            return nn.functional.binary_cross_entropy_with_logits(logits, torch.cat([better, 1 - better]))
+
+        model = fit_network(
+            lambda: _Comparator(graphs[0].shape[-1], self.width),
+            len(target),
+            loss,
+            self.epochs,
+            _WEIGHT_DECAY,
+            self.seed,
+        )
         self._fitted = model, _encode(model, self.space, architectures)
 
     def predict(self, architectures: Sequence[Architecture]) -> np.ndarray:
@@ -97,7 +79,7 @@ class ComparatorPredictor(Predictor):
         return _probabilities(model, vectors, known).mean(dim=1).double().numpy()
 
     def compare(self, architectures: Sequence[Architecture], baselines: Sequence[Architecture]) -> np.ndarray:
-        """How likely each architecture is better than each baseline, the mean of both orders.
+        """The probability that each architecture is better than each baseline, the mean of both orders.
 
         Returns:
             float64 `[num_architectures, num_baselines]`.
@@ -112,38 +94,10 @@ class ComparatorPredictor(Predictor):
         return _probabilities(model, *vectors).double().numpy()
 
 
-def baseline_curriculum(
-    comparator: ComparatorPredictor,
-    draw: Callable[[Architecture], list[Architecture]],
-    start: Architecture,
-    rounds: int,
-) -> list[Architecture]:
-    """Climb by comparison alone (CTNAS, section 3.3): the baseline is raised to the best of what beats it.
-
-    Args:
-        comparator: fitted.
-        draw: gives candidates, which may lie around the baseline.
-        start: the first baseline.
-        rounds: how often the baseline may be raised.
-
-    Returns:
-        The baselines, each likelier than not to be better than all before it; the last is the best.
-    """
-    baselines = [start]
-    for _ in range(rounds):
-        candidates = draw(baselines[-1])
-        # Compared with all past baselines and not the last alone, it cannot go round in a circle.
-        chances = comparator.compare(candidates, baselines).min(axis=1)
-        best = int(chances.argmax())
-        if chances[best] > 0.5:
-            baselines.append(candidates[best])
-    return baselines
-
-
 class _Comparator(nn.Module):
-    def __init__(self, features: int, width: int, depth: int) -> None:
+    def __init__(self, features: int, width: int) -> None:
         super().__init__()
-        self.encoder = GraphEncoder(features, width, depth)
+        self.encoder = GraphEncoder(features, width, DEPTH)
         self.first = nn.Linear(2 * width, width)
         self.second = nn.Linear(2 * width, width, bias=False)
         self.head = nn.Linear(width, 1)

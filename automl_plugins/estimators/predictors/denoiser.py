@@ -19,20 +19,11 @@ class DenoiserPredictor(RankerPredictor):
         space: see `Predictor`.
         seed: see `Predictor`.
         width: see `RankerPredictor`.
-        depth: see `RankerPredictor`.
         epochs: see `RankerPredictor`.
         weight_decay: see `RankerPredictor`.
     """
 
     def __init__(
-        self,
-        space: SearchSpace,
-        seed: int = 0,
-        width: int = 64,
-        depth: int = 3,
-        epochs: int = 12,
-        weight_decay: float = 0.1,
+        self, space: SearchSpace, seed: int = 0, width: int = 64, epochs: int = 12, weight_decay: float = 0.1
     ) -> None:
-        super().__init__(
-            space, seed, loss="squared", width=width, depth=depth, epochs=epochs, weight_decay=weight_decay
-        )
+        super().__init__(space, seed, "squared", width, epochs, weight_decay)

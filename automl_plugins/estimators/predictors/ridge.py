@@ -12,12 +12,15 @@ from automl_plugins.estimators.predictors.features import one_hot
 from automl_plugins.spaces.architecture import Architecture
 from automl_plugins.spaces.space import SearchSpace
 
+_PENALTY = 0.1
+"""The variance of the noise over that of the scores."""
+
 
 class RidgePredictor(Predictor):
     """Ridge regression whose features are the options taken, and every pair of them.
 
-    The pairs are never written down: the kernel `(pair_weight * s + 1) * s`, where s is the share of choices that two
-    architectures have in common, stands for both. With as many rows as a search has trials, this is solved
+    The pairs are never written down: the kernel `(s + 1) * s`, where s is the share of choices that two architectures
+    have in common, stands for both. With as many rows as a search has trials, this is solved
     in milliseconds. Scores far below the others (networks that did not train) are lifted to a fence, three times
     as far below the median as the lower quartile: they would decide everything. The prediction is in the unit
     of the scores.
@@ -25,19 +28,10 @@ class RidgePredictor(Predictor):
     Args:
         space: see `Predictor`.
         seed: not used; the solution is exact.
-        ridge: the weight of the penalty, as the variance of the noise over that of the scores.
-        pair_weight: how much more a pair of options may explain than a single one.
-
-    Raises:
-        ValueError: a number out of range.
     """
 
-    def __init__(self, space: SearchSpace, seed: int = 0, ridge: float = 0.1, pair_weight: float = 1.0) -> None:
-        if ridge <= 0 or pair_weight < 0:
-            raise ValueError(f"ridge is above 0 and pair_weight at least 0; got {ridge} and {pair_weight}")
+    def __init__(self, space: SearchSpace, seed: int = 0) -> None:
         super().__init__(space, seed)
-        self.ridge = ridge
-        self.pair_weight = pair_weight
         self._solution: tuple[np.ndarray, np.ndarray, float, float] | None = None
 
     def fit(self, architectures: Sequence[Architecture], scores: ArrayLike) -> None:
@@ -45,7 +39,7 @@ class RidgePredictor(Predictor):
         rows = one_hot(self.space, architectures)
         mean, deviation = float(checked.mean()), float(checked.std()) or 1.0
         kernel = self._kernel(rows, rows)
-        kernel[np.diag_indices_from(kernel)] += self.ridge
+        kernel[np.diag_indices_from(kernel)] += _PENALTY
         weights = np.linalg.solve(kernel, (checked - mean) / deviation)
         self._solution = rows, weights, mean, deviation
 
@@ -57,7 +51,7 @@ class RidgePredictor(Predictor):
 
     def _kernel(self, left: np.ndarray, right: np.ndarray) -> np.ndarray:
         shared = left @ right.T / len(self.space.choices)
-        return shared * (1.0 + self.pair_weight * shared)
+        return shared * (1.0 + shared)
 
 
 def _fenced(scores: np.ndarray) -> np.ndarray:

@@ -12,6 +12,7 @@ from automl_plugins.estimators.predictors.base import Predictor, not_fitted
 from automl_plugins.estimators.predictors.features import one_hot, path_features
 from automl_plugins.spaces.architecture import Architecture
 from automl_plugins.spaces.space import SearchSpace
+from automl_plugins.system.arguments import at_least
 
 
 class TreesPredictor(Predictor):
@@ -25,32 +26,23 @@ class TreesPredictor(Predictor):
         space: see `Predictor`.
         seed: see `Predictor`.
         trees: how many.
-        learning_rate: of boosting.
-        leaves: the most leaves of a tree.
-        share: the share of features that a split may choose from.
 
     Raises:
         ImportError: scikit-learn is not installed.
+        ValueError: `trees` is below 1.
     """
 
-    def __init__(
-        self,
-        space: SearchSpace,
-        seed: int = 0,
-        trees: int = 300,
-        learning_rate: float = 0.05,
-        leaves: int = 8,
-        share: float = 0.3,
-    ) -> None:
+    def __init__(self, space: SearchSpace, seed: int = 0, trees: int = 300) -> None:
         from sklearn.ensemble import HistGradientBoostingRegressor
 
         super().__init__(space, seed)
         self._model: Any = HistGradientBoostingRegressor(
-            max_iter=trees,
-            learning_rate=learning_rate,
-            max_leaf_nodes=leaves,
+            max_iter=at_least("trees", trees, 1),
+            learning_rate=0.05,
+            max_leaf_nodes=8,
             min_samples_leaf=3,
-            max_features=share,
+            # Of the features, that a split may choose from.
+            max_features=0.3,
             early_stopping=False,
             random_state=seed,
         )

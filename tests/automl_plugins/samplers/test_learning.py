@@ -11,7 +11,9 @@ import pytest
 import torch
 from toy_space import ToySpace, all_b, score
 
-from automl_plugins import Architecture
+from automl_plugins import Architecture, Task
+from automl_plugins.estimators import Candidate, Context, Estimate, Estimator, make_estimator
+from automl_plugins.estimators.predictors.comparator import ComparatorPredictor
 from automl_plugins.estimators.predictors.ridge import RidgePredictor
 from automl_plugins.samplers import (
     ControllerSampler,
@@ -22,6 +24,7 @@ from automl_plugins.samplers import (
     TrialLog,
 )
 from automl_plugins.samplers.evolution import best_first
+from automl_plugins.samplers.judge import Judge
 from automl_plugins.samplers.reinforce import _softmax
 
 
@@ -107,9 +110,36 @@ def test_architectures_that_the_proxy_fails_for_come_last(
     assert [sign * trial.value for trial in study.trials] == best[:5]
 
 
+class Measured(Estimator):
+    """What only a context knows."""
+
+    def __init__(self, sign: int = 1) -> None:
+        self.sign = sign
+
+    def estimate(self, candidate: Candidate, context: Context) -> Estimate:
+        return Estimate(self.sign * score(candidate) * context.task.out_channels)
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_an_estimator_of_networks_is_a_proxy_in_a_context(sign: int, space: ToySpace) -> None:
+    config = {"class_path": f"{__name__}.Measured", "init_args": {"sign": sign}}
+    asked = []
+
+    def context() -> Context:
+        asked.append(True)
+        return Context(space, Task("node", "classes", 3, 2))
+
+    sampler = EvolutionSampler(space, population=5, tournament=2, proxy=config, proxy_pool=400, context=context)
+    assert not asked  # a study's context reads data
+    study = optuna.create_study(direction="maximize", sampler=sampler)
+    study.optimize(lambda trial: score(space.suggest(trial)), n_trials=5)
+    pool = {space.sample(generator) for generator in [np.random.default_rng(0)] for _ in range(400)}
+    assert [trial.value for trial in study.trials] == sorted(map(score, pool), reverse=sign > 0)[:5]
+
+
 def test_a_proxy_that_fails_for_all_is_refused(space: ToySpace) -> None:
     sampler = EvolutionSampler(space, population=5, tournament=2, proxy=lambda _: math.nan, proxy_pool=20)
-    with pytest.raises(ValueError, match=r"gave no finite number for .* architectures \(it gave nan\); mend it"):
+    with pytest.raises(ValueError, match=r"gave no finite number for .* architectures \(the score is nan\); mend it"):
         space.suggest(optuna.create_study(sampler=sampler).ask())
 
 
@@ -148,6 +178,9 @@ def test_the_population_of_several_objectives_is_the_front_and_what_lies_behind(
         ({"population": 0}, "population is at least 1; got 0"),
         ({"population": 3, "tournament": 4}, "tournament is between 1 and the population, 3; got 4"),
         ({"proxy": score, "proxy_pool": 5}, "proxy_pool is at least the population, 20; got 5"),
+        ({"proxy": "ridge"}, "proxy: RidgePredictor learns from trials, and there are none before the first"),
+        ({"proxy": "nasswot"}, "estimator='nasswot' is unknown"),
+        ({"proxy": "training"}, "TrainingEstimator judges networks"),
     ],
 )
 def test_evolution_names_a_wrong_argument(arguments: dict[str, object], message: str, space: ToySpace) -> None:
@@ -159,17 +192,15 @@ def test_evolution_names_a_wrong_argument(arguments: dict[str, object], message:
 
 
 def test_a_step_is_the_gradient_that_autograd_gives(space: ToySpace) -> None:
-    sampler = ReinforceSampler(space, learning_rate=0.1, entropy=0.05, decay=0.5)
+    sampler = ReinforceSampler(space, learning_rate=0.1, entropy=0.05)
     observations = observed(space, 6)
     for count in range(2, 7):
-        before = ReinforceSampler(space, learning_rate=0.1, entropy=0.05, decay=0.5).policy(
-            log_of(observations[: count - 1])
-        )
+        before = ReinforceSampler(space, learning_rate=0.1, entropy=0.05).policy(log_of(observations[: count - 1]))
         after = sampler.policy(log_of(observations[:count]))
         weights = torch.tensor(before.weights, requires_grad=True)
         architecture = observations[count - 1].architecture
         advantage = observations[count - 1].scores[0] - before.baseline
-        advantage /= math.sqrt(0.5 * before.variance + 0.5 * advantage**2)
+        advantage /= math.sqrt(0.95 * before.variance + 0.05 * advantage**2)
         expected = before.weights.copy()
         taken, offset = [weights.shape[1] - 1], 0
         for choice in space.choices:
@@ -199,7 +230,7 @@ def test_the_noted_probability_is_that_of_the_proposal(space: ToySpace) -> None:
 def test_a_trial_that_an_older_policy_drew_is_weighed_by_how_much_likelier_it_has_become(space: ToySpace) -> None:
     def move(note: float | None) -> float:
         start, last = observed(space, 3)[:2], observed(space, 3)[2]
-        sampler = ReinforceSampler(space, entropy=0.0, clip=2.0)
+        sampler = ReinforceSampler(space, entropy=0.0)
         before = sampler.policy(log_of(start)).weights.copy()
         noted = Observation(last.number, last.architecture, last.scores, note=note)
         return float(
@@ -223,10 +254,9 @@ def test_no_option_is_ever_lost() -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"learning_rate": 0}, "learning_rate is above 0"),
-        ({"entropy": -1}, "entropy is at least 0"),
-        ({"decay": 1}, "decay is at least 0 and below 1"),
-        ({"clip": 0.5}, "clip is at least 1"),
+        ({"learning_rate": 0}, "learning_rate is a number greater than 0; got 0"),
+        ({"learning_rate": math.nan}, "learning_rate is a number greater than 0; got nan"),
+        ({"entropy": -1}, "entropy is a number of at least 0; got -1"),
     ],
     ids=str,
 )
@@ -257,7 +287,7 @@ def test_the_class_with_most_entropy_is_taken_where_asked_for(space: ToySpace) -
     assert classes == {"operation"}  # of four options each; widths have two
 
 
-def test_only_the_changed_class_s_encoder_learns_and_towards_what_was_better(space: ToySpace) -> None:
+def test_only_the_changed_class_s_policy_learns_and_towards_what_was_better(space: ToySpace) -> None:
     sampler = ControllerSampler(space, hidden=8)
     parent = min(observed(space, 12), key=lambda one: one.fitness)
     offspring_values = {**parent.architecture, "layer0.operation": "b", "layer1.operation": "b"}
@@ -268,18 +298,18 @@ def test_only_the_changed_class_s_encoder_learns_and_towards_what_was_better(spa
     after = sampler.controller(log_of([first, second]))
     assert after.best == second
     assert after.baseline == pytest.approx(0.05)
-    for name, encoder in after.encoders.items():
+    for name, encoder in after.policies.items():
         moved = any(
             not torch.equal(new, old)
-            for new, old in zip(encoder.parameters(), before.encoders[name].parameters(), strict=True)
+            for new, old in zip(encoder.parameters(), before.policies[name].parameters(), strict=True)
         )
         assert moved is (name == "operation")
-    old, new = (each.encoders["operation"].probabilities(parent.architecture) for each in (before, after))
+    old, new = (each.policies["operation"].probabilities(parent.architecture) for each in (before, after))
     assert all(new[f"layer{layer}.operation"][1] > old[f"layer{layer}.operation"][1] for layer in (0, 1))
 
 
-def test_an_encoder_does_not_see_its_own_class(space: ToySpace) -> None:
-    encoder = ControllerSampler(space, hidden=8).controller(log_of(observed(space, 1))).encoders["width"]
+def test_a_policy_does_not_see_its_own_class(space: ToySpace) -> None:
+    encoder = ControllerSampler(space, hidden=8).controller(log_of(observed(space, 1))).policies["width"]
     values = {"depth": 2, "layer0.operation": "a", "layer0.width": 1, "layer1.operation": "c", "layer1.width": 1}
     other = {**values, "layer0.width": 2, "layer1.width": 2}
     third = {**values, "layer0.operation": "d"}
@@ -290,13 +320,66 @@ def test_an_encoder_does_not_see_its_own_class(space: ToySpace) -> None:
     assert not np.array_equal(first["layer0.width"], different["layer0.width"])
 
 
+def test_the_baseline_climbs_by_comparison_alone(space: ToySpace) -> None:
+    known = observed(space, 100)
+    comparator = ComparatorPredictor(space, width=16, epochs=60)
+    comparator.fit([one.architecture for one in known], [one.scores[0] for one in known])
+    start = min(known, key=lambda one: one.fitness).architecture
+    sampler = ControllerSampler(space, hidden=16, reward="comparator")
+    baselines, drawn = sampler.raised(Judge(comparator, None), start, np.random.default_rng(0))
+    assert baselines[0] == start
+    assert set(baselines) <= set(drawn)
+    assert score(baselines[-1]) >= score(start) + 2
+    chances = comparator.compare(baselines, baselines)
+    assert (chances[np.tril_indices(len(baselines), -1)] > 0.5).all()
+
+
+def test_a_controller_rewarded_by_a_comparator_proposes_what_is_likely_to_be_better(space: ToySpace) -> None:
+    known = observed(space, 60)
+    reward = {"class_path": "comparator", "init_args": {"width": 16, "epochs": 60}}
+    sampler = ControllerSampler(space, hidden=16, reward=reward)
+    first, again = (sampler.propose(log_of(known), np.random.default_rng(0)) for _ in range(2))
+    assert first == again
+    assert first.architecture not in {one.architecture for one in known}
+    assert score(first.architecture) > max(one.scores[0] for one in known) - 1
+    assert first.note is None
+
+
+def test_any_estimator_may_reward_the_controller_and_what_it_fails_for_is_not_proposed(space: ToySpace) -> None:
+    class Partly(RidgePredictor):
+        def predict(self, architectures: Sequence[Architecture]) -> np.ndarray:
+            failed = [architecture["layer0.operation"] == "b" for architecture in architectures]
+            return np.where(failed, np.nan, super().predict(architectures))
+
+    sampler = ControllerSampler(space, hidden=8, reward=Partly(space))
+    for seed in range(3):
+        proposal = sampler.propose(log_of(observed(space, 30)), np.random.default_rng(seed))
+        assert proposal.architecture["layer0.operation"] != "b"
+
+
+def test_chances_of_scores_and_of_failures(space: ToySpace) -> None:
+    first, second, third = (one.architecture for one in observed(space, 3))
+    scores = {first: 1.0, second: 3.0, third: math.nan}
+    judge = Judge(make_estimator(scores.__getitem__, space), None)
+    chances = judge.chances([first, second, third], [first, third])
+    assert chances[0, 0] == 0.5
+    assert chances[1, 0] == pytest.approx(1 / (1 + math.exp(-2 / np.std([1, 3, 1]))))
+    assert (chances[:2, 1] > 0.99).all()  # of a baseline that failed
+    assert (chances[2] < 0.01).all()
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         ({"startup": 0}, "startup is at least 1"),
-        ({"choose": "smallest"}, "choose is sample or largest; got 'smallest'"),
-        ({"temperature": 0}, "temperature is above 0"),
-        ({"decay": 2}, "decay is at least 0 and below 1"),
+        ({"choose": "smallest"}, "choose is one of sample, largest; got 'smallest'"),
+        ({"learning_rate": 0}, "learning_rate is a number greater than 0"),
+        ({"reward": "comparator", "startup": 1}, "startup is at least 2; got 1"),
+        ({"reward": "comperator"}, "did you mean 'comparator'"),
+        (
+            {"reward": "training"},
+            r"TrainingEstimator judges networks, so a sampler needs context=Context.of\(project\)",
+        ),
     ],
     ids=str,
 )
@@ -322,8 +405,6 @@ def test_each_proposal_has_a_bootstrap_of_its_own(space: ToySpace) -> None:
     class Spy(PredictorSampler):
         pass
 
-    from automl_plugins.estimators.predictors.ridge import RidgePredictor
-
     class Recorded(RidgePredictor):
         def fit(self, architectures: object, scores: object) -> None:
             fitted.append(tuple(scores))
@@ -341,7 +422,8 @@ def test_each_proposal_has_a_bootstrap_of_its_own(space: ToySpace) -> None:
     ("arguments", "message"),
     [
         ({"startup": 1}, "startup is at least 2"),
-        ({"elite": 0}, "elite is at least 1"),
+        ({"candidates": 0}, "candidates is at least 1"),
+        ({"predictor": "training"}, "TrainingEstimator judges networks"),
         ({"predictor": "ridg"}, "did you mean 'ridge'"),
     ],
     ids=str,

@@ -60,7 +60,7 @@ def state(sampler: ArchitectureSampler, study: optuna.Study) -> str:
     if isinstance(sampler, ControllerSampler):
         controller = sampler.controller(log)
         digest.update(repr((controller.best, controller.baseline)).encode())
-        for encoder in controller.encoders.values():
+        for encoder in controller.policies.values():
             for parameter in encoder.parameters():
                 digest.update(parameter.numpy().tobytes())
     digest.update(repr(sampler.propose(log, np.random.default_rng(0))).encode())

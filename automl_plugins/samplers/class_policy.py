@@ -1,4 +1,4 @@
-"""The recurrent encoder of one action class, which the controller sampler trains."""
+"""The recurrent policy of one action class, which the controller sampler trains."""
 
 from __future__ import annotations
 
@@ -14,9 +14,13 @@ from automl_plugins.spaces.space import SearchSpace
 
 _MOST_GRADIENT = 5.0
 _MOST_ADVANTAGE = 1e6
+_TEMPERATURE, _TANH_CONSTANT = 5.0, 2.5
+"""The logits are `2.5 tanh(logits / 5)`, as in ENAS."""
+ENTROPY = 1e-4
+"""The weight of a policy's entropy."""
 
 
-class ClassEncoder:
+class ClassPolicy:
     """Reads the actions of the other classes and gives a distribution for each action of its own.
 
     An LSTM reads the embeddings of the other actions, in the order of the space, then goes on for one step
@@ -28,25 +32,14 @@ class ClassEncoder:
         seed: of the weights, which are uniform between -0.1 and 0.1.
         hidden: the width of the LSTM and of the embeddings.
         learning_rate: of Adam.
-        temperature: see `ControllerSampler`.
-        tanh_constant: see `ControllerSampler`.
     """
 
     def __init__(
-        self,
-        space: SearchSpace,
-        choices: Sequence[Choice],
-        seed: int,
-        hidden: int,
-        learning_rate: float,
-        temperature: float,
-        tanh_constant: float,
+        self, space: SearchSpace, choices: Sequence[Choice], seed: int, hidden: int, learning_rate: float
     ) -> None:
-        own = {choice.name for choice in choices}
+        mine = {choice.name for choice in choices}
         self.choices = tuple(choices)
-        self.temperature = temperature
-        self.tanh_constant = tanh_constant
-        self._others = [choice for choice in space.choices if choice.name not in own]
+        self._others = [choice for choice in space.choices if choice.name not in mine]
         self._tokens: dict[str, int] = {}
         count = 0
         for choice in self._others:
@@ -79,11 +72,11 @@ class ClassEncoder:
         """For each active choice of the class, how likely each option is, `[num_options]`."""
         with torch.no_grad():
             logs = self._log_probabilities(architecture)
-        found = {name: np.exp(log.double().numpy()) for name, log in logs.items()}
-        return {name: each / each.sum() for name, each in found.items()}
+        shares = {name: np.exp(log.double().numpy()) for name, log in logs.items()}
+        return {name: share / share.sum() for name, share in shares.items()}
 
-    def reinforce(self, parent: Architecture, offspring: Architecture, advantage: float, entropy: float) -> None:
-        """One step of Adam along `advantage * grad log p(offspring | parent) + entropy * grad H`."""
+    def reinforce(self, parent: Architecture, offspring: Architecture, advantage: float) -> None:
+        """One step of Adam along `advantage * grad log p(offspring | parent) + ENTROPY * grad H`."""
         # The gradient is clipped in any case; what float32 cannot hold would end as nan.
         advantage = min(max(advantage, -_MOST_ADVANTAGE), _MOST_ADVANTAGE)
         terms: list[Tensor] = []
@@ -91,7 +84,7 @@ class ClassEncoder:
         for choice in self.choices:
             if choice.name in logs and choice.name in offspring:
                 log = logs[choice.name]
-                terms += advantage * log[choice.index(offspring[choice.name])], -entropy * (log.exp() * log).sum()
+                terms += advantage * log[choice.index(offspring[choice.name])], -ENTROPY * (log.exp() * log).sum()
         if not terms:
             return
         objective = torch.stack(terms).sum()
@@ -109,12 +102,12 @@ class ClassEncoder:
         state: tuple[Tensor, Tensor] | None = None
         for token in read:
             state = self._cell(self._embedding[token], state)
-        found: dict[str, Tensor] = {}
+        logs: dict[str, Tensor] = {}
         for choice in self.choices:
             if choice.name in architecture:
                 state = self._cell(self._embedding[self._tokens[choice.name]], state)
                 rows = self._rows[choice.name]
                 logits = self._weight[rows] @ state[0] + self._bias[rows]
-                bounded = self.tanh_constant * torch.tanh(logits / self.temperature)
-                found[choice.name] = bounded.log_softmax(0)
-        return found
+                bounded = _TANH_CONSTANT * torch.tanh(logits / _TEMPERATURE)
+                logs[choice.name] = bounded.log_softmax(0)
+        return logs
