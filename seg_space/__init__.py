@@ -1,4 +1,4 @@
-"""Search spaces of semantic segmentation and dense regression, with the modules and data to train them."""
+"""Search spaces of networks of pixels and of whole images, with the modules and data to train them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from seg_space.auto_deeplab import AutoDeepLabSpace
     from seg_space.auto_deeplab.encoder import AutoDeepLabEncoder
-    from seg_space.modules import DenseRegression, SemanticSegmentation
+    from seg_space.modules import DenseRegression, ImageClassification, ImageRegression, SemanticSegmentation
     from seg_space.smp.models import create_model, from_pretrained, register_encoder
     from seg_space.smp.network import SmpNetwork
     from seg_space.smp.space import SmpSpace
@@ -16,8 +16,10 @@ if TYPE_CHECKING:
 _HOMES: dict[str, str] = {
     "AutoDeepLabEncoder": "seg_space.auto_deeplab.encoder",
     "AutoDeepLabSpace": "seg_space.auto_deeplab",
-    "DenseRegression": "seg_space.modules",
-    "SemanticSegmentation": "seg_space.modules",
+    "DenseRegression": "seg_space.modules.dense",
+    "ImageClassification": "seg_space.modules.images",
+    "ImageRegression": "seg_space.modules.images",
+    "SemanticSegmentation": "seg_space.modules.segmentation",
     "SmpNetwork": "seg_space.smp.network",
     "SmpSpace": "seg_space.smp.space",
     "create_model": "seg_space.smp.models",
@@ -29,6 +31,8 @@ __all__ = [
     "AutoDeepLabEncoder",
     "AutoDeepLabSpace",
     "DenseRegression",
+    "ImageClassification",
+    "ImageRegression",
     "SemanticSegmentation",
     "SmpNetwork",
     "SmpSpace",

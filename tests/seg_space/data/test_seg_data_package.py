@@ -65,6 +65,10 @@ def test_importing_the_package_imports_no_torchvision() -> None:
         ("modules", "pixel-binary", "SemanticSegmentation"),
         ("modules", "pixel-multilabel", "SemanticSegmentation"),
         ("modules", "pixel-regression", "DenseRegression"),
+        ("modules", "image-classes", "ImageClassification"),
+        ("modules", "image-binary", "ImageClassification"),
+        ("modules", "image-multilabel", "ImageClassification"),
+        ("modules", "image-regression", "ImageRegression"),
     ],
 )
 def test_it_is_found_by_name(group: str, name: str, expected: str) -> None:

@@ -1,0 +1,79 @@
+"""The LightningModule of dense regression."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import ClassVar, Literal
+
+import torch
+from torch import Tensor, nn
+from torchmetrics import MeanSquaredError, Metric, MetricCollection
+
+from automl_plugins.spaces.task import Task
+from automl_plugins.training.regression import RegressionModule
+from seg_space.metrics import RelativeError, sample_errors
+from seg_space.modules.base import Optimizer, Schedule
+from seg_space.modules.pixels import PixelModule
+
+
+class DenseRegression(PixelModule, RegressionModule):
+    """Predict real values of every pixel.
+
+    Batches are `(images, targets)`, both `[batch, channels, height, width]`. The network learns standardised
+    targets: `forward` and the metrics are in the targets' own units. Mean and scale of each channel come from the
+    datamodule's `target_statistics` (of its training samples) where it has them, and are kept in the
+    `state_dict`. Targets that are nan do not count.
+
+    `relative_l2` is the mean over samples of ||prediction - target||_2 / ||target||_2, in the targets' own
+    units, as on Darcy flow (Li et al. 2021, arXiv 2010.08895); a sample whose target is 0 everywhere does not count.
+
+    Args:
+        network: gives values `[batch, out_channels, height, width]`.
+        task: of level `pixel`, target `regression`.
+        learning_rate: the optimizer's.
+        weight_decay: its L2 penalty.
+        optimizer: `adam`, or `sgd` with momentum 0.9.
+        schedule: `poly`: the learning rate falls to 0 with the power 0.9 over the Trainer's steps; or `constant`.
+        loss: `relative_l2`, or `squared`: the mean squared error of standardised targets, judged by RMSE.
+
+    Raises:
+        ValueError: a task of another level or target, another loss, or a value out of range; (in training)
+            outputs of another size than the targets, or `poly` in a training without an end.
+    """
+
+    judged_by: ClassVar[Mapping[str, str]] = {"relative_l2": "relative_l2", "squared": "rmse"}
+
+    def __init__(
+        self,
+        network: nn.Module,
+        task: Task,
+        learning_rate: float = 1e-3,
+        weight_decay: float = 0.0,
+        optimizer: Optimizer = "adam",
+        schedule: Schedule = "poly",
+        loss: Literal["relative_l2", "squared"] = "relative_l2",
+    ) -> None:
+        super().__init__(network, task, learning_rate, weight_decay, optimizer, schedule, loss=loss)
+
+    def _judges(self) -> dict[str, Metric | MetricCollection]:
+        return {"rmse": MeanSquaredError(squared=False), "relative_l2": RelativeError()}
+
+    def forward(self, images: Tensor) -> Tensor:
+        """The predictions `[batch, out_channels, height, width]`, in the targets' units."""
+        return self._restored(self.network(images))
+
+    def _select(self, batch: tuple[Tensor, Tensor], outputs: Tensor, stage: str) -> tuple[Tensor, Tensor]:
+        return self._restored(outputs), batch[1]
+
+    def _loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        if self.loss == "relative_l2":
+            errors, there = sample_errors(outputs, targets)
+            return errors.sum() / there.sum().clamp(min=1)
+        known = ~targets.isnan()
+        errors = (torch.where(known, targets, outputs) - outputs) / self.scale.view(-1, 1, 1)
+        return errors.square().sum() / known.sum().clamp(min=1)
+
+    def _update(self, metrics: MetricCollection, outputs: Tensor, targets: Tensor) -> None:
+        known = ~targets.isnan()
+        metrics["rmse"].update(outputs[known], targets[known])
+        metrics["relative_l2"].update(outputs, targets)
