@@ -7,5 +7,6 @@ from automl_plugins.strategies.gdas import GDAS
 from automl_plugins.strategies.random_search import RandomSearch
 from automl_plugins.strategies.snas import SNAS
 from automl_plugins.strategies.step import SearchStep
+from automl_plugins.strategies.unas import UNAS
 
-__all__ = ["DARTS", "GDAS", "SNAS", "DiNTS", "RandomSearch", "SearchStep", "SingleLevel", "Strategy"]
+__all__ = ["DARTS", "GDAS", "SNAS", "UNAS", "DiNTS", "RandomSearch", "SearchStep", "SingleLevel", "Strategy"]

@@ -130,7 +130,7 @@ def linear(start: float, end: float, progress: float) -> float:
     return start + (end - start) * progress
 
 
-def temperature(name: str, value: float) -> float:
+def checked_temperature(name: str, value: float) -> float:
     """A temperature that somebody gave.
 
     Raises:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from automl_plugins.decoders.base import Decoder
-from automl_plugins.strategies.base import Strategy, linear, temperature
+from automl_plugins.strategies.base import Strategy, checked_temperature, linear
 from automl_plugins.supernets.relaxations import Relaxation, StraightThrough
 
 
@@ -24,7 +24,7 @@ class GDAS(Strategy):
 
     def __init__(self, start: float = 10.0, end: float = 0.1, decoder: Decoder | None = None) -> None:
         super().__init__(decoder)
-        self.start, self.end = temperature("start", start), temperature("end", end)
+        self.start, self.end = checked_temperature("start", start), checked_temperature("end", end)
 
     def relaxation(self) -> Relaxation:
         return StraightThrough(self.start)

@@ -7,7 +7,7 @@ from typing import ClassVar
 from torch import Tensor
 
 from automl_plugins.decoders.base import Decoder
-from automl_plugins.strategies.base import Strategy, linear, temperature
+from automl_plugins.strategies.base import Strategy, checked_temperature, linear
 from automl_plugins.strategies.step import SearchStep
 from automl_plugins.supernets.relaxations import Concrete, Relaxation
 
@@ -29,7 +29,7 @@ class SNAS(Strategy):
 
     def __init__(self, start: float = 1.0, end: float = 0.03, decoder: Decoder | None = None) -> None:
         super().__init__(decoder)
-        self.start, self.end = temperature("start", start), temperature("end", end)
+        self.start, self.end = checked_temperature("start", start), checked_temperature("end", end)
 
     def relaxation(self) -> Relaxation:
         return Concrete(self.start)

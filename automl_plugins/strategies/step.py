@@ -59,7 +59,7 @@ class SearchStep:
     module: Any = None
     average: Callable[[float], float] = float
     scaler: torch.amp.GradScaler | None = None
-    shared: dict[str, Any] = field(default_factory=dict)
+    shared: dict[Any, Any] = field(default_factory=dict)
 
     @property
     def search_batch(self) -> Any:

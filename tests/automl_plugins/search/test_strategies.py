@@ -16,7 +16,7 @@ from automl_plugins import registry
 from automl_plugins.decoders.best_sampled import BestSampled
 from automl_plugins.search import ArchitectureSearch, SearchStep, Strategy
 from automl_plugins.spaces.architecture import Architecture
-from automl_plugins.strategies import DARTS, GDAS, SNAS, DiNTS, RandomSearch, SingleLevel
+from automl_plugins.strategies import DARTS, GDAS, SNAS, UNAS, DiNTS, RandomSearch, SingleLevel
 from automl_plugins.supernets.relaxations import Relaxation, Softmax
 from automl_plugins.supernets.searchable import Searchable
 
@@ -27,6 +27,7 @@ NAMES = {
     "random": RandomSearch,
     "single-level": SingleLevel,
     "snas": SNAS,
+    "unas": UNAS,
 }
 
 

@@ -1,0 +1,150 @@
+"""UNAS: the gradient is that of the expected loss of one-hot gates, on a problem that can be enumerated."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+from functools import partial
+
+import pytest
+import torch
+from perceptron_space.space import PerceptronSpace
+from torch import Tensor
+
+from automl_plugins import Task
+from automl_plugins.strategies import UNAS, SearchStep
+from automl_plugins.strategies.unas import draw
+from automl_plugins.supernets.searchable import Searchable
+
+DRAWS = 1000
+STANDARD_ERRORS = 4.5
+"""Of a mean over draws; one of six entries is beyond it by chance once in 24,000 times, and the draws are fixed."""
+
+
+def tiny_problem() -> Searchable:
+    """Three choices of which one has a single open option left, so two of two and of three options are random."""
+    searchable = PerceptronSpace(widest=8).searchable(Task("pixel", "regression", 3, 1)).double()
+    searchable.close("layer1.width", 2, 4)
+    searchable.close("depth", 1)
+    with torch.no_grad():
+        searchable.logits.normal_(generator=torch.Generator().manual_seed(0))
+    return searchable
+
+
+def loss(searchable: Searchable, batch: str) -> Tensor:
+    """A smooth function of gates that is not linear, another one for each batch."""
+    gates = searchable.gates().matrix
+    generator = torch.Generator().manual_seed(len(batch))
+    factors = torch.randn(gates.shape, generator=generator, dtype=gates.dtype)
+    return (2 * (gates * factors).sum()).tanh() + (gates * factors.flip(0)).sum().square()
+
+
+def step_of(searchable: Searchable, generator: torch.Generator) -> SearchStep:
+    return SearchStep(
+        progress=0.0,
+        searchables={"net": searchable},
+        generator=generator,
+        loss=partial(loss, searchable),
+        read=lambda: "search data",
+        evaluate=lambda: 0.0,
+        training_batch="training",
+    )
+
+
+def exact_gradient(searchable: Searchable, gap: float) -> Tensor:
+    """That of the expectation over all architectures, by enumeration."""
+    shares = searchable.relaxation.probabilities(searchable.logits, searchable.mask)
+    expected = torch.zeros((), dtype=torch.float64)
+    rows = [row.nonzero().flatten().tolist() for row in searchable.mask]
+    for columns in itertools.product(*rows):
+        hard = torch.zeros_like(shares)
+        hard[range(len(columns)), list(columns)] = 1.0
+        with searchable.hold(type(searchable.gates())(searchable.choices, hard)), torch.no_grad():
+            training = loss(searchable, "training")
+            value = training + gap * (loss(searchable, "search data") - training).abs()
+        expected = expected + value * torch.stack([shares[row, column] for row, column in enumerate(columns)]).prod()
+    (gradient,) = torch.autograd.grad(expected, searchable.logits)
+    return gradient
+
+
+def mean_and_error(searchable: Searchable, make_loss: Callable[[SearchStep], Tensor]) -> tuple[Tensor, Tensor]:
+    """The mean gradient over draws, and its standard error."""
+    generator = torch.Generator().manual_seed(1)
+    gradients = torch.stack(
+        [torch.autograd.grad(make_loss(step_of(searchable, generator)), searchable.logits)[0] for _ in range(DRAWS)]
+    )
+    return gradients.mean(dim=0), gradients.std(dim=0) / DRAWS**0.5
+
+
+def test_the_gradient_is_that_of_the_expected_loss_of_one_hot_gates() -> None:
+    searchable = tiny_problem()
+    exact = exact_gradient(searchable, gap=0.5)
+    mean, error = mean_and_error(searchable, UNAS(gap=0.5).architecture_loss)
+    open_entries = searchable.mask & (exact != 0)
+    deviations = ((mean - exact) / error)[open_entries]
+    assert deviations.abs().max() < STANDARD_ERRORS
+    assert error[open_entries].norm() < 0.1 * exact.norm(), "few enough draws would agree with anything"
+    assert (mean[~searchable.mask] == 0).all(), "closed options do not learn"
+
+
+def test_the_plain_concrete_gradient_would_be_told_apart() -> None:
+    searchable = tiny_problem()
+    strategy = UNAS(gap=0.5)
+
+    def biased(step: SearchStep) -> Tensor:
+        matrix = strategy.relaxation()(searchable.logits, searchable.mask, step.generator)
+        return strategy._criterion(step, {"net": type(searchable.gates())(searchable.choices, matrix)})
+
+    exact = exact_gradient(searchable, gap=0.5)
+    mean, error = mean_and_error(searchable, biased)
+    deviations = ((mean - exact) / error)[searchable.mask & (exact != 0)]
+    assert deviations.abs().max() > STANDARD_ERRORS
+
+
+def test_the_conditional_sample_is_the_sample() -> None:
+    searchable = tiny_problem()
+    generator = torch.Generator().manual_seed(0)
+    for _ in range(100):
+        hard, log_probability, soft = draw(searchable, 0.4, generator)
+        assert torch.equal(hard.matrix.sum(dim=1), torch.ones(4, dtype=torch.float64))
+        torch.testing.assert_close(soft.matrix.sum(dim=1), torch.ones(4, dtype=torch.float64))
+        assert torch.equal(soft.matrix.argmax(dim=1), hard.matrix.argmax(dim=1))
+        assert not (soft.matrix[~searchable.mask] != 0).any()
+        shares = searchable.probabilities().matrix
+        expected = (shares * hard.matrix).sum(dim=1).log().sum()
+        torch.testing.assert_close(log_probability.detach(), expected)
+
+
+@pytest.mark.parametrize("scale", [1.0, 30.0, 300.0])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_gradients_are_finite_however_decided_the_logits_are(scale: float, dtype: torch.dtype) -> None:
+    searchable = tiny_problem().to(dtype)
+    with torch.no_grad():
+        searchable.logits.mul_(scale)
+    generator = torch.Generator().manual_seed(0)
+    for _ in range(50):
+        made = UNAS(temperature=0.1).architecture_loss(step_of(searchable, generator))
+        (gradient,) = torch.autograd.grad(made, searchable.logits)
+        assert gradient.isfinite().all()
+
+
+def test_a_step_trains_the_weights_with_the_sample_of_the_architecture() -> None:
+    searchable = tiny_problem()
+    step, strategy = step_of(searchable, torch.Generator()), UNAS()
+    strategy.architecture_loss(step)
+    gates = strategy.weight_gates(searchable, step)
+    assert torch.equal(gates.matrix, step.shared[searchable].soft.matrix)
+    assert not gates.matrix.requires_grad
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        ({"gap": -1.0}, "gap is the weight of the generalisation gap, at least 0; got -1.0"),
+        ({"gap": float("nan")}, "gap is the weight of the generalisation gap, at least 0; got nan"),
+        ({"temperature": 0.0}, "temperature is a temperature, greater than 0; got 0.0"),
+    ],
+)
+def test_arguments_out_of_range_are_refused(arguments: dict[str, float], complaint: str) -> None:
+    with pytest.raises(ValueError, match=complaint):
+        UNAS(**arguments)
