@@ -19,9 +19,7 @@ from torch import Tensor, nn
 from automl_plugins import Architecture, Choice, Operation, Task
 from automl_plugins.spaces.choice import Value
 from automl_plugins.spaces.task import Level
-from automl_plugins.supernets.gates import Gates
-from automl_plugins.supernets.space import SupernetSpace
-from automl_plugins.supernets.supernet import Supernet
+from automl_plugins.supernets import Gates, Supernet, SupernetSpace
 
 
 class Zero(nn.Module):

@@ -6,8 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from automl_plugins import Architecture, Choice, Operation, Task
-from automl_plugins.supernets.gates import Gates
-from automl_plugins.supernets.supernet import Supernet, SupernetSpace
+from automl_plugins.supernets import Gates, Supernet, SupernetSpace
 
 OPERATIONS = {
     "conv_1x1": lambda channels: nn.Conv2d(channels, channels, 1),

@@ -3,8 +3,7 @@
 import torch
 from torch import Tensor
 
-from automl_plugins.strategies import SearchStep
-from automl_plugins.strategies.darts import DARTS
+from automl_plugins.strategies import DARTS, SearchStep
 
 
 class DiscretizationAware(DARTS):
