@@ -9,21 +9,6 @@ from __future__ import annotations
 
 import math
 
-
-def mnasnet_exponent(gain: float) -> float:
-    """The exponent w of MnasNet's soft reward: double cost is worth a relative gain in accuracy of `gain`.
-
-    `(1 + gain) * 2 ** w == 1`; 0.05 gives -0.07, as in the paper (Tan et al., CVPR 2019, section 3). Where accuracy
-    is near what can be reached, as on citation graphs, tolerate less: 0.01 gives -0.014.
-
-    Raises:
-        ValueError: `gain` is not above 0.
-    """
-    if gain <= 0:
-        raise ValueError(f"gain is the relative accuracy that double cost must bring, above 0; got {gain}")
-    return -math.log2(1 + gain)
-
-
 _LEAST_RATIO = 1e-6
 """Costs below this share of the target count as this share: at 0 MnasNet's reward has no bound."""
 
@@ -33,9 +18,10 @@ def mnasnet_reward(
 ) -> float:
     """`accuracy * (cost / target) ** w` (MnasNet, equations 2 and 3).
 
-    Soft: the same exponent on both sides, as `mnasnet_exponent` gives it. Hard: `below=0, above=-1`, so that the target
-    is a limit. Where the paper defines none: a score of 0 or less is its own reward, since a product would reward a
-    high cost with it; a cost of 0 counts as a millionth of the target; what is not a finite number ranks last.
+    Soft: the same exponent on both sides; with `w = -log2(1 + gain)`, double cost is worth a relative gain in accuracy
+    of `gain`, and -0.07 is 0.05 of it. Hard: `below=0, above=-1`, so that the target is a limit. Where the paper
+    defines none: a score of 0 or less is its own reward, since a product would reward a high cost with it; a cost of 0
+    counts as a millionth of the target; what is not a finite number ranks last.
 
     Args:
         accuracy: larger is better.
@@ -66,10 +52,8 @@ def monas_mixed_reward(accuracy: float, cost: float, weight: float) -> float:
     Raises:
         ValueError: the cost or the weight is outside 0 and 1.
     """
-    for name, value in (("cost", cost), ("weight", weight)):
-        # nan is not outside.
-        if value < 0 or value > 1:
-            raise ValueError(f"{name} is between 0 and 1 in MONAS's mixed reward; got {value}")
+    _check_share("cost", cost, "mixed")
+    _check_share("weight", weight, "mixed")
     return weight * accuracy - (1 - weight) * cost if _finite(accuracy, cost) else -math.inf
 
 
@@ -92,9 +76,13 @@ def monas_limit_reward(accuracy: float, cost: float, limit: float) -> float:
 def monas_floor_reward(accuracy: float, cost: float, floor: float) -> float:
     """`1 - cost`, with the cost within 0 and 1, where the accuracy reaches the floor; else less than nothing.
 
-    As in `monas_limit_reward`, how far the floor is missed takes the place of MONAS's 0. What is not a finite number
+    As in `monas_limit_reward`, the distance to the floor takes the place of MONAS's 0. What is not a finite number
     ranks last.
+
+    Raises:
+        ValueError: the cost is outside 0 and 1.
     """
+    _check_share("cost", cost, "floor")
     if not _finite(accuracy, cost):
         return -math.inf
     return 1 - cost if accuracy >= floor else -(floor - accuracy)
@@ -102,6 +90,12 @@ def monas_floor_reward(accuracy: float, cost: float, floor: float) -> float:
 
 def _finite(accuracy: float, cost: float) -> bool:
     return math.isfinite(accuracy) and math.isfinite(cost)
+
+
+def _check_share(name: str, value: float, reward: str) -> None:
+    # nan is not outside.
+    if value < 0 or value > 1:
+        raise ValueError(f"{name} is between 0 and 1 in MONAS's {reward} reward; got {value}")
 
 
 def _check_cost(name: str, value: float) -> None:

@@ -87,7 +87,7 @@ class Study:
             the finalists are then taken from the front, and all of them are tested.
         limits: figure -> the most that it may be; what breaks a limit is not chosen.
         reward: one value of the metric and a cost in place of the metric: the name of one of
-            `automl_plugins.objectives.goal.REWARDS` with its arguments.
+            `automl_plugins.objectives.named_rewards.REWARDS` with its arguments.
         sharing: a trial starts from what earlier trials of its search have trained, where their layers are alike, see
             `automl_plugins.studies.sharing`, and so needs few `trial_epochs`; one that inherits less than half of its
             weights has the epochs of `trainer`, and final trainings start anew.

@@ -12,7 +12,7 @@ import optuna
 import yaml
 from optuna.pruners import NopPruner
 
-from automl_plugins.objectives.goal import REWARDS
+from automl_plugins.objectives.named_rewards import REWARDS
 from automl_plugins.studies.storage import without_password
 from automl_plugins.system.files import write_whole
 from automl_plugins.training.description import import_path, kept_arguments

@@ -96,12 +96,3 @@ def input_options(block: int) -> tuple[str, ...]:
 def number_of_cells(blocks: int) -> int:
     """How many cells the space has: two different predecessors for each block, in no order, and no `none`."""
     return math.prod(math.comb(states_before(block), 2) * len(OPERATIONS) ** 2 for block in range(blocks))
-
-
-def paper_number_of_cells(blocks: int) -> int:
-    """How many cells the paper counts (Liu et al. 2019, section 3.1), 5.6e14 for 5 blocks.
-
-    It counts ordered pairs, a predecessor twice among them, and `none` among the operations, so many cells more
-    than once, and cells that no decoding gives.
-    """
-    return math.prod(states_before(block) ** 2 * len(GATE_OPTIONS) ** 2 for block in range(blocks))

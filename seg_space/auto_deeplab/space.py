@@ -140,7 +140,7 @@ class AutoDeepLabSpace(SupernetSpace):
 
     @property
     def cells(self) -> int:
-        """The number of cells, exactly; `cell.paper_number_of_cells` counts as the paper does."""
+        """The number of cells, exactly; the paper counts many of them more than once (5.6e14 for 5 blocks)."""
         return self.cell.count
 
     @property

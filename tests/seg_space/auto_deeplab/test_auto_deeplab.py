@@ -16,7 +16,7 @@ from automl_plugins import Architecture, Task
 from automl_plugins.supernets.gates import Gates
 from automl_plugins.testing import SupernetContract
 from seg_space import AutoDeepLabSpace
-from seg_space.auto_deeplab.cell import CONVOLUTIONS, GATE_OPTIONS, NONE, Step, paper_number_of_cells
+from seg_space.auto_deeplab.cell import CONVOLUTIONS, GATE_OPTIONS, NONE, Step
 from seg_space.auto_deeplab.mixed_cell import MixedCell, StackedConvolution
 from seg_space.auto_deeplab.network import Cell
 from seg_space.auto_deeplab.supernet import AutoDeepLabSupernet
@@ -86,10 +86,6 @@ def test_the_space_is_counted_exactly() -> None:
     assert space.paths == 75_025
     assert space.cells == 2700 * 7**10
     assert space.size == space.cells * space.paths == 57_220_305_001_807_500
-
-
-def test_the_paper_counts_cells_more_than_once() -> None:
-    assert paper_number_of_cells(5) == 720**2 * 8**10 == pytest.approx(5.566e14, rel=1e-4)
 
 
 # Networks.
