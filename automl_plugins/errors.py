@@ -23,17 +23,11 @@ class DivergedError(RuntimeError):
 
     Args:
         reason: the value that is not a number, and where it was met.
+        message: the reason, with what follows from it and what may be done.
         epochs: how many had ended before it.
         kept: the architectures found by then, by the name of the searchable; the logits are put back to them.
-        message: the whole of it; None: the reason.
     """
 
-    def __init__(
-        self,
-        reason: str,
-        epochs: int = 0,
-        kept: Mapping[str, Any] | None = None,
-        message: str | None = None,
-    ) -> None:
-        super().__init__(message or reason)
+    def __init__(self, reason: str, message: str, epochs: int = 0, kept: Mapping[str, Any] | None = None) -> None:
+        super().__init__(message)
         self.reason, self.epochs, self.kept = reason, epochs, dict(kept or {})

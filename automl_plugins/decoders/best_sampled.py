@@ -79,8 +79,12 @@ def best_of(candidates: Iterable[Architecture], searchable: Searchable, evaluati
             return left[0]
         else:  # all that were best before have diverged on later batches
             left, reserve = reserve[:2], reserve[2:]
-    raise DivergedError(
+    reason = (
         f"none of {len(losses)} architectures has a finite loss on the search data (the first one's is "
-        f"{mean_of(next(iter(losses.values())))}): the shared weights have diverged, or no step gave a loss; a lower "
-        "learning rate may keep them from it"
+        f"{mean_of(next(iter(losses.values())))})"
+    )
+    raise DivergedError(
+        reason,
+        f"{reason}: the shared weights have diverged, or no step gave a loss; a lower learning rate may keep them from "
+        "it",
     )

@@ -24,7 +24,7 @@ def diverged(reason: str, epochs: int, kept: Mapping[str, Architecture]) -> Dive
         kept: what was found by then, by the name of the searchable; the logits are put back to it.
     """
     before = f"what the {epochs} epoch(s) before found is kept" if kept else "nothing was found before that"
-    return DivergedError(reason, epochs, kept, f"the search diverged: {reason}; {before}; {_CURES}")
+    return DivergedError(reason, f"the search diverged: {reason}; {before}; {_CURES}", epochs, kept)
 
 
 class DivergenceWatch:

@@ -5,11 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from numbers import Real
 from pathlib import Path
 from typing import Any
 
-from automl_plugins.system.arguments import at_least
+from automl_plugins.system.arguments import at_least, is_number
 
 
 @dataclass(frozen=True)
@@ -32,16 +31,16 @@ class SearchOptions:
     def __post_init__(self) -> None:
         for name in ("learning_rate", "weight_decay"):
             value = getattr(self, name)
-            if not _is_number(value) or not 0 <= value < math.inf:
+            if not is_number(value) or not 0 <= value < math.inf:
                 raise ValueError(f"{name} is at least 0, and finite; got {value!r}")
         betas = self.betas
-        if not isinstance(betas, Sequence) or len(betas) != 2 or not all(_is_number(b) and 0 <= b < 1 for b in betas):
+        if not isinstance(betas, Sequence) or len(betas) != 2 or not all(is_number(b) and 0 <= b < 1 for b in betas):
             raise ValueError(f"betas are two numbers, at least 0 and less than 1; got {betas!r}")
         for name in ("warmup_epochs", "seed"):
             at_least(name, getattr(self, name), 0)
-        if self.collapse is not None and not (_is_number(self.collapse) and 0 < self.collapse <= 1):
+        if self.collapse is not None and not (is_number(self.collapse) and 0 < self.collapse <= 1):
             raise ValueError(f"collapse is a share, greater than 0 and at most 1; got {self.collapse!r}")
-        if self.memory_limit is not None and not (_is_number(self.memory_limit) and self.memory_limit > 0):
+        if self.memory_limit is not None and not (is_number(self.memory_limit) and self.memory_limit > 0):
             raise ValueError(f"memory_limit is a number of bytes, greater than 0; got {self.memory_limit!r}")
         if self.path is not None and not isinstance(self.path, Path):
             raise ValueError(f"path is that of a file; got {self.path!r}")
@@ -64,7 +63,3 @@ class SearchOptions:
             "collapse": self.collapse,
             "seed": self.seed,
         }
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, Real) and not isinstance(value, bool)

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any, Literal, get_args
 
 from automl_plugins.search.data import batches_in, reads_by_position, split_loader
+from automl_plugins.system.arguments import is_number
 from automl_plugins.system.nearest import did_you_mean
 
 Word = Literal["datamodule", "split", "validation", "training"]
@@ -22,7 +23,7 @@ class SearchSource:
         seed: of the split.
 
     Raises:
-        ValueError: there is no such word, or the fraction is out of range.
+        ValueError: there is no such word, what was given is no loader, or the fraction is out of range.
     """
 
     def __init__(self, given: Any, fraction: float, seed: int) -> None:
@@ -30,8 +31,11 @@ class SearchSource:
             raise ValueError(
                 f"search_data={given!r} is no source of search data; {did_you_mean(given, get_args(Word))}"
             )
-        if not 0 < fraction < 1:
-            raise ValueError(f"search_fraction is between 0 and 1; got {fraction}")
+        if given is not None and not callable(given) and not hasattr(given, "__iter__"):
+            words = ", ".join(get_args(Word))
+            raise ValueError(f"search_data is a loader, a callable that gives one, or one of {words}; got {given!r}")
+        if not is_number(fraction) or not 0 < fraction < 1:
+            raise ValueError(f"search_fraction is between 0 and 1; got {fraction!r}")
         self.given, self.fraction, self.seed = given, fraction, seed
         self._replaced: tuple[Any, Any] | None = None
         self._split: Any = None

@@ -34,10 +34,12 @@ def decoding_scores(choices: Sequence[Choice], logits: Tensor, mask: Tensor, rel
     bad = mask & ~logits.isfinite()
     if bad.any():
         row, column = (int(index) for index in bad.nonzero()[0])
+        option, name = choices[row].options[column], choices[row].name
+        reason = f"the logit of {option!r} in {name!r} is {float(logits[row, column])}"
         raise DivergedError(
-            f"the logit of {choices[row].options[column]!r} in {choices[row].name!r} is {float(logits[row, column])}: "
-            "the search has diverged, and its logits stand for no architecture; a lower learning rate, of the search "
-            "or of the weights, may keep it from that"
+            reason,
+            f"{reason}: the search has diverged, and its logits stand for no architecture; a lower learning rate, of the search "
+            "or of the weights, may keep it from that",
         )
     logits = logits.nan_to_num(0.0, 0.0, 0.0)
     among_open = relaxation.probabilities(logits, mask)

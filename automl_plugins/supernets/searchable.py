@@ -317,9 +317,11 @@ class Searchable(nn.Module):
         network = inherited(self.space, self.supernet, architecture, self.task)
         for name, weight in network.named_parameters():
             if not weight.isfinite().all():
+                reason = f"the weight {name!r} of the supernet is not finite"
                 raise DivergedError(
-                    f"the weight {name!r} of the supernet is not finite: the search has diverged; derive() without "
-                    "keep_weights gives a fresh network, a lower learning rate a search that does not"
+                    reason,
+                    f"{reason}: the search has diverged; derive() without keep_weights gives a fresh network, a lower "
+                    "learning rate a search that does not",
                 )
         return network
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from numbers import Integral, Real
+from typing import TypeGuard
 
 import numpy as np
 
@@ -24,6 +25,11 @@ def at_least(name: str, value: int, least: int, most: int | None = None) -> int:
     if most is not None and value > most:
         raise ValueError(f"{name} is at most {most:,}; got {value:,}")
     return int(value)
+
+
+def is_number(value: object) -> TypeGuard[float]:
+    """Whether a value is a number; True and False are none."""
+    return isinstance(value, Real) and not isinstance(value, bool)
 
 
 def positive(name: str, value: float, zero: bool = False) -> float:

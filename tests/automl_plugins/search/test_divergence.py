@@ -190,3 +190,16 @@ def test_search_data_that_are_not_finite_end_the_search(trainer: Callable[..., p
     with pytest.raises(DivergedError, match="no gradient of the architecture logits has been finite"):
         trainer(search, max_epochs=2).fit(LitUser(), datamodule=UserData())
     assert not (tmp_path / "architecture.json").exists()
+
+
+@pytest.mark.parametrize("strategy", ["random", "gdas"])
+def test_a_validation_that_needs_an_architecture_meets_the_same_error(
+    trainer: Callable[..., pl.Trainer], strategy: str
+) -> None:
+    search = ArchitectureSearch(strategy, search_data=loader(8, seed=3))
+    with pytest.raises(
+        DivergedError, match=r"the search diverged: the logit of .* is nan; nothing was found before that"
+    ) as raised:
+        trainer(search, max_epochs=3).fit(LitDiverging("logits", step=4), datamodule=UserData())
+    assert (raised.value.epochs, raised.value.kept) == (0, {})
+    assert raised.value.reason.startswith("the logit of ")

@@ -18,7 +18,7 @@ from torch import Tensor
 from automl_plugins import Architecture
 from automl_plugins.decoders.best_sampled import BestSampled
 from automl_plugins.search import ArchitectureSearch
-from automl_plugins.strategies import RandomSearch
+from automl_plugins.strategies import DARTS, RandomSearch
 
 
 def fit(make: Callable[..., pl.Trainer], *callbacks: pl.Callback, **given: Any) -> tuple[pl.Trainer, LitUser]:
@@ -310,6 +310,22 @@ def test_limits_that_do_not_fit_are_an_error_before_training(
     ("given", "reason"),
     [
         ({"strategy": "dart"}, "there is no 'dart' among the strategies.*darts"),
+        ({"strategy": 3.0}, "strategy is a registered name or a Strategy; got 3.0"),
+        ({"strategy": DARTS}, "strategy is a registered name or a Strategy; got <class .*DARTS'>; make one of it"),
+        ({"strategy": None}, "strategy is a registered name or a Strategy; got None"),
+        ({"learning_rate": "fast"}, "learning_rate is at least 0, and finite; got 'fast'"),
+        ({"learning_rate": True}, "learning_rate is at least 0, and finite; got True"),
+        ({"betas": 0.5}, "betas are two numbers, at least 0 and less than 1; got 0.5"),
+        ({"betas": ("a", 0.5)}, r"betas are two numbers, at least 0 and less than 1; got \('a', 0.5\)"),
+        ({"seed": float("nan")}, "seed is a whole number of at least 0; got nan"),
+        ({"warmup_epochs": 1.5}, "warmup_epochs is a whole number of at least 0; got 1.5"),
+        ({"collapse": "half"}, "collapse is a share, greater than 0 and at most 1; got 'half'"),
+        ({"memory_limit": float("nan")}, "memory_limit is a number of bytes, greater than 0; got nan"),
+        ({"path": 3}, "path is that of a file; got 3"),
+        ({"search_data": 5}, "search_data is a loader, a callable that gives one, or one of datamodule, .*; got 5"),
+        ({"search_data": "splits"}, "search_data='splits' is no source of search data; did you mean 'split'"),
+        ({"search_fraction": "half"}, "search_fraction is between 0 and 1; got 'half'"),
+        ({"search_fraction": float("nan")}, "search_fraction is between 0 and 1; got nan"),
         ({"learning_rate": -1.0}, "learning_rate is at least 0, and finite; got -1"),
         ({"learning_rate": float("inf")}, "learning_rate is at least 0, and finite; got inf"),
         ({"weight_decay": float("nan")}, "weight_decay is at least 0, and finite; got nan"),
