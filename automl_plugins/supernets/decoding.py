@@ -38,8 +38,8 @@ def decoding_scores(choices: Sequence[Choice], logits: Tensor, mask: Tensor, rel
         reason = f"the logit of {option!r} in {name!r} is {float(logits[row, column])}"
         raise DivergedError(
             reason,
-            f"{reason}: the search has diverged, and its logits stand for no architecture; a lower learning rate, of the search "
-            "or of the weights, may keep it from that",
+            f"{reason}: the search has diverged, and its logits stand for no architecture; a lower learning rate, of "
+            "the search or of the weights, may keep it from that",
         )
     logits = logits.nan_to_num(0.0, 0.0, 0.0)
     among_open = relaxation.probabilities(logits, mask)
