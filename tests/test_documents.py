@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,6 +18,12 @@ from automl_plugins.cli import main
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 REFERENCE = sorted((ROOT / "docs" / "api").glob("*.md"))
+
+PACKAGES = ("automl_plugins", "gnn_space", "seg_space")
+# What users are handed, say in annotations, or subclass in a paper's file, and do not make.
+MADE_FOR_USERS = {
+    *("Candidate", "Decoder", "EstimatorConfig", "Evaluation", "Observation", "Relaxation", "Searchable", "Strategy"),
+}
 
 # A reader's budgets, and what a test can pay for.
 SMALLER = {
@@ -51,6 +59,26 @@ def test_the_examples_of_a_page_of_reference_run(page: Path, tmp_path: Path, mon
     monkeypatch.chdir(tmp_path)
     code = "\n".join(re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL))
     exec(compile(code, page, "exec"), {"__name__": "__main__"})  # noqa: S102 - the examples are ours
+
+
+def constructed_by_users() -> list[str]:
+    """The classes that entry points name, and those in the packages' faces."""
+    groups = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]["entry-points"]
+    plugins = {group: [value.rpartition(":")[2] for value in entries.values()] for group, entries in groups.items()}
+    # A probe is made by what asks for one, a callbacks' factory is called by Lightning.
+    registered = {name for group in plugins if not group.endswith(("probes", "factory")) for name in plugins[group]}
+    faces = [path for package in PACKAGES for path in (ROOT / package).rglob("__init__.py")]
+    lists = [re.search(r"^__all__ = \[(.*?)\]", path.read_text("utf-8"), re.DOTALL | re.MULTILINE) for path in faces]
+    public = {name for found in lists if found for name in re.findall(r'"(\w+)"', found[1])}
+    return sorted(registered | {name for name in public if name[0].isupper()} - MADE_FOR_USERS)
+
+
+@pytest.mark.parametrize("name", constructed_by_users())
+def test_every_class_that_a_user_constructs_is_in_an_example(name: str) -> None:
+    texts = [snippet.text for snippet in snippets("python")]
+    texts += re.findall(r"```python\n(.*?)```", "".join(path.read_text("utf-8") for path in REFERENCE), re.DOTALL)
+    used = {node.id for text in texts for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Name)}
+    assert name in used
 
 
 def test_files_that_a_document_shows_whole_are_whole() -> None:
