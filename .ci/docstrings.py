@@ -1,6 +1,7 @@
-"""Formulas of docstrings as MathML, which browsers show without a script: an extension of griffe for the site.
+"""Docstrings for the site, as an extension of griffe.
 
-`:math:` roles and `.. math::` blocks are what a docstring holds, in the notation of LaTeX.
+Formulas (`:math:` roles and `.. math::` blocks, in the notation of LaTeX) become MathML, which browsers show without a
+script. A class is shown in the file that defines it, and not again in the packages that import it for their users.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ import re
 import textwrap
 from typing import Any
 
-from griffe import Extension, Object
+from griffe import Extension, Module, Object
 from latex2mathml.converter import convert
 
 BLOCK = re.compile(r"^( *)\.\. math::\n((?:\1 +\S.*\n|\s*\n)+)", re.MULTILINE)
@@ -18,8 +19,12 @@ INLINE = re.compile(r":math:`([^`]+)`")
 ENTITIES = str.maketrans({"*": "&#42;", "_": "&#95;"})
 
 
-class Formulas(Extension):
-    """Writes formulas anew in every docstring that is read."""
+class Docstrings(Extension):
+    """Changes what was read before it is shown."""
+
+    def on_module(self, *, mod: Module, **_: Any) -> None:
+        """Forget that a package exports names of its files."""
+        mod.exports = None
 
     def on_object(self, *, obj: Object, **_: Any) -> None:
         """Write the formulas of an object's docstring."""
