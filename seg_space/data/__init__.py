@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from seg_space.data.camvid import CamVidData
     from seg_space.data.cityscapes import CityscapesData
     from seg_space.data.darcy_flow import DarcyFlowData
+    from seg_space.data.image_folder import ImageFolderData
     from seg_space.data.images_and_masks import ImagesAndMasks
     from seg_space.data.voc import VOCData
 
@@ -20,6 +21,7 @@ _MODULES = {
     "CamVidData": "camvid",
     "CityscapesData": "cityscapes",
     "DarcyFlowData": "darcy_flow",
+    "ImageFolderData": "image_folder",
     "ImagesAndMasks": "images_and_masks",
     "VOCData": "voc",
 }
@@ -30,6 +32,7 @@ __all__ = [
     "CamVidData",
     "CityscapesData",
     "DarcyFlowData",
+    "ImageFolderData",
     "ImagesAndMasks",
     "VOCData",
 ]

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from seg_space.data.base import class_names
-from seg_space.data.files import IGNORED, IMAGE_SUFFIXES, MASK_SUFFIXES, ImageFiles, Labels, listing, paired
+from seg_space.data.arguments import class_names
+from seg_space.data.files import IMAGE_SUFFIXES, MASK_SUFFIXES, ImageFiles, listing, paired
 from seg_space.data.held_out import HeldOutData
+from seg_space.data.labels import IGNORED, Labels
 
 COUNT = 150
 

@@ -1,4 +1,4 @@
-"""Random scale, crop and flip of an image and its mask together, by torchvision's transforms."""
+"""Random scale, crop and flip of an image, its mask together with it, by torchvision's transforms."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torchvision import tv_tensors
 from torchvision.transforms import v2
 from torchvision.transforms.v2 import functional as transforms
 
-from seg_space.data.files import IGNORED
+from seg_space.data.labels import IGNORED
 
 
 class Augmentation:
@@ -32,24 +32,33 @@ class Augmentation:
         self.flip = v2.RandomHorizontalFlip() if flip else None
         self.mean = mean
 
-    def __call__(self, image: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-        """Another view of an image `[channels, height, width]` and its mask `[..., height, width]`."""
-        crop = self.crop or (image.size(-2), image.size(-1))
+    def __call__(self, image: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+        """Another view of an image `[channels, height, width]` and its mask `[..., height, width]`.
+
+        A target of the whole image, a number or a vector, stays as it is.
+        """
+        has_mask = target.dim() >= 2
+        views = self._views([tv_tensors.Image(image), *([tv_tensors.Mask(target)] if has_mask else [])])
+        plain = [view.as_subclass(Tensor) for view in views]
+        return plain[0], plain[1] if has_mask else target
+
+    def _views(self, sample: list[Tensor]) -> list[Tensor]:
+        """Random views of an image and, where there is one, of its mask."""
+        size = [sample[0].size(-2), sample[0].size(-1)]
+        crop = list(self.crop or size)
         low, high = self.scales
         scale = low + (high - low) * torch.rand(()).item()
         piece = [max(round(length / scale), 1) for length in crop]
-        sample: tuple[Tensor, Tensor] = tv_tensors.Image(image), tv_tensors.Mask(mask)
-        if piece != [image.size(-2), image.size(-1)]:
-            fill = {tv_tensors.Image: self._fill(image), tv_tensors.Mask: IGNORED}
-            sample = v2.RandomCrop(piece, pad_if_needed=True, fill=fill)(*sample)
-        if tuple(piece) != crop:
-            sample = (
-                transforms.resize(sample[0], list(crop), antialias=True),
-                transforms.resize(sample[1], list(crop)),
-            )
+        if piece != size:
+            fill = {tv_tensors.Image: self._fill(sample[0]), tv_tensors.Mask: IGNORED}
+            sample = v2.RandomCrop(piece, pad_if_needed=True, fill=fill)(sample)
+        if piece != crop:
+            image, *masks = sample
+            resized: list[Tensor] = [transforms.resize(mask, crop) for mask in masks]
+            sample = [transforms.resize(image, crop, antialias=True), *resized]
         if self.flip is not None:
-            sample = self.flip(*sample)
-        return sample[0].as_subclass(Tensor), sample[1].as_subclass(Tensor)
+            sample = self.flip(sample)
+        return sample
 
     def _fill(self, image: Tensor) -> Sequence[float]:
         values: list[float] = self.mean.tolist()

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from automl_plugins.spaces.task import Task
-from seg_space.data.base import PixelDataModule, Size
+from seg_space.data.base import ImageDataModule
 from seg_space.data.sources import TensorSource
 
 ROWS, COLUMNS = slice(18, 178), slice(21, 213)
@@ -23,7 +23,7 @@ GAP = 4
 """Slices left out between two splits."""
 
 
-class BrainTemplateData(PixelDataModule):
+class BrainTemplateData(ImageDataModule):
     """Tissues of the human brain, slice by slice, in the ICBM152 template (Fonov et al. 2009): a small real example.
 
     Its T1-weighted average of 152 heads, without the skull, comes with nilearn in steps of 1 mm (`pip install
@@ -35,13 +35,7 @@ class BrainTemplateData(PixelDataModule):
     and 4 slices are left out where one split ends and another begins: 76 slices to train on, 18 for validation and 16
     for test. All are of one averaged brain: scores here say nothing about patients.
 
-    Args:
-        batch_size: slices of a batch.
-        crop: size of the random piece of a slice that is trained on; None: the whole.
-        scales: between which factors a training slice is scaled at random; (1, 1): not at all.
-        flip: mirror half of the training slices.
-        workers: processes that prepare slices; 0: none beside the training itself.
-        seed: of the order of training batches, and of augmentation.
+    The arguments are those of `ImageDataModule`.
 
     Raises:
         ValueError: an argument is out of range.
@@ -49,17 +43,6 @@ class BrainTemplateData(PixelDataModule):
     """
 
     classes = ("background", "other tissue", "grey matter", "white matter")
-
-    def __init__(
-        self,
-        batch_size: int = 8,
-        crop: Size = None,
-        scales: tuple[float, float] = (1.0, 1.0),
-        flip: bool = False,
-        workers: int = 0,
-        seed: int = 0,
-    ) -> None:
-        super().__init__(batch_size, workers, seed, crop, scales, flip)
 
     @property
     def task(self) -> Task:

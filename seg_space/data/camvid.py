@@ -6,8 +6,10 @@ import json
 from functools import cached_property
 from typing import Any
 
-from seg_space.data.base import MaskFilesData, class_names, some_channels
-from seg_space.data.files import IMAGE_SUFFIXES, MASK_SUFFIXES, ImageFiles, Labels, listed, listing, paired
+from seg_space.data.arguments import class_names, some_channels
+from seg_space.data.files import IMAGE_SUFFIXES, MASK_SUFFIXES, ImageFiles, listed, listing, paired
+from seg_space.data.image_files import MaskFilesData
+from seg_space.data.labels import Labels
 
 # As in SegNet's version of CamVid, which has no meta.json (Badrinarayanan et al. 2017, arXiv 1511.00561).
 SEGNET_CLASSES = (
@@ -22,7 +24,7 @@ class CamVidData(MaskFilesData):
     For each of `train`, `val` and `test`: images in `<split>/`, masks of the same names in `<split>annot/`, and,
     where only some of them belong to the split, a list `<split>.txt` (names, or paths as in SegNet's lists, one a
     line). A file `meta.json` may give `classes` (names), `ignore_index` and `channels` (1, 3 or 4; 3 where left
-    out); without it, the classes are CamVid's 11, and 11 is ignored. The arguments are those of `MaskFilesData`.
+    out); without it, the classes are CamVid's 11, and 11 is ignored. The arguments are those of `ImageFilesData`.
     """
 
     @cached_property

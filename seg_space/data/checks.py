@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 
 from automl_plugins.spaces.task import Task
-from seg_space.data.files import IGNORED, ImageFiles
+from seg_space.data.files import ImageFiles
+from seg_space.data.labels import IGNORED
 
 _HASHED_BYTES = 1 << 20
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from seg_space.data.files import IGNORED, ImageFiles, Labels, folder_of
+from seg_space.data.files import ImageFiles, folder_of
 from seg_space.data.held_out import HeldOutData
+from seg_space.data.labels import IGNORED, Labels
 
 _IMAGE, _MASK = "_leftImg8bit.png", "_gtFine_labelIds.png"
 

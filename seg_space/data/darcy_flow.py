@@ -14,7 +14,7 @@ from torch import Tensor
 
 from automl_plugins.spaces.task import Task
 from automl_plugins.system.arguments import at_least
-from seg_space.data.base import PixelDataModule
+from seg_space.data.base import ImageDataModule
 from seg_space.data.darcy_equation import HIGH, LOW, permeability, pressure
 from seg_space.data.sources import Statistics, TensorSource
 
@@ -22,7 +22,7 @@ CHUNK_NUMBERS = 1 << 24
 """Numbers in memory while samples are solved together."""
 
 
-class DarcyFlowData(PixelDataModule):
+class DarcyFlowData(ImageDataModule):
     """Flow through a porous square, generated: predict the pressure from the permeability (Li et al. 2021).
 
     The equation is -div(a grad u) = 1 with u = 0 on the boundary; a is 12 or 3, where a Gaussian random field is

@@ -1,18 +1,12 @@
-"""Images and masks in files: finding them, pairing them, and what the numbers in masks stand for."""
+"""Images and masks in files: finding and pairing them."""
 
 from __future__ import annotations
 
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
-
-import numpy as np
-import numpy.typing as npt
-import torch
-from torch import Tensor
+from typing import NamedTuple
 
 from automl_plugins.system.nearest import nearest
 
@@ -20,96 +14,19 @@ IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff")
 MASK_SUFFIXES = (".png", ".tif", ".tiff")
 """No JPEG: its compression changes the numbers of classes."""
 
-IGNORED = 255
-"""The class of a pixel that does not count, whatever its file holds there."""
-
-Array = npt.NDArray[Any]
-
 _OF_SYSTEMS = ("thumbs.db", "desktop.ini")
 """What Windows leaves in folders of images."""
 
 
 class ImageFiles(NamedTuple):
-    """An image's file, and that of its mask, or those of its labels."""
+    """An image's file, and that of its mask, or those of its labels, if it has any."""
 
     image: Path
-    masks: tuple[Path, ...]
+    masks: tuple[Path, ...] = ()
 
 
-@dataclass(frozen=True)
-class Labels:
-    """What the numbers in mask files stand for.
-
-    Args:
-        tables: class by number; with several tables, a file keeps to one of them.
-    """
-
-    tables: tuple[Mapping[int, int], ...]
-
-    @classmethod
-    def of_classes(cls, count: int, ignore_index: int | None) -> Labels:
-        """Numbers that are classes, and one for pixels that do not count, if any."""
-        table = {number: number for number in range(count)}
-        return cls((table if ignore_index is None else {**table, ignore_index: IGNORED},))
-
-    @classmethod
-    def of_foreground(cls, ignore_index: int | None) -> Labels:
-        """0 for the background, and 1 or 255 for the foreground, the same one in a whole file."""
-        ignored = {} if ignore_index is None else {ignore_index: IGNORED}
-        return cls(tuple({0: 0, one: 1, **ignored} for one in (1, 255) if one != ignore_index))
-
-    def __call__(self, numbers: Array, path: Path) -> Tensor:
-        """The classes of a mask's pixels, `[height, width]`, uint8.
-
-        Raises:
-            ValueError: a number that stands for nothing.
-        """
-        bad: tuple[Array, ...] = ()
-        for table in self.tables:
-            # The last entry is of all numbers beyond the table; -1: stands for nothing.
-            beyond = max(255, *table) + 1
-            lookup = np.full(beyond + 1, -1, dtype=np.int16)
-            lookup[list(table)] = list(table.values())
-            inside = numbers if numbers.dtype == np.uint8 else np.where(numbers < 0, beyond, numbers.clip(max=beyond))
-            classes = lookup[inside]
-            if classes.min(initial=0) >= 0:
-                return torch.from_numpy(classes.astype(np.uint8))
-            bad = bad or np.nonzero(classes < 0)
-        row, column = (int(places[0]) for places in bad)
-        others = np.unique(numbers).tolist()
-        raise ValueError(
-            f"{path} holds the number {numbers[row, column]} (first at row {row}, column {column}; all its numbers: "
-            f"{_some(others)}); accepted are {self.in_words()}{self._cure(others)}"
-        )
-
-    def _cure(self, numbers: list[int]) -> str:
-        """What a user may have meant by the numbers of a mask."""
-        if set(numbers) == {0, 255}:
-            return "; for a foreground of 255, target: binary"
-        unknown = [number for number in numbers if all(number not in table for table in self.tables)]
-        if unknown == [255] and len(self.tables) == 1:
-            return "; if 255 marks pixels that do not count, ignore_index: 255"
-        if len(self.tables) > 1 and len(unknown) > 0:
-            return "; for numbers of classes, target: classes"
-        counted = [number for number in numbers if number != 255]
-        if min(numbers) >= 0 and counted and len(counted) > 1 and max(counted) < 255:
-            return f"; if these are classes, classes: {max(counted) + 1} at least"
-        return ""
-
-    def in_words(self) -> str:
-        """The numbers that are accepted."""
-        return ", or ".join(_ranges(table) for table in self.tables)
-
-
-def _ranges(table: Mapping[int, int]) -> str:
-    counted = sorted(number for number, value in table.items() if value != IGNORED)
-    ignored = sorted(number for number, value in table.items() if value == IGNORED)
-    whole = len(counted) > 2 and counted == list(range(counted[0], counted[-1] + 1))
-    words = f"{counted[0]} to {counted[-1]}" if whole else _some(counted, most=40)
-    return f"{words} (ignored: {_some(ignored)})" if ignored else words
-
-
-def _some(values: Sequence[object], most: int = 12) -> str:
+def some_of(values: Sequence[object], most: int = 12) -> str:
+    """The first of some values, in words, and how many more there are."""
     more = f", and {len(values) - most} more" if len(values) > most else ""
     return ", ".join(map(str, values[:most])) + more
 
@@ -122,7 +39,7 @@ def folder_of(path: Path, what: str) -> Path:
     """
     if not path.is_dir():
         near = sorted(each.name for each in path.parent.iterdir()) if path.parent.is_dir() else []
-        there = f"; {path.parent} holds {_some(near)}" if near else ""
+        there = f"; {path.parent} holds {some_of(near)}" if near else ""
         raise FileNotFoundError(f"{path} is no folder, but {what} belong there{there}")
     return path
 
@@ -136,10 +53,9 @@ def listing(folder: Path, what: str, suffixes: Sequence[str]) -> dict[str, Path]
     """
     found: dict[str, Path] = {}
     for path in sorted(folder_of(folder, what).iterdir()):
-        if path.name.startswith(".") or path.name.lower() in _OF_SYSTEMS:
+        if _is_hidden(path):
             continue
-        if path.suffix.lower() not in suffixes:
-            raise ValueError(f"{path} is none of the {what} that are accepted ({', '.join(suffixes)})")
+        _check_suffix(path, what, suffixes)
         # macOS writes letters with accents as two characters, others as one.
         name = unicodedata.normalize("NFC", path.stem)
         if name in found:
@@ -148,6 +64,33 @@ def listing(folder: Path, what: str, suffixes: Sequence[str]) -> dict[str, Path]
     if not found:
         raise ValueError(f"{folder} is empty; {what} ({', '.join(suffixes)}) belong there")
     return found
+
+
+def images_below(folder: Path) -> list[Path]:
+    """The images in a folder and in folders inside it, sorted; hidden ones are passed over.
+
+    Raises:
+        ValueError: it holds other files.
+    """
+    images: list[Path] = []
+    for path in sorted(folder.iterdir()):
+        if _is_hidden(path):
+            continue
+        if path.is_dir():
+            images += images_below(path)
+        else:
+            _check_suffix(path, "images", IMAGE_SUFFIXES)
+            images.append(path)
+    return images
+
+
+def _is_hidden(path: Path) -> bool:
+    return path.name.startswith(".") or path.name.lower() in _OF_SYSTEMS
+
+
+def _check_suffix(path: Path, what: str, suffixes: Sequence[str]) -> None:
+    if path.suffix.lower() not in suffixes:
+        raise ValueError(f"{path} is none of the {what} that are accepted ({', '.join(suffixes)})")
 
 
 def paired(images: Mapping[str, Path], masks: Mapping[str, Path], suffix: str = "") -> list[ImageFiles]:

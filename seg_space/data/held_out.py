@@ -4,49 +4,35 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from automl_plugins.training.data.splits import random_split
-from seg_space.data.base import MaskFilesData, Size
+from seg_space.data.arguments import Size
 from seg_space.data.files import ImageFiles
+from seg_space.data.image_files import MaskFilesData
 
 
 class HeldOutData(MaskFilesData):
     """Semantic segmentation where only training and validation masks are public.
 
-    Papers report on the validation images, so these are the *test* images here, which nothing is selected by. What
-    a search and early stopping look at is a share of the training images, set aside at random.
+    Papers report on the validation images, so these are the *test* images here, which nothing is selected by. A search
+    and early stopping look at a share of the training images, set aside at random.
 
     Subclasses implement `_public_files`, `_labels` and `classes`.
 
     Args:
         path: the folder of the data set.
         val_share: of the training images, for validation.
-        size: bring all images and masks to this size; scores are then of masks of this size. None: as they are.
-        batch_size: images of a batch.
         crop: size of the random piece of an image that is trained on; None: the image's own.
-        scales: between which factors a training image is scaled at random; (1, 1): not at all.
-        flip: mirror half of the training images left to right.
-        workers: processes that read images; 0: none beside the training itself.
-        seed: of the share, of the order of training batches, and of augmentation.
+        others: arguments of `ImageFilesData`.
 
     Raises:
         ValueError: an argument is out of range; (in `setup`) something is wrong with a file.
         FileNotFoundError: (in `setup`) a file or folder is missing.
     """
 
-    def __init__(
-        self,
-        path: str | Path,
-        val_share: float = 0.1,
-        size: Size = None,
-        batch_size: int = 8,
-        crop: Size = 512,
-        scales: tuple[float, float] = (0.5, 2.0),
-        flip: bool = True,
-        workers: int = 0,
-        seed: int = 0,
-    ) -> None:
-        super().__init__(path, size, batch_size, crop, scales, flip, workers, seed)
+    def __init__(self, path: str | Path, val_share: float = 0.1, crop: Size = 512, **others: Any) -> None:
+        super().__init__(path, crop=crop, **others)
         if not 0 < val_share < 1:
             raise ValueError(f"val_share is between 0 and 1; got {val_share}")
         self.val_share = val_share

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import stat
-import struct
 import sys
-import warnings
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from PIL import ExifTags, Image
+from PIL import Image
 from torch import Tensor
+
+from seg_space.data.opening import bits_of, opened, orientation_of, reading
 
 Array = npt.NDArray[Any]
 
@@ -48,152 +46,7 @@ _CURES = {
     "CMYK": "save it in RGB",
     "L": "channels: 1 and 3 are for such images",
 }
-_FORMATS = ("PNG", "JPEG", "TIFF")
-"""No others, whatever a file is called: Pillow has another program run on what is PostScript."""
 _LOSSY = ("jpeg", "tiff_jpeg", "webp")
-_QUARTER_TURNED = (5, 6, 7, 8)
-"""Orientations with which height and width change places."""
-
-_OTHER_CONTENTS = (
-    (b"version https://git-lfs", "a pointer of Git LFS; git lfs pull fetches the file"),
-    (b"<", "a page of the web, or other text"),
-    (b"GIF8", "a GIF; save it as PNG"),
-    (b"BM", "a BMP; save it as PNG"),
-    (b"RIFF", "a WebP; save it as PNG"),
-    (b"%!PS", "PostScript; save it as PNG"),
-    (b"%PDF", "a PDF; save it as PNG"),
-)
-
-_OF_BROKEN_FILES = (
-    *(OSError, SyntaxError, EOFError, TypeError, ValueError, LookupError, ArithmeticError, RuntimeError),
-    *(struct.error, AttributeError, MemoryError, Image.DecompressionBombError),
-)
-"""What Pillow's readers raise, by format and by what is broken."""
-
-
-class Header(NamedTuple):
-    """What is known of an image before its pixels are read.
-
-    Args:
-        height: of the upright image.
-        width: of the upright image.
-        bits: of a value.
-        turned: the EXIF orientation by which height and width have changed places; 0: they have not.
-        palette: the colours of a palette's numbers, one after another; empty where there is none.
-    """
-
-    height: int
-    width: int
-    bits: int
-    turned: int
-    palette: bytes
-
-
-@contextmanager
-def _reading(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except Image.DecompressionBombError as error:
-        raise ValueError(f"{path} cannot be read as an image: {error}; cut it into tiles") from error
-    except _OF_BROKEN_FILES as error:
-        raise ValueError(f"{path} cannot be read as an image: {error}{_content(path)}") from error
-
-
-def _content(path: Path) -> str:
-    """A guess at what is in a file that is no image."""
-    try:
-        with path.open("rb") as file:
-            start = file.read(32)
-    except OSError:
-        return ""
-    if start[4:8] == b"ftyp":
-        return "; it holds an image or video of the HEIF or MP4 family; save it as PNG"
-    return next((f"; it holds {told}" for sign, told in _OTHER_CONTENTS if start.startswith(sign)), "")
-
-
-def _check_is_file(path: Path) -> None:
-    """Refuse what is no file before it is opened: a named pipe would be waited for."""
-    try:
-        status = path.stat()
-    except OSError as error:
-        raise ValueError(f"{path} cannot be read as an image: {error.strerror or error}") from error
-    if not stat.S_ISREG(status.st_mode):
-        raise ValueError(f"{path} is a folder, a device or a pipe, and no file; an image is a regular file")
-    if status.st_size == 0:
-        raise ValueError(f"{path} is empty (0 bytes); it was not written whole, so write or fetch it again")
-
-
-@contextmanager
-def opened(path: Path) -> Iterator[Image.Image]:
-    """An image file, of which the header was read.
-
-    Raises:
-        ValueError: it cannot be read, or holds several images.
-    """
-    _check_is_file(path)
-    with _reading(path), warnings.catch_warnings():
-        # Images of up to twice Pillow's limit are read; larger ones are an error.
-        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-        image = Image.open(path, formats=_FORMATS)
-    with image:
-        with _reading(path):
-            count = _pages(image)
-        if count != 1:
-            raise ValueError(
-                f"{path} holds {count} images; accepted is one a file, so save each of them as a file of its own"
-            )
-        yield image
-
-
-def _pages(image: Image.Image) -> int:
-    """The images in a file, without the small views of the first one that cameras and maps have behind it."""
-    count: int = getattr(image, "n_frames", 1)
-    if count == 1 or image.format == "MPO":
-        return 1
-    if image.format != "TIFF":
-        return count
-    views = 0
-    for number in range(1, count):
-        image.seek(number)
-        # Of reduced size, or a mask of what is transparent.
-        views += bool(int(getattr(image, "tag_v2", {}).get(254, 0)) & 5)
-    image.seek(0)
-    return count - views
-
-
-def read_header(path: Path) -> Header:
-    """Size, bits and palette of an image file.
-
-    Raises:
-        ValueError: the file cannot be read, or holds several images.
-    """
-    with opened(path) as image:
-        with _reading(path):
-            orientation = _orientation(image)
-            width, height = image.size
-            palette = bytes(image.palette.palette) if image.mode == "P" and image.palette is not None else b""
-            bits = _bits(image, path)
-        turned = orientation if orientation in _QUARTER_TURNED else 0
-        # Pillow gives the upright size of a TIFF.
-        if turned and image.format != "TIFF":
-            height, width = width, height
-        return Header(height, width, bits, turned, palette)
-
-
-def _orientation(image: Image.Image) -> int:
-    value = image.getexif().get(ExifTags.Base.Orientation, 1)
-    return value if isinstance(value, int) and 1 <= value <= 8 else 1
-
-
-def _bits(image: Image.Image, path: Path) -> int:
-    """Of a value in the file; Pillow's mode does not say it."""
-    if image.format == "PNG":
-        with path.open("rb") as file:
-            return file.read(25)[24]
-    if image.format == "TIFF":
-        bits = getattr(image, "tag_v2", {}).get(258, 1)
-        return max(bits) if isinstance(bits, tuple) else int(bits)
-    return 8
 
 
 def read_image(path: Path, channels: int) -> Tensor:
@@ -222,7 +75,7 @@ def read_image(path: Path, channels: int) -> Tensor:
                 f"{path} has the mode {image.mode} ({_IN_WORDS.get(image.mode, 'unusual')}); for channels={channels}, "
                 f"accepted are {', '.join(accepted)}" + (f"; {cure}" if cure else "")
             )
-        with _reading(path):
+        with reading(path):
             array = _pixels(image, path, channels)
     if array.dtype == np.bool_:
         array = array.astype(np.uint8) * 255
@@ -241,8 +94,8 @@ def read_image(path: Path, channels: int) -> Tensor:
 def _pixels(image: Image.Image, path: Path, channels: int) -> Array:
     """`[height, width]` or `[height, width, channels]`, upright."""
     # Pillow turns TIFF files itself.
-    orientation = 1 if image.format == "TIFF" else _orientation(image)
-    if image.mode in ("RGB", "RGBA") and _bits(image, path) > 8:
+    orientation = 1 if image.format == "TIFF" else orientation_of(image)
+    if image.mode in ("RGB", "RGBA") and bits_of(image, path) > 8:
         return _upright(_sixteen_bits(path, "RGBA"[:channels]), orientation)
     return _upright(np.array(image.convert("RGB") if channels == 3 else image), orientation)
 
@@ -316,69 +169,11 @@ def read_mask(path: Path, classes_of: Callable[[Array, Path], Tensor]) -> Tensor
                 f"{path} has the mode {image.mode} ({_IN_WORDS.get(image.mode, 'unusual')}); a mask holds one number a "
                 f"pixel, so accepted are {', '.join(_MASK_MODES)}; write the number of its class for each colour"
             )
-        with _reading(path):
-            orientation = 1 if image.format == "TIFF" else _orientation(image)
+        with reading(path):
+            orientation = 1 if image.format == "TIFF" else orientation_of(image)
             array = _upright(np.array(image), orientation)
-            bits = _bits(image, path)
+            bits = bits_of(image, path)
     if image.mode == "L" and bits in (2, 4):
         # Pillow spreads the few greys of such files over a byte.
         array = array // (255 // (2**bits - 1))
     return classes_of(array if array.dtype == np.uint8 else array.astype(np.int64), path)
-
-
-def check_headers(files: Sequence[tuple[Path, Sequence[Path]]]) -> list[tuple[int, int]]:
-    """Height and width of images; reads headers alone.
-
-    Args:
-        files: each image with its masks.
-
-    Raises:
-        ValueError: a file cannot be read, a mask is of another size than its image, or an image has other bits than
-            the first one.
-    """
-    sizes = []
-    first: tuple[Path, int] | None = None
-    palette: tuple[Path, bytes] | None = None
-    for image_path, mask_paths in files:
-        image = read_header(image_path)
-        depth = max(image.bits, 8)
-        first = first or (image_path, depth)
-        if depth != first[1]:
-            raise ValueError(
-                f"{image_path} has {depth} bits a value, but {first[0]} has {first[1]}; images of one data set need "
-                "the same, since their values are taken as they are"
-            )
-        for mask_path in mask_paths:
-            mask = read_header(mask_path)
-            if (mask.height, mask.width) != (image.height, image.width):
-                raise ValueError(_other_size(image_path, image, mask_path, mask))
-            if mask.palette:
-                palette = palette or (mask_path, mask.palette)
-                _check_palette(*palette, mask_path, mask.palette)
-        sizes.append((image.height, image.width))
-    return sizes
-
-
-def _other_size(image_path: Path, image: Header, mask_path: Path, mask: Header) -> str:
-    told = (
-        f"{mask_path} is {mask.width} x {mask.height} pixels (width x height), but its image {image_path} is "
-        f"{image.width} x {image.height}; both have to be of one size"
-    )
-    if (mask.width, mask.height) == (image.height, image.width) and image.turned != mask.turned:
-        return (
-            f"{told}: EXIF orientation {image.turned or mask.turned} turns the "
-            f"{'image' if image.turned else 'mask'} upright and not the other; save both upright, without EXIF"
-        )
-    return told
-
-
-def _check_palette(first_path: Path, first: bytes, path: Path, palette: bytes) -> None:
-    common = min(len(first), len(palette))
-    if first[:common] != palette[:common]:
-        number = next(place for place in range(common) if first[place] != palette[place]) // 3
-        colours = [tuple(each[3 * number : 3 * number + 3]) for each in (first, palette)]
-        warnings.warn(
-            f"the number {number} is the colour {colours[0]} in the palette of {first_path}, but {colours[1]} in that "
-            f"of {path}; the numbers are what counts, so see whether they stand for the same classes in both",
-            stacklevel=2,
-        )

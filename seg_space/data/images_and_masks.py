@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from automl_plugins.system.arguments import one_of, three_fractions
 from automl_plugins.training.data.splits import random_split
-from seg_space.data.base import MaskFilesData, Size, class_names, some_channels
-from seg_space.data.files import IMAGE_SUFFIXES, MASK_SUFFIXES, ImageFiles, Labels, folder_of, listing, paired
+from seg_space.data.arguments import class_names, some_channels
+from seg_space.data.files import IMAGE_SUFFIXES, MASK_SUFFIXES, ImageFiles, folder_of, listing, paired
+from seg_space.data.image_files import MaskFilesData, Splits
+from seg_space.data.labels import Labels
 
 MaskTarget = Literal["classes", "binary", "multilabel"]
 
@@ -36,13 +37,7 @@ class ImagesAndMasks(MaskFilesData):
         ignore_index: the number of pixels that do not count; None: there are none.
         mask_suffix: what the names of masks have at their end over those of images, such as `_mask`.
         fractions: shares of training, validation and test, where the folder has no split.
-        size: bring all images and masks to this size; scores are then of masks of this size. None: as they are.
-        batch_size: images of a batch.
-        crop: size of the random piece of an image that is trained on; None: the image's own.
-        scales: between which factors a training image is scaled at random; (1, 1): not at all.
-        flip: mirror half of the training images left to right.
-        workers: processes that read images; 0: none beside the training itself.
-        seed: of the split, of the order of training batches, and of augmentation.
+        others: arguments of `ImageFilesData`.
 
     Raises:
         ValueError: an argument is out of range; (in `setup`) something is wrong with a file.
@@ -58,15 +53,9 @@ class ImagesAndMasks(MaskFilesData):
         ignore_index: int | None = None,
         mask_suffix: str = "",
         fractions: tuple[float, float, float] = (0.7, 0.15, 0.15),
-        size: Size = None,
-        batch_size: int = 8,
-        crop: Size = None,
-        scales: tuple[float, float] = (0.5, 2.0),
-        flip: bool = True,
-        workers: int = 0,
-        seed: int = 0,
+        **others: Any,
     ) -> None:
-        super().__init__(path, size, batch_size, crop, scales, flip, workers, seed)
+        super().__init__(path, **others)
         one_of("target", target, ("classes", "binary", "multilabel"))
         self.target = target
         self.channels = some_channels(channels)
@@ -89,7 +78,7 @@ class ImagesAndMasks(MaskFilesData):
             return Labels.of_classes(len(self.classes), self.ignore_index)
         return Labels.of_foreground(self.ignore_index)
 
-    def _files(self) -> tuple[Sequence[ImageFiles], Sequence[ImageFiles], Sequence[ImageFiles]]:
+    def _files(self) -> Splits:
         folder_of(self.path, "images and masks")
         if any((self.path / split).is_dir() for split in SPLITS):
             what = "a split's files (or all images in images/ and masks in masks/, to be split at random)"

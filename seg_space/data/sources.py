@@ -1,4 +1,4 @@
-"""Where samples come from: files, or tensors; and the data set that a DataLoader reads."""
+"""The sources of samples, files or tensors, and the data set that a DataLoader reads."""
 
 from __future__ import annotations
 
@@ -15,8 +15,9 @@ from torchvision.transforms.v2 import functional as transforms
 
 from automl_plugins.training.data.batches import SeededIndex
 from seg_space.data.augmentation import Augmentation
-from seg_space.data.files import IGNORED, ImageFiles, Labels
+from seg_space.data.files import ImageFiles
 from seg_space.data.images import read_image, read_mask
+from seg_space.data.labels import IGNORED, Labels
 
 KEPT_BYTES = 1 << 29
 """A split of at most so much is decoded once and kept in memory; 512 MiB."""
@@ -41,7 +42,8 @@ class TensorSource:
 
     Args:
         images: `[samples, channels, height, width]`.
-        targets: `[samples, height, width]`, or `[samples, channels, height, width]`.
+        targets: of pixels, `[samples, height, width]` or `[samples, channels, height, width]`; or of images,
+            `[samples]` or `[samples, out_channels]`.
     """
 
     def __init__(self, images: Tensor, targets: Tensor) -> None:
@@ -54,16 +56,38 @@ class TensorSource:
         return self.images[index], self.targets[index]
 
 
-class FileSource:
-    """Images and masks in files, decoded at once where all fit into memory; of more, a few are tried.
+class MaskReader:
+    """The targets of images whose masks are files, by their place.
 
     Args:
-        files: of the images and masks.
+        files: of the images and their masks.
+        labels: what the numbers in them stand for.
+        stacked: whether an image has one mask for each label.
+        size: height and width that masks are brought to; None: as they are.
+    """
+
+    def __init__(
+        self, files: Sequence[ImageFiles], labels: Labels, stacked: bool, size: tuple[int, int] | None
+    ) -> None:
+        self.files, self.labels, self.stacked, self.size = files, labels, stacked, size
+
+    def __call__(self, index: int) -> Tensor:
+        masks = [read_mask(path, self.labels) for path in self.files[index].masks]
+        mask = torch.stack(masks) if self.stacked else masks[0]
+        if self.size is not None:
+            mask = transforms.resize(tv_tensors.Mask(mask), list(self.size)).as_subclass(Tensor)
+        return mask
+
+
+class FileSource:
+    """Images in files, decoded at once with their targets where all fit into memory; of more, a few are tried.
+
+    Args:
+        files: of the images and, if they have any, of their masks.
         sizes: height and width of each image.
         channels: of the images.
-        labels: what the numbers in the masks stand for.
-        stacked: whether an image has one mask for each label.
-        size: height and width that images and masks are brought to; None: as they are.
+        size: height and width that images are brought to; None: as they are.
+        target: reads the target of an image, by its place.
 
     Raises:
         ValueError: something is wrong with a file; the message names it.
@@ -74,34 +98,29 @@ class FileSource:
         files: Sequence[ImageFiles],
         sizes: Sequence[tuple[int, int]],
         channels: int,
-        labels: Labels,
-        stacked: bool,
         size: tuple[int, int] | None,
+        target: Callable[[int], Tensor],
     ) -> None:
-        self.files, self.channels, self.labels, self.stacked, self.size = files, channels, labels, stacked, size
-        sizes = [self.size or size for size in sizes]
+        self.files, self.channels, self.size, self.target = files, channels, size, target
+        pixels = sum(height * width for height, width in (self.size or size for size in sizes))
         layers = channels + max(len(each.masks) for each in files)
-        fits = sum(height * width for height, width in sizes) * layers <= KEPT_BYTES
-        self._kept = [self._decoded(index) for index in range(len(files))] if fits else None
+        fits = pixels * layers <= KEPT_BYTES
+        self._decoded = [self._read(index) for index in range(len(files))] if fits else None
         if not fits:
             for index in spread(len(files), _TRIED_SAMPLES):
-                self._decoded(index)
+                self._read(index)
 
     def __len__(self) -> int:
         return len(self.files)
 
     def read(self, index: int) -> tuple[Tensor, Tensor]:
-        return self._decoded(index) if self._kept is None else self._kept[index]
+        return self._read(index) if self._decoded is None else self._decoded[index]
 
-    def _decoded(self, index: int) -> tuple[Tensor, Tensor]:
-        image_path, mask_paths = self.files[index]
-        image = read_image(image_path, self.channels)
-        masks = [read_mask(path, self.labels) for path in mask_paths]
-        mask = torch.stack(masks) if self.stacked else masks[0]
+    def _read(self, index: int) -> tuple[Tensor, Tensor]:
+        image, target = read_image(self.files[index].image, self.channels), self.target(index)
         if self.size is not None:
             image = transforms.resize(tv_tensors.Image(image), list(self.size), antialias=True).as_subclass(Tensor)
-            mask = transforms.resize(tv_tensors.Mask(mask), list(self.size)).as_subclass(Tensor)
-        return image, mask
+        return image, target
 
 
 class Statistics(NamedTuple):
@@ -146,8 +165,8 @@ def spread(count: int, most: int) -> list[int]:
     return [int(place * step) for place in range(min(count, most))]
 
 
-class PixelDataset(Dataset[tuple[Tensor, Tensor]]):
-    """Normalised images `[channels, height, width]`, float32, with integer masks or real targets.
+class ImageDataset(Dataset[tuple[Tensor, Tensor]]):
+    """Normalised images `[channels, height, width]`, float32, with integer or real targets.
 
     Args:
         source: the samples.
@@ -187,6 +206,8 @@ def collate(samples: Sequence[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
 
 
 def _stacked(tensors: Sequence[Tensor], outside: float) -> Tensor:
+    if tensors[0].dim() < 2:  # of whole images
+        return torch.stack(list(tensors))
     height, width = (max(tensor.size(dim) for tensor in tensors) for dim in (-2, -1))
     filled = [
         tensor

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
-from seg_space.data.base import Size
-from seg_space.data.files import ImageFiles, Labels, folder_of, listed
+from seg_space.data.files import ImageFiles, folder_of, listed
 from seg_space.data.held_out import HeldOutData
+from seg_space.data.labels import Labels
 
 
 class VOCData(HeldOutData):
@@ -19,14 +20,7 @@ class VOCData(HeldOutData):
         path: the folder, such as `VOCdevkit/VOC2012`.
         masks: the folder of the masks; `SegmentationClassAug` for Hariharan et al.'s 10,582 training masks.
         train_list: the name of the list of training images; `trainaug` goes with `SegmentationClassAug`.
-        val_share: of the training images, for validation.
-        size: bring all images and masks to this size; scores are then of masks of this size. None: as they are.
-        batch_size: images of a batch.
-        crop: size of the random piece of an image that is trained on; None: the image's own.
-        scales: between which factors a training image is scaled at random; (1, 1): not at all.
-        flip: mirror half of the training images left to right.
-        workers: processes that read images; 0: none beside the training itself.
-        seed: of the share, of the order of training batches, and of augmentation.
+        others: arguments of `HeldOutData`.
 
     Raises:
         ValueError: an argument is out of range; (in `setup`) something is wrong with a file.
@@ -43,16 +37,9 @@ class VOCData(HeldOutData):
         path: str | Path,
         masks: str = "SegmentationClass",
         train_list: str = "train",
-        val_share: float = 0.1,
-        size: Size = None,
-        batch_size: int = 8,
-        crop: Size = 512,
-        scales: tuple[float, float] = (0.5, 2.0),
-        flip: bool = True,
-        workers: int = 0,
-        seed: int = 0,
+        **others: Any,
     ) -> None:
-        super().__init__(path, val_share, size, batch_size, crop, scales, flip, workers, seed)
+        super().__init__(path, **others)
         self.masks, self.train_list = masks, train_list
 
     def _labels(self) -> Labels:

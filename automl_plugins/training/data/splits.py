@@ -27,11 +27,7 @@ def random_split(count: int, fractions: Sequence[float], seed: int) -> list[Tens
     order = torch.from_numpy(np.random.default_rng(seed).permutation(count))
     bounds = [0, *(round(count * float(share)) for share in np.cumsum(fractions)[:-1]), count]
     parts = [order[begin:end].sort().values for begin, end in pairwise(bounds)]
-    if any(len(part) == 0 for part in parts):
-        raise ValueError(
-            f"{count} items are too few for a split of {', '.join(f'{share:g}' for share in fractions)}: "
-            f"it would have {', '.join(str(len(part)) for part in parts)} items"
-        )
+    _check_none_is_empty(count, fractions, parts)
     return parts
 
 
@@ -40,3 +36,37 @@ def mask(count: int, indices: Tensor) -> Tensor:
     selected = torch.zeros(count, dtype=torch.bool)
     selected[indices] = True
     return selected
+
+
+def stratified_split(groups: Sequence[int], fractions: Sequence[float], seed: int) -> list[Tensor]:
+    """Disjoint random index sets that cover all items, in each of which every group has about its share.
+
+    Items are shuffled, groups laid end to end, and each item goes to the set that lacks most of its share so far.
+
+    Args:
+        groups: of each item.
+        fractions: the share of each set; they sum to 1.
+        seed: the same seed gives the same sets.
+
+    Returns:
+        One sorted integer tensor per fraction.
+
+    Raises:
+        ValueError: there are too few items for every set to have one.
+    """
+    order = np.random.default_rng(seed).permutation(len(groups))
+    order = order[np.argsort(np.asarray(groups)[order], kind="stable")]
+    parts: list[list[int]] = [[] for _ in fractions]
+    for place, index in enumerate(order.tolist(), start=1):
+        missing = [share * place - len(part) for share, part in zip(fractions, parts, strict=True)]
+        parts[missing.index(max(missing))].append(index)
+    _check_none_is_empty(len(groups), fractions, parts)
+    return [torch.tensor(sorted(part)) for part in parts]
+
+
+def _check_none_is_empty(count: int, fractions: Sequence[float], parts: Sequence[Sequence[int] | Tensor]) -> None:
+    if any(len(part) == 0 for part in parts):
+        raise ValueError(
+            f"{count} items are too few for a split of {', '.join(f'{share:g}' for share in fractions)}: "
+            f"it would have {', '.join(str(len(part)) for part in parts)} items"
+        )

@@ -18,8 +18,9 @@ from PIL import Image, ImageOps
 from trees import HEIGHT, WIDTH, folder, write_image, write_mask
 
 from seg_space.data import ImagesAndMasks
-from seg_space.data.files import Labels
-from seg_space.data.images import read_header, read_image, read_mask
+from seg_space.data.headers import read_header
+from seg_space.data.images import read_image, read_mask
+from seg_space.data.labels import Labels
 
 NUMBERS = Labels.of_classes(200, None)
 

@@ -13,11 +13,11 @@ from trees import HEIGHT, OFFSETS, WIDTH, ade20k, camvid, cityscapes, folder, vo
 
 from automl_plugins import Task
 from seg_space.data import ADE20KData, CamVidData, CityscapesData, ImagesAndMasks, VOCData
-from seg_space.data.base import MaskFilesData
-from seg_space.data.sources import FileSource, PixelDataset
+from seg_space.data.image_files import MaskFilesData
+from seg_space.data.sources import FileSource, ImageDataset
 
 
-def names(data: PixelDataset) -> list[str]:
+def names(data: ImageDataset) -> list[str]:
     assert isinstance(data.source, FileSource)
     return [files.image.stem for files in data.source.files]
 

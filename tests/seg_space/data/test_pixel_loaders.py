@@ -22,10 +22,10 @@ from automl_plugins.training.fit import LEAN
 from automl_plugins.training.lightning import pl
 from seg_space.data import CamVidData, DarcyFlowData, ImagesAndMasks, VOCData
 from seg_space.data.augmentation import Augmentation
-from seg_space.data.base import PixelDataModule
+from seg_space.data.base import ImageDataModule
 from seg_space.data.sources import KEPT_BYTES, FileSource, collate
 
-Make = Callable[..., PixelDataModule]
+Make = Callable[..., ImageDataModule]
 Batch = tuple[Tensor, Tensor]
 
 
@@ -48,7 +48,7 @@ def equal(one: list[Batch], other: list[Batch]) -> bool:
     return all(torch.equal(a, b) for batch, others in pairs for a, b in zip(batch, others, strict=True))
 
 
-def contents(data: PixelDataModule) -> list[Batch]:
+def contents(data: ImageDataModule) -> list[Batch]:
     return [*data.train_dataloader(), *data.val_dataloader(), *data.test_dataloader()]
 
 

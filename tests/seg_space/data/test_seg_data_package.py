@@ -21,6 +21,7 @@ CONFIGS: dict[str, dict[str, Any]] = {
     "CamVidData": {"path": "here", "crop": [180, 240], "scales": [0.75, 1.5], "workers": 2},
     "CityscapesData": {"path": "here", "size": [512, 1024]},
     "DarcyFlowData": {"num_train": 10, "coordinates": False, "root": "there"},
+    "ImageFolderData": {"path": "here", "target": "binary", "size": [32, 48], "flip": False, "seed": 3},
     "ImagesAndMasks": {"path": "here", "classes": ["wet", "dry"], "target": "multilabel", "ignore_index": 7},
     "VOCData": {"path": "here", "masks": "SegmentationClassAug", "train_list": "trainaug"},
 }
@@ -55,6 +56,7 @@ def test_importing_the_package_imports_no_torchvision() -> None:
     ("group", "name", "expected"),
     [
         ("data", "camvid", "CamVidData"),
+        ("data", "image-folder", "ImageFolderData"),
         ("data", "images-and-masks", "ImagesAndMasks"),
         ("data", "voc", "VOCData"),
         ("data", "cityscapes", "CityscapesData"),

@@ -1,0 +1,117 @@
+"""The bases of the datamodules of image files: those with any target, and those with masks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from automl_plugins.spaces.task import Target, Task
+from seg_space.data.arguments import Size, height_and_width
+from seg_space.data.base import ImageDataModule
+from seg_space.data.checks import check_splits
+from seg_space.data.files import ImageFiles
+from seg_space.data.headers import check_headers
+from seg_space.data.labels import Labels
+from seg_space.data.layouts import layout_hint
+from seg_space.data.sources import FileSource, MaskReader, Source
+
+Splits = tuple[Sequence[ImageFiles], Sequence[ImageFiles], Sequence[ImageFiles]]
+"""The files for training, validation and test."""
+
+
+class ImageFilesData(ImageDataModule):
+    """Images in files, with targets of any kind.
+
+    The headers of all files are read in `setup`, and the rest of a split as well where it fits into 512 MiB; larger
+    ones are decoded whenever they are needed. Errors name the file that something is wrong with.
+
+    Subclasses implement `_files`, `_reader`, `task` and, where it is not 3, `channels`.
+
+    Args:
+        path: the folder of the data set.
+        size: bring all images, and masks with them, to this size; scores are then of masks of this size. None: as they
+            are.
+        scales: between which factors a training image is scaled at random; (1, 1): not at all.
+        flip: mirror half of the training images left to right.
+        others: arguments of `ImageDataModule`.
+
+    Raises:
+        ValueError: an argument is out of range; (in `setup`) something is wrong with a file.
+        FileNotFoundError: (in `setup`) a file or folder is missing.
+    """
+
+    channels: int = 3
+
+    def __init__(
+        self,
+        path: str | Path,
+        size: Size = None,
+        scales: tuple[float, float] = (0.5, 2.0),
+        flip: bool = True,
+        **others: Any,
+    ) -> None:
+        super().__init__(scales=scales, flip=flip, **others)
+        self.path = Path(path).expanduser()
+        self.size = height_and_width("size", size)
+
+    def _files(self) -> Splits:
+        """The files for training, validation and test."""
+        raise NotImplementedError(f"{type(self).__name__} must implement _files")
+
+    def _reader(self, files: Sequence[ImageFiles]) -> Callable[[int], Tensor]:
+        """The reader of a split's targets, by the place of the image."""
+        raise NotImplementedError(f"{type(self).__name__} must implement _reader")
+
+    def _check_sizes(self, files: Sequence[ImageFiles], sizes: Sequence[tuple[int, int]]) -> None:
+        """Refuse images of sizes that do not go together; here all do."""
+
+    def _sources(self) -> tuple[Source, Source, Source]:
+        try:
+            splits = dict(zip(("training", "validation", "test"), self._files(), strict=True))
+        except (FileNotFoundError, ValueError) as error:
+            raise type(error)(f"{error}{layout_hint(self.path, type(self).__name__)}") from error
+        every = [each for files in splits.values() for each in files]
+        sizes = check_headers(every)
+        self._check_sizes(every, sizes)
+        check_splits(splits)
+        remaining = iter(sizes)
+        train, val, test = (
+            FileSource(files, list(islice(remaining, len(files))), self.channels, self.size, self._reader(files))
+            for files in splits.values()
+        )
+        return train, val, test
+
+
+class MaskFilesData(ImageFilesData):
+    """Semantic segmentation of image files; the arguments are those of `ImageFilesData`.
+
+    Subclasses implement `_files`, `_labels`, `classes` and, where it is not 3, `channels`.
+    """
+
+    target: Target = "classes"
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The names of the classes, or of the labels."""
+        raise NotImplementedError(f"{type(self).__name__} must implement classes")
+
+    @property
+    def task(self) -> Task:
+        """What a network must fit; no image is read for it."""
+        return Task(
+            "pixel",
+            self.target,
+            in_channels=self.channels,
+            out_channels=1 if self.target == "binary" else len(self.classes),
+        )
+
+    def _labels(self) -> Labels:
+        """What the numbers in the masks stand for."""
+        raise NotImplementedError(f"{type(self).__name__} must implement _labels")
+
+    def _reader(self, files: Sequence[ImageFiles]) -> Callable[[int], Tensor]:
+        return MaskReader(files, self._labels(), self.target == "multilabel", self.size)
