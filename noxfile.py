@@ -1,4 +1,4 @@
-"""What CI and a developer run; `nox` alone runs all but the demo.
+"""Sessions of CI and of developers; `nox` alone runs all but the demo.
 
 The sessions share the environment that nox itself runs in: one weighs gigabytes, mostly torch.
 """
@@ -61,6 +61,12 @@ def imports(session: nox.Session) -> None:
 def circles(session: nox.Session) -> None:
     """Circles of imports between files, those within functions and for type checking too."""
     python(session, ".ci/circles.py")
+
+
+@nox.session
+def words(session: nox.Session) -> None:
+    """Docstring sentences that begin with a question's word and not with a noun."""
+    python(session, ".ci/words.py")
 
 
 @nox.session

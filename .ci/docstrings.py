@@ -15,7 +15,7 @@ from latex2mathml.converter import convert
 
 BLOCK = re.compile(r"^( *)\.\. math::\n((?:\1 +\S.*\n|\s*\n)+)", re.MULTILINE)
 INLINE = re.compile(r":math:`([^`]+)`")
-# What Markdown would take for emphasis.
+# Characters that Markdown would take for emphasis.
 ENTITIES = str.maketrans({"*": "&#42;", "_": "&#95;"})
 
 

@@ -68,7 +68,7 @@ ARMS = {
 
 @dataclass
 class Run:
-    """What one search came to."""
+    """The outcome of one search."""
 
     arm: str
     repeat: int

@@ -1,4 +1,4 @@
-"""Where a step of a search spends its time, and the least that it could take on this machine."""
+"""The time of a search's step by kind of work, and the least that it could take on this machine."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ _PRODUCTS = ("matrix products", "convolutions")
 
 
 def kind_of(operation: str) -> str:
-    """What sort of work an operation of torch is."""
+    """The sort of work that an operation of torch is."""
     name = operation.removeprefix("aten.").removeprefix("aten::").split(".")[0].rstrip("_")
     return next((kind for kind, names in _KINDS.items() if name in names), "elementwise")
 

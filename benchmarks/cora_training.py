@@ -56,7 +56,7 @@ AGNN = {
 
 
 def networks(task: Task) -> dict[str, Callable[[], nn.Module]]:
-    """What is trained, by name."""
+    """The networks that are trained, by name."""
     space = AGNNSpace()
     architecture = Architecture(space.name, space.version, AGNN)
     return {
@@ -162,7 +162,7 @@ LAYERS = {
 
 
 def profile(console: Console, path: Path, steps_per_epoch: int) -> None:
-    """Where the time of our path goes, by the library whose Python code it is spent in."""
+    """The time of our path, by the library whose Python code it is spent in."""
     data = NpzGraphData(path, steps_per_epoch=steps_per_epoch, sparse_features=True)
     build = networks(data.task)["GCN"]
     ours(build(), data, STEPS // steps_per_epoch)

@@ -2,7 +2,7 @@
 
 All networks have the same parameter budget (widths are fitted to it), and are trained with the same
 optimizer steps, learning rate, schedule and seeds; validation chooses the epoch, and the test set is read once.
-What is done is kept in a folder: the same command goes on where it stopped, and several processes share the work.
+The comparison is kept in a folder: the same command goes on where it stopped, and several processes share the work.
 
     python benchmarks/egnas_quality.py zinc-like
     python benchmarks/egnas_quality.py esol
@@ -123,7 +123,7 @@ def space_of_width(channels: int) -> EGNASSpace:
 
 
 def hand_made() -> Architecture:
-    """What EGNAS found most often: every node operation is `max`, every edge operation `film`."""
+    """The cell that EGNAS found most often: every node operation is `max`, every edge operation `film`."""
     space = space_of_width(8)
     values = {}
     for choice in space.choices:

@@ -67,7 +67,7 @@ def start(options: argparse.Namespace, folder: Path, log: Path) -> subprocess.Po
 
 
 def outcome(trial: FrozenTrial) -> tuple[Any, ...]:
-    """What must stay as it was once a trial has ended."""
+    """The state that stays as it was once a trial has ended."""
     return trial.number, trial.state.name, tuple(sorted(trial.params.items())), trial.value
 
 
@@ -115,7 +115,7 @@ def course(searched: Study) -> dict[str, list[tuple[Any, ...]]]:
 
 
 def check(searched: Study, seen: dict[str, set[tuple[Any, ...]]]) -> list[str]:
-    """What is wrong with a study that has ended, in words."""
+    """The faults of a study that has ended, in words."""
     problems = []
     end = finished(searched)
     for arm, trials in end.items():
@@ -134,7 +134,7 @@ def check(searched: Study, seen: dict[str, set[tuple[Any, ...]]]) -> list[str]:
 
 
 def describe(seen: dict[str, set[tuple[Any, ...]]]) -> str:
-    """How many trials of each arm have ended."""
+    """The number of trials of each arm that have ended."""
     return ", ".join(f"{arm} {len(trials)}" for arm, trials in seen.items())
 
 
@@ -195,7 +195,7 @@ def _marks(searched: Study) -> set[Path]:
 
 
 def _activity(searched: Study) -> str:
-    """What a study did when it was killed."""
+    """The stage of a study when it was killed."""
     if list(searched.folder.path.glob("contenders/*")):
         return "in the final trainings"
     reader = study_like(searched)

@@ -134,7 +134,7 @@ def kill_once(folder: Path, strategy: str, processes: int, generator: random.Ran
 
 
 def compare(strategy: str, processes: int, kills: int, seed: int) -> bool:
-    """Whether a search that was killed so many times ended as one that was not."""
+    """True where a search that was killed so many times ended as one that was not."""
     generator = random.Random(seed)
     with tempfile.TemporaryDirectory() as folder:
         whole, killed = Path(folder, "whole"), Path(folder, "killed")

@@ -1,4 +1,4 @@
-"""What the benchmarks of steps share: processor time, and peak memory."""
+"""The base of the benchmarks of steps: processor time, and peak memory."""
 
 from __future__ import annotations
 

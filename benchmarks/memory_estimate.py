@@ -1,4 +1,4 @@
-"""What `automl_plugins.measures.memory` estimates a search's weight step to take, beside what it takes.
+"""Memory of a search's weight step, as `automl_plugins.measures.memory` estimates it and as it is.
 
     python benchmarks/memory_estimate.py
 

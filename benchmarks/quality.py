@@ -1,4 +1,4 @@
-"""What the quality benchmarks share: networks of one size, a search that is kept, and one table for all."""
+"""The base of the quality benchmarks: networks of one size, a search that is kept, and one table for all."""
 
 from __future__ import annotations
 

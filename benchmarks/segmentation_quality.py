@@ -2,7 +2,7 @@
 
 All are trained with the same optimizer steps, learning rate, schedule, augmentation and seeds; architectures have
 the same parameter budget. An Optuna study over smp's models (`SmpSpace`, TPE, trials of a third of the epochs) has
-the processor time that the search took. Validation chooses the epoch, and the test set is read once. What is done is
+the processor time that the search took. Validation chooses the epoch, and the test set is read once. The comparison is
 kept in a folder: the same command goes on where it stopped, and several processes share the work.
 
     python benchmarks/segmentation_quality.py camvid
@@ -64,12 +64,12 @@ class Setting:
 
 
 def segmentation(network: nn.Module, task: Task) -> SemanticSegmentation:
-    """How classes of pixels are learned."""
+    """The learning of classes of pixels."""
     return SemanticSegmentation(network, task, learning_rate=2e-3, schedule="poly")
 
 
 def regression(network: nn.Module, task: Task) -> DenseRegression:
-    """How values of pixels are learned."""
+    """The learning of values of pixels."""
     return DenseRegression(network, task, learning_rate=2e-3, schedule="poly")
 
 

@@ -73,7 +73,7 @@ def start(*arguments: str) -> subprocess.Popen[str]:
 
 
 def told(searched: Study) -> str:
-    """How many trials ended, and how."""
+    """The number of trials that ended, by outcome."""
     trials = [trial for trial in searched.arm_trials("search") if counts(trial)]
     kinds = Counter(map(outcome, trials))
     return f"{len(trials)} of {TRIALS} trials (" + ", ".join(f"{count} {kind}" for kind, count in kinds.items()) + ")"

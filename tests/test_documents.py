@@ -20,7 +20,7 @@ DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 REFERENCE = sorted((ROOT / "docs" / "api").glob("*.md"))
 
 PACKAGES = ("automl_plugins", "gnn_space", "seg_space")
-# What users are handed, say in annotations, or subclass in a paper's file, and do not make.
+# Classes that users are handed, name in annotations, or subclass in a paper's file, and do not make.
 MADE_FOR_USERS = {
     *("Candidate", "Decoder", "EstimatorConfig", "Evaluation", "Observation", "Relaxation", "Searchable", "Strategy"),
 }
