@@ -23,6 +23,7 @@ Small networks and data will do; each test trains an epoch, or two times one::
 
 from __future__ import annotations
 
+import copy
 import itertools
 import math
 from abc import ABC, abstractmethod
@@ -40,7 +41,7 @@ from automl_plugins.errors import DivergedError
 from automl_plugins.search import ArchitectureSearch
 from automl_plugins.spaces.architecture import Architecture
 from automl_plugins.spaces.task import Task
-from automl_plugins.strategies import Strategy
+from automl_plugins.strategies import SearchStep, Strategy
 from automl_plugins.supernets.masks import masked_scores
 from automl_plugins.supernets.searchable import Searchable
 from automl_plugins.supernets.space import SupernetSpace
@@ -94,9 +95,30 @@ class StrategyContract(ABC):
                     searchable.close(choice.name, option)
         return searchable
 
-    def search(self, searchable: Searchable, folder: Path, *callbacks: Any, **options: Any) -> ArchitectureSearch:
-        """Search for an epoch."""
-        search = ArchitectureSearch(self.strategy(), learning_rate=self.learning_rate, **_search_data(self.strategy()))
+    def search(
+        self,
+        searchable: Searchable,
+        folder: Path,
+        *callbacks: Any,
+        learner: Strategy | None = None,
+        checkpoint: Path | None = None,
+        **options: Any,
+    ) -> Any:
+        """Search for an epoch, or as long as the options of the Trainer say.
+
+        Args:
+            searchable: what is searched.
+            folder: where Lightning may write.
+            callbacks: beside the search.
+            learner: the search's strategy; None: a new one.
+            checkpoint: to go on from.
+            options: of the Trainer.
+
+        Returns:
+            The LightningModule.
+        """
+        learner = self.strategy() if learner is None else learner
+        search = ArchitectureSearch(learner, learning_rate=self.learning_rate, **_search_data(learner))
         settings: dict[str, Any] = {
             "max_epochs": 1,
             "accelerator": "cpu",
@@ -109,8 +131,9 @@ class StrategyContract(ABC):
             "default_root_dir": folder,
         }
         trainer = pl.Trainer(**{**settings, **options}, callbacks=[search, *callbacks])
-        trainer.fit(self.module(searchable), datamodule=self.data())
-        return search
+        module = self.module(searchable)
+        trainer.fit(module, datamodule=self.data(), ckpt_path=checkpoint)
+        return module
 
     # The contract.
 
@@ -121,10 +144,10 @@ class StrategyContract(ABC):
         with _gates_of(searchable) as seen:
             self.search(searchable, tmp_path)
         assert seen, "the searchable was not called"
-        for matrix in seen:
+        for matrix, _ in seen:
             assert not (matrix[closed] != 0).any(), "a closed option was run"
         if self.strategy().single_path(0.0):
-            for architecture in _architectures(searchable, seen):
+            for architecture in _architectures(searchable, [matrix for matrix, of_weights in seen if of_weights]):
                 assert searchable.limits.keeps_cap(architecture), f"beyond the cap was trained: {architecture}"
         self.assert_found(searchable, closed)
 
@@ -140,13 +163,14 @@ class StrategyContract(ABC):
         assert cap is None or count <= cap
 
     def test_a_search_is_settled_moves_logits_and_gives_the_searchable_back(self, tmp_path: Path) -> None:
-        ends = []
-        for _ in range(2):
+        ends, strategy = [], self.strategy()
+        for _ in range(2):  # with one strategy, which forgets the first fit
             searchable = self.searchable()
             before = searchable.logits.detach().clone()
             weights = [weight.detach().clone() for weight in searchable.weight_parameters()]
             others = _plain_state(searchable)
-            self.search(searchable, tmp_path)
+            module = self.search(searchable, tmp_path, learner=strategy)
+            assert "training_step" not in vars(module), "the module has kept the strategy's step"
             ends.append(searchable.logits.detach().clone())
             changed = [not torch.equal(*pair) for pair in zip(weights, searchable.weight_parameters(), strict=True)]
             assert any(changed), "no weight was trained"
@@ -161,6 +185,34 @@ class StrategyContract(ABC):
         assert all(weight.requires_grad for weight in searchable.weight_parameters())
         expected = searchable.relaxation(searchable.logits, searchable.mask)
         assert torch.equal(searchable.eval().gates().matrix, expected.to(searchable.gates().matrix.dtype)), "gates held"
+
+    def test_a_search_goes_on_from_a_checkpoint_to_the_last_bit(self, tmp_path: Path) -> None:
+        path, begun = tmp_path / "first.ckpt", list[int]()
+        unbroken, remembered = self._two_epochs(tmp_path, begun, _SaveFirstEpoch(path))
+        torch.load(path, weights_only=True)
+        continued, remembered_too = self._two_epochs(tmp_path, begun, checkpoint=path)
+        assert begun == [0], "a search begins once, and does not where it goes on"
+        assert all(map(torch.equal, unbroken, continued)), "the search ends differently where it was interrupted"
+        _assert_equal(remembered, remembered_too)
+        fresh = self.strategy()
+        fresh.load_state_dict(copy.deepcopy(remembered))
+        _assert_equal(remembered, fresh.state_dict())
+
+    def _two_epochs(self, folder: Path, begun: list[int], *callbacks: Any, **given: Any) -> tuple[list[Tensor], Any]:
+        """Search for two epochs; what the searchable ends with, and what the strategy remembers."""
+        searchable, strategy = self.searchable(), self.strategy()
+        begin = strategy.begin
+
+        def counted(step: SearchStep) -> None:
+            begun.append(step.number)
+            begin(step)
+
+        strategy.begin = counted  # type: ignore[method-assign]
+        # Two batches a step: a loss of the weights is then asked for twice.
+        trainer = {"max_epochs": 2, "accumulate_grad_batches": 2}
+        self.search(searchable, folder, *callbacks, learner=strategy, **trainer, **given)
+        tensors = [value for value in searchable.state_dict().values() if isinstance(value, Tensor)]
+        return tensors, strategy.state_dict()
 
     @pytest.mark.filterwarnings("ignore:a gradient of the architecture logits is not finite")
     def test_what_is_not_a_number_is_not_found(self, tmp_path: Path) -> None:
@@ -193,17 +245,37 @@ class StrategyContract(ABC):
         self.assert_found(searchable, closed)
 
 
+class _SaveFirstEpoch(pl.Callback):
+    """Keeps a checkpoint of the end of the first epoch."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def on_train_epoch_end(self, trainer: Any, module: Any) -> None:
+        if trainer.current_epoch == 0:
+            trainer.save_checkpoint(self.path)
+
+
+def _assert_equal(first: Any, second: Any) -> None:
+    """Two states of a strategy are the same, to the last bit."""
+    leaves, others = torch.utils._pytree.tree_leaves(first), torch.utils._pytree.tree_leaves(second)
+    assert len(leaves) == len(others), "the strategy remembers more, or less, than what comes back"
+    for mine, other in zip(leaves, others, strict=True):
+        same = torch.equal(mine, other) if isinstance(mine, Tensor) else mine == other
+        assert same, "what the strategy remembers is not what comes back"
+
+
 def _search_data(strategy: Strategy) -> dict[str, Any]:
     return {"search_data": "validation"} if strategy.uses_search_data else {}
 
 
 @contextmanager
-def _gates_of(searchable: Searchable) -> Iterator[list[Tensor]]:
-    """The gates of all of the supernet's runs inside."""
-    seen: list[Tensor] = []
+def _gates_of(searchable: Searchable) -> Iterator[list[tuple[Tensor, bool]]]:
+    """The gates of all of the supernet's runs inside, and whether they were no step of the architecture."""
+    seen: list[tuple[Tensor, bool]] = []
 
     def look(module: nn.Module, inputs: tuple[Any, ...], options: dict[str, Any]) -> None:
-        seen.append(options["gates"].matrix.detach().clone())
+        seen.append((options["gates"].matrix.detach().clone(), not searchable.logits.requires_grad))
 
     handle = searchable.supernet.register_forward_pre_hook(look, with_kwargs=True)
     try:

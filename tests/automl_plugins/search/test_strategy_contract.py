@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import pickle
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -16,7 +19,8 @@ from torch_geometric.loader import DataLoader as GraphLoader
 
 from automl_plugins import ParameterCapError, Task, registry
 from automl_plugins.decoders.best_sampled import BestSampled
-from automl_plugins.strategies import RandomSearch, Strategy
+from automl_plugins.spaces.architecture import Architecture
+from automl_plugins.strategies import RandomSearch, SearchStep, SingleLevel, Strategy
 from automl_plugins.supernets.searchable import Searchable
 from automl_plugins.supernets.space import SupernetSpace
 from automl_plugins.testing import StrategyContract
@@ -131,6 +135,108 @@ SUITES: dict[str, type[OnSpace]] = {
     for space in ((OnSeveralPaths,) if strategy == "dints" else (OnAGNN, OnEGNAS, OnAutoDeepLab))
 }
 globals().update({suite.__name__.replace("-", ""): suite for suite in SUITES.values()})
+
+
+class Fair(SingleLevel):
+    """Two paths in each step of the weights, and a distance to the initial ones: a loss, a beginning and a state."""
+
+    def begin(self, step: SearchStep) -> None:
+        weights = [weight for each in step.searchables.values() for weight in each.weight_parameters()]
+        self.initial = torch.cat([weight.detach().flatten() for weight in weights])
+        self.seen = 0
+
+    def architecture_loss(self, step: SearchStep) -> Tensor:
+        self.seen += 1
+        weights = [weight for each in step.searchables.values() for weight in each.weight_parameters()]
+        distance = (torch.cat([weight.detach().flatten() for weight in weights]) - self.initial).norm()
+        return super().architecture_loss(step) * (1 + self.seen + distance)
+
+    def weight_gates(self, searchable: Searchable, step: SearchStep) -> Any:
+        return searchable.sample(step.generator)
+
+    def weight_loss(self, step: SearchStep) -> Tensor:
+        paths = [{name: self.sample(each, step) for name, each in step.searchables.items()} for _ in range(2)]
+        return step.mean_loss(paths)
+
+    def sample(self, searchable: Searchable, step: SearchStep) -> Architecture:
+        return searchable.sample(step.generator)
+
+    def single_path(self, progress: float) -> bool:
+        return True
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"initial": self.initial, "seen": self.seen}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        self.initial, self.seen = state["initial"], state["seen"]
+
+
+class TestFairOnAGNN(OnAGNN):
+    made: ClassVar[type[Strategy]] = Fair
+
+    def strategy(self) -> Strategy:
+        return self.made()
+
+
+class Forgetful(Fair):
+    """A part of what it remembers is not in the checkpoint."""
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"initial": self.initial}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        self.initial, self.seen = state["initial"], 0
+
+
+class NeverForgets(Fair):
+    """What the fit before has left is still there."""
+
+    def begin(self, step: SearchStep) -> None:
+        seen = getattr(self, "seen", 0)
+        super().begin(step)
+        self.seen = seen
+
+
+class NotPlain(Fair):
+    """Its state is an object, which would have to be unpickled."""
+
+    def state_dict(self) -> dict[str, Any]:
+        return {**super().state_dict(), "counter": Counter(self.initial)}
+
+
+class Counter:
+    def __init__(self, values: Tensor) -> None:
+        self.values = values
+
+
+class BeyondLimits(Fair):
+    """Trains paths that the searchable would not draw."""
+
+    def sample(self, searchable: Searchable, step: SearchStep) -> Architecture:
+        return searchable.space.sample(step.generator)
+
+
+def assert_fails(strategy: type[Strategy], test: Callable[[TestFairOnAGNN], None], error: Any, match: str) -> None:
+    suite = TestFairOnAGNN()
+    suite.made = strategy  # type: ignore[misc]
+    with pytest.raises(error, match=match):
+        test(suite)
+
+
+def test_faults_that_are_planted_are_found(tmp_path: Path) -> None:
+    """The contract can fail, each part of it."""
+    resume = partial(TestFairOnAGNN.test_a_search_goes_on_from_a_checkpoint_to_the_last_bit, tmp_path=tmp_path)
+    settled = partial(
+        TestFairOnAGNN.test_a_search_is_settled_moves_logits_and_gives_the_searchable_back, tmp_path=tmp_path
+    )
+    within = partial(
+        TestFairOnAGNN.test_what_is_closed_or_beyond_the_cap_is_neither_trained_nor_found, tmp_path=tmp_path
+    )
+    assert_fails(Forgetful, resume, AssertionError, "the search ends differently where it was interrupted")
+    assert_fails(NotPlain, resume, pickle.UnpicklingError, "Counter")
+    assert_fails(NeverForgets, settled, AssertionError, "two equal searches end differently")
+    assert_fails(BeyondLimits, partial(within, limits="cap"), AssertionError, "beyond the cap was trained")
+    assert_fails(BeyondLimits, partial(within, limits="closed"), ValueError, "closed")
 
 
 # One for each kind of step: a mixture, drawn gates, a held architecture.
