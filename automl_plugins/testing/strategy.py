@@ -209,7 +209,7 @@ class StrategyContract(ABC):
 
         strategy.begin = counted  # type: ignore[method-assign]
         # Two batches a step: a loss of the weights is then asked for twice.
-        trainer = {"max_epochs": 2, "accumulate_grad_batches": 2}
+        trainer: dict[str, Any] = {"max_epochs": 2, "accumulate_grad_batches": 2}
         self.search(searchable, folder, *callbacks, learner=strategy, **trainer, **given)
         tensors = [value for value in searchable.state_dict().values() if isinstance(value, Tensor)]
         return tensors, strategy.state_dict()
