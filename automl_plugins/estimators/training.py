@@ -38,7 +38,7 @@ class TrainingEstimator(Estimator):
         project = context.training
         results = []
         for seed in range(context.seed, context.seed + self.seeds):
-            network = replace(context, seed=seed).network(candidate)
+            network = replace(context, seed=seed).network(candidate).train()
             results.append(project.train(network, self.epochs, seed, keep_weights=False))
         scores = [project.sign * result.score for result in results]
         if not all(map(math.isfinite, scores)):

@@ -76,17 +76,23 @@ class Predictor(Estimator):
         return Estimate(float(self.predict([candidate])[0]))
 
     def estimate_all(self, candidates: Iterable[Candidate], context: Context | None = None) -> list[Estimate]:
-        """The predictions, in one go where all candidates are architectures.
+        """The predictions, in one go where all candidates are architectures of the space.
 
         Raises:
-            RuntimeError: nothing was fitted.
+            Exception: what `predict` raises for each of them.
         """
         listed = list(candidates)
         architectures = [candidate for candidate in listed if isinstance(candidate, Architecture)]
         if len(architectures) < len(listed):
             return super().estimate_all(listed, context)
         began = time.perf_counter()
-        scores = self.predict(architectures)
+        try:
+            scores = self.predict(architectures)
+        except Exception:
+            estimates = super().estimate_all(listed, context)
+            if not any(estimate.valid for estimate in estimates):
+                raise
+            return estimates
         seconds = (time.perf_counter() - began) / max(len(listed), 1)
         return [Estimate(float(score), cost_s=seconds) for score in scores]
 

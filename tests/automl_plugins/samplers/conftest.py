@@ -10,6 +10,6 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 @pytest.fixture
 def space():
-    from toy_space import ToySpace
+    from automl_plugins.testing.toy_space import ToySpace
 
     return ToySpace()

@@ -9,7 +9,6 @@ import numpy as np
 import optuna
 import pytest
 import torch
-from toy_space import ToySpace, all_b, score
 
 from automl_plugins import Architecture, Task
 from automl_plugins.estimators import Candidate, Context, Estimate, Estimator, make_estimator
@@ -26,6 +25,7 @@ from automl_plugins.samplers import (
 from automl_plugins.samplers.evolution import best_first
 from automl_plugins.samplers.judge import Judge
 from automl_plugins.samplers.reinforce import _softmax
+from automl_plugins.testing.toy_space import ToySpace, all_b, score
 
 
 def observed(space: ToySpace, count: int, seed: int = 0) -> list[Observation]:

@@ -20,9 +20,9 @@ import pytest
 import worker
 from optuna.storages import BaseStorage
 from optuna.trial import TrialState
-from toy_space import ToySpace, score
 
 from automl_plugins.studies.storage import open_storage
+from automl_plugins.testing.toy_space import ToySpace, score
 
 
 def free_port() -> int:

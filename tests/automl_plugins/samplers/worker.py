@@ -13,7 +13,6 @@ from pathlib import Path
 import numpy as np
 import optuna
 from optuna.storages import BaseStorage
-from toy_space import ToySpace, score
 
 from automl_plugins.samplers import (
     ArchitectureSampler,
@@ -23,6 +22,7 @@ from automl_plugins.samplers import (
     ReinforceSampler,
 )
 from automl_plugins.studies.storage import open_storage
+from automl_plugins.testing.toy_space import ToySpace, score
 
 TRIALS = 16
 WORKERS = 3
