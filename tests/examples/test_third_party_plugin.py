@@ -17,10 +17,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.data import DataLoader, TensorDataset
 
-from automl_plugins import ArchitectureSearch, Task, registry
+from automl_plugins import ArchitectureSearch, SearchSpace, Task, registry
 from automl_plugins.cli import main
 from automl_plugins.estimators import Context, make_estimator
-from automl_plugins.testing import StrategyContract, SupernetContract
+from automl_plugins.testing import EstimatorContract, SamplerContract, StrategyContract, SupernetContract
 
 SOURCE = Path(__file__).parents[2] / "examples" / "third_party_plugin"
 KINDS = {
@@ -119,6 +119,19 @@ class TestDiscretizationAware(StrategyContract):
 
     def data(self) -> Images:
         return Images()
+
+
+class TestGradNorm(EstimatorContract):
+    def estimator(self) -> Any:
+        return registry.load("estimators", "grad-norm")()
+
+    def context(self) -> Context:
+        return Context(registry.load("spaces", "conv-chain")(), TASK)
+
+
+class TestLocalSearchSampler(SamplerContract):
+    def sampler(self, space: SearchSpace, seed: int) -> Any:
+        return registry.load("samplers", "local-search")(space, seed)
 
 
 def test_an_optuna_script_uses_its_space_its_sampler_and_its_estimator() -> None:
