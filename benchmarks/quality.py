@@ -16,8 +16,8 @@ from rich.table import Table
 from torch import nn
 
 from automl_plugins import Architecture, Task
-from automl_plugins.measures.costs import macs
 from automl_plugins.measures.latency import measure_latency
+from automl_plugins.measures.macs import macs
 from automl_plugins.search import ArchitectureSearch
 from automl_plugins.spaces.drawing import draw
 from automl_plugins.spaces.space import SearchSpace

@@ -11,8 +11,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from automl_plugins.measures.costs import evaluated
 from automl_plugins.measures.latency import synchronise
+from automl_plugins.measures.modes import evaluated
 
 _RAPL = Path("/sys/class/powercap")
 Meter = Callable[[], float]

@@ -14,9 +14,9 @@ import torch
 from filelock import FileLock
 from torch import nn
 
-from automl_plugins.measures.costs import macs
 from automl_plugins.measures.energy import Meter, energy_meter, measure_energy
 from automl_plugins.measures.latency import LatencyCache, measure_latency
+from automl_plugins.measures.macs import macs
 from automl_plugins.spaces.architecture import Architecture
 from automl_plugins.spaces.space import SearchSpace
 from automl_plugins.spaces.task import Task

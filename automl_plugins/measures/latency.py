@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from automl_plugins.measures.costs import evaluated
+from automl_plugins.measures.modes import evaluated
 from automl_plugins.spaces.architecture import Architecture
 from automl_plugins.system.files import read_object, write_whole
 from automl_plugins.system.nested import tensors_in

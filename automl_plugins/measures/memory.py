@@ -1,31 +1,32 @@
-"""The memory of a training step, estimated on small pieces of a batch before it is taken."""
+"""The figure `memory_mib`, and the memory of a training step, estimated on small pieces of a batch."""
 
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from automl_plugins.measures.modes import evaluated
 from automl_plugins.spaces.probe import Probe
 
 OVERHEAD = 1.2
-"""What a process takes for each byte of a step's tensors, as `benchmarks/memory_estimate.py` measures it: operations
+"""Bytes that a process takes for each byte of a step's tensors, as `benchmarks/memory_estimate.py` measures it: operations
 allocate something for themselves, and allocators leave something unused."""
 _PIECES = ((1 / 16, 1), (1 / 4, 2))
 """Shares of a batch that are run, and how many times the least piece they are at least."""
 
 
 class StepMemory(NamedTuple):
-    """What a step holds at most, in bytes.
+    """The most memory that a step holds at a time, in bytes.
 
     Args:
-        fixed: what does not depend on the batch: gradients of weights, and whatever is of one size.
-        of_batch: the rest, which grows with the batch.
+        fixed: the part that does not depend on the batch, such as gradients of weights.
+        of_batch: the part that grows with the batch.
     """
 
     fixed: int
@@ -41,8 +42,40 @@ class StepMemory(NamedTuple):
         return max(limit - self.fixed, 0) / max(self.of_batch, 1)
 
 
+def memory_mib(network: nn.Module, inputs: Sequence[Any]) -> float:
+    """The most memory that inference takes: one forward pass in evaluation mode without gradients, in MiB.
+
+    It is that of weights and buffers, and the most that the pass holds beside them at a time; inputs are not counted.
+    On a GPU, the pass's part is the peak of CUDA's allocator; elsewhere that of the tensors' bytes, which leaves out
+    what operations allocate for themselves. It is inference, as `macs`, `latency_ms` and `energy_mj` are; for training
+    see `estimate_step`.
+
+    Args:
+        network: on the device to measure it on; it is left as it was.
+        inputs: the arguments of its `forward`, on the same device.
+    """
+    tensors = [*network.parameters(), *network.buffers()]
+    device = next((tensor.device for tensor in tensors), torch.device("cpu"))
+    with evaluated(network), torch.no_grad():
+        if device.type == "cuda":
+            peak = _allocated(device, lambda: network(*inputs))
+        else:
+            peak = peak_bytes(lambda arguments: network(*arguments), inputs)
+    return (sum(map(_bytes, tensors)) + peak) / 2**20
+
+
+def _allocated(device: torch.device, run: Callable[[], object]) -> int:
+    """The most bytes that the allocator gives out at a time while something runs, beside those that it has already."""
+    torch.cuda.synchronize(device)
+    torch.cuda.reset_peak_memory_stats(device)
+    before = torch.cuda.memory_allocated(device)
+    run()
+    torch.cuda.synchronize(device)
+    return torch.cuda.max_memory_allocated(device) - before
+
+
 def estimate_step(step: Callable[[Any], object], batch: Any, probe: Probe | None = None) -> StepMemory:
-    """Estimate what a step on a batch allocates at most, beside what there is already.
+    """Estimate the most memory that a step on a batch allocates at a time, beside what there is already.
 
     The step is run on two small pieces of the batch, and its memory is taken to grow linearly with their size, such as
     the number of pixels, or of nodes and edges. A batch of which no piece can be made or run is run as it is. Tensors
@@ -76,19 +109,19 @@ def peak_bytes(step: Callable[[Any], object], batch: Any) -> int:
 
 
 def optimizer_bytes(optimizers: Iterable[torch.optim.Optimizer]) -> int:
-    """What optimizers will keep for each of their parameters: two numbers like Adam, or as many as SGD does."""
+    """Bytes of the states that optimizers will keep: two numbers a parameter like Adam, or as many as SGD does."""
     total = 0
     for optimizer in optimizers:
         states = 2
         if "momentum" in optimizer.defaults and "betas" not in optimizer.defaults:
             states = 1 if optimizer.defaults["momentum"] else 0
-        held = [each for group in optimizer.param_groups for each in group["params"]]
-        total += sum(states * _bytes(each) for each in held if each.requires_grad and not optimizer.state.get(each))
+        weights = [weight for group in optimizer.param_groups for weight in group["params"]]
+        total += sum(states * _bytes(one) for one in weights if one.requires_grad and not optimizer.state.get(one))
     return total
 
 
-def of_training(step: StepMemory, module: torch.nn.Module, optimizers: Iterable[torch.optim.Optimizer]) -> StepMemory:
-    """What training takes in all: a step, weights and buffers, gradients of the step before, and optimizers' states.
+def of_training(step: StepMemory, module: nn.Module, optimizers: Iterable[torch.optim.Optimizer]) -> StepMemory:
+    """The memory of training: a step, weights and buffers, gradients of the step before, and optimizers' states.
 
     A step's tensors are taken `OVERHEAD` times, for what is not counted.
 
@@ -98,8 +131,13 @@ def of_training(step: StepMemory, module: torch.nn.Module, optimizers: Iterable[
         optimizers: of its weights, and of others.
     """
     weights = list(module.parameters())
-    held = sum(map(_bytes, [*weights, *module.buffers()])) + sum(_bytes(each) for each in weights if each.requires_grad)
-    fixed = held + optimizer_bytes(optimizers) + OVERHEAD * step.fixed
+    gradients = sum(_bytes(weight) for weight in weights if weight.requires_grad)
+    fixed = (
+        sum(map(_bytes, [*weights, *module.buffers()]))
+        + gradients
+        + optimizer_bytes(optimizers)
+        + OVERHEAD * step.fixed
+    )
     return StepMemory(round(fixed), round(OVERHEAD * step.of_batch))
 
 
@@ -140,7 +178,7 @@ class _LiveBytes(TorchDispatchMode):
 
 
 def _strided(tree: Any) -> list[Tensor]:
-    return [each for each in tree_leaves(tree) if isinstance(each, Tensor) and each.layout == torch.strided]
+    return [leaf for leaf in tree_leaves(tree) if isinstance(leaf, Tensor) and leaf.layout == torch.strided]
 
 
 def _keyed(tensor: Tensor) -> tuple[int, torch.UntypedStorage]:

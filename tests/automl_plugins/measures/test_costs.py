@@ -10,8 +10,10 @@ import torch
 from torch import nn
 
 from automl_plugins import Architecture
-from automl_plugins.measures.costs import macs, num_parameters, peak_memory_mib
 from automl_plugins.measures.latency import Latency, LatencyCache, measure_latency
+from automl_plugins.measures.macs import macs
+from automl_plugins.measures.memory import memory_mib
+from automl_plugins.measures.params import params
 
 ARCHITECTURE = Architecture("toy", 1, {"width": 8})
 
@@ -33,7 +35,7 @@ def network() -> nn.Module:
 
 
 def test_parameters_and_macs_worked_out_by_hand() -> None:
-    assert num_parameters(network()) == 3 * 8 * 9 + 8 + 16 + 8 * 2 + 2
+    assert params(network()) == 3 * 8 * 9 + 8 + 16 + 8 * 2 + 2
     assert macs(network(), [torch.zeros(2, 3, 10, 10)]) == 2 * 100 * (3 * 8 * 9 + 8 * 2)
 
 
@@ -43,6 +45,7 @@ def test_counting_and_measuring_leave_the_network_as_it_was() -> None:
     before = {name: value.clone() for name, value in counted.state_dict().items()}
     macs(counted, [torch.randn(2, 3, 8, 8)])
     measure_latency(counted, [torch.randn(2, 3, 8, 8)], warmup=1, repeats=2)
+    memory_mib(counted, [torch.randn(2, 3, 8, 8)])
     assert [module.training for module in counted.modules()] == [True, True, False, True]
     assert all(torch.equal(before[name], value) for name, value in counted.state_dict().items())
 
@@ -61,8 +64,19 @@ def test_a_network_that_gives_a_view_of_its_weights_is_counted() -> None:
     assert all(parameter.requires_grad for parameter in both.parameters())
 
 
-def test_on_a_cpu_there_is_no_peak_memory_to_be_had() -> None:
-    assert peak_memory_mib(network(), [torch.zeros(1, 3, 8, 8)]) is None
+def test_memory_worked_out_by_hand() -> None:
+    pixels = 2 * 100
+    held = 4 * (3 * 8 * 9 + 8 + 2 * 8 + 8 * 2 + 2) + 4 * 2 * 8 + 8  # weights, running statistics, a count
+    largest = 4 * pixels * (8 + 8)  # what the normalisation reads and writes; no gradients, so nothing is kept
+    assert memory_mib(network(), [torch.zeros(2, 3, 10, 10)]) * 2**20 == held + largest
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
+def test_memory_on_a_gpu_is_about_that_of_the_tensors() -> None:
+    network = nn.Sequential(nn.Conv2d(3, 32, 1), nn.ReLU(), nn.Conv2d(32, 32, 1))
+    images = torch.zeros(8, 3, 256, 256)
+    on_cpu = memory_mib(network, [images])
+    assert memory_mib(network.cuda(), [images.cuda()]) == pytest.approx(on_cpu, rel=0.3)
 
 
 def test_the_median_leaves_the_warm_up_out_and_says_what_it_was_measured_on() -> None:
