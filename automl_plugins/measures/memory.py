@@ -15,8 +15,8 @@ from automl_plugins.measures.modes import evaluated
 from automl_plugins.spaces.probe import Probe
 
 OVERHEAD = 1.2
-"""Bytes that a process takes for each byte of a step's tensors, as `benchmarks/memory_estimate.py` measures it: operations
-allocate something for themselves, and allocators leave something unused."""
+"""Bytes that a process takes for each byte of a step's tensors, as `benchmarks/memory_estimate.py` measures it:
+operations allocate something for themselves, and allocators leave something unused."""
 _PIECES = ((1 / 16, 1), (1 / 4, 2))
 """Shares of a batch that are run, and how many times the least piece they are at least."""
 
@@ -131,13 +131,9 @@ def of_training(step: StepMemory, module: nn.Module, optimizers: Iterable[torch.
         optimizers: of its weights, and of others.
     """
     weights = list(module.parameters())
-    gradients = sum(_bytes(weight) for weight in weights if weight.requires_grad)
-    fixed = (
-        sum(map(_bytes, [*weights, *module.buffers()]))
-        + gradients
-        + optimizer_bytes(optimizers)
-        + OVERHEAD * step.fixed
-    )
+    gradients = [weight for weight in weights if weight.requires_grad]
+    there = sum(map(_bytes, [*weights, *module.buffers(), *gradients]))
+    fixed = there + optimizer_bytes(optimizers) + OVERHEAD * step.fixed
     return StepMemory(round(fixed), round(OVERHEAD * step.of_batch))
 
 

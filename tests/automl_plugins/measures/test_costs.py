@@ -12,7 +12,7 @@ from torch import nn
 from automl_plugins import Architecture
 from automl_plugins.measures.latency import Latency, LatencyCache, measure_latency
 from automl_plugins.measures.macs import macs
-from automl_plugins.measures.memory import memory_mib
+from automl_plugins.measures.memory import _allocated, memory_mib
 from automl_plugins.measures.params import params
 
 ARCHITECTURE = Architecture("toy", 1, {"width": 8})
@@ -69,6 +69,21 @@ def test_memory_worked_out_by_hand() -> None:
     held = 4 * (3 * 8 * 9 + 8 + 2 * 8 + 8 * 2 + 2) + 4 * 2 * 8 + 8  # weights, running statistics, a count
     largest = 4 * pixels * (8 + 8)  # what the normalisation reads and writes; no gradients, so nothing is kept
     assert memory_mib(network(), [torch.zeros(2, 3, 10, 10)]) * 2**20 == held + largest
+
+
+def test_on_a_gpu_the_peak_of_the_allocator_counts_beside_what_it_has_given_out(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    allocator = {"now": 700, "peak": 5000}
+
+    def run() -> None:
+        allocator["peak"] = max(allocator["peak"], allocator["now"] + 300)
+
+    monkeypatch.setattr(torch.cuda, "synchronize", lambda device: None)
+    monkeypatch.setattr(torch.cuda, "memory_allocated", lambda device: allocator["now"])
+    monkeypatch.setattr(torch.cuda, "max_memory_allocated", lambda device: allocator["peak"])
+    monkeypatch.setattr(torch.cuda, "reset_peak_memory_stats", lambda device: allocator.update(peak=allocator["now"]))
+    assert _allocated(torch.device("cuda"), run) == 300
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
