@@ -1,4 +1,4 @@
-"""What is installed: spaces, samplers, data sets and the like, found through entry points.
+"""The plugins that are installed: spaces, samplers, data sets and the like, found through entry points.
 
 Each group is an entry-point group `automl_plugins.<group>`; a third party's distribution adds to
 it in its own `pyproject.toml`. Nothing here imports a plugin before it is asked for.

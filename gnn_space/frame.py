@@ -1,4 +1,4 @@
-"""What surrounds the layers of every graph network: input encoders, and the head of each task level."""
+"""The frame around the layers of every graph network: input encoders, and the head of each task level."""
 
 from __future__ import annotations
 

@@ -106,7 +106,7 @@ class AttentionLayer(MessagePassing):
 
 
 def attention_vectors(attention: str, heads: int, hidden_channels: int, has_edges: bool) -> dict[str, nn.Parameter]:
-    """What an attention function learns, freshly initialised, by name; see `AttentionLayer`.
+    """The weights of an attention function, freshly initialised, by name; see `AttentionLayer`.
 
     Returns:
         `target_weight`, `source_weight` and `edge_weight` `[1, heads, hidden_channels]`, `general_weight`

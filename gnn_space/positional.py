@@ -1,4 +1,4 @@
-"""Where a node is in its graph: eigenvectors of the graph's Laplacian."""
+"""The position of a node in its graph: eigenvectors of the graph's Laplacian."""
 
 from __future__ import annotations
 

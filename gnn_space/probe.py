@@ -20,7 +20,7 @@ _HOPS = 3
 
 
 class GraphProbe:
-    """What is to be known of graphs, see `automl_plugins.spaces.probe.Probe`.
+    """The probe of graphs, see `automl_plugins.spaces.probe.Probe`.
 
     Inputs are `(x, edge_index, edge_attr, batch, num_graphs)`, the last ones optional, as of all networks here.
 

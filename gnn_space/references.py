@@ -42,9 +42,9 @@ class _Reference(nn.Module):
     node_dropout: ClassVar[float] = 0.5
     activation: ClassVar[type[nn.Module]] = nn.ReLU
     transforms_first: ClassVar[bool] = True
-    """Whether a layer maps its input linearly before it sends it on, so that it can be in CSR layout."""
+    """True where a layer maps its input linearly before it sends it on, so that it can be in CSR layout."""
     reads_edges: ClassVar[bool] = False
-    """Whether the convolution reads edge features."""
+    """True where the convolution reads edge features."""
 
     def __init__(self, task: Task, channels: int | None = None) -> None:
         super().__init__()

@@ -25,7 +25,7 @@ _WAVES = 4.0
 
 
 class ImageProbe:
-    """What is to be known of images, see `automl_plugins.spaces.probe.Probe`.
+    """The probe of images, see `automl_plugins.spaces.probe.Probe`.
 
     Inputs are `(images,)`, `[batch, in_channels, height, width]`, as of all networks here.
 

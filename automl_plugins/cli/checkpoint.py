@@ -1,4 +1,4 @@
-"""What the logits in a checkpoint stand for, without the data or the task that they were learned on."""
+"""The architecture of the logits in a checkpoint, without the data or the task that they were learned on."""
 
 from __future__ import annotations
 

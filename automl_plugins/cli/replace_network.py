@@ -118,7 +118,7 @@ def _is_plain(value: object) -> bool:
 
 
 def find_target(module: nn.Module, target: str) -> tuple[nn.Module, str]:
-    """Where a network stands: the module that holds it, and its name there.
+    """The place of a network: the module that holds it, and its name there.
 
     Args:
         module: the LightningModule.

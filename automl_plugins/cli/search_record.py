@@ -1,4 +1,4 @@
-"""What a search leaves behind beside its architecture: how long it took, and what it came to."""
+"""The record that a search leaves beside its architecture: its time, and its last metrics."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Clock(pl.Callback):
 
     @property
     def started(self) -> bool:
-        """Whether the training loop has been entered."""
+        """True where the training loop has been entered."""
         return self._started is not None
 
     def state_dict(self) -> dict[str, float]:
@@ -49,7 +49,7 @@ def summarize(
     strategy: str,
     clock: Mapping[str, float],
 ) -> SearchSummary:
-    """What a search came to.
+    """The outcome of a search.
 
     Args:
         trainer: which has ended.

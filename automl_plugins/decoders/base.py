@@ -31,7 +31,7 @@ class Evaluation:
 
     @property
     def batches(self) -> int:
-        """How many batches there are."""
+        """The number of batches."""
         if not isinstance(self._count, int):
             self._count = self._count()
         return self._count
@@ -51,7 +51,7 @@ class Decoder(Protocol):
     """Reads an architecture off a searchable whose weights and logits are trained.
 
     It may close options (`Searchable.close`) or hold architectures (`Searchable.hold`) to ask what
-    becomes of the loss, and leaves the searchable as it found it. What it gives has no closed option and keeps the
+    becomes of the loss, and leaves the searchable as it found it. Its result has no closed option and keeps the
     space's cap, as `Searchable.sample` and `Searchable.architecture` do.
     """
 

@@ -30,7 +30,7 @@ _EXAMPLES = 16
 
 @dataclass(frozen=True)
 class Context:
-    """What candidates are judged on; equal for all candidates of a study, so that their scores compare.
+    """The ground that candidates are judged on, equal for all candidates of a study, so that their scores compare.
 
     With a space and a task alone, inputs are made up by the probe of the task's level, which needs no data. Those of a
     project (`Context.of`) are what its module calls a network with for the first validation batch.
@@ -112,7 +112,7 @@ class Context:
 
     @cached_property
     def probe(self) -> Probe:
-        """What there is to know of the task's level.
+        """The probe of the task's level.
 
         Raises:
             ValueError: no probe is registered for it.

@@ -19,7 +19,7 @@ _DRAWS = 20
 
 
 def example_calls(project: Project) -> tuple[Call, ...]:
-    """What the module calls its network with for the first validation batch, recorded with a random architecture.
+    """The module's calls of its network for the first validation batch, recorded with a random architecture.
 
     Args:
         project: what is trained on what.

@@ -110,7 +110,7 @@ class _Nvml:
 def measure_energy(network: nn.Module, inputs: Sequence[Any], meter: Meter, seconds: float = 1.0) -> float:
     """Millijoules of one forward pass in evaluation mode: the mean over as many as fit into some seconds.
 
-    What the device uses at rest is in it, and on a processor all that runs beside it. Meters are coarse (RAPL's moves
+    The device's energy at rest is in it, and on a processor all that runs beside it. Meters are coarse (RAPL's moves
     every millisecond), hence the seconds.
 
     Args:

@@ -25,7 +25,7 @@ from automl_plugins.training.recording import describe_inputs
 
 @dataclass(frozen=True)
 class Latency:
-    """How long one forward pass takes.
+    """The time of one forward pass.
 
     Args:
         milliseconds: the median.
@@ -85,7 +85,7 @@ class LatencyCache:
     """Measures each architecture once for each device, version and inputs, one measurement at a time.
 
     Processes that share the folder measure one at a time. Nothing else that runs on the machine waits for them, the
-    trainings of other workers neither: `Latency.spread` tells of a busy machine. What was measured is kept as JSON,
+    trainings of other workers neither: `Latency.spread` tells of a busy machine. Measurements are kept as JSON,
     with what it was measured on.
 
     Args:
@@ -136,7 +136,7 @@ class LatencyCache:
 
 
 def device_name(device: torch.device) -> str:
-    """What a device is called by its maker."""
+    """The maker's name of a device."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     return _processor() if device.type == "cpu" else f"{device.type} of {platform.node()}"

@@ -1,1 +1,1 @@
-"""What is good beside a metric: costs, rewards that weigh them, and Pareto fronts."""
+"""Goals beside a metric: costs, rewards that weigh them, and Pareto fronts."""

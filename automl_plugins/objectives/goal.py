@@ -56,7 +56,7 @@ class Goal:
 
     @property
     def figures(self) -> tuple[str, ...]:
-        """What must be measured."""
+        """The figures that must be measured."""
         return tuple(dict.fromkeys((*self.costs, *self.limits, *self._rewarded)))
 
     def directions(self, metric: Direction) -> list[Direction]:
@@ -74,7 +74,7 @@ class Goal:
         return [metric, *costs]
 
     def values(self, score: float, figures: Mapping[str, float]) -> list[float]:
-        """What a trial is told."""
+        """The values that a trial is told."""
         if self.reward is not None:
             return [self.reward(score, figures)]
         return [score, *(figures[name] for name in self.costs)]

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 def set_limits(trial: optuna.Trial, figures: Mapping[str, float], limits: Mapping[str, float]) -> None:
     """Make hard limits Optuna constraints of a trial: each keeps `figure <= limit`.
 
-    How far a limit is missed is told relative to it, so that seconds of latency and millions of parameters weigh alike.
+    The distance to a limit is told relative to it, so that seconds of latency and millions of parameters weigh alike.
     Optuna's TPE and NSGA-II honour constraints, and so do our samplers. A figure that is nan keeps no limit.
 
     Args:

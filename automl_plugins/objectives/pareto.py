@@ -10,7 +10,7 @@ import numpy as np
 
 
 def pareto_front(scores: np.ndarray) -> np.ndarray:
-    """Which points no other point dominates: as good in every objective and better in one.
+    """The points that no other point dominates: as good in every objective and better in one.
 
     Returns:
         bool `[num_points]`; of equal points all are in the front, or none.
@@ -46,7 +46,7 @@ def _ranks(scores: np.ndarray) -> np.ndarray:
 
 
 def crowding_distances(scores: np.ndarray) -> np.ndarray:
-    """How far a point's neighbours in the front are apart, summed over objectives (NSGA-II); infinite at the ends.
+    """The distance between a point's neighbours in the front, summed over objectives (NSGA-II); infinite at the ends.
 
     Returns:
         float `[num_points]`; 0 for a point with a score that is nan or infinite.

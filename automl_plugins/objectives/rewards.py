@@ -19,7 +19,7 @@ def mnasnet_reward(
     """`accuracy * (cost / target) ** w` (MnasNet, equations 2 and 3).
 
     Soft: the same exponent on both sides; with `w = -log2(1 + gain)`, double cost is worth a relative gain in accuracy
-    of `gain`, and -0.07 is 0.05 of it. Hard: `below=0, above=-1`, so that the target is a limit. Where the paper
+    of `gain`, and -0.07 is 0.05 of it. Hard: `below=0, above=-1`, so that the target is a limit. If the paper
     defines none: a score of 0 or less is its own reward, since a product would reward a high cost with it; a cost of 0
     counts as a millionth of the target; what is not a finite number ranks last.
 
@@ -47,7 +47,7 @@ def monas_mixed_reward(accuracy: float, cost: float, weight: float) -> float:
     """`weight * accuracy - (1 - weight) * cost` (MONAS; Hsu et al., 2018, section 3.2), the cost within 0 and 1.
 
     The weight means what it says where the accuracy is within 0 and 1 too; a metric outside of that (a correlation, a
-    score in percent) is taken as it is. What is not a finite number ranks last.
+    score in percent) is taken as it is. A value that is no finite number ranks last.
 
     Raises:
         ValueError: the cost or the weight is outside 0 and 1.
@@ -61,7 +61,7 @@ def monas_limit_reward(accuracy: float, cost: float, limit: float) -> float:
     """The accuracy where the cost keeps the limit; else less than nothing, by how far it is missed.
 
     MONAS gives 0 there, from which nothing can be learned before the limit has been kept once. An accuracy below 0
-    that misses the limit is less than either. What is not a finite number ranks last.
+    that misses the limit is less than either. A value that is no finite number ranks last.
 
     Raises:
         ValueError: the limit is not above 0, or the cost is below 0.
@@ -76,7 +76,7 @@ def monas_limit_reward(accuracy: float, cost: float, limit: float) -> float:
 def monas_floor_reward(accuracy: float, cost: float, floor: float) -> float:
     """`1 - cost`, with the cost within 0 and 1, where the accuracy reaches the floor; else less than nothing.
 
-    As in `monas_limit_reward`, the distance to the floor takes the place of MONAS's 0. What is not a finite number
+    As in `monas_limit_reward`, the distance to the floor takes the place of MONAS's 0. A value that is no finite number
     ranks last.
 
     Raises:

@@ -1,1 +1,1 @@
-"""What a person reads: progress, tables, drawings."""
+"""Texts for people: progress, tables, drawings."""

@@ -30,7 +30,7 @@ class Front:
     hypervolume: float
 
     def lines(self, arm: str) -> list[str]:
-        """What a person reads."""
+        """The text for a person."""
         told = [f"front of {arm}: {len(self.trials)} trials, hypervolume {self.hypervolume:.4f}"]
         for number, values in zip(self.trials, self.values, strict=True):
             named = ", ".join(f"{name} {value:,.6g}" for name, value in zip(self.objectives, values, strict=True))

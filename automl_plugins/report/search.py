@@ -1,4 +1,4 @@
-"""What a differentiable search came to."""
+"""The outcome of a differentiable search."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 
 @dataclass(frozen=True)
 class SearchSummary:
-    """What a differentiable search came to.
+    """The outcome of a differentiable search.
 
     Args:
         space: the searched space.
@@ -46,7 +46,7 @@ class SearchSummary:
         return cls(**json.loads(text))
 
     def lines(self) -> list[str]:
-        """What a person reads."""
+        """The text for a person."""
         metrics = ", ".join(f"{name} {value:.4f}" for name, value in sorted(self.metrics.items()))
         return [
             f"{self.space} on {self.data} with {self.strategy}: {self.epochs} epochs, {self.steps:,} steps, "

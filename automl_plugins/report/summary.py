@@ -21,7 +21,7 @@ _NO_COLUMN = ("num_parameters",)
 
 @dataclass(frozen=True)
 class Summary:
-    """What a study came to.
+    """The outcome of a study.
 
     Args:
         space: the searched space.

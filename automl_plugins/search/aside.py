@@ -51,11 +51,11 @@ _TRIALS = 2
 
 
 class _Memory:
-    """What has been learned of a module's large tensors and frozen weights."""
+    """Knowledge of a module's large tensors and frozen weights."""
 
     def __init__(self) -> None:
         self.left_alone: Any = WeakTensorKeyDictionary()
-        """How often each of them was the same after the step."""
+        """The number of times that each of them was the same after the step."""
         self.warned: set[str] = set()
 
 
@@ -95,7 +95,7 @@ class _Walk:
         self._seen: dict[int, object] = {}
         self._objects = 0
         self._after: dict[int, Any] = {}
-        """What takes the place of an iterator afterwards, by the identity of the iterator."""
+        """The stand-in for an iterator afterwards, by the identity of the iterator."""
 
     def module(self, part: nn.Module) -> None:
         """Note a module, without those below it."""
@@ -278,7 +278,7 @@ def _put_back(tensor: Tensor, before: Tensor) -> None:
 
 
 def _state_of(value: Any) -> tuple[Callable[[], Any], Callable[[Any], Any]] | None:
-    """How the state of a random generator is had and set."""
+    """The functions that get and set the state of a random generator."""
     if isinstance(value, torch.Generator):
         return value.get_state, value.set_state
     if isinstance(value, random.Random):
@@ -328,7 +328,7 @@ def _silenced(library: Any, calls: Iterable[str]) -> Iterator[None]:
 
 
 def nothing(*_: object, **__: object) -> None:
-    """What `self.log` does inside."""
+    """The stand-in for `self.log` inside."""
 
 
 @cache

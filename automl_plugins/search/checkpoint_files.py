@@ -46,7 +46,7 @@ def check_file(path: Path) -> None:
 
 
 def read_checkpoint(path: Path) -> Mapping[str, Any]:
-    """What a checkpoint holds, on the CPU; nothing is unpickled from it.
+    """The content of a checkpoint, on the CPU; nothing is unpickled from it.
 
     Raises:
         BrokenCheckpointError: it cannot be read, or is no checkpoint.

@@ -38,7 +38,7 @@ class CollapseWatch:
         self.healthy = [searchable.logits.detach().clone() for searchable in searchables.values()]
 
     def stops(self, searchables: Mapping[str, Searchable]) -> bool:
-        """Whether the search is to stop; its logits are then those of the last epoch before."""
+        """True where the search is to stop; its logits are then those of the last epoch before."""
         share = WARNED_SHARE if self.share is None else self.share
         if not any(
             float(searchable.entropy()) < DECIDED and searchable.parameter_free_share() >= share

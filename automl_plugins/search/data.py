@@ -35,7 +35,7 @@ class Splittable(Protocol):
 def split_loader(loader: Any, fraction: float = 0.5, seed: int = 0) -> tuple[Any, Any]:
     """Split a training loader into one for the weights and one for the architecture.
 
-    Which sample goes where is a function of the seed and the number of samples. Both loaders collate as the
+    The split is a function of the seed and the number of samples. Both loaders collate as the
     original does, with its batch size; samplers that choose indices (`SubsetRandomSampler`) or ranks keep
     doing so. A loader with a method `split(fraction, seed)` splits itself.
 
@@ -98,7 +98,7 @@ def drawn_indices(loader: Any) -> Sequence[int]:
 
 
 def reads_by_position(loader: Any) -> bool:
-    """Whether a loader's samples are positions in something that it keeps itself, as those of PyG's NeighborLoader."""
+    """True where a loader's samples are positions in what it keeps itself, as those of PyG's NeighborLoader."""
     return (
         isinstance(loader, DataLoader)
         and isinstance(loader.dataset, range)
@@ -178,7 +178,7 @@ def _reordered(
 class SearchOrder(Sampler[list[int]]):
     """Batches of indices in an order that is a function of the seed and the cycle alone, dealt out to the ranks.
 
-    The batches of all ranks together are those of one process with as many times the batch size. What is
+    The batches of all ranks together are those of one process with as many times the batch size. The part that is
     left over at the end of a cycle waits for another one.
 
     Args:
@@ -248,7 +248,7 @@ class SearchBatches:
 
     @property
     def samples(self) -> int | None:
-        """How many samples there are; None: not known."""
+        """The number of samples; None: not known."""
         return None if self.order is None else len(self.order.indices)
 
     def __iter__(self) -> SearchBatches:

@@ -44,12 +44,12 @@ class DivergenceWatch:
         self._first = self._never.clone()
         """The first step whose loss was not finite."""
         self._finite = torch.zeros((), dtype=torch.bool, device=device)
-        """Whether any loss of this epoch was finite."""
+        """True where any loss of this epoch was finite."""
         self._seen = False
 
     @property
     def looks_at_each_step(self) -> bool:
-        """Whether looking costs no waiting."""
+        """True where looking costs no waiting."""
         return self._device.type == "cpu" and self._world_size == 1
 
     def saw(self, loss: object, step: int) -> None:
@@ -69,7 +69,7 @@ class DivergenceWatch:
         return None if math.isinf(step) else f"the training loss is not finite at step {int(step)}"
 
     def of_epoch(self, module: nn.Module, logits: Iterable[Tensor], step: int) -> str | None:
-        """What is not finite at the end of an epoch, in words: losses, logits or weights."""
+        """The losses, logits or weights that are not finite at the end of an epoch, in words."""
         reason = self.of_losses()
         if reason is None and self._scaled and self._seen and not self._least(self._finite.float()):
             reason = f"no training loss of the epoch that ended at step {step} is finite"
@@ -98,7 +98,7 @@ def _named(module: nn.Module) -> str:
 
 
 def of_metrics(metrics: Mapping[str, object], step: int) -> str | None:
-    """What is not finite among the metrics of a validation, in words.
+    """The metrics of a validation that are not finite, in words.
 
     A single metric may be undefined, that of a class without samples, say; a loss may not, and not all of them.
     """
@@ -141,5 +141,5 @@ class OutputWatch:
 
     @property
     def finite(self) -> bool:
-        """Whether all outputs were finite."""
+        """True where all outputs were finite."""
         return all(bool(each) for each in self._finite)

@@ -21,7 +21,7 @@ _SILENCED = ("log", "log_dict", "print")
 
 @contextmanager
 def isolated(trainer: Any, module: Any, seed: int) -> Iterator[None]:
-    """What the module logs, counts, draws and writes into its buffers inside is not seen outside.
+    """Nothing that the module logs, counts, draws or writes into its buffers inside is seen outside.
 
     That is: `self.log`, `self.print`, the loggers and what is logged to wandb and mlflow directly, the random
     generators, all buffers but those of searchables themselves (so BatchNorm statistics), the states of torchmetrics,
@@ -48,7 +48,7 @@ def isolated(trainer: Any, module: Any, seed: int) -> Iterator[None]:
 
 
 def _beside(trainer: Any) -> list[object]:
-    """What a step may change beside the module: schedulers, learning rates, and callbacks, which may hook modules."""
+    """Parts of a step beside the module: schedulers, learning rates, and callbacks, which may hook modules."""
     schedulers = [config.scheduler for config in trainer.lr_scheduler_configs]
     return [*schedulers, *trainer.optimizers, *trainer.callbacks]
 

@@ -16,7 +16,7 @@ from automl_plugins.strategies import Strategy
 from automl_plugins.supernets.searchable import Searchable
 
 _ASKS_WEIGHTS = ("not require grad", "doesn't require grad")
-"""What torch says where a gradient is asked for of something that has none, and where it is to be hooked."""
+"""Messages of torch when a gradient is asked for of something that has none, and when it is to be hooked."""
 
 
 _DRAWS = 16
@@ -31,7 +31,7 @@ class LogitsLearner:
     """Moves logits by the gradient of a loss, and nothing else.
 
     While the loss is computed and its gradient is taken, the weights ask for none: what they would need is neither
-    computed nor kept in memory. Where a step takes gradients of weights itself (a penalty on them, say), which torch
+    computed nor kept in memory. If a step takes gradients of weights itself (a penalty on them, say), which torch
     refuses then, the weights ask for gradients from then on.
 
     Args:
@@ -138,7 +138,7 @@ class LogitsLearner:
         return "no gradient of the architecture logits has been finite: look at the data that they learn on"
 
     def _finite(self, gradients: Sequence[Tensor | None]) -> bool:
-        """Whether the step may be taken: one with nan would lose the search for good."""
+        """True where the step may be taken: one with nan would lose the search for good."""
         present = [gradient.flatten() for gradient in gradients if gradient is not None]
         finite = bool(torch.cat(present).isfinite().all())
         if not finite and not self._warned:

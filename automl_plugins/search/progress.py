@@ -72,7 +72,7 @@ def _of_epochs(trainer: Any) -> str:
 
 
 def _share_done(trainer: Any, batches: float) -> float:
-    """How much of the fit is done after these batches of the present epoch; 0 where it has no end."""
+    """The share of the fit that is done after these batches of the present epoch; 0 where it has no end."""
     share = 0.0
     if trainer.max_epochs not in (None, -1):
         within = batches / trainer.num_training_batches if 0 < trainer.num_training_batches < float("inf") else 0.0
@@ -83,7 +83,7 @@ def _share_done(trainer: Any, batches: float) -> float:
 
 
 def _metrics(trainer: Any) -> list[str]:
-    """What the module logged, what is of the validation first."""
+    """The metrics that the module logged, those of the validation first."""
     names = [name for name in trainer.callback_metrics if not name.startswith("search_") and not name.endswith("_step")]
     names.sort(key=lambda name: "val" not in name.lower())
     return [f"{name} {float(trainer.callback_metrics[name]):.4g}" for name in names[:_MOST_METRICS]]

@@ -1,4 +1,4 @@
-"""What the processes of a distributed search agree on."""
+"""Agreement of the processes of a distributed search."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def copy_from_first(tensors: Iterable[Tensor]) -> None:
 
 
 def equal_on_all(tensors: Iterable[Tensor], device: torch.device) -> bool:
-    """Whether all ranks have the first one's values, bit for bit; all get the same answer."""
+    """True where all ranks have the first one's values, bit for bit; all get the same answer."""
     differs = torch.zeros((), dtype=torch.int64, device=device)
     for tensor in tensors:
         same = (_first(tensor) == tensor) | (tensor != tensor)  # what is no number equals nothing

@@ -1,4 +1,4 @@
-"""How a search goes on from a Lightning checkpoint."""
+"""Resumption of a search from a Lightning checkpoint."""
 
 from __future__ import annotations
 

@@ -54,7 +54,7 @@ class UserStep:
         return self.trainer.strategy.batch_to_device(batch, dataloader_idx=0)
 
     def isolated(self, *seeds: int) -> AbstractContextManager[None]:
-        """What the step does to the project inside is not seen outside; each rank draws noise of its own."""
+        """Nothing that the step does to the project inside is seen outside; each rank draws noise of its own."""
         return isolated(self.trainer, self.module, seed_from(*seeds, self.trainer.global_rank))
 
     def evaluated(self, batch: Any, index: int, seed: int) -> float | None:

@@ -1,4 +1,4 @@
-"""What validation sees of a search."""
+"""A search as validation sees it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from automl_plugins.supernets.searchable import Searchable
 class ValidationView:
     """A validation of the mixture, or of the most probable architecture where each step trains a single path.
 
-    The latter has its normalisations use each batch's own statistics. What the networks give is watched in both cases.
+    The latter has its normalisations use each batch's own statistics. Outputs are watched in both cases.
 
     Args:
         searchables: what is searched.
@@ -46,7 +46,7 @@ class ValidationView:
         self._inside.close()
 
     def divergence(self, trainer: Any) -> str | None:
-        """What of the validation that has just ended is not finite, in words."""
+        """The part of the validation that has just ended that is not finite, in words."""
         step = trainer.global_step
         if not self._watch.finite:
             when = "before the first step" if step == 0 else f"after step {step}"

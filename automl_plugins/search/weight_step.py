@@ -18,7 +18,7 @@ _NAME = "training_step"
 
 
 def has_a_say(strategy: Strategy) -> bool:
-    """Whether a strategy gives the weights' loss or leaves their steps out."""
+    """True where a strategy gives the weights' loss or leaves their steps out."""
     kind = type(strategy)
     return kind.weight_loss is not Strategy.weight_loss or kind.trains_weights is not Strategy.trains_weights
 
@@ -79,7 +79,7 @@ class WeightStep:
 
 
 def _without_gradient(output: Any, module: nn.Module) -> Any:
-    """What a step gave, with a gradient of 0 for all weights, since DDP waits for one."""
+    """The loss of a step, with a gradient of 0 for all weights, since DDP waits for one."""
     if output is None:
         return None
     pieces = [weight.flatten()[:1].sum() * 0 for weight in module.parameters() if weight.requires_grad]

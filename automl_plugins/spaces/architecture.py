@@ -1,4 +1,4 @@
-"""What a search finds: a value for every active choice of a space."""
+"""The architecture, which a search finds: a value for every active choice of a space."""
 
 from __future__ import annotations
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import cast
 
 Value = str | int | float | bool | None
-"""What an option may be: a plain JSON scalar, which is what Optuna's categorical distribution keeps."""
+"""Types of an option: a plain JSON scalar, which is what Optuna's categorical distribution keeps."""
 
 Requirement = Mapping[str, Sequence[Value]]
 """Names of other choices, and for each the values of which it took one."""
@@ -63,7 +63,7 @@ class Choice:
 
     @property
     def alternatives(self) -> tuple[Mapping[str, tuple[Value, ...]], ...]:
-        """What makes the choice active: any of these mappings, all of its entries; none: it always is."""
+        """The conditions that make the choice active: any of these mappings, all of its entries; none: it always is."""
         return cast("tuple[Mapping[str, tuple[Value, ...]], ...]", self.requires)
 
     @property
@@ -73,7 +73,7 @@ class Choice:
 
     @property
     def condition(self) -> str:
-        """What the choice requires, for people to read; empty where it is always active."""
+        """The requirements of the choice, for people to read; empty where it is always active."""
         return " or ".join(
             " and ".join(f"{name} in {values}" for name, values in alternative.items())
             for alternative in self.alternatives
@@ -96,7 +96,7 @@ class Choice:
         raise ValueError(f"choice {self.name!r} has no option {value!r}; options: {', '.join(map(repr, self.options))}")
 
     def is_active(self, values: Mapping[str, Value]) -> bool:
-        """Whether the earlier `values` (of active choices only) make this choice one to be made."""
+        """True where the earlier `values` (of active choices only) make this choice one to be made."""
         return not self.alternatives or any(
             all(name in values and values[name] in accepted for name, accepted in alternative.items())
             for alternative in self.alternatives

@@ -1,4 +1,4 @@
-"""What a network must fit."""
+"""The task that a network must fit."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ Target = Literal["classes", "binary", "multilabel", "regression"]
 
 @dataclass(frozen=True)
 class Task:
-    """What a network must fit, as plain data.
+    """The task, which a network must fit, as plain data.
 
     Args:
         level: what a prediction belongs to: a `node`, `edge` or `graph`; an `image`, or a `pixel` of one.

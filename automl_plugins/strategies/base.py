@@ -19,14 +19,14 @@ from automl_plugins.supernets.searchable import Searchable
 
 
 class Strategy(ABC):
-    """How architecture logits are learned, and the weights meanwhile, in one fit.
+    """The learning of architecture logits, and of the weights meanwhile, in one fit.
 
     A method overrides what is its own: how logits become gates (`relaxation`), how that changes on the way
     (`schedule`), which loss moves the logits (`architecture_loss`) with which optimizer, with which gates
     (`weight_gates`) and by which loss (`weight_loss`) the weights are trained, what happens at the beginning (`begin`)
     and between epochs (`end_epoch`), and how the logits are read in the end (`decoder`).
 
-    What a method remembers from step to step it gives in `state_dict`, which is in the Trainer's checkpoint; all else
+    The memory of a method from step to step is its `state_dict`, which is in the Trainer's checkpoint; all else
     is a function of the step's progress and generator, or lies in a searchable's logits and mask.
 
     Args:
@@ -34,13 +34,13 @@ class Strategy(ABC):
     """
 
     learns_logits: ClassVar[bool] = True
-    """Whether there is an architecture step at all."""
+    """True where there is an architecture step at all."""
     uses_search_data: ClassVar[bool] = True
-    """Whether data are held out for the architecture's loss or for the decoder."""
+    """True where data are held out for the architecture's loss or for the decoder."""
     shares_draw: ClassVar[bool] = False
-    """Whether the step of the weights uses the same draw of a stochastic relaxation as that of the architecture."""
+    """True where the step of the weights uses the same draw of a stochastic relaxation as that of the architecture."""
     needs_end: ClassVar[bool] = False
-    """Whether the loss follows the progress of a search, which then needs an end; a `schedule` needs one anyway."""
+    """True where the loss follows the progress of a search, which then needs an end; a `schedule` needs one anyway."""
 
     def __init__(self, decoder: Decoder | None = None) -> None:
         self.decoder: Decoder = MostLikely() if decoder is None else decoder
@@ -60,13 +60,13 @@ class Strategy(ABC):
         """Change a relaxation at the beginning of a step, for example its temperature."""
 
     def architecture_loss(self, step: SearchStep) -> Tensor:
-        """What the logits are to lower: a scalar; by default the loss on the search batch."""
+        """The loss that the logits are to lower: a scalar; by default the loss on the search batch."""
         return step.search_loss()
 
     def optimizer(
         self, logits: Sequence[nn.Parameter], learning_rate: float, weight_decay: float, betas: tuple[float, float]
     ) -> torch.optim.Optimizer:
-        """What moves the logits; by default Adam (DARTS, Liu et al. 2019, appendix A.1)."""
+        """The optimizer of the logits; by default Adam (DARTS, Liu et al. 2019, appendix A.1)."""
         return torch.optim.Adam(logits, lr=learning_rate, weight_decay=weight_decay, betas=betas)
 
     def weight_gates(self, searchable: Searchable, step: SearchStep) -> Architecture | Mapping[str, Tensor] | None:
@@ -84,14 +84,14 @@ class Strategy(ABC):
         return None
 
     def trains_weights(self, progress: float) -> bool:
-        """Whether the weights are trained in a step at this progress.
+        """True where the weights are trained in a step at this progress.
 
         Otherwise the user's step is run without gradients, and the optimizer moves nothing; schedulers go on.
         """
         return True
 
     def single_path(self, progress: float) -> bool:
-        """Whether `weight_gates` runs one option of each choice at this progress.
+        """True where `weight_gates` runs one option of each choice at this progress.
 
         The weights of the others then get no gradient, and validation sees the most probable architecture. A
         relaxation of single paths says it by itself.
@@ -114,7 +114,7 @@ class Strategy(ABC):
         """
 
     def state_dict(self) -> dict[str, Any]:
-        """What the strategy remembers, of tensors, numbers, texts, lists and dicts of them; equal on all ranks."""
+        """The memory of the strategy, made of tensors, numbers, texts, lists and dicts of them; equal on all ranks."""
         return {}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:  # noqa: B027 - nothing is remembered by default

@@ -28,7 +28,7 @@ class DiNTS(DARTS):
     warm-up to 1 at the end of the search. The space gives them (`supernets.topology.SearchesTopology`). The
     paper's schedule is `warmup_epochs` of half of all epochs.
 
-    The defaults are those of the authors' code. Where we depart from it: an entropy is a share of the largest that
+    The defaults are those of the authors' code. Departures: an entropy is a share of the largest that
     there can be, where theirs is divided by the number of patterns or options.
 
     Args:

@@ -10,7 +10,7 @@ from automl_plugins.supernets.relaxations import Relaxation, StraightThrough
 class GDAS(Strategy):
     """Logits learn on search data, and each step runs one sampled option of each choice (Dong and Yang 2019).
 
-    Architecture and weights draw paths of their own (section 3.3). How the gradient reaches the
+    Architecture and weights draw paths of their own (section 3.3). The way of the gradient to the
     logits departs from GDAS's code: see `relaxations.StraightThrough`.
 
     Args:

@@ -16,7 +16,7 @@ from automl_plugins.supernets.searchable import Searchable
 class RandomSearch(Strategy):
     """Each step trains the weights of one architecture, drawn uniformly (Li and Talwalkar 2019, section 3.2).
 
-    What is drawn has no closed option and keeps the space's cap (`Searchable.sample`).
+    Draws have no closed option and keep the space's cap (`Searchable.sample`).
 
     In the end the best of random architectures on the search data goes into the logits, so that
     `Searchable.derive` gives it. Until then validation sees the last architecture that was trained.

@@ -14,7 +14,7 @@ from automl_plugins.system.files import read_object, write_whole
 from automl_plugins.system.finite import strict_json
 
 MOST_ATTEMPTS = 3
-"""How often work is done that fails each time."""
+"""The bound on attempts at work that fails each time."""
 
 
 class Attempts:
@@ -67,7 +67,7 @@ class Attempts:
             self._notes.unlink(missing_ok=True)
 
     def _read(self) -> tuple[int, datetime | None]:
-        """How many failed, and when the last one did."""
+        """The number of failures, and the time of the last one."""
         notes = read_object(self._notes)
         if notes is None:
             return 0, None

@@ -1,4 +1,4 @@
-"""How often a training has killed its process: a count on the disk, so that retries are bounded."""
+"""The count of the processes that a training has killed, on the disk, so that retries are bounded."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class KilledError(RuntimeError):
 
 @dataclass(frozen=True)
 class _Record:
-    """What is known of the earlier attempts at a training.
+    """The record of the earlier attempts at a training.
 
     Args:
         deaths: how many ended with the death of their process.
@@ -45,7 +45,7 @@ class Deaths:
 
     A count is on the disk before a training begins and is removed when it ends in any other way. The kernel that runs
     out of memory, or a fault in native code, kills only the process that trains: then a worker of the same start of
-    the study lives to see it, and the second death is the last. Where everything dies at once (`kill`, the machine
+    the study lives to see it, and the second death is the last. If everything dies at once (`kill`, the machine
     itself) nobody is to blame, so that is forgiven more often; a study that works in the user's own process,
     because it cannot start another, cannot tell the two apart, and begins a training three times.
 

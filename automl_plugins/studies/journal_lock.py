@@ -19,7 +19,7 @@ class JournalLock:
     """Keeps other processes from writing to a journal at the same time.
 
     Two locks: one of our own, that the kernel releases when its holder dies, and within it Optuna's file
-    `<journal>.lock`, so that plain Optuna may write to the journal meanwhile. What a killed process of ours left of
+    `<journal>.lock`, so that plain Optuna may write to the journal meanwhile. Left by a killed process of ours,
     the latter is known by its target and removed at once; what a killed process of Optuna's left, when it is ten
     seconds old (Optuna itself waits for thirty).
 
@@ -102,7 +102,7 @@ class JournalLock:
 
 
 def _mark(link: Path) -> tuple[int, float] | None:
-    """What tells one lock from the next, and when it was made."""
+    """The mark that tells one lock from the next, and its time."""
     try:
         status = link.lstat()
     except OSError:

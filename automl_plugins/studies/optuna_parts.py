@@ -26,7 +26,7 @@ PartConfig = str | Mapping[str, Any]
 def sampler_factory(
     config: PartConfig | BaseSampler, space: SearchSpace | None = None, context: LazyContext | None = None
 ) -> SamplerFactory:
-    """What makes the sampler of each trial.
+    """The maker of each trial's sampler.
 
     Args:
         config: a class of `optuna.samplers` (`TPESampler`), a registered sampler, or a class path
@@ -80,7 +80,7 @@ class SamplerFactory:
 
     @property
     def described(self) -> Any:
-        """What tells this sampler from others, as JSON."""
+        """The description that tells this sampler from others, as JSON."""
         if self.given is not None:
             return describe(self.given)
         return {"class": describe(self.cls), "arguments": describe(self.arguments)}

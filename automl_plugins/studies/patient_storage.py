@@ -18,7 +18,7 @@ from automl_plugins.system.files import WriteError
 from automl_plugins.system.waiting import say
 
 SECONDS = 90.0
-"""How long is waited for a storage that does not answer."""
+"""The longest wait for a storage that does not answer."""
 _FIRST_DELAY, _LONGEST_DELAY = 0.25, 5.0
 _TRANSIENT = ("OperationalError", "InterfaceError", "PendingRollbackError", "DisconnectionError", "TimeoutError")
 _LASTING = ("readonly", "read-only", "malformed", "not a database", "no such table", "no such column", "disk is full")
@@ -127,7 +127,7 @@ def _outage_of(location: str) -> _Outage:
 
 
 def is_transient(error: BaseException) -> bool:
-    """Whether a storage may answer when it is asked again."""
+    """True where a storage may answer when it is asked again."""
     cause = error.__cause__ if isinstance(error, StorageInternalError) and error.__cause__ is not None else error
     if any(kind.__module__.startswith("grpc") for kind in type(cause).__mro__):
         code = getattr(cause, "code", None)
@@ -140,7 +140,7 @@ def is_transient(error: BaseException) -> bool:
 
 
 def reason_of(error: BaseException) -> str:
-    """What went wrong, in one line: the driver's words, without the statement that SQLAlchemy adds."""
+    """The failure in one line: the driver's words, without the statement that SQLAlchemy adds."""
     cause = error.__cause__ if isinstance(error, StorageInternalError) and error.__cause__ is not None else error
     words = str(getattr(cause, "orig", None) or cause).strip()
     lines = [line.strip() for line in words.splitlines() if line.strip()]

@@ -15,7 +15,7 @@ from automl_plugins.studies.folder import RunFolder
 from automl_plugins.training.lightning import pl
 
 _SECONDS = 1.0
-"""How often a training writes at most."""
+"""The shortest time between two writes of a training."""
 
 
 class Pulse(pl.Callback):
@@ -60,7 +60,7 @@ class Pulse(pl.Callback):
 
 
 def pulses(folder: RunFolder) -> list[str]:
-    """How far each training is that runs in a folder now: `trial 3 of search: epoch 2 of 12`."""
+    """The progress of each training that runs in a folder now: `trial 3 of search: epoch 2 of 12`."""
     told = []
     for path in sorted(folder.pulse(0).parent.glob("*.pulse")):
         with suppress(OSError, ValueError, KeyError):

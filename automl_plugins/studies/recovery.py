@@ -41,7 +41,7 @@ def recover(study: optuna.Study, folder: RunFolder, worker: str, trials: Sequenc
 
 
 def is_running(folder: RunFolder, worker: str, trial: FrozenTrial) -> bool:
-    """Whether some other worker may be training a trial that is not told yet."""
+    """True where some other worker may be training a trial that is not told yet."""
     other = trial.user_attrs.get("worker")
     # Without a worker, the trial was cut off while it was being taken, since that happens under the lock;
     # and a trial of this very worker cannot be running while the worker asks for another one.

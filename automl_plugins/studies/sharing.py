@@ -33,7 +33,7 @@ class SharesWeights(Protocol):
         """The weights of the layers of an architecture's network.
 
         A layer inherits from a layer of an earlier trial that has the same key, and tensors of the same names, shapes
-        and types. What must never be inherited (normalisation, skip connections) is left out.
+        and types. Parts that must never be inherited (normalisation, skip connections) are left out.
 
         Args:
             network: of the architecture, as `SearchSpace.network` makes it.

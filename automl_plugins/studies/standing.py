@@ -43,12 +43,12 @@ class Standing:
 
     @property
     def failures(self) -> int:
-        """How many seeds have no value."""
+        """The number of seeds without a value."""
         return sum(value is None for value in self.values)
 
     @property
     def can_win(self) -> bool:
-        """Whether any seed has a value, and no limit is broken."""
+        """True where any seed has a value, and no limit is broken."""
         return self.mean is not None and not self.broken
 
     @property

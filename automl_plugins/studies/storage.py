@@ -1,4 +1,4 @@
-"""Where a study's trials are kept: a journal file in the run's folder, or any storage of Optuna's."""
+"""The storage of a study's trials: a journal file in the run's folder, or any storage of Optuna's."""
 
 from __future__ import annotations
 

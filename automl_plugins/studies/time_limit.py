@@ -19,7 +19,7 @@ from typing import Any
 from automl_plugins.system.waiting import say
 
 GRACE_SECONDS = 30.0
-"""How long a training that hangs has to heed its limit before its process is killed."""
+"""The time that a training that hangs has to heed its limit before its process is killed."""
 _SECONDS_BETWEEN_CALLS = 3.0
 _LONGEST_POLL = 1.0
 
@@ -37,7 +37,7 @@ def time_limit(minutes: float | None, name: str, give_up: Callable[[str], None])
     """End the block with an error once it has taken too long.
 
     A thread keeps the time. It has an exception raised in the thread of the block, again and again: a signal ends
-    waits for a lock, a loader or a pipe as well. Where that is not heard for half a minute, in native code that does
+    waits for a lock, a loader or a pipe as well. If that is not heard for half a minute, in native code that does
     not return, the process is killed, with its children.
 
     Args:

@@ -47,7 +47,7 @@ class TrialPruning(pl.Callback):
 
     @property
     def pruned(self) -> bool:
-        """Whether the pruner stopped the training."""
+        """True where the pruner stopped the training."""
         return bool(self._verdict)
 
     def __getstate__(self) -> dict[str, Any]:

@@ -40,7 +40,7 @@ def run_workers(work: Callable[[datetime], None], workers: int, since: datetime)
     """Do work that can be shared with several processes. A process that dies is replaced by another.
 
     Args:
-        work: one worker's share, `Study.work`; it is pickled. What a worker that dies has taken, the others take over.
+        work: one worker's share, `Study.work`; it is pickled. A dead worker's trials are taken over by the others.
         workers: how many processes.
         since: when the study was started, for `work`.
 
@@ -103,7 +103,7 @@ def share_out(work: Callable[[datetime], None], workers: int, since: datetime, d
 
 
 def can_start_workers() -> bool:
-    """Whether a new process can do this one's work: one that imports a script without a guard would run it again."""
+    """True where a new process can do this one's work: one that imports a script without a guard would run it again."""
     main = sys.modules.get("__main__")
     if main is None or getattr(main, "__spec__", None) is not None:
         return main is not None
@@ -161,7 +161,7 @@ class _Worker:
 
     @property
     def died(self) -> bool:
-        """Whether it ended while it worked, whatever its exit code, and has told of no error."""
+        """True where it ended while it worked, whatever its exit code, and has told of no error."""
         if not self.has_ended:
             return False
         self._hear()  # what it said last

@@ -18,7 +18,7 @@ from automl_plugins.supernets.relaxations import Relaxation
 def decoding_scores(choices: Sequence[Choice], logits: Tensor, mask: Tensor, relaxation: Relaxation) -> Tensor:
     """The scores that architectures are decoded from: probabilities of open options, float64 on the CPU.
 
-    Where one option of a row is open alone, a probability of 1 would not tell how it compares to other rows; it is
+    If one option of a row is open alone, a probability of 1 would not tell how it compares to other rows; it is
     then that among all options.
 
     Args:

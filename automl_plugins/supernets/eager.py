@@ -16,7 +16,7 @@ _REASON = "which options a supernet runs changes with its gates from step to ste
 def run_eagerly(forward: Forward) -> Forward:
     """A forward pass that is run as it is written inside of compiled modules, too.
 
-    What a supernet runs depends on the values of its gates, so that nearly every step would be compiled anew.
+    A supernet's operations depend on the values of its gates, so that nearly every step would be compiled anew.
 
     Args:
         forward: a method.

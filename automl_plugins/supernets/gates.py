@@ -98,6 +98,6 @@ def matrix_shape(choices: Sequence[Choice]) -> tuple[int, int]:
 
 
 def option_mask(choices: Sequence[Choice]) -> Tensor:
-    """Which entries of such a matrix are options, boolean `[num_choices, most_options]`."""
+    """The entries of such a matrix that are options, boolean `[num_choices, most_options]`."""
     columns = torch.arange(matrix_shape(choices)[1])
     return columns < torch.tensor([len(choice.options) for choice in choices]).unsqueeze(1)

@@ -56,7 +56,7 @@ def closed_options(choices: Sequence[Choice], mask: Tensor) -> Closed:
 
 
 def masked_scores(choices: Sequence[Choice], scores: Tensor, mask: Tensor) -> Gates:
-    """What `GatedSpace.decode` reads: scores of open options, minus infinity for closed ones."""
+    """The scores that `GatedSpace.decode` reads: those of open options, minus infinity for closed ones."""
     return Gates(choices, scores.masked_fill(~mask, -torch.inf))
 
 

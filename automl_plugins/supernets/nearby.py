@@ -29,7 +29,7 @@ class _Change(NamedTuple):
 def most_probable(limits: Limits, probabilities: Tensor) -> Architecture:
     """The most probable architecture that limits admit.
 
-    Where the space's own decoding breaks the cap, see `most_probable_within`.
+    If the space's own decoding breaks the cap, see `most_probable_within`.
 
     Args:
         limits: what is admitted.
@@ -46,7 +46,7 @@ def most_probable(limits: Limits, probabilities: Tensor) -> Architecture:
 def most_probable_within(limits: Limits, probabilities: Tensor) -> Architecture:
     """The most probable architecture that limits admit, by repair, draws and exchange; settled by its arguments.
 
-    How probable an architecture is, is the product of the probabilities of its gates' options. Several candidates
+    The probability of an architecture is the product of the probabilities of its gates' options. Several candidates
     are made: the space's own decoding is *repaired*, by changing those gates first that save most parameters for what
     they cost in probability, and taking back what was not needed; architectures are *drawn* by their probability; and
     there is the smallest one. From the best of them, gates are *exchanged*, one or two at a time, until no
@@ -80,7 +80,7 @@ class _Search:
         return decoded_with(self.limits.space, self.probabilities, mask)
 
     def logarithm(self, architecture: Architecture) -> float:
-        """How probable an architecture is."""
+        """The probability of an architecture."""
         used = self.limits.space.gates(architecture).matrix.bool()
         return float(self.logarithms[used].sum())
 
@@ -122,7 +122,7 @@ class _Search:
         return found if found is not None and self.limits.keeps_cap(found) else None
 
     def _fewest(self, changes: list[_Change], mask: Tensor) -> int | None:
-        """How many of the changes are enough; None: all are not."""
+        """The number of changes that are enough; None: all are not."""
         if self._within(changes, mask) is None:
             return None
         least, most = 0, len(changes)
@@ -135,7 +135,7 @@ class _Search:
         return most
 
     def _with_taken_back(self, changes: list[_Change], mask: Tensor) -> Architecture:
-        """What is found with as few of the changes as will do, the dearest taken back first."""
+        """The architecture with as few of the changes as will do, the dearest taken back first."""
         for change in reversed(changes):
             fewer = [each for each in changes if each is not change]
             if self._within(fewer, mask) is not None:
@@ -166,7 +166,7 @@ class _Search:
         return best
 
     def _neighbours(self, present: Architecture) -> list[tuple[float, Architecture]]:
-        """What differs in one option, and what follows from it, with its gain in the logarithm; the best first."""
+        """Architectures of another option, and what follows from it, with gains in the logarithm; the best first."""
         used = self.limits.space.gates(present, torch.float64).matrix
         logarithm = self.logarithm(present)
         found: dict[Architecture, float] = {}

@@ -1,4 +1,4 @@
-"""How architecture logits become gates.
+"""The maps from architecture logits to gates.
 
 All choices are relaxed at once: logits, mask and gates are matrices with a row for each choice and
 a column for each option of the largest (see `gates.Gates`). A closed option, one whose mask is
@@ -28,16 +28,16 @@ class Relaxation(ABC):
     """
 
     stochastic: ClassVar[bool] = False
-    """Whether gates are drawn: training draws, evaluation takes the noise away."""
+    """True where gates are drawn: training draws, evaluation takes the noise away."""
     single_path: ClassVar[bool] = False
-    """Whether exactly one option of each choice is run, so that others' weights get no gradient."""
+    """True where exactly one option of each choice is run, so that others' weights get no gradient."""
 
     def __init__(self, temperature: float = 1.0) -> None:
         self.temperature = temperature
 
     @property
     def temperature(self) -> float:
-        """What the logits are divided by."""
+        """The divisor of the logits."""
         return self._temperature
 
     @temperature.setter
@@ -60,7 +60,7 @@ class Relaxation(ABC):
         """
 
     def probabilities(self, logits: Tensor, mask: Tensor) -> Tensor:
-        """How probable each option is, `[num_choices, most_options]`: what is decoded and what entropy is of."""
+        """The probability of each option, `[num_choices, most_options]`: what is decoded and what entropy is of."""
         return _softmax(logits, mask)
 
 

@@ -25,7 +25,7 @@ def argmax(choices: Sequence[Choice], scores: Mapping[str, Tensor]) -> dict[str,
 
 
 def strongest_inputs(scores: Tensor, count: int) -> list[tuple[int, int]]:
-    """Which inputs a node keeps, and with which operation: the `count` inputs whose best operation scores highest.
+    """The inputs that a node keeps, and their operations: the `count` inputs whose best operation scores highest.
 
     Args:
         scores: `[num_inputs, num_operations]`, without the operation `none` (DARTS, Liu et al. 2019, section 2.4).

@@ -80,9 +80,9 @@ class Searchable(nn.Module):
         self.register_buffer("signature", signature_of(self.choices).to(self.logits.dtype))
         # No buffer, which averages would average and a GPU would have to be asked for.
         self.draws = torch.zeros((), dtype=torch.int64, device="cpu")
-        """How often noise was drawn, always on the CPU; kept in the `state_dict` as the extra state."""
+        """The number of draws of noise, always on the CPU; kept in the `state_dict` as the extra state."""
         self.draws_by_itself = True
-        """Whether each forward pass in training mode draws anew; a search that draws once a step switches it off."""
+        """True where each forward pass in training mode draws anew; a search that draws once a step switches it off."""
         self._held: Gates | None = None
         self._limits: Limits | None = None
         self._decoded: tuple[Tensor, Tensor, Architecture] | None = None
@@ -112,7 +112,7 @@ class Searchable(nn.Module):
     def draw(self) -> None:
         """Have the next forward passes use new noise.
 
-        Where single paths are drawn that are architectures, as they are where the gates are the space's choices, those
+        If single paths are drawn that are architectures, as they are where the gates are the space's choices, those
         beyond the space's cap are drawn again, a bounded number of times.
         """
         for _ in range(_REDRAWS):
@@ -132,7 +132,7 @@ class Searchable(nn.Module):
 
     @property
     def mask(self) -> Tensor:
-        """Which options are open, boolean `[num_choices, most_options]`."""
+        """The options that are open, boolean `[num_choices, most_options]`."""
         return self.closed == 0
 
     def architecture_parameters(self) -> list[nn.Parameter]:
@@ -166,7 +166,7 @@ class Searchable(nn.Module):
         return self.limits.sample(generator) if among is None else self.limits.sample_among(among, generator)
 
     def probabilities(self) -> Gates:
-        """How probable each option is, after the logits and the mask."""
+        """The probability of each option, after the logits and the mask."""
         return Gates(self.choices, self.relaxation.probabilities(self.logits.detach(), self.mask))
 
     def entropy(self) -> Tensor:
@@ -326,7 +326,7 @@ class Searchable(nn.Module):
         return network
 
     def __getattr__(self, name: str) -> Any:
-        """What torch keeps under a name, or an error for those whose code asks its own network for more.
+        """The attribute that torch keeps under a name, or an error for those whose code asks its own network for more.
 
         Raises:
             AttributeError: there is nothing of that name.

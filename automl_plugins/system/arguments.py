@@ -28,7 +28,7 @@ def at_least(name: str, value: int, least: int, most: int | None = None) -> int:
 
 
 def is_number(value: object) -> TypeGuard[float]:
-    """Whether a value is a number; True and False are none."""
+    """True where a value is a number; True and False are none."""
     return isinstance(value, Real) and not isinstance(value, bool)
 
 

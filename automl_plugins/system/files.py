@@ -16,7 +16,7 @@ from automl_plugins.system.processes import is_alive
 
 
 class WriteError(StudyError, OSError):
-    """A result that could not be written: the disk is full, say. What was there before is whole.
+    """A result that could not be written: the disk is full, say. The file that was there before is whole.
 
     Args:
         path: the file.
@@ -74,7 +74,7 @@ def whole_file(path: Path) -> Iterator[IO[bytes]]:
     """A binary file to write, beside `path`; it takes the place of `path` once the block has ended without an error.
 
     It is on the disk before it is renamed, and so is the folder when this returns: after a power cut there is the old
-    content or the new one, never a file of no length. What processes that were killed have left beside it is removed.
+    content or the new one, never a file of no length. Files that killed processes have left beside it are removed.
 
     Raises:
         WriteError: it cannot be written; what was there before is whole.

@@ -18,7 +18,7 @@ def identity(process: int | None = None) -> str:
 
 
 def is_dead(name: str) -> bool | None:
-    """Whether a process has ended, by its `identity`; None where it is of another machine, or nameless."""
+    """True where a process has ended, by its `identity`; None where it is of another machine, or nameless."""
     machine, _, rest = name.rpartition("/")[0].rpartition("/")
     if machine != platform.node() or not rest.isdecimal():
         return None
@@ -26,7 +26,7 @@ def is_dead(name: str) -> bool | None:
 
 
 def is_alive(process: int) -> bool:
-    """Whether there is a process of this number."""
+    """True where there is a process of this number."""
     try:
         os.kill(process, 0)
     except (ProcessLookupError, OverflowError):
@@ -37,7 +37,7 @@ def is_alive(process: int) -> bool:
 
 
 def is_stopped(process: int) -> bool:
-    """Whether a process is suspended (SIGSTOP, Ctrl-Z); False where the system does not say."""
+    """True where a process is suspended (SIGSTOP, Ctrl-Z); False where the system does not say."""
     return _state(process)[:1] in (["T"], ["t"])
 
 
@@ -47,7 +47,7 @@ def _started(process: int) -> str:
 
 
 def _state(process: int) -> list[str]:
-    """What the system tells of a process, from its state on; nothing where there is no /proc."""
+    """The fields that the system tells of a process, from its state on; nothing where there is no /proc."""
     try:
         text = Path(f"/proc/{process}/stat").read_text(encoding="utf-8", errors="replace")
     except OSError:

@@ -62,7 +62,7 @@ class NumbersUnpickler(pickle.Unpickler):
     """
 
     def find_class(self, module_name: str, global_name: str) -> Any:
-        """What a name in the pickle stands for.
+        """The object that a name in the pickle stands for.
 
         Raises:
             pickle.UnpicklingError: it is neither of the two names.

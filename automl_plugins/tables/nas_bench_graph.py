@@ -29,7 +29,7 @@ Tree = tuple[str, tuple["Tree", ...]]
 class NASBenchGraphSpace(TableSpace):
     """Four operations; the link says which earlier node, or 0 for the features, is the input of each.
 
-    What no other operation reads goes to the output. Section 3.1 of the paper.
+    Operations that no other one reads go to the output. Section 3.1 of the paper.
 
     Args:
         operations: the options of each node.
@@ -64,7 +64,7 @@ class NASBenchGraphSpace(TableSpace):
 @cache
 def _tree(inputs: tuple[int, ...], operations: tuple[str, ...]) -> Tree:
     def branches(node: int) -> tuple[list[Tree], int]:
-        """What reads a node: the operations, and how many leaves that skip."""
+        """The readers of a node: the operations, and the number of leaves that skip."""
         found: list[Tree] = []
         skips = 0
         for child in (other for other in _NODES if inputs[other - 1] == node):

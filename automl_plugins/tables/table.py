@@ -25,7 +25,7 @@ class TableSpace(SearchSpace):
 
     @abstractmethod
     def key(self, architecture: Architecture) -> Hashable:
-        """What the table's rows are told apart by: equal for architectures that are one network."""
+        """The key that the table's rows are told apart by: equal for architectures that are one network."""
 
     def build(self, architecture: Architecture, task: Task) -> nn.Module:
         """Raise NotImplementedError: there are scores only."""

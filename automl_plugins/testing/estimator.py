@@ -33,7 +33,7 @@ from automl_plugins.spaces.space import SearchSpace
 
 
 class EstimatorContract(ABC):
-    """What every estimator promises: it is a function of candidate and context, and leaves both as they are."""
+    """The promises of every estimator: it is a function of candidate and context, and leaves both as they are."""
 
     judges_modules = True
     """A module that is no architecture has an estimate too."""
@@ -149,7 +149,7 @@ def _differing(first: dict[str, Any], second: dict[str, Any]) -> list[str]:
 
 
 class PredictorContract(ABC):
-    """What every predictor promises: it learns from few scores of any size, and forgets what it learned before."""
+    """The promises of every predictor: it learns from few scores of any size, and forgets what it learned before."""
 
     least_correlation = 0.6
     """Kendall's tau to the truth, of 120 architectures learned from."""

@@ -34,7 +34,7 @@ _FAILED = (TrialState.FAIL, TrialState.PRUNED)
 
 
 class SamplerContract(ABC):
-    """What every `ArchitectureSampler` promises: it is a function of the trials, and repeats none."""
+    """The promises of every `ArchitectureSampler`: it is a function of the trials, and repeats none."""
 
     trials = 24
     """Of a short study; some more than a sampler draws at random before it begins."""

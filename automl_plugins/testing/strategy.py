@@ -52,7 +52,7 @@ _CLOSED_CHOICES = 3
 
 
 class StrategyContract(ABC):
-    """What every strategy promises on every space: limits hold, results are settled, everything is given back."""
+    """The promises of every strategy on every space: limits hold, results are settled, everything is given back."""
 
     learning_rate = 0.05
     """Of the logits; large enough that they move in a few steps."""
@@ -67,7 +67,7 @@ class StrategyContract(ABC):
 
     @abstractmethod
     def task(self) -> Task:
-        """What its networks must fit."""
+        """The task that its networks must fit."""
 
     @abstractmethod
     def module(self, searchable: Searchable) -> Any:
@@ -152,7 +152,7 @@ class StrategyContract(ABC):
         self.assert_found(searchable, closed)
 
     def assert_found(self, searchable: Searchable, closed: Tensor) -> None:
-        """What was found is valid, open, within the cap, and builds."""
+        """The found architecture is valid, open, within the cap, and builds."""
         found = searchable.architecture()
         searchable.space.validate(found)
         assert not (searchable.space.gates(found).matrix.bool() & closed).any(), "a closed option was found"

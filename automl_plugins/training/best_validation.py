@@ -61,7 +61,7 @@ class BestValidation(pl.Callback):
 
     @property
     def diverged(self) -> bool:
-        """Whether the score is that of a network that does not compute numbers any more."""
+        """True where the score is that of a network that does not compute numbers any more."""
         return self.best_epoch < 0 or not bool(self._record[3])
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -131,7 +131,7 @@ def monitored(trainer: pl.Trainer, monitor: str) -> float:
 
 
 def _networks(module: nn.Module) -> list[nn.Module]:
-    """What a module computes with: losses and metrics have no weights, and may be nan by right."""
+    """The parts that a module computes with: losses and metrics have no weights, and may be nan by right."""
     return [child for child in module.children() if next(child.parameters(), None) is not None]
 
 

@@ -19,7 +19,7 @@ class ClassificationModule(TaskModule):
     """Cross entropy; accuracy for classes, AUROC for a binary target, the mean of the labels' AUROC for several.
 
     A class without a target in a stage, and a label whose known targets are all equal, are left out of the mean, and
-    named once. Where nothing is left, the metric is nan. Labels that are nan do not count.
+    named once. If nothing is left, the metric is nan. Labels that are nan do not count.
 
     A subclass says how its network is called, and by `_rows` which outputs and targets count.
 

@@ -1,4 +1,4 @@
-"""Which of the two Lightning distributions this process uses, settled without importing either."""
+"""The Lightning distribution that this process uses, of the two, settled without importing either."""
 
 from __future__ import annotations
 

@@ -122,7 +122,7 @@ def _count(samples: int | None) -> str:
 
 
 def _differ(before: Any, now: Any) -> int:
-    """How many were read where two digests first differ; 0: they agree as far as both have read."""
+    """The number that were read when two digests first differ; 0: they agree as far as both have read."""
     if not isinstance(before, list) or not isinstance(now, list):
         return 0
     for (count, *old), (_, *new) in zip(before, now, strict=False):

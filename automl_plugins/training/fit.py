@@ -27,7 +27,7 @@ from automl_plugins.training.fingerprint import splits_of
 from automl_plugins.training.lightning import check_distribution, pl
 
 ModuleFactory = Callable[[nn.Module, Task], pl.LightningModule]
-"""What makes a LightningModule of a network and its task; most often a LightningModule class itself."""
+"""The maker of a LightningModule, of a network and its task; most often a LightningModule class itself."""
 
 LEAN: dict[str, Any] = {
     "logger": False,
@@ -44,7 +44,7 @@ _SEED_VARIABLES = ("PL_GLOBAL_SEED", "PL_SEED_WORKERS")
 
 @dataclass(frozen=True)
 class TrainingResult:
-    """What a training came to.
+    """The result of a training.
 
     Args:
         score: the best value of the monitored validation metric; nan: the training diverged, however well it began.

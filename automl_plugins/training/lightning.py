@@ -1,4 +1,4 @@
-"""Which of the two Lightning distributions this process uses: `pytorch_lightning` or `lightning`.
+"""The Lightning distribution that this process uses: `pytorch_lightning` or `lightning`.
 
 They are separate class trees, so a Trainer of one refuses a module of the other. All of our code
 takes Lightning from here: the one that the project has imported already, else

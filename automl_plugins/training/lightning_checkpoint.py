@@ -17,7 +17,7 @@ _PLAIN = (bool, int, float, str, type(None))
 def checkpoint_of(module: pl.LightningModule, epoch: int, steps: int) -> tuple[dict[str, Any], str]:
     """A checkpoint of a trained module. `fit` starts from its weights, with an optimizer that is new.
 
-    What the module's own `on_save_checkpoint` adds is in it where torch reads it without unpickling, and so are
+    The additions of the module's own `on_save_checkpoint` are in it if torch reads them without unpickling, and so are
     hyperparameters that are plain values; a network among them is given again when the file is read.
 
     Args:

@@ -76,7 +76,7 @@ def record_calls(
 ) -> tuple[Call, ...]:
     """The calls of a network that a LightningModule makes for its first validation batch, on a device.
 
-    Lightning runs the step, so that hooks, precision and the transfer of the batch are as in a training. Where the
+    Lightning runs the step, so that hooks, precision and the transfer of the batch are as in a training. If the
     validation step does not call the network, the first training batch's calls are recorded.
 
     Args:

@@ -1,4 +1,4 @@
-"""What the LightningModules of all spaces have in common."""
+"""The base of all spaces' LightningModules."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class EpochMean(Metric):
 
 
 _NAMED = 10
-"""How many classes or labels a warning lists."""
+"""The number of classes or labels that a warning lists."""
 
 
 class TaskModule(pl.LightningModule):
@@ -65,7 +65,7 @@ class TaskModule(pl.LightningModule):
     monitor: str
     """The metric that a search selects by: a validation metric of this module."""
     direction: Literal["minimize", "maximize"]
-    """Whether `monitor` is better when lower or when higher."""
+    """True where `monitor` is better when lower or when higher."""
 
     def __init__(self, network: nn.Module, task: Task, learning_rate: float, weight_decay: float) -> None:
         super().__init__()
@@ -109,14 +109,14 @@ class TaskModule(pl.LightningModule):
         raise NotImplementedError(f"{type(self).__name__} does not say what its loss is")
 
     def _known(self, targets: Tensor) -> Tensor:
-        """Which targets are known."""
+        """The targets that are known."""
         return ~targets.isnan()
 
     def _update(self, metrics: MetricCollection, outputs: Tensor, targets: Tensor) -> None:
         metrics.update(outputs, targets)
 
     def _values(self, stage: str, computed: dict[str, Tensor]) -> dict[str, Tensor]:
-        """What is logged of the epoch's metrics."""
+        """The epoch's metrics as they are logged."""
         return computed
 
     def _mean_of_defined(self, name: str, scores: Tensor, kinds: str, names: Sequence[str]) -> Tensor:

@@ -134,7 +134,7 @@ class WideLayer(nn.Module):
         }
 
     def _aggregate(self, message: Tensor, target: Tensor, num_nodes: int, gates: Gates) -> Tensor:
-        """What nodes receive, `[num_nodes, heads, channels]`."""
+        """The messages that nodes receive, `[num_nodes, heads, channels]`."""
         opened = dict(self._open(gates, "aggregation"))
         received: list[Tensor] = []
         if "max" in opened:
@@ -205,7 +205,7 @@ class WideLayer(nn.Module):
         return state
 
     def weights(self, values: Mapping[str, Value], inputs: Window, outputs: Window) -> dict[str, Tensor]:
-        """What an `AttentionLayer` with these values takes over, under its names."""
+        """The weights that an `AttentionLayer` with these values takes over, under its names."""
         state = {"transform.weight": self.narrow(self.transform.weight, inputs, outputs)}
         if self.edge_transform is not None:
             state["edge_transform.weight"] = self.outputs.cut(self.edge_transform.weight, outputs)

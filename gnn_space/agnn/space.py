@@ -32,7 +32,7 @@ class AGNNSpace(SupernetSpace):
     attention heads, aggregation, combine function and activation, 14,112 combinations in all. See
     `gnn_space.operations.AttentionLayer` for what they compute and how edge features enter.
 
-    Where we depart from the paper: the last layer is searched like the others, heads
+    Departures from the paper: the last layer is searched like the others, heads
     concatenated, and a linear map from it gives the outputs, so that all of its choices count on every task.
 
     The supernet's layers are as wide as the widest option: see `gnn_space.agnn.supernet.AGNNSupernet` for
@@ -112,11 +112,11 @@ class AGNNSpace(SupernetSpace):
         return AGNNSupernet(self.gate_choices, task, self.sizes)
 
     def shared_weights(self, network: nn.Module, architecture: Architecture) -> Mapping[str, Mapping[str, Tensor]]:
-        """What homogeneous layers share (Zhou et al. 2022), see `automl_plugins.studies.sharing`.
+        """Weights that homogeneous layers share (Zhou et al. 2022), see `automl_plugins.studies.sharing`.
 
         Layers are homogeneous that stand at the same place and have the same attention and combine function,
         activation, heads, channels and shapes of all their weights; the aggregation may differ. Normalisation and
-        skip connections are never shared. What the paper does not have: the linear map behind the last layer is
+        skip connections are never shared. An addition to the paper: the linear map behind the last layer is
         shared where that layer is, and embeddings of categorical features always are.
         """
         whole = cast(AGNNNetwork, network)

@@ -24,7 +24,7 @@ class Window(NamedTuple):
         return self.heads * self.channels
 
     def cut(self, tensor: Tensor, smaller: Window, dim: int = 0) -> Tensor:
-        """What a smaller window keeps of a tensor with this window's channels along `dim`."""
+        """The part of a tensor with this window's channels along `dim` that a smaller window keeps."""
         if smaller == self:
             return tensor
         apart = tensor.unflatten(dim, self).narrow(dim, 0, smaller.heads).narrow(dim + 1, 0, smaller.channels)
@@ -41,7 +41,7 @@ class Window(NamedTuple):
 
 
 class Widths(NamedTuple):
-    """What the gates of a layer's width say, as channel masks (FBNetV2, Wan et al. 2020, section 3.1).
+    """The gates of a layer's width as channel masks (FBNetV2, Wan et al. 2020, section 3.1).
 
     Args:
         window: what the widest open options have.
@@ -57,7 +57,7 @@ class Widths(NamedTuple):
 
     @property
     def share(self) -> Tensor:
-        """How much of each channel there is, `[window.width]`."""
+        """The share of each channel, `[window.width]`."""
         return (self.heads.unsqueeze(1) * self.channels).flatten()
 
 

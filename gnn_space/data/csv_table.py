@@ -16,7 +16,7 @@ from automl_plugins.system.nearest import did_you_mean
 
 SEPARATORS = (",", ";", "\t", "|")
 MISSING = frozenset(("", "na", "n/a", "nan", "-nan", "null", "none", "<na>", "#n/a"))
-"""What stands for no value, in lower case: what spreadsheets, R and pandas write."""
+"""Texts that stand for no value, in lower case, as spreadsheets, R and pandas write."""
 
 _NOT_TEXT = {
     b"PK\x03\x04": "an Excel workbook or another zip archive; in Excel, save it as 'CSV UTF-8'",

@@ -110,10 +110,10 @@ class GraphStore(Dataset[Data]):
 
 
 def collate(items: Batch | list[Data]) -> Batch:
-    """What a DataLoader over a store, or over a subset of one, has fetched, as a batch."""
+    """The batch of what a DataLoader over a store, or over a subset of one, has fetched."""
     return items if isinstance(items, Batch) else Batch.from_data_list(items)
 
 
 def _bounds(counts: Tensor) -> Tensor:
-    """Where each graph begins, and the last one ends, `[num_graphs + 1]`."""
+    """The positions at which each graph begins, and the last one ends, `[num_graphs + 1]`."""
     return torch.cat([counts.new_zeros(1), counts.cumsum(0)])

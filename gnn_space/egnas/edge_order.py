@@ -18,7 +18,7 @@ class EdgeOrder:
     The first incoming edges of all nodes come first, then the second ones, and so on: what is called
     jagged diagonals for sparse matrices. Within a rank the edges lead to nodes 0, 1, 2, ...; so a sum over
     incoming edges adds slices of edge rows to the first rows of the result, without indices, and
-    what nodes give to their edges is read in slices too. Where a few nodes have very many incoming
+    what nodes give to their edges is read in slices too. If a few nodes have very many incoming
     edges, there would be too many slices, and indices are used.
 
     Args:

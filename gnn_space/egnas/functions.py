@@ -1,4 +1,4 @@
-"""What the joint supernet computes by hand: many operations side by side, with little kept for the backward pass.
+"""Functions with derivatives by hand: many operations side by side, with little kept for the backward pass.
 
 Rows `[num_rows, num_operations * channels]` hold the channels of several operations side by side. All
 functions run in the dtype of their inputs and can be differentiated once.

@@ -19,8 +19,8 @@ _TOGETHER = 3
 class Messages(HandWritten):
     r"""Sums and maxima of :math:`\sigma(S_o u_{ij}) * h_j + C_o u_{ij}` over the edges into i, for each operation o.
 
-    Where the sum is asked for, the sums of :math:`\sigma(S_o u_{ij}) * h_j` and of :math:`u_{ij}` are returned:
-    it takes fewer multiplications to map a sum than to sum what was mapped. What edges carry is
+    If the sum is asked for, the sums of :math:`\sigma(S_o u_{ij}) * h_j` and of :math:`u_{ij}` are returned:
+    it takes fewer multiplications to map a sum than to sum what was mapped. The features that edges carry are
     computed again in the backward pass.
 
     Args:

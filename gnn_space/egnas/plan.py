@@ -1,4 +1,4 @@
-"""Which operations of EGNAS's cells there are, and which of them reach the output.
+"""The operations of EGNAS's cells, and those of them that reach the output.
 
 A cell is two coupled graphs of states, one of nodes and one of edges: states 0 and 1 are the
 outputs of the two cells before it, states 2, 3, ... are sums of operations on earlier states.
@@ -32,12 +32,12 @@ class Step(NamedTuple):
 
     @property
     def key(self) -> str:
-        """What its module is called."""
+        """The name of its module."""
         return f"{self.kind}{self.target}-from{self.source}-{self.operation}"
 
     @property
     def has_weights(self) -> bool:
-        """Whether it has a module."""
+        """True where it has a module."""
         return self.operation in AGGREGATIONS or self.operation in EDGE_UPDATES
 
     @property
@@ -56,7 +56,7 @@ class GatePlace(NamedTuple):
 
 
 class CellPlan(NamedTuple):
-    """What a cell computes: steps that reach the network's output, and which of its two outputs do.
+    """The plan of a cell: steps that reach the network's output, and which of its two outputs do.
 
     Args:
         steps: in order of their targets, node states before edge states.
@@ -74,7 +74,7 @@ class CellPlan(NamedTuple):
 
 
 class StackPlan(NamedTuple):
-    """What a stack of cells computes.
+    """The plan of a stack of cells.
 
     Args:
         cells: from the first to the last.

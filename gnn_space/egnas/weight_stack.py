@@ -58,7 +58,7 @@ class WeightStack(nn.Module):
         return tensor if count == len(tensor) else tensor.narrow(0, first, count)
 
     def state_of(self, step: Step) -> dict[str, Tensor]:
-        """What the `state_dict` of one operation would be; the tensors are views."""
+        """The `state_dict` that one operation would have; the tensors are views."""
         return {name: self.tensor(name).detach()[rows[step]] for name, rows in self.rows.items() if step in rows}
 
 

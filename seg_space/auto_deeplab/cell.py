@@ -79,7 +79,7 @@ class Step(NamedTuple):
 
 
 def states_before(block: int) -> int:
-    """How many states a block may read."""
+    """The number of states that a block may read."""
     return block + 2
 
 
@@ -94,5 +94,5 @@ def input_options(block: int) -> tuple[str, ...]:
 
 
 def number_of_cells(blocks: int) -> int:
-    """How many cells the space has: two different predecessors for each block, in no order, and no `none`."""
+    """The number of cells of the space: two different predecessors for each block, in no order, and no `none`."""
     return math.prod(math.comb(states_before(block), 2) * len(OPERATIONS) ** 2 for block in range(blocks))

@@ -14,7 +14,7 @@ def depthwise(x: Tensor, weight: Tensor, dilation: int) -> Tensor:
     """Convolve each channel with a kernel of its own, and keep the size.
 
     On a CPU, oneDNN's weight gradients of kernels of 5x5 and of dilated ones take ten times as long as
-    need be. There, both gradients are computed as forward convolutions. Where gradients are taken of them again, they
+    need be. There, both gradients are computed as forward convolutions. If gradients are taken of them again, they
     are torch's own.
 
     Args:

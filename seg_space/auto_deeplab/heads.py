@@ -84,7 +84,7 @@ class ASPPHead(nn.Module):
 class DeepLabHead(nn.Module):
     """The decoder of DeepLabV3+ (Chen et al. 2018) on the ASPP of five branches, as the paper's final networks have it.
 
-    ASPP has the rates 6, 12 and 18 at stride 16 and others in proportion. Where the last layer has
+    ASPP has the rates 6, 12 and 18 at stride 16 and others in proportion. If the last layer has
     several resolutions, as in a supernet and on several paths, their ASPP is upsampled and summed before the decoder.
 
     Args:

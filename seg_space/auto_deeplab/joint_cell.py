@@ -39,7 +39,7 @@ class JointCell(MixedCell):
     normalisations. Gradients of gradients are refused;
     the plain form (`AutoDeepLabSupernet.plain`) has them.
 
-    Where no more is run than in a network's cell there is little to share, and operation by operation is quicker.
+    If no more is run than in a network's cell, there is little to share, and operation by operation is quicker.
     """
 
     def forward(self, before: Tensor, inputs: Sequence[Input], gates: Gates) -> Tensor:
@@ -66,7 +66,7 @@ class JointCell(MixedCell):
         return blocks.sum(dim=4).flatten(3).permute(0, 3, 1, 2)
 
     def _runs_no_more_than_a_network(self, inputs: Sequence[Input], gates: Gates) -> bool:
-        """Whether there are at most two operations for each block, counted for each map that they are run on."""
+        """True where there are at most two operations for each block, counted for each map that they are run on."""
         runs = 0
         for state in range(self.blocks + 1):
             opened = [GATE_OPTIONS[option] for name in self._operations(state).names for option in gates.open(name)]
@@ -78,7 +78,7 @@ class JointCell(MixedCell):
 
 
 def run_state(operations: StateOperations, x: Tensor, places: Sequence[int], gates: Gates) -> dict[int, Tensor]:
-    """What a state adds to each block that reads it, `[batch, height, width, maps, channels]`, where a gate is open.
+    """A state's addition to each block that reads it, `[batch, height, width, maps, channels]`, where a gate is open.
 
     Args:
         operations: that read the state.

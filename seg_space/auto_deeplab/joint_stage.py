@@ -22,7 +22,7 @@ class Member(NamedTuple):
 
     @property
     def complete(self) -> bool:
-        """Whether all of its edges are run."""
+        """True where all of its edges are run."""
         return len(self.edges) == len(self.stage.depthwise)
 
     def select(self, tensor: Tensor) -> Tensor:
@@ -30,7 +30,7 @@ class Member(NamedTuple):
         return tensor if self.complete else tensor[list(self.edges)]
 
     def statistics_index(self, places: Sequence[int]) -> Any:
-        """Where the statistics `[all edges, all maps, channels]` of the edges for these maps stand."""
+        """The place of the statistics `[all edges, all maps, channels]` of the edges for these maps."""
         mean = self.stage.statistics.mean
         if self.complete and len(places) == mean.size(1):
             return slice(None)

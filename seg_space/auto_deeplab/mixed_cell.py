@@ -100,7 +100,7 @@ class Statistics(nn.Module):
         return functional.batch_norm(x, mean, variance, weight, training=training, momentum=MOMENTUM, eps=EPSILON)
 
     def uses_batch(self, values: int) -> bool:
-        """Whether so many values per channel are normalised by their own mean and variance."""
+        """True where so many values per channel are normalised by their own mean and variance."""
         return self.training and values > 1
 
     def state_of(self, edge: int, place: int) -> dict[str, Tensor]:
@@ -197,7 +197,7 @@ class StateOperations(nn.Module):
         return {}
 
     def forward(self, x: Tensor, place: int, gates: Gates) -> dict[int, Tensor]:
-        """What the state adds to each block that reads it, where a gate is open.
+        """The addition of the state to each block that reads it, where a gate is open.
 
         Args:
             x: the state, `[batch, channels, height, width]`.
@@ -228,8 +228,8 @@ class StateOperations(nn.Module):
 class MixedCell(nn.Module):
     """A cell with all operations, each times its gate; one whose gate is zero is not run.
 
-    The cell is run once for each map that comes in, with the same weights. What reads its second input
-    does not depend on them, so it is run once for all.
+    The cell is run once for each map that comes in, with the same weights. The operations on its second input do
+    not depend on them, so they are run once for all.
 
     Args:
         blocks: of the cell.

@@ -120,7 +120,7 @@ class AutoDeepLabNetwork(nn.Module):
         """Set the rates at which operations are dropped: `drop_path` for the last layer at the end of training.
 
         A rate grows linearly with the depth and over the training (scheduled drop path, Zoph et al. 2018).
-        Where nobody calls this, it is that of the end.
+        If nobody calls this, it is that of the end.
 
         Args:
             progress: the part of the training that is done, from 0 to 1.

@@ -73,7 +73,7 @@ class AutoDeepLabSupernet(Supernet):
     `edges.MultiPath`. With `merge_inputs` it is one run for the sum of the
     feature maps, :math:`\mathrm{Cell}(\sum_r \beta^l_{r \to s}\, {}^rH^{l-1}, {}^sH^{l-2}; \alpha)`.
 
-    Departure from the paper: the second input is :math:`{}^sH^{l-2}` where that is run. Where it is not,
+    Departure from the paper: the second input is :math:`{}^sH^{l-2}` where that is run. If it is not,
     as on a path that had another stride two layers before (and for all of the first layers' larger strides),
     it is the sum of what is run of that layer, at most two edges away, each resized by a convolution of its own, as
     in the paper's final networks. Under soft gates that happens in the first four layers alone.

@@ -23,14 +23,14 @@ from seg_space.auto_deeplab.trellis import LEVELS, Trellis
 
 
 class Ends(NamedTuple):
-    """Where the edges into a layer leave, and where they lead to: for each, the positions of the resolutions."""
+    """The ends of the edges into a layer: for each, the positions of the resolutions."""
 
     sources: tuple[int, ...]
     targets: tuple[int, ...]
 
     @property
     def levels(self) -> tuple[int, int]:
-        """How many resolutions the layer before and the layer itself have."""
+        """The numbers of resolutions of the layer before and of the layer itself."""
         return max(self.sources) + 1, max(self.targets) + 1
 
 
@@ -69,7 +69,7 @@ def _patterns(ends: Ends) -> _Patterns:
 
 
 def number_of_topologies(trellis: Trellis) -> int:
-    """How many topologies leave the stem: 3 for one layer, 31 for two."""
+    """The number of topologies that leave the stem: 3 for one layer, 31 for two."""
     counts = {1: 1}
     for layer in range(1, trellis.layers + 1):
         patterns = _patterns(ends_of(trellis, layer))
@@ -88,8 +88,8 @@ def best_topology(trellis: Trellis, probabilities: Sequence[Sequence[float]]) ->
     length of a path to a set of nodes does not depend on the pattern that leads there, so the states are the at
     most 15 sets, and of the patterns between two sets only the best one counts.
 
-    What is impossible, an edge that is on with a probability of 0 or off with one of 1, is taken only where no
-    topology does without; the one with the fewest of them then wins. What is closed is still worse.
+    An impossible edge, one that is on with a probability of 0 or off with one of 1, is taken only where no
+    topology does without; the one with the fewest of them then wins. A closed edge is still worse.
 
     Args:
         trellis: layers and resolutions.
@@ -153,7 +153,7 @@ def pattern_entropy(on: Tensor) -> Tensor:
 
 
 def set_probabilities(on: Tensor, nodes: Sequence[int], levels: int) -> Tensor:
-    """How probable it is that edges which are not all off have their ends at just these nodes.
+    """The probability that edges which are not all off have their ends at just these nodes.
 
     Args:
         on: of a layer's edges.
@@ -171,7 +171,7 @@ def set_probabilities(on: Tensor, nodes: Sequence[int], levels: int) -> Tensor:
 
 
 def mismatch(before: Tensor, after: Tensor, ends: tuple[Ends, Ends]) -> Tensor:
-    """How little the edges of a layer fit to those of the one before: DiNTS's topology loss, of one pair of layers.
+    """The mismatch of a layer's edges with those of the one before: DiNTS's topology loss, of one pair of layers.
 
     It is the sum over sets of nodes of the cross entropy between "these are just what is led to" and "these
     are just what is left".

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 LEVELS = 4
-"""How many resolutions there are; each has half the size of the one before."""
+"""The number of resolutions; each has half the size of the one before."""
 _FARTHEST = 4
 """Two layers change the stride at most by this factor."""
 
@@ -35,12 +35,12 @@ class Node(NamedTuple):
 
 
 def node_key(layer: int, stride: int) -> str:
-    """What a node is called where names have no dots."""
+    """The name of a node where names have no dots."""
     return f"layer{layer}_stride{stride}"
 
 
 def number_of_paths(transitions: int) -> int:
-    """How many paths of so many edges leave the first resolution.
+    """The number of paths of so many edges that leave the first resolution.
 
     12 edges, one into each layer of a network of 12, give 75,025. The paper (Liu et al. 2019, section 3.2)
     says 2.9e4: that is 28,657, of 11 edges between 12 layers, with the first layer's resolution given.

@@ -17,7 +17,7 @@ class Augmentation:
     """Scale by a random factor, cut a random piece, and mirror half of the samples.
 
     The piece is cut before it is scaled, which gives the same pixels for a fraction of the work. Images are
-    interpolated, masks take the nearest pixel. Where the piece is larger than the scaled image, the rest is the mean
+    interpolated, masks take the nearest pixel. If the piece is larger than the scaled image, the rest is the mean
     colour, and ignored.
 
     Args:

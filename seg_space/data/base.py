@@ -79,7 +79,7 @@ class ImageDataModule(TaskDataModule[ImageSplits]):
 
     @property
     def task(self) -> Task:
-        """What a network must fit; no sample is read for it."""
+        """The task that a network must fit; no sample is read for it."""
         raise NotImplementedError(f"{type(self).__name__} must implement task")
 
     def _load(self) -> ImageSplits:
@@ -148,5 +148,5 @@ class ImageDataModule(TaskDataModule[ImageSplits]):
         )
 
     def _share(self) -> tuple[int, int]:
-        """How many processes there are, and which this one is."""
+        """The number of processes, and the rank of this one."""
         return (1, 0) if self.trainer is None else (self.trainer.world_size, self.trainer.global_rank)

@@ -46,7 +46,7 @@ class BrainTemplateData(ImageDataModule):
 
     @property
     def task(self) -> Task:
-        """What a network must fit; nothing is read for it."""
+        """The task that a network must fit; nothing is read for it."""
         return Task("pixel", "classes", in_channels=1, out_channels=len(self.classes))
 
     def _sources(self) -> tuple[TensorSource, TensorSource, TensorSource]:

@@ -13,7 +13,7 @@ TAU_SQUARED = 9.0
 
 
 def permeability(size: int, random: np.random.Generator) -> npt.NDArray[np.bool_]:
-    """Where the permeability is high, `[size, size]`, as in Li et al. 2021 (arXiv 2010.08895, section 5.2).
+    """The places of high permeability, `[size, size]`, as in Li et al. 2021 (arXiv 2010.08895, section 5.2).
 
     A Gaussian field with the covariance (-Laplace + 9 I)^-2 and zero Neumann conditions, cut at 0. Its modes are
     cosines; those that the grid resolves are summed. The constant one is left out, so that both values have about

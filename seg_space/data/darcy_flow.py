@@ -72,7 +72,7 @@ class DarcyFlowData(ImageDataModule):
 
     @property
     def task(self) -> Task:
-        """What a network must fit; nothing is generated for it."""
+        """The task that a network must fit; nothing is generated for it."""
         return Task("pixel", "regression", in_channels=3 if self.coordinates else 1, out_channels=1)
 
     @property
@@ -85,7 +85,7 @@ class DarcyFlowData(ImageDataModule):
 
     @property
     def file(self) -> Path | None:
-        """Where the samples are kept."""
+        """The file in which the samples are kept."""
         if self.root is None:
             return None
         counts = f"{self.num_train}_{self.num_val}_{self.num_test}"
@@ -127,7 +127,7 @@ class DarcyFlowData(ImageDataModule):
 
 
 class Samples(NamedTuple):
-    """Where the permeability is high, and the pressures, `[samples, resolution, resolution]`."""
+    """The places of high permeability, and the pressures, `[samples, resolution, resolution]`."""
 
     high: npt.NDArray[np.bool_]
     pressure: npt.NDArray[np.float32]

@@ -15,7 +15,7 @@ MASK_SUFFIXES = (".png", ".tif", ".tiff")
 """No JPEG: its compression changes the numbers of classes."""
 
 _OF_SYSTEMS = ("thumbs.db", "desktop.ini")
-"""What Windows leaves in folders of images."""
+"""Files that Windows leaves in folders of images."""
 
 
 class ImageFiles(NamedTuple):

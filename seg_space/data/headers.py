@@ -14,7 +14,7 @@ _QUARTER_TURNED = (5, 6, 7, 8)
 
 
 class Header(NamedTuple):
-    """What is known of an image before its pixels are read.
+    """Knowledge of an image before its pixels are read.
 
     Args:
         height: of the upright image.

@@ -101,7 +101,7 @@ class MaskFilesData(ImageFilesData):
 
     @property
     def task(self) -> Task:
-        """What a network must fit; no image is read for it."""
+        """The task that a network must fit; no image is read for it."""
         return Task(
             "pixel",
             self.target,
@@ -110,7 +110,7 @@ class MaskFilesData(ImageFilesData):
         )
 
     def _labels(self) -> Labels:
-        """What the numbers in the masks stand for."""
+        """The meanings of the numbers in the masks."""
         raise NotImplementedError(f"{type(self).__name__} must implement _labels")
 
     def _reader(self, files: Sequence[ImageFiles]) -> Callable[[int], Tensor]:

@@ -71,7 +71,7 @@ class ImageFolderData(ImageFilesData):
 
     @property
     def task(self) -> Task:
-        """What a network must fit; no image is read for it."""
+        """The task that a network must fit; no image is read for it."""
         if self.target == "binary" and len(self.classes) != 2:
             raise ValueError(f"a binary target is of two classes; {self.path} has {', '.join(self.classes)}")
         count = 1 if self.target == "binary" else len(self.classes)

@@ -67,7 +67,7 @@ class Labels:
         )
 
     def _cure(self, numbers: list[int]) -> str:
-        """What a user may have meant by the numbers of a mask."""
+        """Meanings that a user may have had in mind with the numbers of a mask."""
         if set(numbers) == {0, 255}:
             return "; for a foreground of 255, target: binary"
         unknown = [number for number in numbers if all(number not in table for table in self.tables)]

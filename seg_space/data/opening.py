@@ -28,7 +28,7 @@ _OF_BROKEN_FILES = (
     *(OSError, SyntaxError, EOFError, TypeError, ValueError, LookupError, ArithmeticError, RuntimeError),
     *(struct.error, AttributeError, MemoryError, Image.DecompressionBombError),
 )
-"""What Pillow's readers raise, by format and by what is broken."""
+"""Errors of Pillow's readers, by format and by what is broken."""
 
 
 @contextmanager

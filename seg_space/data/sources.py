@@ -31,7 +31,7 @@ class Source(Protocol):
     """Samples that have not been normalised."""
 
     def __len__(self) -> int:
-        """How many there are."""
+        """Their number."""
 
     def read(self, index: int) -> tuple[Tensor, Tensor]:
         """An image `[channels, height, width]` and its target."""

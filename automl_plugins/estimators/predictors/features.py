@@ -33,7 +33,7 @@ def one_hot(space: SearchSpace, architectures: Sequence[Architecture]) -> np.nda
 
 
 def path_features(space: SearchSpace, architectures: Sequence[Architecture]) -> np.ndarray:
-    """What the ways from input to output are made of, after GRAF (Kadlecova et al., ICML 2024, section 3).
+    """The makeup of the ways from input to output, after GRAF (Kadlecova et al., ICML 2024, section 3).
 
     For sets of options (all, each alone, all but one, and pairs where there are few), only operations that
     took one of them count, beside those that no choice settles. Of each set: how many operations, how many

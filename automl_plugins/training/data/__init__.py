@@ -1,1 +1,1 @@
-"""What the datamodules of all spaces stand on: they name their task, load once, and can be gone on with."""
+"""The base of all spaces' datamodules: they name their task, load once, and can be gone on with."""

@@ -1,4 +1,4 @@
-"""What all our datamodules share: they name their task, and load once."""
+"""The base of all our datamodules: they name their task, and load once."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ MOST = 2**32 - 1
 
 
 class HasTask(Protocol):
-    """What `_load` gives: the data, and the task that a network must fit on them."""
+    """The result of `_load`: the data, and the task that a network must fit on them."""
 
     @property
     def task(self) -> Task:
-        """What a network must fit."""
+        """The task that a network must fit."""
 
 
 Loaded = TypeVar("Loaded", bound=HasTask)
@@ -72,7 +72,7 @@ class TaskDataModule(pl.LightningDataModule, Generic[Loaded]):
 
     @property
     def task(self) -> Task:
-        """What a network must fit on these data."""
+        """The task that a network must fit on these data."""
         return self.loaded.task
 
     def report_files(self) -> dict[str, str]:

@@ -90,7 +90,7 @@ class SeededOrder(DistributedSampler[Any]):
     """
 
     start = 0
-    """How many samples the next pass leaves out."""
+    """The number of samples that the next pass leaves out."""
 
     def __init__(self, dataset: Dataset[Any], seed: int, num_replicas: int = 1, rank: int = 0) -> None:
         super().__init__(dataset, num_replicas=num_replicas, rank=rank, shuffle=True, seed=seed)
