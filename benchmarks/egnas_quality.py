@@ -26,8 +26,8 @@ from rich.console import Console
 from torch import nn
 
 from automl_plugins import Architecture, registry
+from automl_plugins.objectives.contender import Contender
 from automl_plugins.spaces.task import Task
-from automl_plugins.studies.comparison import Contender
 from automl_plugins.training.lightning import pl
 from gnn_space import EGNASSpace, GraphRegression, NodeClassification
 from gnn_space.data.block_models import ClusterData

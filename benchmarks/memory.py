@@ -14,6 +14,7 @@ import logging
 import tempfile
 import warnings
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 import optuna
@@ -22,7 +23,9 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
+from automl_plugins.studies.deaths import Deaths
 from automl_plugins.studies.study import Study
+from automl_plugins.studies.trial import TrialRunner
 from automl_plugins.studies.trial_queue import Claim, TrialQueue
 from gnn_space import AGNNSpace
 from gnn_space.data import ClusterData
@@ -36,11 +39,11 @@ def measure(pruner: str | None, trials: int, folder: Path) -> tuple[list[float],
     memory: list[float] = []
     files: list[int] = []
 
-    class Watched(Study):
-        """A study that looks at its process after each trial."""
+    class Watched(TrialRunner):
+        """Looks at its process after each trial."""
 
-        def _run_trial(self, queue: TrialQueue, claim: Claim) -> None:
-            super()._run_trial(queue, claim)
+        def run(self, queue: TrialQueue, claim: Claim, deaths: Deaths) -> None:
+            super().run(queue, claim, deaths)
             memory.append(process.memory_info().rss / MEBIBYTE)
             files.append(process.num_fds())
 
@@ -49,7 +52,7 @@ def measure(pruner: str | None, trials: int, folder: Path) -> tuple[list[float],
         f"layer{layer}.{name}": value for layer in range(2) for name, value in (("hidden_channels", 8), ("heads", 2))
     }
     sampler = optuna.samplers.RandomSampler(seed=0) if pruner is None else optuna.samplers.TPESampler(seed=0)
-    study = Watched(
+    study = Study(
         AGNNSpace(layers=2),
         ClusterData(num_train=4, num_val=2, num_test=1, batch_size=2),
         folder,
@@ -62,7 +65,8 @@ def measure(pruner: str | None, trials: int, folder: Path) -> tuple[list[float],
         finalists=1,
         seeds=1,
     )
-    study.run()
+    with mock.patch("automl_plugins.studies.study.TrialRunner", Watched):
+        study.run()
     return memory, files
 
 

@@ -18,10 +18,11 @@ from torch import nn
 from automl_plugins import Architecture, Task
 from automl_plugins.measures.latency import measure_latency
 from automl_plugins.measures.macs import macs
+from automl_plugins.objectives.contender import Contender
 from automl_plugins.search import ArchitectureSearch
 from automl_plugins.spaces.drawing import draw
 from automl_plugins.spaces.space import SearchSpace
-from automl_plugins.studies.comparison import Comparison, Contender, Row
+from automl_plugins.studies.comparison import Comparison, Row
 from automl_plugins.studies.folder import RunFolder
 from automl_plugins.supernets.space import SupernetSpace
 from automl_plugins.system.files import write_whole

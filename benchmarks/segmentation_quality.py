@@ -30,8 +30,8 @@ from rich.console import Console
 from torch import nn
 
 from automl_plugins import Architecture
+from automl_plugins.objectives.contender import Contender
 from automl_plugins.spaces.task import Task
-from automl_plugins.studies.comparison import Contender
 from automl_plugins.system.files import write_whole
 from automl_plugins.training import fit as training
 from automl_plugins.training.fit import ModuleFactory

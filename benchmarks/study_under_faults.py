@@ -29,7 +29,7 @@ import optuna
 import torch
 
 from automl_plugins.errors import StudyError
-from automl_plugins.studies.outcomes import counts, outcome
+from automl_plugins.report.trials import counts, outcome
 from automl_plugins.studies.study import Study
 from gnn_space import AGNNSpace, NodeClassification
 from gnn_space.data import ClusterData

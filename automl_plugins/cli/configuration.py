@@ -115,7 +115,7 @@ class StudyConfig:
         with told_briefly("", 2, ValueError, TypeError):
             study = Study(**{**settings, "folder": Path(settings["folder"]), **made})
         with told_briefly("trainer", 2, Exception), without_deprecations(), training.quiet_lightning():
-            pl.Trainer(**{**training.LEAN, **study.trainer})
+            pl.Trainer(**{**training.LEAN, **study.project.trainer})
         return study
 
     def refuse_another(self, folder: RunFolder) -> None:

@@ -20,10 +20,10 @@ from automl_plugins.cli.errors import UsageError, told_briefly
 from automl_plugins.cli.settings import Given, merge, plain, read, read_yaml
 from automl_plugins.report.search import SearchSummary
 from automl_plugins.report.summary import Summary
+from automl_plugins.report.trials import counts
 from automl_plugins.spaces.space import SearchSpace
 from automl_plugins.studies.folder import RunFolder
 from automl_plugins.studies.identity import shared_name
-from automl_plugins.studies.outcomes import counts
 from automl_plugins.studies.storage import open_storage
 from automl_plugins.system.nearest import did_you_mean
 

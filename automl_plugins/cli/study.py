@@ -73,6 +73,6 @@ def prepare(study: Study) -> None:
         UsageError: the data cannot be had, or the settings do not fit them; its code is 1.
     """
     with told_briefly("data", 1, OSError, ImportError, ValueError, RuntimeError):
-        study.read_data()
+        study.project.read_data()
     with told_briefly("", 1, StudyError, ValueError, RuntimeError):
         study.prepare()

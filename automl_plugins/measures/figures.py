@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from filelock import FileLock
 from torch import nn
 
@@ -18,11 +17,9 @@ from automl_plugins.measures.energy import Meter, energy_meter, measure_energy
 from automl_plugins.measures.latency import LatencyCache, measure_latency
 from automl_plugins.measures.macs import macs
 from automl_plugins.spaces.architecture import Architecture
-from automl_plugins.spaces.space import SearchSpace
-from automl_plugins.spaces.task import Task
-from automl_plugins.training.fit import ModuleFactory, seeded
-from automl_plugins.training.lightning import pl
-from automl_plugins.training.recording import Call, Repeated, UncalledError, record_calls
+from automl_plugins.training.fit import seeded
+from automl_plugins.training.project import Project
+from automl_plugins.training.recording import Call, Repeated, UncalledError
 
 FIGURES = ("num_parameters", "macs", "latency_ms", "energy_mj")
 """What can be measured: trainable parameters; of what one validation batch makes the network do, multiply-accumulates,
@@ -43,34 +40,14 @@ class Figures:
     share, latencies and energies of a study with `workers` above 1 are those of a busy machine.
 
     Args:
+        project: of the networks; it says where they are trained, which is where they are measured.
         names: which of `FIGURES`.
-        space: of the architectures.
-        task: what the networks must fit.
-        module: makes a LightningModule of a network.
-        data: the datamodule.
-        device: where to measure: where trainings run.
         folder: where latencies are kept.
-        options: arguments of Lightning's Trainer; the precision counts.
     """
 
-    def __init__(
-        self,
-        names: Collection[str],
-        space: SearchSpace,
-        task: Task,
-        module: ModuleFactory,
-        data: pl.LightningDataModule,
-        device: torch.device,
-        folder: Path,
-        options: Mapping[str, Any] | None = None,
-    ) -> None:
+    def __init__(self, project: Project, names: Collection[str], folder: Path) -> None:
+        self.project = project
         self.names = tuple(names)
-        self.space = space
-        self.task = task
-        self.module = module
-        self.data = data
-        self.device = device
-        self.options = dict(options or {})
         self.folder = Path(folder)
         self.latencies = LatencyCache(folder)
 
@@ -92,14 +69,15 @@ class Figures:
         Raises:
             ValueError: one is not a finite number.
         """
+        project = self.project
 
         def build() -> nn.Module:
-            return self.space.network(architecture, self.task)
+            return project.space.network(architecture, project.task)
 
         def latency() -> float:
-            return self.latencies(architecture, lambda: self._repeated(build), self._calls, self.device).milliseconds
+            return self.latencies(architecture, lambda: self._repeated(build), self._calls, project.device).milliseconds
 
-        return self._all(build, lambda: self.space.num_parameters(architecture, self.task), latency)
+        return self._all(build, lambda: project.space.num_parameters(architecture, project.task), latency)
 
     def of_network(self, build: Callable[[], nn.Module]) -> dict[str, float]:
         """The figures of a network that is no architecture, such as a hand-made one; measured anew each time.
@@ -152,15 +130,14 @@ class Figures:
         with seeded(0):
             network = build()
         dtype = next((call.weights for call in self._calls if call.weights is not None), None)
-        return Repeated(network).to(self.device, dtype)
+        return Repeated(network).to(self.project.device, dtype)
 
     @cached_property
     def _meter(self) -> Meter:
-        return energy_meter(self.device)
+        return energy_meter(self.project.device)
 
     @cached_property
     def _calls(self) -> tuple[Call, ...]:
-        self.data.prepare_data()
         generator = np.random.default_rng(0)
         for _ in range(_TRIES - 1):
             # One network may not fit the data, and then it is that trial's failure.
@@ -175,34 +152,32 @@ class Figures:
         architecture = self._drawn(generator)
         with seeded(0):
             # What a network is called with does not depend on its size, so it may be above the space's cap.
-            network = self.space.build(architecture, self.task)
-            return record_calls(network, self._make, self.data, self.device, self.options)
+            return self.project.calls(self.project.space.build(architecture, self.project.task))
 
     def _drawn(self, generator: np.random.Generator) -> Architecture:
         """A random architecture; in a space with a cap, one that keeps it, or the smallest of some."""
-        if self.space.max_parameters is None:
-            return self.space.sample(generator)
-        smallest, least = self.space.sample(generator), math.inf
+        space = self.project.space
+        if space.max_parameters is None:
+            return space.sample(generator)
+        smallest, least = space.sample(generator), math.inf
         for _ in range(_DRAWS):
-            drawn = self.space.sample(generator)
-            count = self.space.num_parameters(drawn, self.task)
+            drawn = space.sample(generator)
+            count = space.num_parameters(drawn, self.project.task)
             if count < least:
                 smallest, least = drawn, count
-            if least <= self.space.max_parameters:
+            if least <= space.max_parameters:
                 break
         return smallest
 
-    def _make(self, network: nn.Module) -> pl.LightningModule:
-        return self.module(network, self.task)
-
     def _unmeasured(self, error: Exception) -> str:
         wanted = ", ".join(name for name in self.names if name != "num_parameters")
+        module = self.project.module
         reason = (str(error).strip() or "no reason given").splitlines()[0]
         if isinstance(error, UncalledError):
             return f"{wanted} cannot be measured: {reason}"
         return (
             f"{wanted} cannot be measured: what the network is called with is recorded in a validation step of "
-            f"{getattr(self.module, '__name__', self.module)}, which failed with {type(error).__name__}: {reason}"
+            f"{getattr(module, '__name__', module)}, which failed with {type(error).__name__}: {reason}"
         )
 
     def __getstate__(self) -> dict[str, Any]:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from pathlib import Path
+
 from rich.console import Console
 
 from automl_plugins.report.summary import Summary
-from automl_plugins.spaces.architecture import Architecture
-from automl_plugins.spaces.space import SearchSpace
-from automl_plugins.studies.folder import RunFolder
 
 _WIDTH = 160
 
@@ -20,21 +20,19 @@ def print_table(summary: Summary) -> None:
         console.out(line, highlight=False)
 
 
-def print_closing(space: SearchSpace, folder: RunFolder, summary: Summary) -> None:
-    """Print a study's table, verdict and winner, and the files that are kept of it."""
+def print_closing(summary: Summary, drawing: str, files: Sequence[Path]) -> None:
+    """Print a study's table, verdict and winner, and the files that are kept of it.
+
+    Args:
+        summary: the table and verdict.
+        drawing: of what was found, under its title; "": there is none.
+        files: that may be there.
+    """
     print_table(summary)
     console = _output()
-    for path, title in (
-        (folder.architecture, "the winner:"),
-        (folder.found.architecture, f"the winner was made by hand; the best that was found, in {folder.found.path}:"),
-    ):
-        if path.exists():
-            drawing = space.drawing(Architecture.from_json(path.read_text("utf-8")))
-            console.out(f"\n{title}\n{drawing}", highlight=False)
-            break
-    kept = (folder.architecture, folder.network, folder.module, folder.config, folder.trials, folder.summary)
-    found = (folder.found.architecture, folder.found.network, folder.found.module)
-    console.out("\nkept: " + " ".join(str(path) for path in (*kept, *found) if path.exists()), highlight=False)
+    if drawing:
+        console.out(f"\n{drawing}", highlight=False)
+    console.out("\nkept: " + " ".join(str(path) for path in files if path.exists()), highlight=False)
 
 
 def _output() -> Console:

@@ -7,7 +7,7 @@ from statistics import fmean
 
 from optuna.trial import FrozenTrial
 
-from automl_plugins.studies.outcomes import counts
+from automl_plugins.report.trials import counts
 
 
 def seconds_left(

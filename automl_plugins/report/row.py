@@ -6,7 +6,7 @@ import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from automl_plugins.studies.comparison import Comparison, Contender
+from automl_plugins.objectives.contender import Contender, Tested, Trained
 from automl_plugins.system.finite import finite, mean_and_deviation
 
 Spread = tuple[float | None, float | None]
@@ -47,27 +47,26 @@ class Row:
 
 
 def row_of(
-    comparison: Comparison,
     contender: Contender,
+    results: Mapping[int, Trained],
+    tests: Mapping[int, Tested],
     label: str | None = None,
     figures: Mapping[str, float] | None = None,
-    notes: Sequence[str] = (),
 ) -> Row:
     """The line of a contender whose trainings have ended.
 
     Args:
-        comparison: the trainings.
         contender: whose line.
+        results: of its trainings, by seed; at least one.
+        tests: of its tests, by seed; those of trainings without a score are left out.
         label: what the table calls it, where it is not the contender's own label.
         figures: its costs.
-        notes: what is to be said of it beside what went wrong.
     """
-    results = dict(zip(comparison.seeds, comparison.trained(contender), strict=True))
-    tests = {seed: test for seed, test in comparison.tested(contender).items() if results[seed].score is not None}
+    tests = {seed: test for seed, test in tests.items() if results[seed].score is not None}
     mean, deviation = mean_and_deviation(result.score for result in results.values())
     metrics = dict.fromkeys(name for test in tests.values() for name in test.metrics)
     failures = {seed: result.failure for seed, result in results.items() if result.failure}
-    told = [*notes, *_failed("", failures, len(results))]
+    told = _failed("", failures, len(results))
     told += _failed("test ", {seed: test.failure for seed, test in tests.items() if test.failure}, len(tests))
     spreads: dict[str, Spread] = {}
     for name in metrics:

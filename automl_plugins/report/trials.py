@@ -9,31 +9,38 @@ from collections.abc import Mapping, Sequence
 
 from optuna.trial import FrozenTrial, TrialState
 
-from automl_plugins.studies.outcomes import counts
 from automl_plugins.system.finite import seconds
 
 OUTCOMES = ("completed", "pruned", "diverged", "failed")
-"""What the trials that were asked for came to; each is one of these."""
+"""What the trials that were asked for are counted by; one that killed its process or timed out has failed."""
+
+_LOST = ("killed", "timed out")
+
+
+def counts(trial: FrozenTrial) -> bool:
+    """Whether a trial is one of those asked for: it ended, and was neither refused nor cut off by a dead worker."""
+    attributes = trial.user_attrs
+    return trial.state.is_finished() and "refused" not in attributes and "interrupted" not in attributes
 
 
 def outcome(trial: FrozenTrial) -> str:
-    """What became of a trial: one of `OUTCOMES`, or `refused`, `interrupted`, `running`, `waiting`.
+    """One word for what became of a trial, where Optuna has only complete, pruned and failed.
 
-    What is refused or interrupted is none of the trials that were asked for, see `trial_queue.counts`.
+    Returns:
+        `waiting`, `running`, `interrupted` (its worker died; it was asked for again), `refused` (its network is too
+        large), `killed` (its training killed its process), `timed out`, `failed`, `diverged`, `pruned` or `completed`.
     """
-    attributes = trial.user_attrs
-    for note in ("refused", "interrupted"):
-        if note in attributes:
-            return note
-    if trial.state is TrialState.PRUNED:
-        return "diverged" if "diverged" in attributes else "pruned"
-    words = {TrialState.COMPLETE: "completed", TrialState.FAIL: "failed", TrialState.RUNNING: "running"}
-    return words.get(trial.state, "waiting")
+    if not trial.state.is_finished():
+        return trial.state.name.lower()
+    for name in ("interrupted", "refused", "killed", "timed_out", "diverged"):
+        if name in trial.user_attrs:
+            return name.replace("_", " ")
+    return {TrialState.FAIL: "failed", TrialState.PRUNED: "pruned"}.get(trial.state, "completed")
 
 
 def cost(trials: Sequence[FrozenTrial]) -> dict[str, float]:
     """What an arm's trials came to: how many of each outcome, optimizer steps and processor seconds."""
-    found = Counter(map(outcome, trials))
+    found = Counter("failed" if (word := outcome(trial)) in _LOST else word for trial in trials)
     asked = [trial for trial in trials if counts(trial)]
     return {
         "trials": len(asked),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
-from automl_plugins.studies.standing import Standing, best_of
+from automl_plugins.objectives.standing import Standing, best_of
 from automl_plugins.system.finite import mean_and_deviation, seconds, spread
 
 _NAMES = {"search": "the search", "random search": "random search", "hand": "a hand-made network"}

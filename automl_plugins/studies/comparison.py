@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import copy
 import gc
-import hashlib
-import json
 import pickle
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from datetime import datetime
 from functools import partial
 from typing import Any
@@ -21,9 +18,9 @@ from torch import nn
 
 from automl_plugins import registry
 from automl_plugins.errors import StudyError
+from automl_plugins.objectives.contender import Contender, Tested, Trained
+from automl_plugins.report.row import Row, row_of
 from automl_plugins.spaces.architecture import Architecture
-from automl_plugins.spaces.space import SearchSpace
-from automl_plugins.spaces.task import Task
 from automl_plugins.studies.attempts import Attempts
 from automl_plugins.studies.deaths import Deaths, KilledError
 from automl_plugins.studies.folder import RunFolder
@@ -31,130 +28,34 @@ from automl_plugins.studies.pulse import Pulse
 from automl_plugins.system.failure import failure_of, full_traceback
 from automl_plugins.system.files import read_object, save_whole, write_whole
 from automl_plugins.system.finite import finite
-from automl_plugins.training import fit as training
-from automl_plugins.training.best_validation import Direction
-from automl_plugins.training.fit import ModuleFactory
+from automl_plugins.training.fit import seeded, test
 from automl_plugins.training.lightning import pl
 from automl_plugins.training.lightning_checkpoint import checkpoint_of, first_not_finite
-
-
-@dataclass(frozen=True)
-class Contender:
-    """A network to train over seeds: an architecture of the space, or a registered hand-made reference.
-
-    Args:
-        label: what the tables call it.
-        architecture: what was found; None for a reference.
-        reference: the registered name; None for an architecture.
-        found_by: who found it, for people: `search`, `random search` or `hand`.
-    """
-
-    label: str
-    architecture: Architecture | None = None
-    reference: str | None = None
-    found_by: str = "search"
-
-    @property
-    def key(self) -> str:
-        """A folder name; equal architectures share one, and so their trainings."""
-        if self.architecture is None:
-            return f"reference-{self.reference}"
-        content = json.dumps(sorted(self.architecture.items())).encode()
-        return f"architecture-{hashlib.sha256(content).hexdigest()[:12]}"
-
-
-@dataclass(frozen=True)
-class Trained:
-    """One training of a contender.
-
-    Args:
-        score: the best validation score; None where the training failed or diverged.
-        best_epoch: the epoch of that score, from 0; -1: none.
-        steps: optimizer steps taken.
-        seconds: wall time.
-        cpu_seconds: processor time.
-        num_parameters: trainable parameters of the network; None where it could not be built.
-        failure: "" or what went wrong: `diverged: ...`, `failed: RuntimeError: ...`.
-        traceback: of the error that it failed with.
-        note: "" or what went wrong beside it and costs nothing of the result.
-        settled: whether it would fail again: it diverged, or has killed its process too often.
-    """
-
-    score: float | None
-    best_epoch: int
-    steps: int
-    seconds: float
-    cpu_seconds: float
-    num_parameters: int | None
-    failure: str = ""
-    traceback: str = ""
-    note: str = ""
-    settled: bool = False
-
-
-@dataclass(frozen=True)
-class Tested:
-    """One test of a trained contender.
-
-    Args:
-        metrics: by name; None where one is undefined (nan or infinite).
-        failure: "" or what went wrong.
-        settled: whether it would fail again.
-    """
-
-    metrics: Mapping[str, float | None]
-    failure: str = ""
-    settled: bool = False
+from automl_plugins.training.project import Project
 
 
 class Comparison:
     """Trainings of contenders, kept as files, so that workers share them and a kill loses at most one.
 
     Args:
-        folder: the run's folder.
-        space: the space that the architectures are of.
-        task: what the networks must fit.
-        data: the datamodule.
-        module: makes a LightningModule of a network.
-        monitor: the validation metric that counts.
-        direction: whether it is better when lower or higher.
-        options: arguments of Lightning's Trainer.
+        project: what is trained on what; its folder has the files.
         seeds: the seeds, the same for all contenders.
     """
 
-    def __init__(
-        self,
-        folder: RunFolder,
-        space: SearchSpace,
-        task: Task,
-        data: pl.LightningDataModule,
-        module: ModuleFactory,
-        monitor: str,
-        direction: Direction,
-        options: dict[str, Any],
-        seeds: Sequence[int],
-    ) -> None:
-        self.folder = folder
-        self.space = space
-        self.task = task
-        self.data = data
-        self.module = module
-        self.monitor = monitor
-        self.direction = direction
-        self.options = options
+    def __init__(self, project: Project, seeds: Sequence[int]) -> None:
+        self.project = project
         self.seeds = tuple(seeds)
+        self.folder = RunFolder(project.folder)
 
     def over(self, seeds: Sequence[int]) -> Comparison:
         """The same comparison on other seeds; trainings on seeds that they share are shared."""
-        other = copy.copy(self)
-        other.seeds = tuple(seeds)
-        return other
+        return Comparison(self.project, seeds)
 
     def build(self, contender: Contender) -> nn.Module:
         """A contender's network, freshly initialised."""
         if contender.architecture is not None:
-            return self.space.network(contender.architecture, self.task)
-        network: nn.Module = registry.load("references", str(contender.reference))(self.task)
+            return self.project.space.network(contender.architecture, self.project.task)
+        network: nn.Module = registry.load("references", str(contender.reference))(self.project.task)
         return network
 
     def train(self, contenders: Iterable[Contender], since: datetime | None = None) -> bool:
@@ -205,14 +106,12 @@ class Comparison:
     def _train(self, contender: Contender, seed: int, counted: AbstractContextManager[None]) -> Trained:
         count, started = None, time.perf_counter()
         try:
-            with counted, training.seeded(seed):
+            with counted, seeded(seed):
                 network = self.build(contender)
                 count = sum(each.numel() for each in network.parameters() if each.requires_grad)
-                module = self.module(network, self.task)
+                module = self.project.make_module(network)
                 pulse = Pulse(self.folder, f"{contender.label}, seed {seed}")
-                result = training.train(
-                    module, self.data, self.monitor, self.direction, self.options, [pulse], keep_weights=True
-                )
+                result = self.project.fit(module, callbacks=[pulse], keep_weights=True)
         except StudyError:
             raise
         except Exception as error:  # noqa: BLE001 - one contender's failure must not lose the others' results
@@ -237,7 +136,9 @@ class Comparison:
         )
         broken = first_not_finite(module)
         if trained.score is None or broken is not None:
-            reason = f"no validation gave a finite {self.monitor}" if broken is None else f"{broken} is not finite"
+            reason = (
+                f"no validation gave a finite {self.project.monitor}" if broken is None else f"{broken} is not finite"
+            )
             return replace(trained, score=None, failure=f"diverged: {reason}", settled=True)
         checkpoint, note = checkpoint_of(module, result.best_epoch, result.steps)
         save_whole(self.folder.weights(contender.key, seed), {"network": network.state_dict(), **checkpoint})
@@ -245,9 +146,8 @@ class Comparison:
 
     def _test(self, contender: Contender, seed: int, counted: AbstractContextManager[None]) -> Tested:
         try:
-            with counted, training.seeded(seed):
-                module = self.load(contender, seed)
-                metrics = training.test(module, self.data, self.options)
+            with counted, seeded(seed):
+                metrics = test(self.load(contender, seed), self.project.data, self.project.trainer)
         except StudyError:
             raise
         except Exception as error:  # noqa: BLE001 - one contender's failure must not lose the others' results
@@ -256,7 +156,7 @@ class Comparison:
 
     def load(self, contender: Contender, seed: int) -> pl.LightningModule:
         """The LightningModule of a trained contender, with its weights."""
-        module = self.module(self.build(contender), self.task)
+        module = self.project.make_module(self.build(contender))
         module.load_state_dict(self.weights(contender, seed)["state_dict"])
         return module
 
@@ -301,15 +201,19 @@ class Comparison:
             raise StudyError(f"{path} is gone or damaged; remove it, and the same command makes it again")
         return content
 
+    def row(self, contender: Contender, label: str | None = None, figures: Mapping[str, float] | None = None) -> Row:
+        """The line of a contender whose trainings have ended, see `row_of`."""
+        results = dict(zip(self.seeds, self.trained(contender), strict=True))
+        return row_of(contender, results, self.tested(contender), label, figures)
+
     def best_seed(self, contender: Contender) -> int:
         """The seed that validated best.
 
         Raises:
             ValueError: none ended with a finite score.
         """
-        sign = 1 if self.direction == "minimize" else -1
         results = zip(self.seeds, self.trained(contender), strict=True)
-        scores = {seed: sign * result.score for seed, result in results if result.score is not None}
+        scores = {seed: self.project.sign * result.score for seed, result in results if result.score is not None}
         if not scores:
-            raise ValueError(f"no training of {contender.label} ended with a finite {self.monitor}")
-        return min(scores, key=lambda seed: scores[seed])
+            raise ValueError(f"no training of {contender.label} ended with a finite {self.project.monitor}")
+        return max(scores, key=lambda seed: scores[seed])

@@ -8,14 +8,14 @@ from dataclasses import replace
 from optuna.trial import FrozenTrial
 
 from automl_plugins.errors import StudyError
+from automl_plugins.objectives.contender import Contender
+from automl_plugins.objectives.standing import Standing, best_of
 from automl_plugins.report.front import Front, candidates, fronts
-from automl_plugins.report.row import Row, row_of
+from automl_plugins.report.row import Row
 from automl_plugins.report.summary import Summary
 from automl_plugins.report.trials import OUTCOMES, cost, trials_csv
 from automl_plugins.report.verdict import economical_line, winner_line, worth_lines
-from automl_plugins.studies.comparison import Contender
 from automl_plugins.studies.finals import Finals
-from automl_plugins.studies.standing import Standing, best_of
 from automl_plugins.studies.winner import forget_winner, keep_winner
 from automl_plugins.system.files import write_whole
 
@@ -62,7 +62,7 @@ def keep_trials(finals: Finals) -> None:
 
 
 def _summary(finals: Finals, standings: Sequence[Standing]) -> Summary:
-    comparison = finals.comparison
+    comparison, project = finals.comparison, finals.project
     winner, economical = best_of(standings), finals.economical
     rows = _rows(finals, standings, economical)
     # Of a network that several found, the first line counts.
@@ -71,7 +71,7 @@ def _summary(finals: Finals, standings: Sequence[Standing]) -> Summary:
     def label(standing: Standing) -> str:
         return labels[f"contenders/{standing.contender.key}"]
 
-    monitor = comparison.monitor if finals.goal.reward is None else "reward"
+    monitor = project.monitor if finals.goal.reward is None else "reward"
     searches = {arm: cost(trials) for arm, trials in finals.trials.items()}
     verdict = [_why_empty(finals, arm, trials) for arm, trials in finals.trials.items() if not candidates(trials)]
     if winner is not None:
@@ -81,10 +81,10 @@ def _summary(finals: Finals, standings: Sequence[Standing]) -> Summary:
             verdict.append(economical_line(winner, economical, label(economical), monitor, finals.cost))
         verdict += worth_lines(standings, searches, monitor)
     return Summary(
-        space=comparison.space.name,
-        data=type(comparison.data).__name__,
-        monitor=comparison.monitor,
-        direction=comparison.direction,
+        space=project.space.name,
+        data=type(project.data).__name__,
+        monitor=project.monitor,
+        direction=project.direction,
         rows=rows,
         searches=searches,
         seeds=list(comparison.seeds),
@@ -113,7 +113,7 @@ def _rows(finals: Finals, standings: Sequence[Standing], economical: Standing | 
         label = contender.label.partition(",")[0] if is_best else contender.label
         standing = every[contender]
         notes = [f"breaks the limit of {name}, so it is not chosen" for name in standing.broken]
-        row = row_of(finals.comparison, contender, label, standing.figures)
+        row = finals.comparison.row(contender, label, standing.figures)
         rows.append(replace(row, notes=[*row.notes, *notes]))
     return rows
 
@@ -146,5 +146,5 @@ def _fronts(finals: Finals) -> dict[str, Front]:
     if not finals.goal.costs:
         return {}
     chosen = {arm: kept for arm, trials in finals.trials.items() if (kept := candidates(trials))}
-    maximize = finals.comparison.direction == "maximize"
-    return fronts(chosen, (finals.comparison.monitor, *finals.goal.costs), maximize) if chosen else {}
+    maximize = finals.project.direction == "maximize"
+    return fronts(chosen, (finals.project.monitor, *finals.goal.costs), maximize) if chosen else {}

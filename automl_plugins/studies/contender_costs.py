@@ -5,7 +5,8 @@ from __future__ import annotations
 from filelock import FileLock
 
 from automl_plugins.measures.figures import Figures
-from automl_plugins.studies.comparison import Comparison, Contender
+from automl_plugins.objectives.contender import Contender
+from automl_plugins.studies.comparison import Comparison
 from automl_plugins.system.failure import failure_of
 from automl_plugins.system.files import read_object, write_whole
 from automl_plugins.system.finite import strict_json

@@ -10,10 +10,11 @@ from functools import cached_property
 
 from optuna.trial import FrozenTrial
 
-from automl_plugins.objectives.goal import Goal
+from automl_plugins.objectives.contender import Contender
+from automl_plugins.objectives.standing import Standing, best_of, economical_of
 from automl_plugins.report.front import candidates, front_of, spread
-from automl_plugins.studies.comparison import Comparison, Contender
-from automl_plugins.studies.standing import Standing, best_of, economical_of
+from automl_plugins.studies.comparison import Comparison
+from automl_plugins.studies.plan import Plan
 
 _FOUND_BY = {"search": "search", "random": "random search"}
 
@@ -21,41 +22,38 @@ _FOUND_BY = {"search": "search", "random": "random search"}
 class Finals:
     """The final trainings of a study's best trials and its references, and the choice among them.
 
-    A finalist that fails or diverges on a seed gives its place to the next best of its arm, until `most_failures`
-    have done so in the same way: what fails each time is not mended by trying on. All that is decided here follows
-    from the trials and the results on the disk alone, so all workers decide alike, and so does a run that goes on.
+    A finalist that fails or diverges on a seed gives its place to the next best of its arm, until
+    `max_equal_failures` have done so in the same way: what fails each time is not mended by trying on. All that is
+    decided here follows from the trials and the results on the disk alone, so all workers decide alike, and so does a
+    run that goes on.
 
     Args:
         comparison: the final trainings.
+        plan: of the study.
         trials: of each search (arm), in the order in which they were asked for.
         references: the hand-made networks.
-        goal: what is good.
-        finalists: how many of an arm's best architectures are trained over the seeds.
-        most_failures: see above.
         measure: measures the goal's figures of a hand-made network.
     """
 
     def __init__(
         self,
         comparison: Comparison,
+        plan: Plan,
         trials: Mapping[str, Sequence[FrozenTrial]],
         references: Sequence[Contender],
-        goal: Goal,
-        finalists: int,
-        most_failures: int,
         measure: Callable[[Contender], Mapping[str, float]],
     ) -> None:
         self.comparison = comparison
+        self.project = comparison.project
+        self.plan = plan
+        self.goal = plan.goal
         self.trials = trials
         self.references = list(references)
-        self.goal = goal
-        self.count = finalists
-        self.most_failures = most_failures
         self.measure = measure
 
     @property
     def _maximize(self) -> bool:
-        return self.comparison.direction == "maximize"
+        return self.project.direction == "maximize"
 
     # Training and testing.
 
@@ -88,7 +86,7 @@ class Finals:
             chosen = self._best(arm, {contender.key for contender in failed})
             new = [contender for contender in chosen if self.failure(contender)]
             ways.update(self.failure(contender) for contender in new)
-            if not new or max(ways.values()) >= self.most_failures:
+            if not new or max(ways.values()) >= self.plan.max_equal_failures:
                 return [*chosen, *failed]
             failed += new
 
@@ -103,15 +101,15 @@ class Finals:
         contenders = {trial.number: self._contender(arm, trial) for trial in candidates(self.trials[arm])}
         left = [trial for trial in candidates(self.trials[arm]) if contenders[trial.number].key not in without]
         if self.goal.costs:
-            chosen = spread(front_of(left, self._maximize), self.count, self._maximize)
+            chosen = spread(front_of(left, self._maximize), self.plan.finalists, self._maximize)
         else:
             # A reward is maximised, and so is its metric.
             sign = -1 if self._maximize else 1
-            chosen = sorted(left, key=lambda trial: (sign * trial.values[0], trial.number))[: self.count]
+            chosen = sorted(left, key=lambda trial: (sign * trial.values[0], trial.number))[: self.plan.finalists]
         return [contenders[trial.number] for trial in chosen]
 
     def _contender(self, arm: str, trial: FrozenTrial) -> Contender:
-        architecture = self.comparison.space.architecture(trial.params)
+        architecture = self.project.space.architecture(trial.params)
         return Contender(f"{arm}, trial {trial.number}", architecture, found_by=_FOUND_BY.get(arm, arm))
 
     @property

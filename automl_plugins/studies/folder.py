@@ -78,6 +78,12 @@ class RunFolder:
         return self.path / "summary.json"
 
     @property
+    def results(self) -> tuple[Path, ...]:
+        """The files that a study has for its user; some of them may not be there."""
+        own = (self.architecture, self.network, self.module, self.config, self.trials, self.summary)
+        return (*own, self.found.architecture, self.found.network, self.found.module)
+
+    @property
     def checkpoint(self) -> Path:
         """The last checkpoint of a differentiable search."""
         return self.path / "checkpoints" / "last.ckpt"

@@ -6,10 +6,10 @@ import hashlib
 import inspect
 import json
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from filelock import FileLock
 
@@ -17,6 +17,7 @@ from automl_plugins.errors import StudyError
 from automl_plugins.report.notes import tell
 from automl_plugins.spaces.space import SearchSpace
 from automl_plugins.studies.folder import RunFolder
+from automl_plugins.studies.plan import Plan
 from automl_plugins.studies.storage import without_password
 from automl_plugins.system.files import write_whole
 from automl_plugins.system.generators import held_generators, undisturbed
@@ -24,9 +25,7 @@ from automl_plugins.training.description import describe, differences, unseen
 from automl_plugins.training.fingerprint import data_difference, data_fingerprint, datamodule_loaders
 from automl_plugins.training.fit import LEAN, seeded
 from automl_plugins.training.lightning import pl
-
-if TYPE_CHECKING:
-    from automl_plugins.studies.study import Study
+from automl_plugins.training.project import Project
 
 _FETCHING = frozenset(
     (
@@ -180,48 +179,58 @@ def shared_name(folder: RunFolder, arm: str) -> str:
     return f"{folder.path.name}-{arm}" if identity is None else f"{arm}-{identity.key}"
 
 
-def identity_of(study: Study) -> Identity:
-    """The identity of a study whose data have been read."""
-    with undisturbed(held_generators([study.data])), seeded(study.seed):
-        loaders = datamodule_loaders(study.data)
+def identity_of(project: Project, plan: Plan, storage: str | None) -> Identity:
+    """The identity of a study whose data have been read.
+
+    Args:
+        project: what is trained on what.
+        plan: of the study.
+        storage: where its trials are; None: in the folder.
+    """
+    with undisturbed(held_generators([project.data])), seeded(project.seed):
+        loaders = datamodule_loaders(project.data)
     settings = {
-        "space": describe_space(study.space),
-        "data": describe(study.data),
-        "task": describe(study.task.to_dict()),
+        "space": describe_space(project.space),
+        "data": describe(project.data),
+        "task": describe(project.task.to_dict()),
         # A class alone is the class with its defaults.
-        "module": describe(partial(study.module)),
-        "monitor": study.monitor,
-        "direction": study.direction,
-        "sampler": study.sampler.described,
-        "pruner": describe(study.pruner),
-        "costs": list(study.goal.costs),
-        "limits": study.goal.limits,
-        "reward": describe(study.goal.reward),
-        "sharing": study.sharing,
-        "trainer": describe_trainer(study.trainer),
-        "trial_epochs": study.trial_epochs,
-        "seed": study.seed,
+        "module": describe(partial(project.module)),
+        "monitor": project.monitor,
+        "direction": project.direction,
+        "sampler": plan.sampler.described,
+        "pruner": describe(plan.pruner),
+        "costs": list(plan.goal.costs),
+        "limits": plan.goal.limits,
+        "reward": describe(plan.goal.reward),
+        "sharing": plan.sharing,
+        "trainer": describe_trainer(project.trainer),
+        "trial_epochs": plan.trial_epochs,
+        "seed": project.seed,
     }
-    storage = None if study.has_own_storage else without_password(study.storage)
-    return Identity(settings, data_fingerprint(loaders), storage)
+    return Identity(settings, data_fingerprint(loaders), None if storage is None else without_password(storage))
 
 
-def refuse_another(study: Study) -> None:
+def refuse_another(mine: Identity, folder: RunFolder, has_trials: Callable[[], bool]) -> None:
     """Refuse a folder in which trials and final trainings of other settings or data are kept.
+
+    Args:
+        mine: of the study that would go on in the folder.
+        folder: the folder.
+        has_trials: whether the study's storage, which is opened, has any of its trials.
 
     Raises:
         StudyError: it is one.
     """
-    mine, before = study.identity, Identity.read(study.folder)
+    before = Identity.read(folder)
     if before is None:
         for line in mine.notes():
             tell(line)
         return
-    for words in mine.refuse_another(study.folder, before):
+    for words in mine.refuse_another(folder, before):
         tell(f"goes on with {words}, which changes no result")
-    if before.storage != mine.storage and not any(study.arm_trials(arm) for arm in study.arms):
+    if before.storage != mine.storage and not has_trials():
         raise StudyError(
-            f"the trials of the study in {study.folder.path} are in {before.storage or 'its own journal'}, and "
+            f"the trials of the study in {folder.path} are in {before.storage or 'its own journal'}, and "
             f"{mine.storage or 'that journal'} has none of them; give the storage that it was begun with, or this "
             "study another folder"
         )

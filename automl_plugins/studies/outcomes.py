@@ -22,28 +22,6 @@ _COPIED = ("num_parameters", "diverged", "figures", "failure", "killed", "timed_
 _LONGEST_MESSAGE = 500
 
 
-def counts(trial: FrozenTrial) -> bool:
-    """Whether a trial is one of those asked for: it ended, and was neither refused nor cut off by a dead worker."""
-    attributes = trial.user_attrs
-    return trial.state.is_finished() and "refused" not in attributes and "interrupted" not in attributes
-
-
-def outcome(trial: FrozenTrial) -> str:
-    """One word for what became of a trial, where Optuna has only complete, pruned and failed.
-
-    Returns:
-        `waiting`, `running`, `interrupted` (its worker died; it was asked for again), `refused` (its network is too
-        large), `killed` (its training killed its process), `timed out`, `failed`, `diverged`, `stopped` (by the
-        pruner) or `completed`.
-    """
-    if not trial.state.is_finished():
-        return trial.state.name.lower()
-    for name in ("interrupted", "refused", "killed", "timed_out", "diverged"):
-        if name in trial.user_attrs:
-            return name.replace("_", " ")
-    return {TrialState.FAIL: "failed", TrialState.PRUNED: "stopped"}.get(trial.state, "completed")
-
-
 def is_spent(trial: FrozenTrial) -> bool:
     """Whether an equal architecture gets this trial's outcome without a training."""
     lost = "killed" in trial.user_attrs or "timed_out" in trial.user_attrs

@@ -1,112 +1,126 @@
-"""Whether a study can do all that it was asked for: tried before its first trial."""
+"""Everything that a study will do, tried before its first trial."""
 
 from __future__ import annotations
 
 import math
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from automl_plugins.errors import StudyError
 from automl_plugins.measures.energy import EnergyError
+from automl_plugins.measures.figures import Figures
+from automl_plugins.objectives.contender import Contender
 from automl_plugins.report.notes import tell
 from automl_plugins.spaces.architecture import Architecture
-from automl_plugins.studies.deaths import KilledError
+from automl_plugins.studies.comparison import Comparison
+from automl_plugins.studies.deaths import Deaths, KilledError
+from automl_plugins.studies.plan import Plan
 from automl_plugins.studies.preflight import Preflight
 from automl_plugins.studies.time_limit import TimeLimitError, time_limit
-from automl_plugins.training import fit as training
+from automl_plugins.system.processes import identity
 from automl_plugins.training.fingerprint import splits_of
+from automl_plugins.training.fit import seeded
 from automl_plugins.training.trainer_options import check_makes_a_trainer, check_validates
 
-if TYPE_CHECKING:
-    from automl_plugins.studies.study import Study
 
+@dataclass(frozen=True)
+class Readiness:
+    """Tries a study's trials, costs, references and tests on one batch each; nothing is left of it.
 
-def try_everything(study: Study) -> None:
-    """Try a study's trials, costs, references and tests on one batch each; nothing is left of it.
-
-    References that were not asked for by name, and do not fit, are left out of the study.
-
-    Raises:
-        StudyError: something does not work.
+    Args:
+        comparison: of the study's final trainings; its project's data have been read.
+        plan: of the study.
     """
-    _check_options(study)
-    preflight = Preflight(study.space, study.task, study.data, study.module, study.monitor, study.trainer, study.seed)
-    guard = partial(_guarded, study)
-    if study.arms:
-        architecture, score = preflight.try_space(guard)
-        _try_costs(study, architecture, score)
-    _try_references(study, preflight)
-    if "test" not in splits_of(study.data):
-        tell(f"{type(study.data).__name__} has no test_dataloader: the table has validation scores alone")
 
+    comparison: Comparison
+    plan: Plan
 
-@contextmanager
-def _guarded(study: Study, name: str) -> Iterator[None]:
-    """Bound what one training may do to this process: kill it once, or hang.
+    def check(self, references: Sequence[Contender]) -> list[Contender]:
+        """Say what is wrong before anything is trained.
 
-    Raises:
-        KilledError: it has killed a process before.
-        TimeLimitError: it took longer than a trial may.
-    """
-    deaths = study.deaths
-    if name in deaths.pending:
-        raise KilledError("it has killed its process before")
-    try:
-        with (
-            deaths.attempt(name),
-            time_limit(study.trial_minutes, "trial_minutes", lambda reason: deaths.give_up(name, reason)),
-        ):
-            yield
-    finally:
-        if not study.folder.description.exists():
-            # A study that is refused leaves nothing behind.
-            for folder in (deaths.folder, deaths.folder.parent, study.folder.path):
-                with suppress(OSError):
-                    folder.rmdir()
+        Args:
+            references: the hand-made networks that the study would train.
 
+        Returns:
+            Those of them that fit: one that was not asked for by name is left out where it does not.
 
-def _check_options(study: Study) -> None:
-    with training.seeded(study.seed):
-        loader: Any = study.data.train_dataloader()
-    try:
-        batches = len(loader)
-    except TypeError:  # of an iterable data set
-        batches = None
-    try:
-        for options in (study.trial_options, study.trainer):
-            check_makes_a_trainer(options)
-            check_validates(options, batches)
-    except ValueError as error:
-        raise StudyError(str(error)) from error
+        Raises:
+            StudyError: something does not work.
+        """
+        project = self.comparison.project
+        self._check_options()
+        preflight = Preflight(project)
+        if self.plan.arms:
+            self._try_costs(*preflight.try_space(self._guarded))
+        fitting = [contender for contender in references if self._fits(preflight, contender)]
+        if "test" not in splits_of(project.data):
+            tell(f"{type(project.data).__name__} has no test_dataloader: the table has validation scores alone")
+        return fitting
 
+    @contextmanager
+    def _guarded(self, name: str) -> Iterator[None]:
+        """Bound what one training may do to this process: kill it once, or hang.
 
-def _try_costs(study: Study, architecture: Architecture, score: float) -> None:
-    with tempfile.TemporaryDirectory() as folder:
+        Raises:
+            KilledError: it has killed a process before.
+            TimeLimitError: it took longer than a trial may.
+        """
+        folder = self.comparison.folder
+        deaths = Deaths(folder.deaths, identity())
+        if name in deaths.pending:
+            raise KilledError("it has killed its process before")
         try:
-            figures = study.figures_in(Path(folder))(architecture)
-            if math.isfinite(score):
-                study.goal.values(score, figures)
-        except (ValueError, EnergyError) as error:
-            raise StudyError(f"costs, limits or reward: {error}") from error
+            with (
+                deaths.attempt(name),
+                time_limit(self.plan.trial_minutes, "trial_minutes", partial(deaths.give_up, name)),
+            ):
+                yield
+        finally:
+            if not folder.description.exists():
+                # A study that is refused leaves nothing behind.
+                for path in (deaths.folder, deaths.folder.parent, folder.path):
+                    with suppress(OSError):
+                        path.rmdir()
 
+    def _check_options(self) -> None:
+        project = self.comparison.project
+        with seeded(project.seed):
+            loader: Any = project.data.train_dataloader()
+        try:
+            batches = len(loader)
+        except TypeError:  # of an iterable data set
+            batches = None
+        try:
+            for options in (project.options(self.plan.trial_epochs), project.options()):
+                check_makes_a_trainer(options)
+                check_validates(options, batches)
+        except ValueError as error:
+            raise StudyError(str(error)) from error
 
-def _try_references(study: Study, preflight: Preflight) -> None:
-    kept = []
-    for contender in study.references:
+    def _try_costs(self, architecture: Architecture, score: float) -> None:
+        with tempfile.TemporaryDirectory() as folder:
+            try:
+                figures = Figures(self.comparison.project, self.plan.goal.figures, Path(folder))(architecture)
+                if math.isfinite(score):
+                    self.plan.goal.values(score, figures)
+            except (ValueError, EnergyError) as error:
+                raise StudyError(f"costs, limits or reward: {error}") from error
+
+    def _fits(self, preflight: Preflight, contender: Contender) -> bool:
         name = str(contender.reference)
         try:
-            with _guarded(study, f"preflight-{name}"):
-                preflight.try_reference(name, partial(study.comparison.build, contender))
+            with self._guarded(f"preflight-{name}"):
+                preflight.try_reference(name, partial(self.comparison.build, contender))
         except (KilledError, TimeLimitError):
-            kept.append(contender)  # its final trainings are guarded, and the table says what became of them
+            pass  # its final trainings are guarded, and the table says what became of them
         except StudyError as error:
-            if study.asked_references is not None:
+            if self.plan.references is not None:
                 raise
             tell(f"leaves out the reference {name!r}: {error}")
-        else:
-            kept.append(contender)
-    study.references = kept
+            return False
+        return True

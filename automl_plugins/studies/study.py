@@ -2,65 +2,55 @@
 
 from __future__ import annotations
 
-import contextlib
-import gc
-import os
-import time
-import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import torch
-from filelock import FileLock
-from optuna.pruners import BasePruner, NopPruner
-from optuna.samplers import BaseSampler, RandomSampler
-from optuna.storages import BaseStorage
+from optuna.pruners import BasePruner
+from optuna.samplers import BaseSampler
 from optuna.trial import FrozenTrial
 
 from automl_plugins import registry
 from automl_plugins.errors import StudyError
 from automl_plugins.measures.energy import EnergyError
 from automl_plugins.measures.figures import Figures
-from automl_plugins.objectives.goal import Goal
+from automl_plugins.objectives.contender import Contender
 from automl_plugins.report.closing import print_closing, print_table
 from automl_plugins.report.progress import Progress
 from automl_plugins.report.summary import Summary
 from automl_plugins.spaces.space import SearchSpace
 from automl_plugins.spaces.task import Task
-from automl_plugins.studies.comparison import Comparison, Contender
+from automl_plugins.studies.arm import arms_of
+from automl_plugins.studies.comparison import Comparison
 from automl_plugins.studies.conclusion import NothingFiniteError, conclude, keep_trials
 from automl_plugins.studies.contender_costs import costs_of
 from automl_plugins.studies.deaths import Deaths
 from automl_plugins.studies.finals import Finals
 from automl_plugins.studies.folder import RunFolder
-from automl_plugins.studies.identity import Identity, identity_of, refuse_another, shared_name
-from automl_plugins.studies.optuna_parts import PartConfig, SamplerFactory, make_pruner, sampler_factory
-from automl_plugins.studies.preflight import check_kinds, check_splits
-from automl_plugins.studies.readiness import try_everything
-from automl_plugins.studies.sharing import SharesWeights
-from automl_plugins.studies.storage import expanded, open_storage
+from automl_plugins.studies.identity import Identity, identity_of, refuse_another
+from automl_plugins.studies.optuna_parts import PartConfig
+from automl_plugins.studies.plan import make_plan
+from automl_plugins.studies.preflight import check_splits
+from automl_plugins.studies.pulse import forget_pulses
+from automl_plugins.studies.readiness import Readiness
+from automl_plugins.studies.share import presence, run_trials, run_until_done
 from automl_plugins.studies.study_config import keep_config
-from automl_plugins.studies.trial import run_trial
-from automl_plugins.studies.trial_queue import Claim, Nothing, TrialQueue
+from automl_plugins.studies.trial import TrialRunner
+from automl_plugins.studies.trial_queue import Claim, TrialQueue
+from automl_plugins.studies.trial_store import TrialStore
+from automl_plugins.studies.watch import Watch
+from automl_plugins.studies.winner import winner_drawing
 from automl_plugins.studies.workers import share_out
-from automl_plugins.system.arguments import at_least, names, positive, switch
+from automl_plugins.system.arguments import at_least
 from automl_plugins.system.files import write_whole
-from automl_plugins.system.generators import held_generators, undisturbed
 from automl_plugins.system.interruption import terminated_in_order
-from automl_plugins.system.nearest import did_you_mean
-from automl_plugins.system.processes import identity
-from automl_plugins.system.waiting import Waiting
-from automl_plugins.training import fit as training
 from automl_plugins.training.best_validation import Direction
-from automl_plugins.training.fingerprint import splits_of
 from automl_plugins.training.fit import ModuleFactory
-from automl_plugins.training.lightning import check_distribution, pl
-from automl_plugins.training.trainer_options import check_length, check_ranges
-
-_POLL_SECONDS = 0.3
+from automl_plugins.training.lightning import pl
+from automl_plugins.training.project import MOST_SEED, Project
+from automl_plugins.training.trainer_options import check_length
 
 
 class Study:
@@ -70,6 +60,13 @@ class Study:
     `finalists` of each are trained over `seeds` new seeds with the full budget; the mean validation score
     chooses among them, and only what was chosen, and the references, are tested, on the same seeds.
     Run again, it goes on where it stopped.
+
+    ```python
+    study = Study(AGNNSpace(layers=2), CoraData(), "runs/cora", trainer={"max_epochs": 50}, trials=100)
+    summary = study.run()
+    ```
+
+    What is trained on what is its `project`; `Study.of(project, trials=100)` makes a study of one that is there.
 
     Args:
         space: what to search.
@@ -105,7 +102,7 @@ class Study:
 
     Raises:
         ValueError: a number out of range, a name that does not exist, or `sharing` in a space whose networks
-            share nothing; before any data is read. (In `run`:) the machine cannot measure a cost.
+            share nothing; before any data is read.
         TypeError: a datamodule of the other Lightning distribution.
     """
 
@@ -137,118 +134,56 @@ class Study:
         max_equal_failures: int = 3,
         trial_minutes: float | None = None,
     ) -> None:
-        check_kinds(space=space, data=data, module=module, task=task, trainer=trainer)
         seeds = at_least("seeds", seeds, 1)
-        # Every generator takes seeds of 32 bits, and the last final training's is `seed + seeds`.
-        seed = at_least("seed", seed, 0, most=2**32 - 1 - seeds)
-        if direction not in (None, "minimize", "maximize"):
-            raise ValueError(f"direction is minimize or maximize; got {direction!r}")
-        check_distribution(data)
-        if switch("sharing", sharing) and not isinstance(space, SharesWeights):
-            raise ValueError(
-                f"sharing: {type(space).__name__} does not say which weights its networks may share; "
-                "it would need a method `shared_weights` (automl_plugins.studies.sharing.SharesWeights)"
-            )
-        self.space = space
-        self.data = data
-        self.folder = RunFolder(Path(folder))
-        self.trials = at_least("trials", trials, 0)
-        self.trial_epochs = None if trial_epochs is None else at_least("trial_epochs", trial_epochs, 1)
-        self.sampler = sampler_factory(sampler, space)
-        self.pruner = make_pruner(pruner)
-        self.goal = Goal(names("costs", costs), limits, reward)
-        if self.goal.costs and not isinstance(self.pruner, NopPruner):
-            raise ValueError("pruner: Optuna's pruners know one value, and costs add others; leave one of them out")
-        self.sharing = sharing
-        self.trainer = dict(trainer or {})
-        training.check_trainer_options(self.trainer)
-        check_ranges(self.trainer)
-        check_length(self.trainer)
-        self.random_search = switch("random_search", random_search)
-        known = registry.names("references")
-        if references is not None:
-            references = names("references", references)
-        for name in references or ():
-            if name not in known:
-                raise ValueError(f"references: there is no {name!r}; {did_you_mean(name, known)}")
-        self.asked_references = references
-        self.finalists = at_least("finalists", finalists, 1)
-        self.seeds = seeds
-        self.seed = seed
-        self.workers = at_least("workers", workers, 1)
-        self.storage = str(self.folder.journal) if storage is None else expanded(storage)
-        self.max_equal_failures = at_least("max_equal_failures", max_equal_failures, 1)
-        self.trial_minutes = None if trial_minutes is None else positive("trial_minutes", trial_minutes)
-        self._module, self._task = module, task
-        self._monitor, self._direction = monitor, direction
-        self._has_data = self._is_prepared = False
+        # The last final training's seed is `seed + seeds`.
+        seed = at_least("seed", seed, 0, most=MOST_SEED - seeds)
+        self.project = Project(
+            space,
+            data,
+            module=module,
+            task=task,
+            monitor=monitor,
+            direction=direction,
+            trainer=trainer,
+            seed=seed,
+            folder=folder,
+        )
+        check_length(self.project.trainer)
+        self.folder = RunFolder(self.project.folder)
+        self.plan = make_plan(
+            space,
+            self.folder.journal,
+            trials=trials,
+            trial_epochs=trial_epochs,
+            sampler=sampler,
+            pruner=pruner,
+            costs=costs,
+            limits=limits,
+            reward=reward,
+            sharing=sharing,
+            random_search=random_search,
+            references=references,
+            finalists=finalists,
+            seeds=seeds,
+            workers=workers,
+            storage=storage,
+            max_equal_failures=max_equal_failures,
+            trial_minutes=trial_minutes,
+        )
+        self.store = TrialStore(self.folder, self.plan.storage)
+        self._is_prepared = False
 
-    # What follows from the task, once the data has been read.
+    @classmethod
+    def of(cls, project: Project, **settings: Any) -> Study:
+        """The study of a project, in its folder.
 
-    @cached_property
-    def task(self) -> Task:
-        """What the networks must fit.
-
-        Raises:
-            StudyError: neither the study nor the datamodule names a task.
+        Args:
+            project: what is trained on what.
+            settings: the constructor's other arguments: `trials`, `sampler`, `finalists`, ...
         """
-        task = self._task if self._task is not None else getattr(self.data, "task", None)
-        if not isinstance(task, Task):
-            raise StudyError(f"{type(self.data).__name__} has no `task`; give the study one (automl_plugins.Task)")
-        self.space.check_task(task)
-        return task
-
-    @cached_property
-    def module(self) -> ModuleFactory:
-        """What makes a LightningModule of a network."""
-        if self._module is not None:
-            return self._module
-        factory: ModuleFactory = registry.load("modules", f"{self.task.level}-{self.task.target}")
-        return factory
-
-    @cached_property
-    def _target(self) -> tuple[str, Direction]:
-        monitor, direction = self._monitor, self._direction
-        if monitor is None or direction is None:
-            with training.seeded(self.seed):
-                module = self.module(torch.nn.Identity(), self.task)
-            monitor = monitor or getattr(module, "monitor", None)
-            direction = direction or getattr(module, "direction", None)
-        if monitor is None or direction is None:
-            raise StudyError(
-                f"{type(module).__name__} does not say what to select by: give it the attributes `monitor` and "
-                "`direction`, or give the study `monitor` and `direction`"
-            )
-        return monitor, direction
-
-    @property
-    def monitor(self) -> str:
-        """The validation metric that everything is selected by."""
-        return self._target[0]
-
-    @property
-    def direction(self) -> Direction:
-        """Whether `monitor` is better when lower or higher."""
-        return self._target[1]
-
-    @cached_property
-    def references(self) -> list[Contender]:
-        """The hand-made networks that fit the task."""
-        names = self.asked_references
-        if names is None:
-            names = [
-                name
-                for name in registry.names("references")
-                if self.task.level in getattr(registry.load("references", name), "levels", ())
-            ]
-        return [Contender(label=name, reference=name, found_by="hand") for name in names]
-
-    @property
-    def arms(self) -> tuple[str, ...]:
-        """The searches that this study runs, by their names in the storage."""
-        if self.trials == 0:
-            return ()
-        return ("search", "random") if self.random_search else ("search",)
+        study = cls(**project.arguments, **settings)
+        study.project = project
+        return study
 
     # Running.
 
@@ -264,11 +199,12 @@ class Study:
         with terminated_in_order():
             self.prepare()
             self.identity.keep(self.folder)
-            keep_config(self)
+            keep_config(self.folder.config, self.project, self.plan, self._other_storage)
             self._keep_reports()
             try:
-                with Progress(self):
-                    share_out(self.work, self.workers, since, self._deaths(since), self.trial_minutes is not None)
+                with self._progress():
+                    deaths = Deaths(self.folder.deaths, since.isoformat())
+                    share_out(self.work, self.plan.workers, since, deaths, self.plan.trial_minutes is not None)
             except StudyError:
                 keep_trials(self.finals)
                 raise
@@ -277,35 +213,8 @@ class Study:
             except NothingFiniteError as error:
                 print_table(error.summary)
                 raise
-        print_closing(self.space, self.folder, summary)
+        print_closing(summary, winner_drawing(self.project.space, self.folder), self.folder.results)
         return summary
-
-    @property
-    def deaths(self) -> Deaths:
-        """What has killed its process, as this process sees it before the study begins."""
-        return Deaths(self.folder.deaths, identity())
-
-    def _keep_reports(self) -> None:
-        """Write what the data have to say of themselves, such as a list of what was left out of them.
-
-        A datamodule may have a method `report_files() -> dict[str, str]`: names of files, and their contents.
-        """
-        report = getattr(self.data, "report_files", None)
-        for name, content in report().items() if callable(report) else ():
-            write_whole(self.folder.path / Path(name).name, content)
-
-    def _deaths(self, since: datetime) -> Deaths:
-        return Deaths(self.folder.deaths, since.isoformat())
-
-    def read_data(self) -> None:
-        """Download, load and split the data, under the study's seed, as each of its processes does."""
-        if not self._has_data:
-            with undisturbed(held_generators([self.data])), training.seeded(self.seed):
-                self.data.prepare_data()
-                self.data.setup("fit")
-                if "test" in splits_of(self.data):
-                    self.data.setup("test")
-            self._has_data = True
 
     def prepare(self) -> None:
         """Read the data, and say what is wrong with the study before anything is trained; `run` does it by itself.
@@ -315,50 +224,22 @@ class Study:
         """
         if self._is_prepared:
             return
-        if not self.has_own_storage or self.folder.journal.exists():
-            _ = self._opened
-        self.read_data()
-        check_splits(self.data)
-        self.settle()
-        refuse_another(self)
-        try_everything(self)
+        self.store.check()
+        self.project.read_data()
+        check_splits(self.project.data)
+        self._settle()
+        refuse_another(self.identity, self.folder, lambda: any(map(self.arm_trials, self.plan.arms)))
+        self.references = Readiness(self.comparison, self.plan).check(self.references)
         self._is_prepared = True
 
-    @cached_property
-    def identity(self) -> Identity:
-        """What tells this study from others: its settings and its data, once they have been read."""
-        self.read_data()
-        return identity_of(self)
-
-    def settle(self) -> None:
-        """Settle the task, the metric and what is measured: what is wrong with them is said before any training.
-
-        Raises:
-            StudyError: the study cannot be as it was asked for.
-        """
-        _ = self.monitor, self.references
+    def _settle(self) -> None:
+        """Settle the metric, the references and what is measured: what is wrong with them is said first."""
+        _ = self.project.monitor, self.references
         try:
-            self.goal.directions(self.direction)
+            self.plan.goal.directions(self.project.direction)
             self.figures.prepare()
         except (ValueError, EnergyError) as error:
             raise StudyError(str(error)) from error
-
-    @cached_property
-    def figures(self) -> Figures:
-        """What measures the costs of networks, on the device that they are trained on."""
-        return self.figures_in(self.folder.latencies)
-
-    def figures_in(self, folder: Path) -> Figures:
-        """What measures the costs of networks, and keeps latencies in a folder."""
-        device = torch.device("cpu")
-        if set(self.goal.figures) - {"num_parameters"}:
-            options = {name: self.trainer[name] for name in ("accelerator",) if name in self.trainer}
-            if isinstance(devices := self.trainer.get("devices"), list):
-                options["devices"] = devices[:1]
-            with training.quiet_lightning():
-                device = pl.Trainer(**{**training.LEAN, **options}).strategy.root_device
-        names = self.goal.figures
-        return Figures(names, self.space, self.task, self.module, self.data, device, folder, self.trainer)
 
     def work(self, since: datetime) -> None:
         """Do one worker's share of the study: take trials and final trainings until there are none left.
@@ -366,131 +247,83 @@ class Study:
         Args:
             since: when the study was started; earlier failures are forgiven.
         """
-        self.read_data()
-        try:
-            with self._presence() as worker:
-                queues = [self._queue(arm, worker, since) for arm in self.arms]
-                waiting = Waiting()
-                while not self._work_through(queues, since):
-                    waiting("; ".join(filter(None, (queue.waits_for for queue in queues))))
-                    time.sleep(_POLL_SECONDS)
-                finals, waiting = self.finals, Waiting()
-                while not finals.work(since):
-                    waiting("other workers, which train the last of the finalists and references")
-                    time.sleep(_POLL_SECONDS)
-        finally:
-            gc.unfreeze()
+        self.project.read_data()
+        deaths = Deaths(self.folder.deaths, since.isoformat())
+        runner = TrialRunner(self.project, self.plan, self.figures)
 
-    @contextlib.contextmanager
-    def _presence(self) -> Iterator[str]:
-        """Be known as alive, by a name that no other worker has, until the end."""
-        worker = f"{os.getpid()}-{uuid.uuid4().hex[:8]}"
-        path = self.folder.worker_lock(worker)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(path):
-            self.folder.worker_mark(worker).touch()
-            yield worker
+        def run(queue: TrialQueue, claim: Claim) -> None:
+            runner.run(queue, claim, deaths)
 
-    def _queue(self, arm: str, worker: str, since: datetime) -> TrialQueue:
-        search = arm == "search"
-        return TrialQueue(
-            folder=self.folder,
-            storage=self.storage,
-            name=self.study_name(arm),
-            space=self.space,
-            task=self.task,
-            sampler=self.sampler if search else SamplerFactory(RandomSampler),
-            pruner=self.pruner,
-            directions=self.goal.directions(self.direction),
-            trials=self.trials,
-            # Random search draws from a stream of its own, not the one that a sampler's start-up draws from.
-            seed=self.seed if search else self.seed + 1,
-            worker=worker,
-            max_equal_failures=self.max_equal_failures,
-            since=since,
+        with presence(self.folder) as worker:
+            arms = arms_of(self.project, self.plan, self.store)
+            run_trials([TrialQueue(self.project, arm, worker, since) for arm in arms], run)
+            finals = self.finals
+            run_until_done(
+                lambda: finals.work(since), "other workers, which train the last of the finalists and references"
+            )
+
+    def _progress(self) -> Progress:
+        forget_pulses(self.folder)
+        return Progress(
+            Watch(lambda: self.finals),
+            metric=self.project.monitor if self.plan.goal.reward is None else "reward",
+            maximize=self.project.direction == "maximize",
+            workers=self.plan.workers,
+            longer=self.plan.longer(self.project.trainer.get("max_epochs")),
         )
 
-    def study_name(self, arm: str) -> str:
-        """The name of an arm's study in the storage: with the folder's name and key where others share the storage."""
-        return arm if self.has_own_storage else shared_name(self.folder, arm)
+    def _keep_reports(self) -> None:
+        """Write what the data have to say of themselves, such as a list of what was left out of them.
 
-    @property
-    def has_own_storage(self) -> bool:
-        """Whether the trials are in the folder's own journal."""
-        return "://" not in self.storage and Path(self.storage).resolve() == self.folder.journal.resolve()
+        A datamodule may have a method `report_files() -> dict[str, str]`: names of files, and their contents.
+        """
+        report = getattr(self.project.data, "report_files", None)
+        for name, content in report().items() if callable(report) else ():
+            write_whole(self.folder.path / Path(name).name, content)
 
-    def _work_through(self, queues: Sequence[TrialQueue], since: datetime) -> bool:
-        """Train what can be taken; False where other workers still run the last trials."""
-        waiting = False
-        for queue in queues:
-            while isinstance(claim := queue.claim(), Claim):
-                run_trial(self, queue, claim, self._deaths(since))
-                _free_memory()
-            waiting |= claim is Nothing.WAIT
-        return not waiting
-
-    def arm_of(self, queue: TrialQueue) -> str:
-        """The name of the search that a queue hands out the trials of."""
-        return next(arm for arm in self.arms if self.study_name(arm) == queue.name)
-
-    @property
-    def trial_options(self) -> dict[str, Any]:
-        """The Trainer's arguments for a trial."""
-        return self.trainer if self.trial_epochs is None else {**self.trainer, "max_epochs": self.trial_epochs}
-
-    # Results.
-
-    def arm_trials(self, arm: str) -> list[FrozenTrial]:
-        """An arm's trials, in the order in which they were asked for."""
-        for study in self._opened.get_all_studies():
-            if study.study_name == self.study_name(arm):
-                return self._opened.get_all_trials(study._study_id, deepcopy=False)
-        return []
+    # Parts.
 
     @cached_property
-    def _opened(self) -> BaseStorage:
-        """The storage, opened once: each opening of a journal reads all of it."""
-        return open_storage(self.storage)
+    def identity(self) -> Identity:
+        """What tells this study from others: its settings and its data, once they have been read."""
+        self.project.read_data()
+        return identity_of(self.project, self.plan, self._other_storage)
 
-    def __getstate__(self) -> dict[str, Any]:
-        # A worker process reads the data for itself; a datamodule that was sent with its data has nothing left to do.
-        return {**{name: value for name, value in self.__dict__.items() if name != "_opened"}, "_has_data": False}
+    @property
+    def _other_storage(self) -> str | None:
+        return None if self.store.is_own else self.store.location
+
+    @cached_property
+    def references(self) -> list[Contender]:
+        """The hand-made networks that fit the task."""
+        names = self.plan.references
+        if names is None:
+            level = self.project.task.level
+            every = registry.names("references")
+            names = [name for name in every if level in getattr(registry.load("references", name), "levels", ())]
+        return [Contender(label=name, reference=name, found_by="hand") for name in names]
+
+    @cached_property
+    def figures(self) -> Figures:
+        """The measures of what networks cost, on the device that they are trained on."""
+        return Figures(self.project, self.plan.goal.figures, self.folder.latencies)
 
     @cached_property
     def comparison(self) -> Comparison:
         """The final trainings."""
-        return Comparison(
-            folder=self.folder,
-            space=self.space,
-            task=self.task,
-            data=self.data,
-            module=self.module,
-            monitor=self.monitor,
-            direction=self.direction,
-            options=self.trainer,
-            seeds=range(self.seed + 1, self.seed + 1 + self.seeds),
-        )
+        return Comparison(self.project, range(self.project.seed + 1, self.project.seed + 1 + self.plan.seeds))
 
     @property
     def finals(self) -> Finals:
-        """The choice of finalists and winners."""
+        """The choice of finalists and winners, from the trials as they are now."""
         return Finals(
             comparison=self.comparison,
-            trials={arm: self.arm_trials(arm) for arm in self.arms},
+            plan=self.plan,
+            trials={arm: self.arm_trials(arm) for arm in self.plan.arms},
             references=self.references,
-            goal=self.goal,
-            finalists=self.finalists,
-            most_failures=self.max_equal_failures,
             measure=lambda contender: costs_of(self.comparison, contender, self.figures),
         )
 
-
-def _free_memory() -> None:
-    """Let go of the last training: a Trainer and its module refer to each other, so only the collector frees them.
-
-    Going through all that the libraries have made takes longer than many a training, so what is
-    still alive after the first one is left out from then on.
-    """
-    gc.collect()
-    if gc.get_freeze_count() == 0:
-        gc.freeze()
+    def arm_trials(self, arm: str) -> list[FrozenTrial]:
+        """The trials of one search, `search` or `random`, in the order in which they were asked for."""
+        return self.store.trials(arm)

@@ -6,19 +6,19 @@ import functools
 import inspect
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import optuna
 import yaml
 from optuna.pruners import NopPruner
 
 from automl_plugins.objectives.named_rewards import REWARDS
+from automl_plugins.studies.optuna_parts import SamplerFactory
+from automl_plugins.studies.plan import Plan
 from automl_plugins.studies.storage import without_password
 from automl_plugins.system.files import write_whole
 from automl_plugins.training.description import import_path, kept_arguments
-
-if TYPE_CHECKING:
-    from automl_plugins.studies.study import Study
+from automl_plugins.training.project import Project
 
 _PLAIN = (
     "trials",
@@ -27,7 +27,6 @@ _PLAIN = (
     "random_search",
     "finalists",
     "seeds",
-    "seed",
     "workers",
     "max_equal_failures",
     "trial_minutes",
@@ -39,18 +38,24 @@ class _CannotBeWrittenError(Exception):
     """A value has no YAML from which it could be made again."""
 
 
-def keep_config(study: Study) -> None:
-    """Write a study's configuration into its folder, unless the command line, or a user, has written one."""
-    path = study.folder.config
+def keep_config(path: Path, project: Project, plan: Plan, storage: str | None) -> None:
+    """Write a study's configuration, unless the command line, or a user, has written one.
+
+    Args:
+        path: the file.
+        project: what is trained on what.
+        plan: of the study.
+        storage: where its trials are; None: in the folder.
+    """
     if not path.exists() or path.read_text("utf-8").startswith(_MARK):
-        write_whole(path, config_text(study))
+        write_whole(path, config_text(project, plan, storage))
 
 
-def config_text(study: Study) -> str:
+def config_text(project: Project, plan: Plan, storage: str | None) -> str:
     """A study's configuration as YAML; what cannot be written is named in comments at its top."""
     settings: dict[str, Any] = {}
     notes: list[str] = []
-    for key, value in _values(study).items():
+    for key, value in _values(project, plan, storage).items():
         try:
             settings[key] = _written(value, key, notes)
         except _CannotBeWrittenError as error:
@@ -58,31 +63,30 @@ def config_text(study: Study) -> str:
     return "\n".join([_MARK, *(f"# {note}" for note in notes), yaml.safe_dump(settings, sort_keys=False)])
 
 
-def _values(study: Study) -> dict[str, Any]:
+def _values(project: Project, plan: Plan, storage: str | None) -> dict[str, Any]:
     return {
-        "space": study.space,
-        "data": study.data,
-        "folder": study.folder.path.resolve(),
-        "module": study.module,
-        "task": study.task.to_dict(),
-        "monitor": study.monitor,
-        "direction": study.direction,
-        "sampler": study.sampler,
-        "pruner": None if isinstance(study.pruner, NopPruner) else study.pruner,
-        "costs": list(study.goal.costs),
-        "limits": study.goal.limits,
-        "reward": study.goal.reward,
-        "trainer": study.trainer,
-        "references": study.asked_references,
-        "storage": None if study.has_own_storage else without_password(study.storage),
-        **{name: getattr(study, name) for name in _PLAIN},
+        "space": project.space,
+        "data": project.data,
+        "folder": project.folder.resolve(),
+        "module": project.module,
+        "task": project.task.to_dict(),
+        "monitor": project.monitor,
+        "direction": project.direction,
+        "sampler": plan.sampler,
+        "pruner": None if isinstance(plan.pruner, NopPruner) else plan.pruner,
+        "costs": list(plan.goal.costs),
+        "limits": plan.goal.limits,
+        "reward": plan.goal.reward,
+        "trainer": project.trainer,
+        "references": plan.references,
+        "storage": None if storage is None else without_password(storage),
+        "seed": project.seed,
+        **{name: getattr(plan, name) for name in _PLAIN},
     }
 
 
 def _written(value: Any, key: str, notes: list[str]) -> Any:
     """A value as plain YAML; notes are taken of arguments that had to be left out."""
-    from automl_plugins.studies.optuna_parts import SamplerFactory
-
     if value is None or isinstance(value, bool | int | float | str):
         return value
     if isinstance(value, Path):

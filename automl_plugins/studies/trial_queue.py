@@ -10,28 +10,26 @@ from datetime import datetime
 from enum import Enum
 
 import optuna
-from optuna.pruners import BasePruner
 from optuna.trial import FrozenTrial, TrialState
 
 from automl_plugins.errors import StudyError
+from automl_plugins.report.trials import counts, outcome
 from automl_plugins.spaces.architecture import Architecture
-from automl_plugins.spaces.space import SearchSpace
-from automl_plugins.spaces.task import Task
+from automl_plugins.studies.arm import Arm
 from automl_plugins.studies.folder import RunFolder
-from automl_plugins.studies.optuna_parts import SamplerFactory
-from automl_plugins.studies.outcomes import copy, counts, fail, finish, is_spent, outcome, tell
+from automl_plugins.studies.outcomes import copy, fail, finish, is_spent, tell
 from automl_plugins.studies.recovery import end_twins, is_running, recover, whom
 from automl_plugins.studies.storage import open_storage
 from automl_plugins.system.machine import too_large
 from automl_plugins.system.processes import identity
 from automl_plugins.system.waiting import patient_lock
-from automl_plugins.training.best_validation import Direction
 from automl_plugins.training.fit import TrainingResult
+from automl_plugins.training.project import Project
 
 _MOST_REFUSALS = 200
 
 
-class Nothing(Enum):
+class NoTrial(Enum):
     """Why there is no trial to take."""
 
     DONE = "as many trials as asked for have ended"
@@ -61,71 +59,43 @@ class TrialQueue:
     refused, which does not count.
 
     Args:
-        folder: the run's folder, with the locks.
-        storage: where the trials are, see `automl_plugins.studies.storage.open_storage`.
-        name: the study's name in the storage.
-        space: what is searched.
-        task: what the networks must fit.
-        sampler: makes the sampler of each trial.
-        pruner: the study's pruner.
-        directions: whether each value is better when lower or higher.
-        trials: how many trials are asked for.
-        seed: the study's.
+        project: what is trained on what; its folder has the locks.
+        arm: the search that the trials are of.
         worker: this process, alive by its lock in the folder.
-        max_equal_failures: the same failure this often ends the study.
         since: failures and refusals before this moment are not counted; a restart may have mended them.
 
     Raises:
         StudyError: the storage has a study of this name over another space.
     """
 
-    def __init__(
-        self,
-        folder: RunFolder,
-        storage: str,
-        name: str,
-        space: SearchSpace,
-        task: Task,
-        sampler: SamplerFactory,
-        pruner: BasePruner,
-        directions: Sequence[Direction],
-        trials: int,
-        seed: int,
-        worker: str,
-        max_equal_failures: int,
-        since: datetime,
-    ) -> None:
-        self.folder = folder
-        self.storage = storage
-        self.name = name
-        self.space = space
-        self.task = task
-        self.sampler = sampler
-        self.pruner = pruner
-        self.trials = trials
-        self.seed = seed
+    def __init__(self, project: Project, arm: Arm, worker: str, since: datetime) -> None:
+        self.project = project
+        self.arm = arm
         self.worker = worker
-        self.max_equal_failures = max_equal_failures
         self.since = since
+        self.folder = RunFolder(project.folder)
         with self._locked():
             self.study = optuna.create_study(
-                storage=open_storage(storage, wait=True),
-                study_name=name,
-                directions=directions,
-                pruner=pruner,
+                storage=open_storage(arm.storage, wait=True),
+                study_name=arm.study_name,
+                directions=arm.directions,
+                pruner=arm.pruner,
                 load_if_exists=True,
             )
             self._check_space()
 
     def _check_space(self) -> None:
-        mark = {"space": self.space.name, "version": self.space.version, "size": str(self.space.size)}
+        space = self.project.space
+        mark = {"space": space.name, "version": space.version, "size": str(space.size)}
         known = self.study.user_attrs.get("space")
         if known is None:
             self.study.set_user_attr("space", mark)
         elif known != mark:
-            raise StudyError(f"the study {self.name!r} in {self.storage} is over the space {known}, not {mark}")
+            raise StudyError(
+                f"the study {self.arm.study_name!r} in {self.arm.storage} is over the space {known}, not {mark}"
+            )
 
-    def claim(self) -> Claim | Nothing:
+    def claim(self) -> Claim | NoTrial:
         """Take the next trial, or say why there is none.
 
         Raises:
@@ -136,11 +106,11 @@ class TrialQueue:
                 trials = self._settle()
                 running = [trial for trial in trials if trial.state is TrialState.RUNNING]
                 ended = sum(map(counts, trials))
-                if ended >= self.trials:
-                    return Nothing.DONE
+                if ended >= self.arm.trials:
+                    return NoTrial.DONE
                 # A worker with a twin waits for it: asking on would most often draw the same again.
-                if ended + len(running) >= self.trials or any(self._is_own_twin(trial) for trial in running):
-                    return Nothing.WAIT
+                if ended + len(running) >= self.arm.trials or any(self._is_own_twin(trial) for trial in running):
+                    return NoTrial.WAIT
                 claim = self._ask(trials)
                 if claim is not None:
                     return claim
@@ -161,11 +131,11 @@ class TrialQueue:
         """Ask for a trial; None where it needs no training."""
         # The ordinal counts what was asked for, whatever became of it; a retry is no new question.
         ordinal = sum("interrupted" not in trial.user_attrs for trial in trials)
-        self.study.sampler = self.sampler(self.seed, ordinal)
+        self.study.sampler = self.arm.sampler(self.arm.seed, ordinal)
         trial = self.study.ask()
         trial.set_user_attr("process", identity())
         trial.set_user_attr("worker", self.worker)
-        architecture = self.space.suggest(trial)
+        architecture = self.project.space.suggest(trial)
         equal = [other for other in trials if other.params == trial.params and "refused" not in other.user_attrs]
         for other in equal:
             if is_spent(other):
@@ -175,17 +145,21 @@ class TrialQueue:
             if other.state is TrialState.RUNNING:
                 trial.set_user_attr("twin_of", other.number)
                 return None
-        count = self.space.num_parameters(architecture, self.task)
-        cap = self.space.max_parameters
-        refusal = (
-            f"{count:,} parameters; max_parameters is {cap:,}" if cap is not None and count > cap else too_large(count)
-        )
+        count = self.project.space.num_parameters(architecture, self.project.task)
+        refusal = self._refusal(count)
         if refusal is not None:
             trial.set_user_attr("refused", refusal)
             tell(self.study, trial.number, state=TrialState.PRUNED)
             return None
         trial.set_user_attr("num_parameters", count)
         return Claim(trial, architecture)
+
+    def _refusal(self, count: int) -> str | None:
+        """The reason why a network of so many parameters is not trained; None: it is."""
+        cap = self.project.space.max_parameters
+        if cap is not None and count > cap:
+            return f"{count:,} parameters; max_parameters is {cap:,}"
+        return too_large(count)
 
     def _check_failures(self, trials: Sequence[FrozenTrial]) -> None:
         failed = [trial for trial in trials if "failure" in trial.user_attrs and self._is_new(trial)]
@@ -194,7 +168,7 @@ class TrialQueue:
             failed = [trial for trial in failed if outcome(trial) == "failed"]
         failures = Counter(trial.user_attrs["failure"] for trial in failed)
         for failure, count in failures.items():
-            if count >= self.max_equal_failures:
+            if count >= self.arm.max_equal_failures:
                 raise StudyError(f"{count} trials failed in the same way: {failure}")
 
     def _is_new(self, trial: FrozenTrial) -> bool:
@@ -220,7 +194,9 @@ class TrialQueue:
             for trial in self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
             if is_running(self.folder, self.worker, trial)
         ]
-        return "; ".join(f"trial {trial.number} of {self.name}: {whom(self.folder, trial)}" for trial in running)
+        return "; ".join(
+            f"trial {trial.number} of {self.arm.study_name}: {whom(self.folder, trial)}" for trial in running
+        )
 
     def complete(self) -> frozenset[int]:
         """The numbers of the trials that have ended with a value."""

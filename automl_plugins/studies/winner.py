@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from automl_plugins.studies.comparison import Comparison, Contender
+from automl_plugins.objectives.contender import Contender
+from automl_plugins.spaces.architecture import Architecture
+from automl_plugins.spaces.space import SearchSpace
+from automl_plugins.studies.comparison import Comparison
 from automl_plugins.studies.folder import RunFolder
 from automl_plugins.system.files import save_whole, write_whole
 from automl_plugins.system.finite import strict_json
@@ -34,6 +37,18 @@ def forget_winner(folder: RunFolder) -> None:
     """Remove a winner's files, which are no longer right."""
     _forget(folder)
     _forget(folder.found)
+
+
+def winner_drawing(space: SearchSpace, folder: RunFolder) -> str:
+    """A drawing of the winner, or of the best that was found, under its title; "" where nothing was."""
+    titles = {
+        folder.architecture: "the winner:",
+        folder.found.architecture: f"the winner was made by hand; the best that was found, in {folder.found.path}:",
+    }
+    for path, title in titles.items():
+        if path.exists():
+            return f"{title}\n{space.drawing(Architecture.from_json(path.read_text('utf-8')))}"
+    return ""
 
 
 def _forget(folder: RunFolder) -> None:

@@ -135,10 +135,14 @@ class Project:
     def __repr__(self) -> str:
         return f"Project({self.space.name}, {type(self.data).__name__}, seed={self.seed}, folder={str(self.folder)!r})"
 
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """The constructor's arguments with which an equal project is made."""
+        return {**{name: getattr(self, name) for name in ("space", "data", "trainer", "seed", "folder")}, **self._asked}
+
     def replace(self, **arguments: Any) -> Project:
         """Another project, with some of the constructor's arguments in place of this one's."""
-        mine = {name: getattr(self, name) for name in ("space", "data", "trainer", "seed", "folder")}
-        other = Project(**{**mine, **self._asked, **arguments})
+        other = Project(**{**self.arguments, **arguments})
         if other.data is self.data and other.seed == self.seed and "_data_are_read" in self.__dict__:
             other.__dict__["_data_are_read"] = True
         return other

@@ -9,8 +9,8 @@ import pytest
 from filelock import FileLock
 
 from automl_plugins import Architecture
-from automl_plugins.report.row import row_of
-from automl_plugins.studies.comparison import Comparison, Contender, Trained
+from automl_plugins.objectives.contender import Contender, Trained
+from automl_plugins.studies.comparison import Comparison
 from automl_plugins.studies.study import Study
 from automl_plugins.system.files import write_whole
 
@@ -35,11 +35,11 @@ def test_a_contender_is_trained_and_tested_over_the_seeds(comparison: Comparison
     assert comparison.seeds == (11, 12)
     assert comparison.train([SMALL])
     assert comparison.test([SMALL])
-    row = row_of(comparison, SMALL)
+    row = comparison.row(SMALL)
     scores = [result.score for result in comparison.trained(SMALL)]
     assert row.validation_mean == pytest.approx(sum(scores) / 2)
     assert row.validation_deviation == pytest.approx(abs(scores[0] - scores[1]) / math.sqrt(2))
-    assert row.num_parameters == comparison.space.num_parameters(SMALL.architecture, comparison.task)
+    assert row.num_parameters == comparison.project.space.num_parameters(SMALL.architecture, comparison.project.task)
     assert scores[0] != scores[1]
 
 
@@ -65,7 +65,7 @@ def test_the_best_seed_is_that_of_the_best_finite_score(comparison: Comparison) 
     record(comparison, LARGE, None, 0.4)
     assert comparison.best_seed(SMALL) == 11
     assert comparison.best_seed(LARGE) == 12
-    comparison.direction = "maximize"
+    comparison.project = comparison.project.replace(direction="maximize")
     assert comparison.best_seed(SMALL) == 12
     assert comparison.best_seed(LARGE) == 12
     record(comparison, LARGE, None, None)

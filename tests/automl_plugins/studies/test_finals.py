@@ -271,10 +271,12 @@ def test_the_best_wins_whoever_found_it(scored: MakeStudy) -> None:
     winner = json.loads(folder.winner.read_text())
     assert (winner["reference"], winner["found_by"]) == ("gin", "hand")
     assert not folder.architecture.exists(), "of two winners' files, none is taken for the other's"
-    network = registry.load("references", "gin")(study.task)
+    network = registry.load("references", "gin")(study.project.task)
     network.load_state_dict(torch.load(folder.network, weights_only=True))
     found = Architecture.from_json(folder.found.architecture.read_text())
-    study.space.network(found, study.task).load_state_dict(torch.load(folder.found.network, weights_only=True))
+    study.project.space.network(found, study.project.task).load_state_dict(
+        torch.load(folder.found.network, weights_only=True)
+    )
     lines = "\n".join(summary.verdict)
     assert "the winner by mean validation is gin, made by hand: val_score 0.9000" in lines
     assert "the search was not worth its cost" in lines
@@ -285,7 +287,9 @@ def test_what_a_winner_before_has_left_is_removed(scored: MakeStudy) -> None:
     scored(references=["gin"], trials=2).run()
     study = scored(references=[], trials=2)
     assert study.run().winner == "search"
-    network = study.space.network(Architecture.from_json(study.folder.architecture.read_text()), study.task)
+    network = study.project.space.network(
+        Architecture.from_json(study.folder.architecture.read_text()), study.project.task
+    )
     network.load_state_dict(torch.load(study.folder.network, weights_only=True))
     assert json.loads(study.folder.winner.read_text())["found_by"] == "search"
     assert not any(study.folder.found.path.glob("*.json"))
@@ -299,7 +303,7 @@ def test_random_search_may_win(scored: MakeStudy) -> None:
     counts = {label: rows[label].num_parameters for label in ("search", "random")}
     assert counts[summary.winner] == min(counts.values())
     architecture = Architecture.from_json(study.folder.architecture.read_text())
-    assert study.space.num_parameters(architecture, study.task) == counts[summary.winner]
+    assert study.project.space.num_parameters(architecture, study.project.task) == counts[summary.winner]
 
 
 def test_hand_made_networks_keep_limits_too(scored: MakeStudy) -> None:
@@ -355,13 +359,13 @@ def test_what_is_kept_is_what_was_trained(scored: MakeStudy, name: str) -> None:
     study = scored(space=spaces[name](), trials=1, seeds=1, monitor=None, direction=None, **given)
     summary = study.run()
     folder, row = study.folder, summary.rows[0]
-    network = study.space.network(Architecture.from_json(folder.architecture.read_text()), study.task)
-    module = study.module(network, study.task)
+    network = study.project.space.network(Architecture.from_json(folder.architecture.read_text()), study.project.task)
+    module = study.project.module(network, study.project.task)
     # From Lightning's own checkpoint, and from the network's weights alone.
     options = {"accelerator": "cpu", "enable_model_summary": False}
     trainer = pl.Trainer(logger=False, enable_progress_bar=False, **options)
     with torch.no_grad():
-        (metrics,) = trainer.test(module, datamodule=study.data, ckpt_path=str(folder.module), verbose=False)
+        (metrics,) = trainer.test(module, datamodule=study.project.data, ckpt_path=str(folder.module), verbose=False)
     assert {name: (pytest.approx(value, rel=1e-4), None) for name, value in metrics.items()} == dict(row.test)
     for name_, tensor in torch.load(folder.network, weights_only=True).items():
         assert torch.equal(tensor, network.state_dict()[name_])

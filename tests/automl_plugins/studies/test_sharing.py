@@ -186,10 +186,10 @@ def test_final_trainings_start_anew(make_study: MakeStudy, starts: type[Starts])
     space = SharingPerceptrons(widest=2)
     study = make_study(space=space, module=starts, sharing=True, trials=4, sampler="RandomSampler")
     study.run()
-    torch.manual_seed(study.seed + 1)
+    torch.manual_seed(study.project.seed + 1)
     architecture = study.finals.winners[0].architecture
     assert architecture is not None
-    fresh = space.network(architecture, study.task)
+    fresh = space.network(architecture, study.project.task)
     assert torch.equal(starts.started[-1]["0.weight"], fresh.state_dict()["0.weight"])
 
 

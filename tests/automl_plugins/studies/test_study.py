@@ -150,11 +150,11 @@ def test_the_winner_is_what_validated_best(finished: tuple[Study, Summary]) -> N
 def test_the_winners_network_reproduces_its_test_metrics(finished: tuple[Study, Summary]) -> None:
     study, _ = finished
     architecture = Architecture.from_json(study.folder.architecture.read_text())
-    network = study.space.network(architecture, study.task)
+    network = study.project.space.network(architecture, study.project.task)
     network.load_state_dict(torch.load(study.folder.network, weights_only=True))
-    module = study.module(network, study.task)
+    module = study.project.module(network, study.project.task)
     trainer = pl.Trainer(accelerator="cpu", logger=False, enable_progress_bar=False, enable_model_summary=False)
-    (metrics,) = trainer.test(module, datamodule=study.data, verbose=False)
+    (metrics,) = trainer.test(module, datamodule=study.project.data, verbose=False)
     assert study.finals.winner is not None
     winner = study.finals.winner.contender
     tested = study.comparison.tested(winner)[study.comparison.best_seed(winner)]

@@ -55,7 +55,7 @@ def test_show_evaluate_and_study_work_on_the_folder_of_a_study_in_python(
 
 def test_what_cannot_be_written_is_said_at_the_top(make_study: MakeStudy) -> None:
     study = make_study(module=lambda network, task: PixelRegression(network, task))
-    text = config_text(study)
+    text = config_text(study.project, study.plan, None)
     notes = [line for line in text.splitlines() if line.startswith("#")]
     assert notes[0] == "# Written by Study.run in Python."
     assert any(

@@ -77,7 +77,7 @@ def test_what_is_taken_from_a_front_is_trained_over_seeds_and_tested(rated: Make
 def test_macs_are_those_of_a_validation_batch(rated: MakeStudy) -> None:
     study = rated(costs=["macs"], trials=2)
     study.run()
-    batch = len(next(iter(study.data.val_dataloader()))[0])
+    batch = len(next(iter(study.project.data.val_dataloader()))[0])
     for trial in study.arm_trials("search"):
         widths = [3, *(trial.params[f"layer{layer}.width"] for layer in range(trial.params["depth"])), 1]
         products = sum(one * other for one, other in itertools.pairwise(widths))
@@ -98,7 +98,10 @@ def test_what_breaks_a_limit_is_not_chosen(rated: MakeStudy) -> None:
     assert min(figures) <= 60 < max(figures)
     for trial, count in zip(study.arm_trials("search"), figures, strict=True):
         assert trial.constraints == {"num_parameters": pytest.approx(count / 60 - 1)}
-    chosen = [study.space.num_parameters(each.architecture, study.task) for each in study.finals.finalists("search")]
+    chosen = [
+        study.project.space.num_parameters(each.architecture, study.project.task)
+        for each in study.finals.finalists("search")
+    ]
     assert chosen
     assert max(chosen) <= 60
     with pytest.raises(StudyError, match=r"none of the 8 trials of search keeps the limits {'num_parameters': 1}"):
@@ -117,7 +120,7 @@ def test_with_a_reward_trials_are_told_the_reward(rated: MakeStudy) -> None:
     rewarded = {
         contender.key: mnasnet_reward(
             study.comparison.trained(contender)[0].score,
-            study.space.num_parameters(contender.architecture, study.task),
+            study.project.space.num_parameters(contender.architecture, study.project.task),
             30,
             0,
             -1,

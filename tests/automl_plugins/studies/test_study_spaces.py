@@ -75,7 +75,7 @@ def test_a_trial_is_told_its_score_and_its_costs(finished: tuple[Study, Summary]
     for trial in trials:
         assert all(math.isfinite(value) for value in trial.values)
         assert dict(zip(COSTS, trial.values[1:], strict=True)) == trial.user_attrs["figures"]
-        network = study.space.network(study.space.architecture(trial.params), study.task)
+        network = study.project.space.network(study.project.space.architecture(trial.params), study.project.task)
         assert trial.values[1] == sum(each.numel() for each in network.parameters() if each.requires_grad)
         assert min(trial.values[2:]) > 0
 
@@ -83,8 +83,11 @@ def test_a_trial_is_told_its_score_and_its_costs(finished: tuple[Study, Summary]
 def test_macs_are_of_the_validation_batch_that_the_module_gives_its_network(finished: tuple[Study, Summary]) -> None:
     study, _ = finished
     trial = trained(study)[0]
-    module = study.module(study.space.network(study.space.architecture(trial.params), study.task), study.task)
-    batch = next(iter(study.data.val_dataloader()))
+    module = study.project.module(
+        study.project.space.network(study.project.space.architecture(trial.params), study.project.task),
+        study.project.task,
+    )
+    batch = next(iter(study.project.data.val_dataloader()))
     with torch.utils.flop_counter.FlopCounterMode(display=False) as counter, torch.no_grad():
         module.eval().requires_grad_(False).predict_step(batch, 0)
     assert trial.values[2] == counter.get_total_flops() // 2
@@ -97,8 +100,8 @@ def test_what_is_chosen_is_trained_tested_and_kept(finished: tuple[Study, Summar
     assert row.test
     assert all(math.isfinite(mean) for mean, _ in row.test.values())
     kept = Architecture.from_json(study.folder.architecture.read_text())
-    assert kept in [study.space.architecture(trial.params) for trial in trained(study)]
-    network = study.space.network(kept, study.task)
+    assert kept in [study.project.space.architecture(trial.params) for trial in trained(study)]
+    network = study.project.space.network(kept, study.project.task)
     network.load_state_dict(torch.load(study.folder.network, weights_only=True))
     assert row.num_parameters == sum(each.numel() for each in network.parameters() if each.requires_grad)
 
@@ -107,6 +110,6 @@ def test_a_study_that_is_run_again_trains_nothing_and_says_the_same(
     finished: tuple[Study, Summary], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     study, summary = finished
-    again = make(study.space.name, study.folder.path)
+    again = make(study.project.space.name, study.folder.path)
     monkeypatch.setattr(study_training, "train", lambda *_, **__: pytest.fail("trained again"))
     assert again.run().rows == summary.rows

@@ -19,14 +19,16 @@ from optuna.trial import TrialState
 from perceptron_space.data import WavesData
 from perceptron_space.space import PerceptronSpace
 
+from automl_plugins import Project
 from automl_plugins.errors import StudyError
+from automl_plugins.report.trials import outcome
+from automl_plugins.studies.arm import Arm
 from automl_plugins.studies.deaths import KilledError
 from automl_plugins.studies.folder import RunFolder
 from automl_plugins.studies.optuna_parts import make_pruner, sampler_factory
-from automl_plugins.studies.outcomes import outcome
 from automl_plugins.studies.recovery import recover
 from automl_plugins.studies.time_limit import TimeLimitError
-from automl_plugins.studies.trial_queue import Claim, Nothing, TrialQueue
+from automl_plugins.studies.trial_queue import Claim, NoTrial, TrialQueue
 from automl_plugins.system import machine
 from automl_plugins.training.fit import TrainingResult
 
@@ -63,22 +65,24 @@ def folder(tmp_path: Path) -> RunFolder:
 @pytest.fixture
 def make_queue(folder: RunFolder) -> MakeQueue:
     def make(sampler: Any = "RandomSampler", worker: str = "ann", **given: Any) -> TrialQueue:
-        defaults = {
-            "folder": folder,
-            "storage": str(folder.journal),
-            "name": "search",
-            "space": PerceptronSpace(),
-            "task": WavesData().task,
-            "sampler": sampler_factory(sampler),
-            "pruner": make_pruner(None),
-            "directions": ["minimize"],
-            "trials": 3,
-            "seed": 0,
-            "worker": worker,
-            "max_equal_failures": 3,
-            "since": datetime.now() - timedelta(hours=1),
-        }
-        return TrialQueue(**{**defaults, **given})
+        space = given.pop("space", PerceptronSpace())
+        since = given.pop("since", datetime.now() - timedelta(hours=1))
+        name = given.pop("name", "search")
+        arm = Arm(
+            **{
+                "name": name,
+                "study_name": name,
+                "storage": str(folder.journal),
+                "sampler": sampler_factory(sampler),
+                "pruner": make_pruner(None),
+                "directions": ["minimize"],
+                "trials": 3,
+                "seed": 0,
+                "max_equal_failures": 3,
+                **given,
+            }
+        )
+        return TrialQueue(Project(space, WavesData(), folder=folder.path), arm, worker, since)
 
     return make
 
@@ -123,12 +127,12 @@ def asked(queue: TrialQueue) -> list[dict[str, Any]]:
 def test_exactly_the_asked_number_of_trials_is_handed_out(make_queue: MakeQueue) -> None:
     queue = make_queue(trials=5)
     run_out(queue)
-    assert queue.claim() is Nothing.DONE
+    assert queue.claim() is NoTrial.DONE
     assert len(queue.study.trials) == 5
 
 
 def test_a_trial_is_taken_while_nobody_else_takes_one(make_queue: MakeQueue, folder: RunFolder) -> None:
-    queue, claims = make_queue(), list[Claim | Nothing]()
+    queue, claims = make_queue(), list[Claim | NoTrial]()
     takes = threading.Thread(target=lambda: claims.append(queue.claim()))
     with FileLock(folder.claim_lock):
         takes.start()
@@ -155,9 +159,9 @@ def test_the_last_trials_of_others_are_waited_for(make_queue: MakeQueue, work: W
     ann, bob = make_queue(worker="ann", trials=1), make_queue(worker="bob", trials=1)
     with work("ann"):
         claim = taken(ann)
-        assert bob.claim() is Nothing.WAIT
+        assert bob.claim() is NoTrial.WAIT
         finish(ann, claim)
-    assert bob.claim() is Nothing.DONE
+    assert bob.claim() is NoTrial.DONE
 
 
 def test_an_equal_architecture_gets_its_value_without_a_training(make_queue: MakeQueue) -> None:
@@ -181,8 +185,8 @@ def test_an_architecture_in_training_is_not_trained_by_another_worker(make_queue
     bob = make_queue(Listed(FIRST, SECOND), worker="bob", trials=3)
     with work("ann"), work("bob"):
         claim = taken(ann)
-        assert bob.claim() is Nothing.WAIT
-        assert bob.claim() is Nothing.WAIT
+        assert bob.claim() is NoTrial.WAIT
+        assert bob.claim() is NoTrial.WAIT
         assert len(bob.study.trials) == 2  # waiting asks for no more
         finish(ann, claim)
         assert dict(taken(bob).architecture) == SECOND
@@ -195,12 +199,12 @@ def test_the_twin_of_a_training_that_failed_is_asked_for_again(make_queue: MakeQ
     ann, bob = (make_queue(Listed(FIRST), worker=worker, trials=2) for worker in ("ann", "bob"))
     with work("ann"), work("bob"):
         claim = taken(ann)
-        assert bob.claim() is Nothing.WAIT
+        assert bob.claim() is NoTrial.WAIT
         ann.fail(claim, ValueError("broken"))
         again = taken(bob)
         assert dict(again.architecture) == FIRST
         finish(bob, again)
-    assert bob.claim() is Nothing.DONE
+    assert bob.claim() is NoTrial.DONE
 
 
 def test_the_twin_of_a_training_whose_worker_died_is_taken_over(make_queue: MakeQueue, work: Work) -> None:
@@ -208,9 +212,9 @@ def test_the_twin_of_a_training_whose_worker_died_is_taken_over(make_queue: Make
     with work("bob"):
         with work("ann"):
             taken(ann)
-            assert bob.claim() is Nothing.WAIT
+            assert bob.claim() is NoTrial.WAIT
         finish(bob, taken(bob))
-        assert bob.claim() is Nothing.DONE
+        assert bob.claim() is NoTrial.DONE
     assert [trial.value is None for trial in bob.study.trials] == [True, True, False, False]
 
 
@@ -244,7 +248,7 @@ def test_a_trial_of_a_dead_worker_is_asked_for_again(make_queue: MakeQueue, work
     again = taken(bob)
     assert again.architecture == lost.architecture
     finish(bob, again)
-    assert bob.claim() is Nothing.DONE
+    assert bob.claim() is NoTrial.DONE
     cut, _, retried = bob.study.trials
     assert cut.user_attrs["interrupted"]
     assert cut.state is TrialState.FAIL
@@ -266,7 +270,7 @@ def test_a_retry_whose_worker_dies_is_asked_for_again(make_queue: MakeQueue, fol
 
 def test_a_worker_of_another_folder_is_left_alone(make_queue: MakeQueue) -> None:
     taken(make_queue(worker="elsewhere", trials=1))
-    assert make_queue(worker="ann", trials=1).claim() is Nothing.WAIT
+    assert make_queue(worker="ann", trials=1).claim() is NoTrial.WAIT
 
 
 def test_a_dead_worker_is_known_as_such_though_its_lock_file_is_gone(make_queue: MakeQueue, folder: RunFolder) -> None:
@@ -296,11 +300,11 @@ def test_kills_change_nothing_of_what_is_asked_for(sampler: str, make_queue: Mak
                 trial.suggest_categorical("depth", (1, 2))
             continue
         claim = queue.claim()
-        if claim is Nothing.DONE:
+        if claim is NoTrial.DONE:
             break
         if isinstance(claim, Claim) and life % 2:  # the other half of the lives is cut off in the training
             finish(queue, claim)
-    assert queue.claim() is Nothing.DONE
+    assert queue.claim() is NoTrial.DONE
     assert any("interrupted" in trial.user_attrs for trial in queue.study.trials)
     assert asked(queue) == asked(whole)
     values = [trial.value for trial in queue.study.trials if "interrupted" not in trial.user_attrs]
@@ -329,7 +333,7 @@ def test_a_failure_keeps_its_traceback_and_counts(make_queue: MakeQueue) -> None
     assert trial.state is TrialState.FAIL
     assert trial.user_attrs["failure"].startswith(f"ArithmeticError: no such loss ({__file__}:")
     assert "in test_a_failure_keeps_its_traceback_and_counts" in trial.user_attrs["traceback"]
-    assert queue.claim() is Nothing.DONE
+    assert queue.claim() is NoTrial.DONE
 
 
 def test_equal_failures_end_the_study_until_it_is_started_again(make_queue: MakeQueue) -> None:
@@ -347,7 +351,7 @@ def test_different_failures_do_not_end_it(make_queue: MakeQueue) -> None:
     queue = make_queue(trials=9)
     for number in range(9):
         queue.fail(taken(queue), ValueError(f"failure {number}"))
-    assert queue.claim() is Nothing.DONE
+    assert queue.claim() is NoTrial.DONE
 
 
 @pytest.mark.parametrize(("pruned", "score", "epoch"), [(True, 0.5, 1), (False, math.nan, -1)])
@@ -356,7 +360,7 @@ def test_a_stopped_or_diverged_training_is_pruned(
 ) -> None:
     queue = make_queue(Listed(FIRST), trials=2)
     queue.finish(taken(queue), TrainingResult(score, epoch, 4, 0.1, 0.1), pruned)
-    assert queue.claim() is Nothing.DONE  # the second is a copy of it
+    assert queue.claim() is NoTrial.DONE  # the second is a copy of it
     for trial in queue.study.trials:
         assert trial.state is TrialState.PRUNED
         assert trial.user_attrs.get("diverged", False) is (epoch < 0)
@@ -378,12 +382,12 @@ def test_architectures_that_are_too_much_for_the_machine_end_no_study_that_has_o
 ) -> None:
     queue = make_queue(trials=9)
     finish(queue, taken(queue))
-    assert fail_all(queue, error) is Nothing.DONE
+    assert fail_all(queue, error) is NoTrial.DONE
     with pytest.raises(StudyError, match="trials failed in the same way: it"):
         fail_all(make_queue(trials=9, name="hopeless"), error)
 
 
-def fail_all(queue: TrialQueue, error: Exception) -> Nothing:
+def fail_all(queue: TrialQueue, error: Exception) -> NoTrial:
     while isinstance(claim := queue.claim(), Claim):
         queue.fail(claim, error)
     return claim
@@ -400,7 +404,7 @@ def test_a_training_that_ended_before_its_worker_died_is_told_and_not_begun_agai
         with pytest.raises(ConnectionError):
             finish(ann, claim)
     bob = make_queue(worker="bob", trials=1)
-    assert bob.claim() is Nothing.DONE
+    assert bob.claim() is NoTrial.DONE
     (trial,) = bob.study.trials
     assert (trial.value, outcome(trial), trial.user_attrs["steps"]) == (score(claim), "completed", 1)
     assert not list(folder.outcome("search", 0).parent.iterdir())
@@ -417,7 +421,7 @@ def test_values_that_are_not_finite_are_no_measure_of_a_trial(make_queue: MakeQu
     (trial,) = queue.study.trials
     assert (trial.state, trial.values, outcome(trial)) == (TrialState.FAIL, None, "failed")
     assert f"values [0.5, {value}] are not all finite" in trial.user_attrs["failure"]
-    assert queue.claim() is Nothing.DONE
+    assert queue.claim() is NoTrial.DONE
 
 
 def test_a_network_larger_than_the_machine_is_refused(make_queue: MakeQueue, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -434,7 +438,7 @@ def test_a_trial_is_known_to_be_dead_though_the_folder_of_the_marks_is_gone(
     lost = taken(make_queue(worker="ann", trials=1))
     shutil.rmtree(folder.claim_lock.parent)
     bob = make_queue(worker="bob", trials=1)
-    assert bob.claim() is Nothing.WAIT  # its process, this one, still runs
+    assert bob.claim() is NoTrial.WAIT  # its process, this one, still runs
     assert "which has no mark in this folder (if it is dead, `touch " in bob.waits_for
     dead = f"{platform.node()}/{os.getpid()}/1"  # another process had this number before
     bob.study._storage.set_trial_user_attr(lost.trial._trial_id, "process", dead)

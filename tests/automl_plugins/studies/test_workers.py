@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from automl_plugins.errors import StudyError
+from automl_plugins.report.trials import counts
 from automl_plugins.studies import workers
-from automl_plugins.studies.outcomes import counts
 from automl_plugins.studies.study import Study
 from automl_plugins.studies.workers import NoWorkersError, run_workers
 
@@ -28,7 +28,7 @@ def test_two_workers_share_a_study_in_a_database(make_study: Callable[..., Study
     assert sum(map(counts, trials)) == summary.searches["search"]["trials"] == 8
     trained = [tuple(trial.params.items()) for trial in trials if "steps" in trial.user_attrs]
     assert len(trained) == len(set(trained))
-    assert study.study_name("search").startswith("search-")  # others may share the database
+    assert study.store.study_name("search").startswith("search-")  # others may share the database
 
 
 @pytest.mark.slow

@@ -105,7 +105,7 @@ study = Study(
     AGNNSpace(layers=1, max_parameters=20_000), ClusterData(6, 2, 2), folder=sys.argv[1],
     trials=1, trainer={"max_epochs": 1}, seeds=1, finalists=1, random_search=False, references=["gcn"],
 )
-print(isinstance(study.data, lightning.pytorch.LightningDataModule), len(study.run().rows))
+print(isinstance(study.project.data, lightning.pytorch.LightningDataModule), len(study.run().rows))
 print("pytorch_lightning" in sys.modules)
 """
 

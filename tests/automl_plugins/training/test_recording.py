@@ -18,7 +18,7 @@ from torch.utils.data import DataLoader
 from torch_geometric.data import Batch, Data
 from torch_geometric.loader import DataLoader as GraphLoader
 
-from automl_plugins import Task
+from automl_plugins import Project, Task
 from automl_plugins.measures.energy import energy_meter
 from automl_plugins.measures.figures import Figures
 from automl_plugins.measures.latency import LatencyCache
@@ -118,13 +118,15 @@ class Fails(Lit):
 
 def figures(names: list[str], module: Any, folder: Path, device: torch.device = CPU, **given: Any) -> Figures:
     space, data = given.pop("space", SmpSpace(["Linknet"], ["resnet18"], [3])), given.pop("data", Images())
-    measured = Figures(names, space, data.task, module, data, device, folder, given)
+    project = Project(space, data, module=module, trainer={"accelerator": "cpu", **given})
+    vars(project)["device"] = device  # no Trainer knows of the meta device
+    measured = Figures(project, names, folder)
     measured.latencies = LatencyCache(folder, warmup=0, repeats=2)
     return measured
 
 
 def of_some(measured: Figures) -> dict[str, float]:
-    return measured(measured.space.sample(np.random.default_rng(3)))
+    return measured(measured.project.space.sample(np.random.default_rng(3)))
 
 
 @pytest.mark.parametrize(
@@ -229,7 +231,7 @@ def test_a_worker_records_the_calls_for_itself_and_takes_the_meter_along(
     measured.prepare()
     sent = pickle.loads(pickle.dumps(measured))
     assert "_calls" not in vars(sent)
-    assert measured.data.trainer is None
+    assert measured.project.data.trainer is None
     assert vars(sent)["_meter"]() == 0
     sent.names = ("macs",)
     assert of_some(sent)["macs"] == of_some(figures(["macs"], Lit, tmp_path))["macs"]

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from automl_plugins.studies.comparison import Contender
+from automl_plugins.objectives.contender import Contender
 from automl_plugins.system.finite import mean_and_deviation
 
 

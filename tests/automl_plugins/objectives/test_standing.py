@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from automl_plugins.studies.comparison import Contender
-from automl_plugins.studies.standing import Standing, best_of, economical_of
+from automl_plugins.objectives.contender import Contender
+from automl_plugins.objectives.standing import Standing, best_of, economical_of
 from automl_plugins.system.finite import mean_and_deviation, spread, strict_json
 
 SCORES = st.lists(st.none() | st.floats(-1e6, 1e6), min_size=3, max_size=3)

@@ -1,0 +1,79 @@
+"""Contenders of a final comparison, and what their trainings and tests came to."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from automl_plugins.spaces.architecture import Architecture
+
+
+@dataclass(frozen=True)
+class Contender:
+    """A network to train over seeds: an architecture of the space, or a registered hand-made reference.
+
+    Args:
+        label: what the tables call it.
+        architecture: what was found; None for a reference.
+        reference: the registered name; None for an architecture.
+        found_by: who found it, for people: `search`, `random search` or `hand`.
+    """
+
+    label: str
+    architecture: Architecture | None = None
+    reference: str | None = None
+    found_by: str = "search"
+
+    @property
+    def key(self) -> str:
+        """A folder name; equal architectures share one, and so their trainings."""
+        if self.architecture is None:
+            return f"reference-{self.reference}"
+        content = json.dumps(sorted(self.architecture.items())).encode()
+        return f"architecture-{hashlib.sha256(content).hexdigest()[:12]}"
+
+
+@dataclass(frozen=True)
+class Trained:
+    """One training of a contender.
+
+    Args:
+        score: the best validation score; None where the training failed or diverged.
+        best_epoch: the epoch of that score, from 0; -1: none.
+        steps: optimizer steps taken.
+        seconds: wall time.
+        cpu_seconds: processor time.
+        num_parameters: trainable parameters of the network; None where it could not be built.
+        failure: "" or what went wrong: `diverged: ...`, `failed: RuntimeError: ...`.
+        traceback: of the error that it failed with.
+        note: "" or what went wrong beside it and costs nothing of the result.
+        settled: whether it would fail again: it diverged, or has killed its process too often.
+    """
+
+    score: float | None
+    best_epoch: int
+    steps: int
+    seconds: float
+    cpu_seconds: float
+    num_parameters: int | None
+    failure: str = ""
+    traceback: str = ""
+    note: str = ""
+    settled: bool = False
+
+
+@dataclass(frozen=True)
+class Tested:
+    """One test of a trained contender.
+
+    Args:
+        metrics: by name; None where one is undefined (nan or infinite).
+        failure: "" or what went wrong.
+        settled: whether it would fail again.
+    """
+
+    metrics: Mapping[str, float | None]
+    failure: str = ""
+    settled: bool = False

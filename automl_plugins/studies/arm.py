@@ -1,0 +1,67 @@
+"""The searches of a study, which are compared: one by the sampler that was asked for, and random search."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from optuna.pruners import BasePruner
+from optuna.samplers import RandomSampler
+
+from automl_plugins.studies.optuna_parts import SamplerFactory
+from automl_plugins.studies.plan import Plan
+from automl_plugins.studies.trial_store import TrialStore
+from automl_plugins.training.best_validation import Direction
+from automl_plugins.training.project import Project
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One search of a study.
+
+    Args:
+        name: in tables.
+        study_name: in the storage.
+        storage: where its trials are, see `automl_plugins.studies.storage.open_storage`.
+        sampler: makes the sampler of each trial.
+        pruner: of its trials.
+        directions: whether each value is better when lower or higher.
+        trials: how many are asked for.
+        seed: of the sampler.
+        max_equal_failures: the same failure this often ends the study.
+    """
+
+    name: str
+    study_name: str
+    storage: str
+    sampler: SamplerFactory
+    pruner: BasePruner
+    directions: Sequence[Direction]
+    trials: int
+    seed: int
+    max_equal_failures: int
+
+
+def arms_of(project: Project, plan: Plan, store: TrialStore) -> list[Arm]:
+    """The searches of a study.
+
+    Args:
+        project: what is trained on what.
+        plan: of the study.
+        store: where its trials are.
+    """
+    return [
+        Arm(
+            name=name,
+            study_name=store.study_name(name),
+            storage=store.location,
+            sampler=SamplerFactory(RandomSampler) if name == "random" else plan.sampler,
+            pruner=plan.pruner,
+            directions=plan.goal.directions(project.direction),
+            trials=plan.trials,
+            # Random search draws from a stream of its own, not the one that a sampler's start-up draws from.
+            seed=project.seed + (name == "random"),
+            max_equal_failures=plan.max_equal_failures,
+        )
+        for name in plan.arms
+    ]

@@ -1,0 +1,127 @@
+"""The plan of a study: how it searches a project's space, and how it compares what it has found."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from optuna.pruners import BasePruner, NopPruner
+from optuna.samplers import BaseSampler
+
+from automl_plugins import registry
+from automl_plugins.objectives.goal import Goal
+from automl_plugins.spaces.space import SearchSpace
+from automl_plugins.studies.optuna_parts import PartConfig, SamplerFactory, make_pruner, sampler_factory
+from automl_plugins.studies.sharing import SharesWeights
+from automl_plugins.studies.storage import expanded
+from automl_plugins.system.arguments import at_least, names, positive, switch
+from automl_plugins.system.nearest import did_you_mean
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """The settings of a study beside its project, checked; see `Study` for what they mean.
+
+    Args:
+        trials: of each search.
+        trial_epochs: of a trial; None: as many as the project's trainer gives.
+        sampler: makes the sampler of each trial.
+        pruner: of trials.
+        goal: what is good: metric, costs, limits, reward.
+        sharing: trials start from the weights of earlier ones.
+        random_search: run random search beside it.
+        references: hand-made networks by name; None: all that fit the task.
+        finalists: of each search, trained over the seeds.
+        seeds: of the final trainings.
+        workers: processes.
+        storage: where the trials are.
+        max_equal_failures: the same failure this often ends the study.
+        trial_minutes: a trial that takes longer has failed; None: it may.
+    """
+
+    trials: int
+    trial_epochs: int | None
+    sampler: SamplerFactory
+    pruner: BasePruner
+    goal: Goal
+    sharing: bool
+    random_search: bool
+    references: Sequence[str] | None
+    finalists: int
+    seeds: int
+    workers: int
+    storage: str
+    max_equal_failures: int
+    trial_minutes: float | None
+
+    @property
+    def arms(self) -> tuple[str, ...]:
+        """The searches of the study, by their names in tables."""
+        if self.trials == 0:
+            return ()
+        return ("search", "random") if self.random_search else ("search",)
+
+    def longer(self, epochs: Any) -> float:
+        """How many times as long a training of so many epochs (the trainer's `max_epochs`) is as a trial."""
+        if self.trial_epochs is None or not isinstance(epochs, int) or epochs < 1:
+            return 1.0
+        return epochs / self.trial_epochs
+
+
+def make_plan(
+    space: SearchSpace,
+    journal: Path,
+    *,
+    trials: int,
+    trial_epochs: int | None,
+    sampler: PartConfig | BaseSampler,
+    pruner: PartConfig | BasePruner | None,
+    costs: Sequence[str],
+    limits: dict[str, float] | None,
+    reward: PartConfig | None,
+    sharing: bool,
+    storage: str | None,
+    references: Sequence[str] | None,
+    trial_minutes: float | None,
+    random_search: bool,
+    **counts: int,
+) -> Plan:
+    """The plan that a user's arguments make, see `Study`; `journal` is where trials are kept without a `storage`.
+
+    Raises:
+        ValueError: a number out of range, a name that does not exist, or arguments that exclude each other.
+    """
+    goal, stops = Goal(names("costs", costs), limits, reward), make_pruner(pruner)
+    if goal.costs and not isinstance(stops, NopPruner):
+        raise ValueError("pruner: Optuna's pruners know one value, and costs add others; leave one of them out")
+    if switch("sharing", sharing) and not isinstance(space, SharesWeights):
+        raise ValueError(
+            f"sharing: {type(space).__name__} does not say which weights its networks may share; "
+            "it would need a method `shared_weights` (automl_plugins.studies.sharing.SharesWeights)"
+        )
+    numbers: dict[str, Any] = {name: at_least(name, count, 1) for name, count in counts.items()}
+    return Plan(
+        trials=at_least("trials", trials, 0),
+        trial_epochs=None if trial_epochs is None else at_least("trial_epochs", trial_epochs, 1),
+        sampler=sampler_factory(sampler, space),
+        pruner=stops,
+        goal=goal,
+        sharing=sharing,
+        random_search=switch("random_search", random_search),
+        references=_known(references),
+        storage=str(journal) if storage is None else expanded(storage),
+        trial_minutes=None if trial_minutes is None else positive("trial_minutes", trial_minutes),
+        **numbers,
+    )
+
+
+def _known(references: Sequence[str] | None) -> Sequence[str] | None:
+    if references is None:
+        return None
+    known = registry.names("references")
+    for name in names("references", references):
+        if name not in known:
+            raise ValueError(f"references: there is no {name!r}; {did_you_mean(name, known)}")
+    return list(references)

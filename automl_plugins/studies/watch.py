@@ -1,0 +1,57 @@
+"""A study as it stands: what a progress display shows, read from the storage and the run's folder."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from automl_plugins.report.progress import State
+from automl_plugins.report.trials import counts
+from automl_plugins.studies.finals import Finals
+from automl_plugins.studies.pulse import pulses
+
+
+@dataclass(frozen=True)
+class Watch:
+    """Looks at a study that any number of workers run.
+
+    Args:
+        finals: the choice of finalists, from the trials as they are now.
+    """
+
+    finals: Callable[[], Finals]
+
+    def __call__(self) -> State:
+        """The study as it stands now."""
+        finals = self.finals()
+        plan, folder = finals.plan, finals.comparison.folder
+        searched = all(sum(map(counts, trials)) >= plan.trials for trials in finals.trials.values())
+        if searched:
+            # Who failed and succeeded later, or was a finalist of an earlier plan, is trained, but no contender.
+            keys = list(dict.fromkeys(contender.key for contender in finals.contenders))
+            trained = [folder.result(key, seed, "train") for key in keys for seed in finals.comparison.seeds]
+            most = len(trained)
+        else:
+            trained = list(folder.path.glob("contenders/*/*-train.json"))
+            finalists = min(plan.finalists, plan.trials)
+            most = (len(finals.trials) * finalists + len(finals.references)) * plan.seeds
+        return State(
+            arms=finals.trials,
+            trials=plan.trials,
+            finals=_seconds(trained),
+            most_finals=most,
+            tests=len(_seconds(folder.path.glob("contenders/*/*-test.json"))),
+            running=pulses(folder),
+        )
+
+
+def _seconds(paths: Iterable[Path]) -> list[float]:
+    """The time that each training or test took whose result is there."""
+    seconds = []
+    for path in paths:
+        with suppress(OSError, ValueError):
+            seconds.append(float(json.loads(path.read_text("utf-8")).get("seconds", 0.0)))
+    return seconds
