@@ -74,26 +74,19 @@ def outcome(trial: FrozenTrial) -> tuple[Any, ...]:
 def finished(searched: Study) -> dict[str, set[tuple[Any, ...]]]:
     """The trials of each arm that have ended and count; it opens the journal anew, as a new process would."""
     reader = study_like(searched)
-    return {arm: {outcome(trial) for trial in reader.arm_trials(arm) if counts(trial)} for arm in reader.arms}
+    return {arm: {outcome(trial) for trial in reader.arm_trials(arm) if counts(trial)} for arm in reader.plan.arms}
 
 
 def study_like(searched: Study) -> Study:
     """The same study, as another process sees it."""
-    return Study(
-        searched.space,
-        searched.data,
-        searched.folder.path,
-        trials=searched.trials,
-        seed=searched.seed,
-        trainer=searched.trainer,
-    )
+    return Study.of(searched.project.replace(), trials=searched.plan.trials)
 
 
 def trained_twice(searched: Study) -> int:
     """Architectures of an arm that were trained to the end more than once."""
     reader = study_like(searched)
     twice = 0
-    for arm in reader.arms:
+    for arm in reader.plan.arms:
         trained = [
             tuple(sorted(trial.params.items())) for trial in reader.arm_trials(arm) if "steps" in trial.user_attrs
         ]
@@ -105,7 +98,7 @@ def course(searched: Study) -> dict[str, list[tuple[Any, ...]]]:
     """The trials in order, and the final trainings, without numbers and times."""
     reader = study_like(searched)
     told: dict[str, list[tuple[Any, ...]]] = {
-        arm: [outcome(trial)[1:] for trial in reader.arm_trials(arm) if counts(trial)] for arm in reader.arms
+        arm: [outcome(trial)[1:] for trial in reader.arm_trials(arm) if counts(trial)] for arm in reader.plan.arms
     }
     for path in sorted(reader.folder.path.glob("contenders/*/*.json")):
         content = json.loads(path.read_text())
@@ -199,14 +192,14 @@ def _activity(searched: Study) -> str:
     if list(searched.folder.path.glob("contenders/*")):
         return "in the final trainings"
     reader = study_like(searched)
-    running = [trial for arm in reader.arms for trial in reader.arm_trials(arm) if trial.state is TrialState.RUNNING]
+    running = [trial for arm in reader.plan.arms for trial in reader.arm_trials(arm) if trial.state is TrialState.RUNNING]
     return f"training trial {running[0].number}" if running else "between trials"
 
 
 def _interrupted(searched: Study) -> int:
     """Trials that a kill cut off; they do not count."""
     reader = study_like(searched)
-    return sum("interrupted" in trial.user_attrs for arm in reader.arms for trial in reader.arm_trials(arm))
+    return sum("interrupted" in trial.user_attrs for arm in reader.plan.arms for trial in reader.arm_trials(arm))
 
 
 def kill_one(options: argparse.Namespace, home: Path, startup: float) -> list[str]:

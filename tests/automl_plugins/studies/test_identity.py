@@ -226,7 +226,7 @@ def test_two_folders_of_one_name_do_not_mix_on_one_storage(make_study: MakeStudy
     for study in studies:
         study.run()
         values.append([trial.value for trial in study.arm_trials("search")])
-    assert studies[0].study_name("search") != studies[1].study_name("search")
+    assert studies[0].store.study_name("search") != studies[1].store.study_name("search")
     assert [len(each) for each in values] == [2, 2]
     assert values[0] != values[1]
 

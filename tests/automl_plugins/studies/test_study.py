@@ -120,7 +120,7 @@ def test_the_summary_holds_winners_and_references_over_the_same_seeds(finished: 
 
 def test_the_two_searches_draw_different_architectures(finished: tuple[Study, Summary]) -> None:
     study, _ = finished
-    search, random = ([trial.params for trial in study.arm_trials(arm)] for arm in study.arms)
+    search, random = ([trial.params for trial in study.arm_trials(arm)] for arm in study.plan.arms)
     assert search != random
 
 
@@ -165,7 +165,7 @@ def test_the_trials_are_a_csv(finished: tuple[Study, Summary]) -> None:
     study, _ = finished
     with study.folder.trials.open(newline="") as file:
         rows = list(csv.DictReader(file))
-    expected = [(arm, trial) for arm in study.arms for trial in study.arm_trials(arm)]
+    expected = [(arm, trial) for arm in study.plan.arms for trial in study.arm_trials(arm)]
     assert len(rows) == len(expected)
     for row, (arm, trial) in zip(rows, expected, strict=True):
         assert (row["arm"], int(row["number"]), row["state"]) == (arm, trial.number, outcome(trial))
