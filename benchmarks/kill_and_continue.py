@@ -192,7 +192,9 @@ def _activity(searched: Study) -> str:
     if list(searched.folder.path.glob("contenders/*")):
         return "in the final trainings"
     reader = study_like(searched)
-    running = [trial for arm in reader.plan.arms for trial in reader.arm_trials(arm) if trial.state is TrialState.RUNNING]
+    running = [
+        trial for arm in reader.plan.arms for trial in reader.arm_trials(arm) if trial.state is TrialState.RUNNING
+    ]
     return f"training trial {running[0].number}" if running else "between trials"
 
 

@@ -381,7 +381,7 @@ def test_home_is_where_a_tilde_says(make_study: MakeStudy, tmp_path: Path, monke
     study.run()
     assert (tmp_path / "studies" / "a.journal").exists()
     assert (tmp_path / "run" / "summary.json").exists()
-    assert make_study(storage="sqlite:///~/a.db").storage == f"sqlite:///{tmp_path}/a.db"
+    assert make_study(storage="sqlite:///~/a.db").plan.storage == f"sqlite:///{tmp_path}/a.db"
 
 
 def test_a_datamodule_of_the_other_lightning_is_refused(make_study: MakeStudy) -> None:
