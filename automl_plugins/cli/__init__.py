@@ -50,7 +50,7 @@ commands:
   attach     run a training script of your own with the network that was found
   show       a run, a search space, or an architecture drawn as text
   evaluate   train an architecture.json again, over seeds
-  export     a trained network of pixels as ONNX or for torch.export
+  export     a trained network of images as ONNX or for torch.export
   list       what is installed: spaces, samplers, pruners, strategies, data, modules, ...
   benchmark  judge samplers on tables of architectures that have all been trained
   fit        train one architecture.json with LightningCLI

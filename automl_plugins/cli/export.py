@@ -58,8 +58,8 @@ def run(arguments: list[str], command: str = "export") -> int:
     space = make_space(merge({"space": name}, {"space": settings["space"]} if settings.get("space") else {})["space"])
     architecture = read_architecture(space, path)
     task, normalisation = _task(settings)
-    if task.level != "pixel":
-        raise UsageError(f"task.level={task.level!r}: only networks of pixels are exported")
+    if task.level not in ("image", "pixel"):
+        raise UsageError(f"task.level={task.level!r}: only networks of images are exported")
     with told_briefly(str(path), 2, ValueError):
         network = space.network(architecture, task)
     _load(network, Path(str(given.settings.get("weights", beside.network))))

@@ -147,7 +147,7 @@ options:
 _EXPORT = """\
 usage: automl-plugins export --architecture FILE --size HEIGHTxWIDTH [--weights FILE] [--key value] <output>
 
-Write a trained network of pixels for other runtimes, for any number of images of one size, and compare it
+Write a trained network of images for other runtimes, for any number of images of one size, and compare it
 with the module.
 
 output:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -43,6 +44,7 @@ def networks() -> dict[str, nn.Module]:
         "derived": SPACE.network(ARCHITECTURE, TASK),
         "several paths": SEVERAL.network(several, TASK),
         "encoder": SmpNetwork(found),
+        "whole images": SPACE.network(ARCHITECTURE, replace(TASK, level="image")),
     }
 
 
@@ -55,7 +57,14 @@ def run_file(path: Path, images: Tensor) -> Tensor:
 
 # The derived network for torch.export is the command's, below.
 @pytest.mark.parametrize(
-    ("name", "format"), [("derived", "onnx"), ("several paths", "onnx"), ("encoder", "onnx"), ("encoder", "torch")]
+    ("name", "format"),
+    [
+        ("derived", "onnx"),
+        ("several paths", "onnx"),
+        ("encoder", "onnx"),
+        ("encoder", "torch"),
+        ("whole images", "onnx"),
+    ],
 )
 def test_an_exported_network_agrees_with_the_module(name: str, format: Format, tmp_path: Path) -> None:
     network = trained_a_little(networks()[name])
@@ -142,7 +151,7 @@ def test_a_checkpoint_of_fit_is_exported(folder: Path, capsys: pytest.CaptureFix
         ({"size": None}, "size is missing"),
         ({"weights": "absent.pt"}, "weights='absent.pt': there is no such file"),
         ({"format": "tflite"}, "format='tflite': it is one of torch, onnx"),
-        ({"task.level": "graph"}, "only networks of pixels are exported"),
+        ({"task.level": "graph"}, "only networks of images are exported"),
         ({"task.in_channels": "3"}, "they are not this network's"),
         ({"sise": "40"}, "there is no such key; did you mean 'size'"),
     ],
