@@ -20,13 +20,13 @@ GROUPS = {
     "data": "LightningDataModules that name their task",
     "modules": "LightningModules, named `<level>-<target>` after the tasks that they train for",
     "probes": "inputs, labels and sample units of a level, named after it (`Probe` classes)",
-    "relaxations": "ways to turn architecture logits into gates",
-    "strategies": "ways to learn architecture logits in one fit",
+    "relaxations": "maps from architecture logits to gates",
+    "strategies": "methods that learn architecture logits in one fit",
     "procedures": "searches of several fits, or of none",
     "regularizers": "terms beside the loss of a search",
     "perturbations": "changes of gates or weights before a step of a search",
     "stops": "conditions that end a search",
-    "decoders": "ways to read architectures off a search's logits",
+    "decoders": "readers of architectures off a search's logits",
     "references": "hand-made networks to stand beside what was found",
 }
 

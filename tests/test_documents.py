@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import os
+import pkgutil
 import re
 import subprocess
 import sys
@@ -13,6 +14,7 @@ from typing import NamedTuple
 
 import pytest
 
+from automl_plugins import registry
 from automl_plugins.cli import main
 
 ROOT = Path(__file__).parents[1]
@@ -79,6 +81,18 @@ def test_every_class_that_a_user_constructs_is_in_an_example(name: str) -> None:
     texts += re.findall(r"```python\n(.*?)```", "".join(path.read_text("utf-8") for path in REFERENCE), re.DOTALL)
     used = {node.id for text in texts for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Name)}
     assert name in used
+
+
+def mentioned_names() -> list[str]:
+    """Dotted names of ours in the prose of documents, but for those of entry-point groups."""
+    prose = "".join(re.sub(r"```.*?```", "", path.read_text("utf-8"), flags=re.DOTALL) for path in DOCUMENTS)
+    found = set(re.findall(r"`((?:automl_plugins|gnn_space|seg_space)(?:\.\w+)+)`", prose))
+    return sorted(found - {f"automl_plugins.{group}" for group in registry.GROUPS})
+
+
+@pytest.mark.parametrize("name", mentioned_names())
+def test_names_that_documents_mention_exist(name: str) -> None:
+    assert pkgutil.resolve_name(name) is not None
 
 
 def test_files_that_a_document_shows_whole_are_whole() -> None:
