@@ -23,9 +23,9 @@ from automl_plugins.estimators.predictors.denoiser import DenoiserPredictor
 from automl_plugins.estimators.predictors.ranker import RankerPredictor
 from automl_plugins.estimators.predictors.ridge import RidgePredictor
 from automl_plugins.estimators.predictors.trees import TreesPredictor
+from automl_plugins.spaces.enumeration import enumerate_space
 from automl_plugins.spaces.space import SearchSpace
 from automl_plugins.tables import Table, nas_bench_201
-from automl_plugins.testing.search_space import enumerate_space
 
 MakePredictor = Callable[[SearchSpace, int], Predictor]
 

@@ -2,28 +2,33 @@
 
 from __future__ import annotations
 
+import copy
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from difflib import get_close_matches
-from typing import TYPE_CHECKING, ClassVar
+from functools import partial
+from typing import TYPE_CHECKING, ClassVar, Self
 
 from automl_plugins.errors import ParameterCapError
 from automl_plugins.spaces.architecture import Architecture
 from automl_plugins.spaces.choice import Choice, Value
 from automl_plugins.spaces.drawing import draw
+from automl_plugins.spaces.encoding import OperationGraph, encode, operation_graph, vocabulary_of
+from automl_plugins.spaces.mutation import complete, mutate, neighbours
+from automl_plugins.spaces.narrowing import narrowed
 from automl_plugins.spaces.operation import Operation
+from automl_plugins.spaces.size import count_architectures
 from automl_plugins.spaces.task import Level, Task
+from automl_plugins.spaces.within import Within, prune_beyond, too_many
 from automl_plugins.system.nearest import did_you_mean
 
 if TYPE_CHECKING:
     import numpy as np
     import optuna
-    import torch
     from matplotlib.figure import Figure
     from torch import nn
-    from torch_geometric.data import Data
 
-    Generator = np.random.Generator | torch.Generator
+    from automl_plugins.spaces.draws import Generator
 
 
 class SearchSpace(ABC):
@@ -48,6 +53,8 @@ class SearchSpace(ABC):
     """Counts up when the same values come to mean another network."""
     levels: ClassVar[frozenset[Level]]
     """The task levels that the space has networks for."""
+    exported_input: ClassVar[str | None] = None
+    """The name in a file of the one tensor that networks take; None: they take something else, and are not exported."""
 
     def __init__(self, choices: Sequence[Choice], max_parameters: int | None = None) -> None:
         self.choices = tuple(choices)
@@ -57,6 +64,8 @@ class SearchSpace(ABC):
             raise ValueError(f"two choices of the space {self.name!r} have one name")
         if max_parameters is not None and max_parameters < 1:
             raise ValueError(f"max_parameters is at least 1 or null; got {max_parameters}")
+        self._within: Within | None = None
+        self._whole: Self | None = None
         self._check_requirements()
 
     def _check_requirements(self) -> None:
@@ -80,7 +89,53 @@ class SearchSpace(ABC):
     def operations(self, architecture: Architecture) -> Sequence[Operation]:
         """The operations of a valid architecture, inputs first, in order of data flow."""
 
+    def options_for(self, choice: Choice, task: Task) -> Sequence[Value]:
+        """The options of a choice that mean something for a task; by default all.
+
+        A space leaves out, for example, operations that would ignore the edge features of a task that has them.
+        """
+        return choice.options
+
+    def references(self, task: Task) -> dict[str, Architecture]:
+        """Hand-made networks that are points of this space, exactly, by name; by default none.
+
+        Args:
+            task: what their networks must fit; they build for it, cap or no cap.
+        """
+        return {}
+
     # What follows from it.
+
+    def within(self, task: Task) -> Self:
+        """The same space, its options and draws narrowed to what a task and the cap of parameters admit.
+
+        One instance is made for a study, and its sampler is made of it. `sample`, `mutate` and `neighbours` keep
+        `max_parameters`; of `choices` are left those options that the task admits (`options_for`) and that some
+        architecture within the cap was found to have. `suggest` asks for these as ordinary categorical parameters: a
+        sampler may still combine them to something beyond the cap, which is pruned.
+
+        Architectures, networks and the supernet are those of the whole space.
+
+        Raises:
+            ValueError: the space has no networks for the task.
+            ParameterCapError: no network within the cap was found; the message names the smallest one's size.
+        """
+        whole = self.whole
+        whole.check_task(task)
+        closed = {choice.name: set(choice.options) - set(whole.options_for(choice, task)) for choice in whole.choices}
+        count = partial(whole.num_parameters, task=task)
+        space = copy.copy(whole)
+        space._within = Within(narrowed(whole.choices, closed), whole._make, count, whole.max_parameters)
+        space._whole, space.choices = whole, space._within.choices
+        return space
+
+    @property
+    def whole(self) -> Self:
+        """The space as it was made, before `within`."""
+        return self if self._whole is None else self._whole
+
+    def _make(self, values: Mapping[str, Value]) -> Architecture:
+        return Architecture(self.name, self.version, values)
 
     def drawing(self, architecture: Architecture) -> str:
         """A valid architecture as text, without a line break at the end.
@@ -102,23 +157,7 @@ class SearchSpace(ABC):
     @property
     def size(self) -> int:
         """How many architectures there are, exactly."""
-        last_use = {parent: position for position, choice in enumerate(self.choices) for parent in choice.parents}
-        # Only values that a later choice asks for tell partial architectures apart; the rest is a factor.
-        counts: dict[tuple[tuple[str, Value], ...], int] = {(): 1}
-        for position, choice in enumerate(self.choices):
-            following: dict[tuple[tuple[str, Value], ...], int] = {}
-            for state, count in counts.items():
-                kept = tuple(item for item in state if last_use[item[0]] > position)
-                active = choice.is_active(dict(state))
-                if active and choice.name in last_use:
-                    for option in choice.options:
-                        extended = (*kept, (choice.name, option))
-                        following[extended] = following.get(extended, 0) + count
-                else:
-                    factor = len(choice.options) if active else 1
-                    following[kept] = following.get(kept, 0) + count * factor
-            counts = following
-        return sum(counts.values())
+        return count_architectures(self.choices)
 
     def architecture(self, values: Mapping[str, Value]) -> Architecture:
         """The architecture with these values, in the order of the choices.
@@ -156,7 +195,7 @@ class SearchSpace(ABC):
         for name in architecture:
             if name not in self._by_name:
                 raise ValueError(f"the space {self.name!r} has no choice {name!r}; {did_you_mean(name, self._by_name)}")
-        for choice in self.choices:
+        for choice in self.whole.choices:
             active = choice.is_active(architecture)
             if active and choice.name not in architecture:
                 raise ValueError(f"choice {choice.name!r} is missing; options: {', '.join(map(repr, choice.options))}")
@@ -166,15 +205,17 @@ class SearchSpace(ABC):
                 choice.index(architecture[choice.name])
 
     def sample(self, generator: Generator) -> Architecture:
-        """Draw every active choice uniformly, in order.
+        """Draw every active choice uniformly, in order; see `within` for draws that keep the cap.
 
         Args:
             generator: a `numpy.random.Generator` or a `torch.Generator`; nothing else is random.
         """
-        return self._complete({}, generator)
+        if self._within is not None:
+            return self._within.sample(generator)
+        return self._make(complete(self.choices, {}, generator))
 
     def mutate(self, architecture: Architecture, generator: Generator) -> Architecture:
-        """Give one active choice another option; choices that become active are drawn, others kept.
+        """Give one active choice another option; choices that become active are drawn, others stay.
 
         Args:
             architecture: of this space.
@@ -184,28 +225,12 @@ class SearchSpace(ABC):
             ValueError: no active choice has a second option, or the architecture is not of this space.
         """
         self.validate(architecture)
-        # In the space's order: equal architectures, whatever order theirs is, mutate alike.
-        mutable = [choice for choice in self.choices if choice.name in architecture and len(choice.options) > 1]
-        if not mutable:
-            raise ValueError(f"no choice of the space {self.name!r} that is active has a second option")
-        choice = mutable[draw_integer(len(mutable), generator)]
-        others = [option for option in choice.options if option != architecture[choice.name]]
-        changed = {**architecture, choice.name: others[draw_integer(len(others), generator)]}
-        return self._complete(changed, generator)
-
-    def _complete(self, values: Mapping[str, Value], generator: Generator) -> Architecture:
-        """Keep the active ones of `values`, draw the active choices that have none."""
-        completed: dict[str, Value] = {}
-        for choice in self.choices:
-            if choice.is_active(completed):
-                if choice.name in values:
-                    completed[choice.name] = values[choice.name]
-                else:
-                    completed[choice.name] = choice.options[draw_integer(len(choice.options), generator)]
-        return Architecture(self.name, self.version, completed)
+        if self._within is not None:
+            return self._within.mutate(architecture, generator)
+        return mutate(self.choices, architecture, self._make, generator)
 
     def neighbours(self, architecture: Architecture) -> Iterator[Architecture]:
-        """All architectures that `mutate` may return, each once.
+        """All architectures that differ in the option of one choice and in what follows from it, each once.
 
         They come one by one: where an option opens many choices, there are many of them.
 
@@ -213,41 +238,33 @@ class SearchSpace(ABC):
             ValueError: the architecture is not of this space; raised when the first one is asked for.
         """
         self.validate(architecture)
-        for choice in self.choices:
-            if choice.name in architecture:
-                for option in choice.options:
-                    if option != architecture[choice.name]:
-                        yield from self._completions({**architecture, choice.name: option})
-
-    def _completions(self, values: Mapping[str, Value]) -> Iterator[Architecture]:
-        """All ways to keep the active ones of `values` and give the other active choices a value."""
-        unfinished: list[tuple[int, dict[str, Value]]] = [(0, {})]
-        while unfinished:
-            position, completed = unfinished.pop()
-            if position == len(self.choices):
-                yield Architecture(self.name, self.version, completed)
-                continue
-            choice = self.choices[position]
-            if not choice.is_active(completed):
-                unfinished.append((position + 1, completed))
-                continue
-            options = (values[choice.name],) if choice.name in values else choice.options
-            # Depth first, the first option on top: memory for one architecture, not for all.
-            unfinished += ((position + 1, {**completed, choice.name: option}) for option in reversed(options))
+        if self._within is not None:
+            yield from self._within.neighbours(architecture)
+        else:
+            yield from neighbours(self.choices, architecture, self._make)
 
     def suggest(self, trial: optuna.trial.BaseTrial) -> Architecture:
         """Ask an Optuna trial for every active choice, as ordinary categorical parameters of the choices' names.
 
         Raises:
             ValueError: the trial was told to use a value that is no option.
+            optuna.TrialPruned: the space was narrowed (`within`), and the proposal is beyond its cap.
         """
+        # A sampler that was made of the whole space proposes all of its options; Optuna wants one distribution a study.
+        sampler = getattr(getattr(trial, "study", None), "sampler", None)
+        proposes_all = getattr(getattr(sampler, "space", None), "choices", None) == self.whole.choices
+        left = {choice.name: choice for choice in (self.whole if proposes_all else self).choices}
         values: dict[str, Value] = {}
-        for choice in self.choices:
+        for choice in self.whole.choices:
             if choice.is_active(values):
-                value = trial.suggest_categorical(choice.name, choice.options)
-                choice.index(value)  # a fixed trial hands back what it was given
+                offered = left.get(choice.name, choice)
+                value = trial.suggest_categorical(choice.name, offered.options)
+                offered.index(value)  # a fixed trial hands back what it was given
                 values[choice.name] = value
-        return Architecture(self.name, self.version, values)
+        architecture = self._make(values)
+        if self._within is not None:
+            prune_beyond(self._within, architecture)
+        return architecture
 
     @property
     def encoding_length(self) -> int:
@@ -263,62 +280,27 @@ class SearchSpace(ABC):
         Raises:
             ValueError: the architecture is not of this space.
         """
-        import numpy as np
-
         self.validate(architecture)
-        encoding = np.zeros(self.encoding_length)
-        offset = 0
-        for choice in self.choices:
-            if choice.name in architecture:
-                encoding[offset + choice.index(architecture[choice.name])] = 1.0
-            offset += len(choice.options)
-        return encoding
+        return encode(self.choices, architecture)
 
     @property
     def vocabulary(self) -> tuple[tuple[str, Value], ...]:
-        """What an operation can be told by, as (action class, option): the columns of `graph(...).x`.
+        """What an operation can be told by, as (action class, option): the columns of `graph(...).features`.
 
         The first, `("operation", "fixed")`, stands for operations that no choice settles: inputs,
         outputs and the like, told apart by their labels only. Choices of one class (`Choice.kind`)
         share columns, so that equal operations look equal in every layer.
         """
-        seen: dict[tuple[str, type, Value], tuple[str, Value]] = {}
-        for choice in self.choices:
-            for option in choice.options:
-                seen.setdefault((choice.kind, type(option), option), (choice.kind, option))
-        return (("operation", "fixed"), *seen.values())
+        return vocabulary_of(self.whole.choices)
 
-    def graph(self, architecture: Architecture) -> Data:
+    def graph(self, architecture: Architecture) -> OperationGraph:
         """The architecture as a graph: operations are nodes, edges show where data flows.
-
-        Returns:
-            PyG `Data` with `x` `[num_operations, len(vocabulary)]`, a one for each option that
-            settles the operation (the first column: none does), `edge_index` `[2, num_edges]`
-            and `labels`, a list of what each operation is called.
 
         Raises:
             ValueError: the architecture is not of this space.
         """
-        import torch
-        from torch_geometric.data import Data
-
         self.validate(architecture)
-        operations = self.operations(architecture)
-        position = {operation.name: index for index, operation in enumerate(operations)}
-        vocabulary = self.vocabulary
-        column = {(kind, type(option), option): index for index, (kind, option) in enumerate(vocabulary) if index > 0}
-        features = torch.zeros(len(operations), len(vocabulary))
-        for index, operation in enumerate(operations):
-            if not operation.choices:
-                features[index, 0] = 1.0
-            for name in operation.choices:
-                value = architecture[name]
-                features[index, column[self._by_name[name].kind, type(value), value]] = 1.0
-        arrows = [
-            (position[source], position[operation.name]) for operation in operations for source in operation.inputs
-        ]
-        edge_index = torch.tensor(arrows, dtype=torch.long).reshape(-1, 2).t().contiguous()
-        return Data(x=features, edge_index=edge_index, labels=[operation.label for operation in operations])
+        return operation_graph(self.whole.choices, self.operations(architecture), architecture)
 
     def check_task(self, task: Task) -> None:
         """Raise ValueError where the space has no networks for the task."""
@@ -353,21 +335,5 @@ class SearchSpace(ABC):
         if self.max_parameters is not None:
             count = self.num_parameters(architecture, task)
             if count > self.max_parameters:
-                raise ParameterCapError(
-                    f"the network would have {count:,} parameters; max_parameters is {self.max_parameters:,}"
-                )
+                raise ParameterCapError(too_many(count, self.max_parameters))
         return self.build(architecture, task)
-
-
-def draw_integer(options: int, generator: Generator) -> int:
-    """A uniform integer below `options`."""
-    integers = getattr(generator, "integers", None)
-    if integers is not None:
-        return int(integers(options))
-    import torch
-
-    if isinstance(generator, torch.Generator):
-        return int(torch.randint(options, (), generator=generator, device=generator.device))
-    raise TypeError(
-        f"a numpy.random.Generator or a torch.Generator is needed to draw; got a {type(generator).__name__}"
-    )

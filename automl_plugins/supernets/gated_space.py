@@ -31,7 +31,7 @@ class GatedSpace(SearchSpace):
     @property
     def gate_choices(self) -> tuple[Choice, ...]:
         """The decisions that there are gates for."""
-        return self.choices
+        return self.whole.choices
 
     def gate_values(self, architecture: Architecture) -> Mapping[str, Value]:
         """The option that each gate is one-hot at; gates left out are zero."""
@@ -45,7 +45,7 @@ class GatedSpace(SearchSpace):
         Args:
             scores: for every gate, `[num_options]`; higher is better.
         """
-        return self.architecture(rules.argmax(self.choices, scores))
+        return self.architecture(rules.argmax(self.gate_choices, scores))
 
     def open_options(self, choice: Choice, values: Mapping[str, Value], closed: Closed) -> Sequence[Value]:
         """The options that an active choice has left where some options of gates are closed.

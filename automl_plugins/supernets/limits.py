@@ -13,11 +13,11 @@ from automl_plugins.errors import ParameterCapError
 from automl_plugins.spaces.architecture import Architecture
 from automl_plugins.spaces.choice import Value
 from automl_plugins.spaces.draws import Draws, draw_integer
+from automl_plugins.spaces.narrowing import cheapest
 from automl_plugins.spaces.task import Task
 from automl_plugins.supernets.gated_space import GatedSpace
 from automl_plugins.supernets.gates import Closed
 from automl_plugins.supernets.masks import closed_options, decoded_with, masked_scores
-from automl_plugins.supernets.smallest import smallest_with
 
 if TYPE_CHECKING:
     from automl_plugins.spaces.draws import Generator
@@ -26,6 +26,8 @@ _DRAWS = 16
 """Draws that are tried before one is brought within the limits: above a rate of one in five, 97 of 100 are found so."""
 _MOST_COUNTS = 20_000
 """Counts that are remembered."""
+_MOST_PARAMETERS = 2**63
+"""The count of an architecture that must not be found."""
 
 
 class Limits:
@@ -217,6 +219,9 @@ class Limits:
 
     @cached_property
     def smallest(self) -> Architecture:
-        """An architecture without closed options whose network is small: see `smallest.smallest_with`."""
+        """An architecture without closed options whose network is small: see `narrowing.cheapest`."""
         even = torch.ones(self.mask.shape, dtype=torch.float64)
-        return smallest_with(self.space, self.decoded(even), self.mask, self.count)
+        return cheapest(self._draws, self.decoded(even), self._count_open)
+
+    def _count_open(self, architecture: Architecture) -> int:
+        return _MOST_PARAMETERS if self.closed_option(architecture) else self.count(architecture)

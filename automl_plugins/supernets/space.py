@@ -57,7 +57,7 @@ class SupernetSpace(GatedSpace):
             ValueError: the space has no networks for the task, or no relaxation has that name.
         """
         made = make_relaxation(relaxation)
-        return Searchable(self, task, self.supernet(task, joint), made, seed)
+        return Searchable(self.whole, task, self.supernet(task, joint), made, seed)
 
     def inherited(self, supernet: Supernet, architecture: Architecture, task: Task) -> nn.Module:
         """The network of an architecture, with the supernet's weights, in the supernet's training mode.

@@ -37,13 +37,14 @@ from torch import Tensor, nn
 
 from automl_plugins.search.isolation import evaluating
 from automl_plugins.spaces.architecture import Architecture
+from automl_plugins.spaces.enumeration import covering
 from automl_plugins.spaces.task import Task
 from automl_plugins.supernets.gates import option_mask
 from automl_plugins.supernets.relaxations import Concrete, Relaxation, Sigmoid, Softmax, StraightThrough
 from automl_plugins.supernets.searchable import Searchable
 from automl_plugins.supernets.space import SupernetSpace
 from automl_plugins.supernets.supernet import inherited
-from automl_plugins.testing.search_space import SearchSpaceContract, assert_same_state, covering
+from automl_plugins.testing.search_space import SearchSpaceContract, assert_same_state
 
 _RELAXATIONS: tuple[type[Relaxation], ...] = (Softmax, Concrete, StraightThrough, Sigmoid)
 _TOLERANCE = 1e-10

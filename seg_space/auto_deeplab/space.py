@@ -153,7 +153,7 @@ class AutoDeepLabSpace(SupernetSpace):
 
     @property
     def size(self) -> int:
-        return self.cells * self.paths
+        return self.cells * self.paths if self.whole is self else super().size
 
     # A space.
 

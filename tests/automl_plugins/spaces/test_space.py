@@ -196,9 +196,9 @@ class TestEverySpace:
     def test_graphs_have_a_column_for_each_option_of_a_class(self, space: AnySpace, seed: int) -> None:
         architecture = space.sample(np.random.default_rng(seed))
         graph = space.graph(architecture)
-        assert graph.x.shape == (2, len(space.vocabulary))
-        assert graph.x[0].nonzero().tolist() == [[0]]
-        told = {space.vocabulary[column] for column in graph.x[1].nonzero().flatten().tolist()}
+        assert graph.features.shape == (2, len(space.vocabulary))
+        assert graph.features[0].nonzero().tolist() == [[0]]
+        told = {space.vocabulary[column] for column in graph.features[1].nonzero().flatten().tolist()}
         assert told == {(name.rpartition(".")[2], value) for name, value in architecture.items()}
 
 
@@ -299,7 +299,7 @@ def test_drawing_needs_a_generator(generator: object) -> None:
 def test_a_class_called_like_the_fixed_column_has_columns_of_its_own() -> None:
     space = AnySpace([Choice("operation", ("fixed", "other"))])
     graph = space.graph(space.architecture({"operation": "fixed"}))
-    assert graph.x.tolist() == [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]]
+    assert graph.features.tolist() == [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]]
 
 
 def test_a_fixed_trial_with_a_value_that_is_no_option_is_refused() -> None:

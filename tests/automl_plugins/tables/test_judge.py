@@ -10,9 +10,9 @@ from optuna.trial import FrozenTrial
 from automl_plugins import SearchSpace
 from automl_plugins.cli import main
 from automl_plugins.report.judgement import judgement_figure, judgement_table
+from automl_plugins.spaces.enumeration import enumerate_space
 from automl_plugins.tables import Table, nas_bench_graph
 from automl_plugins.tables.judge import judge, look_ups
-from automl_plugins.testing.search_space import enumerate_space
 
 
 @pytest.fixture(scope="module")

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from automl_plugins import Architecture
+from automl_plugins.spaces.enumeration import enumerate_space
 from automl_plugins.tables import Table, nas_bench_201, nas_bench_graph, transnas_bench_101
 from automl_plugins.tables.files import NumbersUnpickler, numbers, read_csv
 from automl_plugins.tables.nas_bench_graph import NASBenchGraphSpace
-from automl_plugins.testing.search_space import enumerate_space
 
 
 def gnn(space: NASBenchGraphSpace, link: str, operations: str) -> Architecture:

@@ -140,7 +140,7 @@ def test_dense_graphs_are_those_of_the_space(seed: int) -> None:
     architecture = sample(space, 1, seed)[0]
     graph = space.graph(architecture)
     features, adjacency, mask = dense_graphs(space, [architecture])
-    np.testing.assert_array_equal(features[0, :, :-2], graph.x)
+    np.testing.assert_array_equal(features[0, :, :-2], graph.features)
     assert sorted(zip(*np.nonzero(adjacency[0]), strict=True)) == sorted(map(tuple, graph.edge_index.t().tolist()))
     assert mask.all()
     assert np.flatnonzero(features[0, :, -2]).tolist() == [0]
