@@ -8,6 +8,7 @@ import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import count
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import numpy as np
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 NOTE = "automl_plugins:note"
 _TRIES = 200
+_MOST_STEPS = 1000
 _MOST = 1e100
 """Values from here on count as infinite: their squares are."""
 
@@ -200,10 +202,14 @@ class ArchitectureSampler(BaseSampler, ABC):
         return None
 
     def walk(self, log: TrialLog, start: Architecture, generator: np.random.Generator) -> Architecture:
-        """Mutate until there is an architecture that was not tried; the start where everything was."""
+        """Mutate until there is an architecture that was not tried, or everything seems to have been."""
         if len(log.seen) >= self.space.size:
             return start
-        while start in log.seen:
+        # Of a narrowed space nobody knows how many architectures the cap leaves.
+        steps = count() if self.space is self.space.whole else range(_MOST_STEPS)
+        for _ in steps:
+            if start not in log.seen:
+                break
             start = self.space.mutate(start, generator)
         return start
 

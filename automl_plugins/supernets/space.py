@@ -38,7 +38,7 @@ class SupernetSpace(GatedSpace):
             ValueError: the space has no networks for the task.
         """
         self.check_task(task)
-        supernet = self.build_supernet(task)
+        supernet = self.whole.build_supernet(task)
         return supernet if joint else supernet.plain()
 
     def searchable(

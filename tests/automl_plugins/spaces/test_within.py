@@ -1,0 +1,192 @@
+"""Spaces that are narrowed to a task and a cap, on the real spaces."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Callable, Sequence
+from itertools import islice
+
+import numpy as np
+import optuna
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from perceptron_space.space import PerceptronSpace
+
+from automl_plugins import Choice, ParameterCapError, SearchSpace, Task
+from automl_plugins.samplers import EvolutionSampler
+from automl_plugins.spaces.choice import Value
+from automl_plugins.spaces.enumeration import enumerate_space
+from automl_plugins.spaces.narrowing import narrowed
+from gnn_space import AGNNSpace, EGNASSpace
+from seg_space import AutoDeepLabSpace
+
+GRAPH = Task("graph", "regression", 5, 1)
+PIXEL = Task("pixel", "classes", 3, 4)
+WAVES = Task("pixel", "regression", 3, 1)
+SPACES: dict[str, tuple[Callable[[int | None], SearchSpace], Task]] = {
+    "agnn": (lambda cap: AGNNSpace(layers=1, max_parameters=cap), GRAPH),
+    "egnas": (lambda cap: EGNASSpace(cells=1, nodes=2, node_channels=4, edge_channels=2, max_parameters=cap), GRAPH),
+    "auto-deeplab": (
+        lambda cap: AutoDeepLabSpace(layers=3, blocks=1, filters=2, stem=(2, 2), max_parameters=cap),
+        PIXEL,
+    ),
+}
+
+
+def capped(name: str, rank: int) -> tuple[SearchSpace, Task, int]:
+    """A space narrowed to a cap that is the `rank`-th smallest of 20 random networks' sizes."""
+    make, task = SPACES[name]
+    generator = np.random.default_rng(0)
+    whole = make(None)
+    cap = sorted(whole.num_parameters(whole.sample(generator), task) for _ in range(20))[rank]
+    return make(cap).within(task), task, cap
+
+
+@pytest.fixture(scope="module", params=[(name, rank) for name in SPACES for rank in (1, 10)], ids=str)
+def case(request: pytest.FixtureRequest) -> tuple[SearchSpace, Task, int]:
+    return capped(*request.param)
+
+
+@settings(max_examples=5, deadline=None)
+@given(seed=st.integers(0, 2**20))
+def test_what_is_drawn_keeps_the_cap(case: tuple[SearchSpace, Task, int], seed: int) -> None:
+    space, task, cap = case
+    generator = np.random.default_rng(seed)
+    drawn = space.sample(generator)
+    for architecture in (drawn, space.mutate(drawn, generator), *islice(space.neighbours(drawn), 3)):
+        space.validate(architecture)
+        assert space.num_parameters(architecture, task) <= cap
+        space.network(architecture, task)
+
+
+def test_neighbours_are_those_of_the_whole_space_within_the_cap(case: tuple[SearchSpace, Task, int]) -> None:
+    space, task, cap = case
+    architecture = space.sample(np.random.default_rng(0))
+    expected = [
+        neighbour
+        for neighbour in islice(space.whole.neighbours(architecture), 200)
+        if space.num_parameters(neighbour, task) <= cap
+    ]
+    found = list(islice(space.neighbours(architecture), 200))
+    assert found[: len(expected)] == expected[: len(found)]
+
+
+def test_suggestions_are_ordinary_parameters_and_those_beyond_the_cap_are_pruned() -> None:
+    space, task, cap = capped("agnn", 5)
+    study = optuna.create_study(sampler=optuna.samplers.TPESampler(seed=0))
+    study.optimize(lambda trial: float(space.num_parameters(space.suggest(trial), task)), n_trials=30)
+    states = {trial.state for trial in study.trials}
+    assert states == {optuna.trial.TrialState.COMPLETE, optuna.trial.TrialState.PRUNED}
+    options = {choice.name: choice.options for choice in space.choices}
+    for trial in study.trials:
+        assert {name: each.choices for name, each in trial.distributions.items()} == options
+        architecture = space.whole.architecture(trial.params)
+        is_within = space.num_parameters(architecture, task) <= cap
+        assert is_within == (trial.state is optuna.trial.TrialState.COMPLETE)
+
+
+@pytest.mark.parametrize("sampler_of", ["whole", "narrowed"])
+def test_a_sampler_of_ours_may_be_made_of_either(sampler_of: str) -> None:
+    space, task, cap = capped("agnn", 1)
+    assert space.choices != space.whole.choices
+    sampler = EvolutionSampler(space if sampler_of == "narrowed" else space.whole, population=3, tournament=2)
+    study = optuna.create_study(sampler=sampler)
+    study.optimize(lambda trial: float(space.num_parameters(space.suggest(trial), task)), n_trials=12)
+    complete = study.get_trials(states=(optuna.trial.TrialState.COMPLETE,))
+    assert all(value.value is not None and value.value <= cap for value in complete)
+    assert len(complete) == 12 or sampler_of == "whole"
+
+
+def test_a_sampler_ends_where_everything_within_the_cap_was_tried() -> None:
+    whole = PerceptronSpace()
+    sizes = sorted(whole.num_parameters(architecture, WAVES) for architecture in enumerate_space(whole))
+    space = PerceptronSpace(max_parameters=sizes[3]).within(WAVES)
+    study = optuna.create_study(sampler=EvolutionSampler(space, population=3, tournament=2))
+    study.optimize(lambda trial: float(space.num_parameters(space.suggest(trial), WAVES)), n_trials=10)
+    assert {trial.value for trial in study.trials} == set(map(float, sizes[:4]))
+
+
+def test_an_option_that_cannot_be_had_within_the_cap_is_not_offered() -> None:
+    whole = PerceptronSpace(widest=64)
+    counts = {architecture: whole.num_parameters(architecture, WAVES) for architecture in enumerate_space(whole)}
+    cap = sorted(counts.values())[1]
+    space = PerceptronSpace(widest=64, max_parameters=cap).within(WAVES)
+    admitted = [architecture for architecture, count in counts.items() if count <= cap]
+    for choice in space.choices:
+        had = {architecture[choice.name] for architecture in admitted if choice.name in architecture}
+        assert set(choice.options) == had
+    assert space.size < whole.size
+
+
+def test_a_cap_that_admits_nothing_is_refused() -> None:
+    make, task = SPACES["agnn"]
+    with pytest.raises(ParameterCapError, match=r"max_parameters=10 admits no network of the space 'agnn' .* smallest"):
+        make(10).within(task)
+
+
+def test_a_narrowed_space_is_the_same_space() -> None:
+    space, task, _ = capped("egnas", 1)
+    assert type(space) is EGNASSpace
+    assert space.within(task).whole is space.whole
+    again = pickle.loads(pickle.dumps(space))
+    generators = (np.random.default_rng(3), np.random.default_rng(3))
+    assert [space.sample(generators[0]) for _ in range(3)] == [again.sample(generators[1]) for _ in range(3)]
+    searchable = space.searchable(task)
+    assert searchable.space is space.whole
+    assert searchable.choices == space.gate_choices
+
+
+def test_without_a_cap_all_is_as_it_was() -> None:
+    whole = EGNASSpace(cells=1, nodes=2)
+    space = whole.within(GRAPH)
+    assert space.choices == whole.choices
+    assert space.size == whole.size
+    assert space.sample(np.random.default_rng(0)) == whole.sample(np.random.default_rng(0))
+
+
+def test_a_task_of_another_level_is_refused() -> None:
+    with pytest.raises(ValueError, match="pixel"):
+        EGNASSpace(cells=1).within(PIXEL)
+
+
+class OneLayerForClasses(PerceptronSpace):
+    """Perceptrons that have one layer where the task is to tell classes."""
+
+    def options_for(self, choice: Choice, task: Task) -> Sequence[Value]:
+        return (1,) if choice.name == "depth" and task.target == "classes" else choice.options
+
+
+def test_options_that_a_task_does_not_admit_are_left_out_with_what_requires_them() -> None:
+    whole = OneLayerForClasses()
+    space = whole.within(Task("pixel", "classes", 3, 4))
+    assert {choice.name for choice in whole.choices} - {choice.name for choice in space.choices} == {"layer1.width"}
+    assert {architecture["depth"] for architecture in enumerate_space(space)} == {1}
+    assert space.size == len(list(enumerate_space(space)))
+    assert whole.within(WAVES).choices == whole.choices
+    deep = {"depth": 2, "layer0.width": 8, "layer1.width": 4, "activation": "tanh"}
+    with pytest.raises(ValueError, match=r"'2' not in \(1,\)"):
+        space.suggest(optuna.trial.FixedTrial(deep))
+
+
+def test_alternatives_are_narrowed_one_by_one() -> None:
+    choices = (
+        Choice("a", (1, 2, 3)),
+        Choice("b", (1, 2), [{"a": (1, 2)}, {"a": (3,)}]),
+        Choice("c", (1, 2), {"a": (3,), "b": (2,)}),
+    )
+    left = narrowed(choices, {"a": {3}})
+    assert [(choice.name, choice.options, choice.alternatives) for choice in left] == [
+        ("a", (1, 2), ()),
+        ("b", (1, 2), ({"a": (1, 2)},)),
+    ]
+
+
+def test_the_supernet_of_a_narrowed_space_is_that_of_the_whole_space() -> None:
+    task = Task("pixel", "classes", 3, 4)
+    searchable = OneLayerForClasses().within(task).searchable(task)
+    deep = searchable.space.architecture({"depth": 2, "layer0.width": 8, "layer1.width": 4, "activation": "tanh"})
+    searchable.set_logits(deep)
+    assert searchable.architecture() == deep
+    assert searchable(torch.zeros(1, 3, 2, 2)).shape == (1, 4, 2, 2)
