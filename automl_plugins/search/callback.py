@@ -8,21 +8,14 @@ from typing import Any
 
 import torch
 
-from automl_plugins import registry
 from automl_plugins.errors import DivergedError
-from automl_plugins.search import report
-from automl_plugins.search.checks import check_project, check_stepped, find_searchables
-from automl_plugins.search.options import SearchOptions
-from automl_plugins.search.resuming import count_epoch
+from automl_plugins.search.checks import check_project, check_search_data, check_stepped, find_searchables
+from automl_plugins.search.options import SearchOptions, make_strategy
 from automl_plugins.search.run import SearchRun
 from automl_plugins.search.source import SearchSource, Word
-from automl_plugins.search.step import past_the_end
 from automl_plugins.strategies import Strategy
 from automl_plugins.supernets.searchable import Searchable
 from automl_plugins.training.lightning import pl
-
-_LOOKS = 16
-"""After how many steps a GPU, or other processes, are waited for to look at losses."""
 
 
 class ArchitectureSearch(pl.Callback):
@@ -84,24 +77,19 @@ class ArchitectureSearch(pl.Callback):
         memory_limit: int | None = None,
     ) -> None:
         super().__init__()
-        self.strategy = _made(strategy)
+        self.strategy = make_strategy(strategy)
         self.options = SearchOptions(
             learning_rate=learning_rate,
             weight_decay=weight_decay,
             betas=betas,
             warmup_epochs=warmup_epochs,
             collapse=collapse,
-            path=Path(path) if isinstance(path, str) else path,
+            path=path,
             seed=seed,
             memory_limit=memory_limit,
         )
-        if search_data is not None and not self.strategy.uses_search_data:
-            raise ValueError(
-                f"search_data is given, but {type(self.strategy).__name__} learns on the training batch; leave it out"
-            )
+        check_search_data(search_data, self.strategy)
         self.source = SearchSource(search_data, search_fraction, seed)
-        data = search_data if isinstance(search_data, str) else search_data is not None
-        self._settings = {**self.options.of_result, "search_fraction": search_fraction, "search_data": data}
         self.run: SearchRun | None = None
         """The present fit, or the last one."""
 
@@ -136,7 +124,7 @@ class ArchitectureSearch(pl.Callback):
             self.source.prepare(trainer, pl_module)
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self._present.begin_fit(self._settings)
+        self._present.begin_fit()
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._present.begin_training()
@@ -147,15 +135,7 @@ class ArchitectureSearch(pl.Callback):
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
     ) -> None:
         """Take the step of the architecture, and set the gates and the loss for that of the weights."""
-        run = self._present
-        run.between_epochs = False
-        count_epoch(trainer)
-        if past_the_end(trainer.current_epoch, run.planned_epochs):
-            run.outcome.put_back()
-            return
-        if batch_idx % trainer.accumulate_grad_batches == 0:
-            run.take_step(batch, batch_idx)
-        run.train_weights(batch, batch_idx)
+        self._present.begin_batch(batch, batch_idx)
 
     def on_before_optimizer_step(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, optimizer: torch.optim.Optimizer
@@ -165,24 +145,15 @@ class ArchitectureSearch(pl.Callback):
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        run = self._present
-        run.weights.give_back()
-        # From a checkpoint of an epoch's last batch Lightning goes on with the next epoch, and leaves out validation.
-        run.between_epochs = trainer.is_last_batch
-        loss = outputs.get("loss") if isinstance(outputs, Mapping) else outputs
-        run.progress.step(trainer, loss, batch_idx)
-        run.check_losses(loss, look=batch_idx % _LOOKS == _LOOKS - 1)
+        self._present.close_step(outputs, batch_idx)
 
     def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if self.run is not None:
-            # From a checkpoint of a validation it goes on in the same epoch, even where no batch is left.
-            self.run.between_epochs = False
             self.run.begin_validation()
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if self.run is not None:
-            self.run.validation.close()
-            self.run.stop_if(self.run.validation.divergence(trainer))
+            self.run.end_validation()
 
     # Between epochs.
 
@@ -194,22 +165,8 @@ class ArchitectureSearch(pl.Callback):
             ValueError: there was no step.
             DivergedError: a loss, a weight or a logit is not finite.
         """
-        run, epoch = self._present, trainer.current_epoch
-        check_stepped(run.steps)
-        is_over = past_the_end(epoch, run.planned_epochs)
-        if not is_over:
-            run.check_epoch()
-        run.between_epochs, run.ended_epochs = True, epoch + 1
-        if is_over:
-            return
-        run.check_ranks()
-        run.end_epoch(epoch)
-        values = report.measures(run.searchables)
-        report.log_measures(trainer, pl_module, values)
-        run.progress.epoch(trainer, values)
-        if run.outcome.decodes_as_it_goes:
-            report.tell_architectures(trainer, run.outcome.architectures())
-            run.outcome.write(trainer)
+        check_stepped(self.steps)
+        self._present.close_epoch(trainer.current_epoch)
 
     # After the last step.
 
@@ -260,18 +217,3 @@ class ArchitectureSearch(pl.Callback):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         if self.run is not None:
             self.run.pending = state_dict or None
-
-
-def _made(strategy: str | Strategy) -> Strategy:
-    """A strategy by its registered name; one that is made already is given back.
-
-    Raises:
-        ValueError: no strategy has that name, or it is something else.
-    """
-    if isinstance(strategy, str):
-        made: Strategy = registry.load("strategies", strategy)()
-        return made
-    if isinstance(strategy, Strategy):
-        return strategy
-    hint = "; make one of it" if isinstance(strategy, type) and issubclass(strategy, Strategy) else ""
-    raise ValueError(f"strategy is a registered name or a Strategy; got {strategy!r}{hint}")

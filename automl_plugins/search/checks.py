@@ -41,6 +41,18 @@ def find_searchables(module: nn.Module) -> dict[str, Searchable]:
     return free
 
 
+def check_search_data(given: Any, strategy: Strategy) -> None:
+    """Refuse search data for a strategy that has no use for them.
+
+    Raises:
+        ValueError: some are given.
+    """
+    if given is not None and not strategy.uses_search_data:
+        raise ValueError(
+            f"search_data is given, but {type(strategy).__name__} learns on the training batch; leave it out"
+        )
+
+
 def check_project(
     trainer: Any, module: Any, strategy: Strategy, relaxations: Iterable[Relaxation], warmup_epochs: int
 ) -> None:

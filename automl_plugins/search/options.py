@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from automl_plugins import registry
+from automl_plugins.strategies import Strategy
 from automl_plugins.system.arguments import at_least, is_number
 
 
@@ -24,7 +26,7 @@ class SearchOptions:
     betas: tuple[float, float]
     warmup_epochs: int
     collapse: float | None
-    path: Path | None
+    path: str | Path | None
     seed: int
     memory_limit: int | None
 
@@ -42,7 +44,7 @@ class SearchOptions:
             raise ValueError(f"collapse is a share, greater than 0 and at most 1; got {self.collapse!r}")
         if self.memory_limit is not None and not (is_number(self.memory_limit) and self.memory_limit > 0):
             raise ValueError(f"memory_limit is a number of bytes, greater than 0; got {self.memory_limit!r}")
-        if self.path is not None and not isinstance(self.path, Path):
+        if self.path is not None and not isinstance(self.path, str | Path):
             raise ValueError(f"path is that of a file; got {self.path!r}")
 
     @property
@@ -63,3 +65,18 @@ class SearchOptions:
             "collapse": self.collapse,
             "seed": self.seed,
         }
+
+
+def make_strategy(strategy: str | Strategy) -> Strategy:
+    """A strategy by its registered name; one that is made already is given back.
+
+    Raises:
+        ValueError: no strategy has that name, or it is something else.
+    """
+    if isinstance(strategy, str):
+        made: Strategy = registry.load("strategies", strategy)()
+        return made
+    if isinstance(strategy, Strategy):
+        return strategy
+    hint = "; make one of it" if isinstance(strategy, type) and issubclass(strategy, Strategy) else ""
+    raise ValueError(f"strategy is a registered name or a Strategy; got {strategy!r}{hint}")

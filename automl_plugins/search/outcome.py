@@ -26,8 +26,9 @@ class Outcome:
         path: of the `architecture.json`; None: none is written.
     """
 
-    def __init__(self, searchables: Mapping[str, Searchable], strategy: Strategy, path: Path | None) -> None:
-        self._searchables, self._strategy, self._path = searchables, strategy, path
+    def __init__(self, searchables: Mapping[str, Searchable], strategy: Strategy, path: str | Path | None) -> None:
+        self._searchables, self._strategy = searchables, strategy
+        self._path = None if path is None else Path(path)
         self._remembered: list[Tensor] = []
 
     @property

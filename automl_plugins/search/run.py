@@ -2,40 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from functools import cache
+from collections.abc import Mapping
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from automl_plugins.decoders.base import Evaluation
 from automl_plugins.errors import DivergedError
 from automl_plugins.search import provenance, ranks, report
 from automl_plugins.search.checks import check_warmup
 from automl_plugins.search.collapse import CollapseWatch
 from automl_plugins.search.data import SearchBatches
 from automl_plugins.search.divergence import DivergenceWatch, diverged
-from automl_plugins.search.evaluation import search_evaluation
 from automl_plugins.search.learner import LogitsLearner
 from automl_plugins.search.memory_check import check_memory
 from automl_plugins.search.options import SearchOptions
 from automl_plugins.search.outcome import Outcome
 from automl_plugins.search.progress import SearchProgress
-from automl_plugins.search.resuming import restore_randomness, warn_of_a_beginning
+from automl_plugins.search.resuming import count_epoch, restore_randomness, warn_of_a_beginning
 from automl_plugins.search.source import SearchSource
-from automl_plugins.search.step import draw, past_the_end, share_done
+from automl_plugins.search.step import Moment, StepMaker, draw, past_the_end, share_done
 from automl_plugins.search.user_step import UserStep
 from automl_plugins.search.validation import ValidationView
 from automl_plugins.search.weight_step import WeightStep
 from automl_plugins.strategies import SearchStep, Strategy
 from automl_plugins.supernets.searchable import Searchable
-from automl_plugins.system.randomness import random_state, seed_from
+from automl_plugins.system.randomness import random_state
 
-_EVALUATION_BATCHES = 16
-"""How many search batches an evaluation reads at most: many architectures are compared."""
-_BEGINNING, _END_OF_EPOCH = 1, 2
-"""Set apart what is drawn there from what steps draw."""
+_LOOKS = 16
+"""After how many steps a GPU, or other processes, are waited for to look at losses."""
 
 
 class SearchRun:
@@ -68,7 +63,7 @@ class SearchRun:
         """Of the search that was done at the beginning of the present step."""
         self.between_epochs = self.decoded = False
         self.learner: LogitsLearner | None = None
-        self.batches: SearchBatches | None = None
+        self.maker = StepMaker(trainer, module, searchables, options.seed)
         self.outcome = Outcome(searchables, strategy, options.path)
         self.validation = ValidationView(searchables.values())
         self.weights = WeightStep(strategy, trainer, module)
@@ -87,12 +82,8 @@ class SearchRun:
 
     # Before the first step.
 
-    def begin_fit(self, settings: Mapping[str, Any]) -> None:
-        """Make what needs the Trainer's optimizers and processes, and take up the state of a checkpoint.
-
-        Args:
-            settings: those on which the result depends.
-        """
+    def begin_fit(self) -> None:
+        """Make what needs the Trainer's optimizers and processes, and take up the state of a checkpoint."""
         trainer, device = self._trainer, self._trainer.strategy.root_device
         scaler = torch.amp.GradScaler(device.type) if trainer.precision == "16-mixed" else None
         self.learner = LogitsLearner(
@@ -100,6 +91,7 @@ class SearchRun:
         )
         self._divergence = DivergenceWatch(device, trainer.world_size, trainer.scaler is not None)
         self._agree()
+        settings = {**self.options.of_result, **self._source.settings}
         self._provenance["settings"] = provenance.of_settings(
             trainer, self._module, self.searchables, self.strategy, settings
         )
@@ -137,17 +129,17 @@ class SearchRun:
         if state is not None and "provenance" in state:
             provenance.check_data(state["provenance"]["data"], self._provenance["data"])
         if loader is not None:
-            self.batches = SearchBatches(loader, self.options.seed, trainer.global_rank, trainer.world_size)
+            self.maker.batches = SearchBatches(loader, self.options.seed, trainer.global_rank, trainer.world_size)
         if state is None:
-            self.strategy.begin(self._step_between(_BEGINNING, 0, 0.0))
+            self.strategy.begin(self.maker.between(Moment.BEGINNING, 0, 0.0, self.steps))
             self._agree()
         else:
             self._go_on(state)
         self.progress.start(trainer)
 
     def _go_on(self, state: Mapping[str, Any]) -> None:
-        if self.batches is not None and state["batches"] is not None:
-            self.batches.load_state_dict(state["batches"])
+        if self.maker.batches is not None and state["batches"] is not None:
+            self.maker.batches.load_state_dict(state["batches"])
         if not state["between_epochs"]:
             # The iterator of an epoch that has begun drew before the state was taken.
             restore_randomness(state["random"], self._trainer)
@@ -159,8 +151,21 @@ class SearchRun:
 
     # Steps.
 
-    def take_step(self, batch: Any, batch_idx: int) -> None:
-        """Take the step of the architecture, and set the gates for that of the weights."""
+    def begin_batch(self, batch: Any, batch_idx: int) -> None:
+        """Take the step of the architecture, and set the gates and the loss for that of the weights."""
+        self.between_epochs = False
+        count_epoch(self._trainer)
+        if past_the_end(self._trainer.current_epoch, self.planned_epochs):
+            self.outcome.put_back()
+            return
+        if batch_idx % self._trainer.accumulate_grad_batches == 0:
+            self._take_step(batch, batch_idx)
+        if self._step is None:  # the checkpoint was of a batch before the last one of an accumulated step
+            user = UserStep(self._trainer, self._module)
+            self._step = self.maker.on_batch(user, batch, batch_idx, self.share, self.steps)
+        self.weights.take_over(self._step, batch_idx)
+
+    def _take_step(self, batch: Any, batch_idx: int) -> None:
         within = batch_idx / max(self._trainer.num_training_batches, 1)
         self.share = self._share(self._trainer.current_epoch + within)
         for searchable in self.searchables.values():
@@ -169,9 +174,9 @@ class SearchRun:
         user = UserStep(self._trainer, self._module)
         if self._unchecked_limit is not None:
             self._check_memory(self._unchecked_limit, user, batch, batch_idx)
-            self._unchecked_limit = None
+            self._unchecked_limit = None  # asked once, before the first batch
         with user.isolated(self.options.seed, self.steps):
-            step = self._step = self._step_on(user, batch, batch_idx)
+            step = self._step = self.maker.on_batch(user, batch, batch_idx, self.share, self.steps)
             draw(self.searchables.values())
             if self.strategy.learns_logits and step.epoch >= self.options.warmup_epochs:
                 self.present_learner.step(lambda: self.strategy.architecture_loss(step))
@@ -181,66 +186,28 @@ class SearchRun:
                 searchable.use_gates(self.strategy.weight_gates(searchable, step))
         self.steps += 1
 
-    def train_weights(self, batch: Any, batch_idx: int) -> None:
-        """Have the coming step of the weights be the strategy's, where it has a say in it."""
-        # Without a step, the checkpoint was of a batch before the last one of an accumulated step.
-        step = self._step or self._step_on(UserStep(self._trainer, self._module), batch, batch_idx)
-        self.weights.take_over(step, batch_idx)
-
     def _check_memory(self, limit: int, user: UserStep, batch: Any, batch_idx: int) -> None:
         report.line("search: estimating the memory of a step, within memory_limit")
         with user.isolated(self.options.seed, self.steps):
-            step = self._step_on(user, batch, batch_idx)
+            step = self.maker.on_batch(user, batch, batch_idx, self.share, self.steps)
             check_memory(limit, user, batch, self.present_learner, self.strategy, step)
 
-    def _step_on(self, user: UserStep, batch: Any, batch_idx: int) -> SearchStep:
-        return self._make_step(
-            share=self.share,
-            seeds=(self.steps,),
-            epoch=self._trainer.current_epoch,
-            loss=lambda each: user.loss(each, batch_idx),
-            read=lambda: user.on_device(next(self._present_batches)),
-            batch=batch,
-        )
+    def close_step(self, outputs: Any, batch_idx: int) -> None:
+        """Take note of a step's loss, and stop where one was not finite.
 
-    def _step_between(self, kind: int, epoch: int, share: float) -> SearchStep:
-        """A step without a training batch, each of whose losses is by itself."""
-        user = UserStep(self._trainer, self._module)
-
-        def loss(batch: Any) -> Tensor:
-            with user.isolated(self.options.seed, epoch, kind):
-                return user.loss(batch, 0)
-
-        def read() -> Any:
-            with user.isolated(self.options.seed, epoch, kind):
-                return user.on_device(next(self._present_batches))
-
-        return self._make_step(share=share, seeds=(epoch, kind), epoch=epoch, loss=loss, read=read, batch=None)
-
-    def _make_step(
-        self,
-        share: float,
-        seeds: tuple[int, ...],
-        epoch: int,
-        loss: Callable[[Any], Tensor],
-        read: Callable[[], Any],
-        batch: Any,
-    ) -> SearchStep:
-        device, world_size = self._trainer.strategy.root_device, self._trainer.world_size
-        return SearchStep(
-            progress=share,
-            searchables=self.searchables,
-            generator=torch.Generator().manual_seed(seed_from(self.options.seed, *seeds)),
-            loss=loss,
-            read=cache(read),
-            evaluate=self.evaluation(),
-            epoch=epoch,
-            number=self.steps,
-            training_batch=batch,
-            module=self._module,
-            average=lambda value: float(ranks.mean_over_ranks(value, device, world_size) or 0.0),
-            scaler=self._trainer.scaler,
-        )
+        Args:
+            outputs: of the user's `training_step`.
+            batch_idx: its place in the epoch.
+        """
+        self.weights.give_back()
+        # From a checkpoint of an epoch's last batch Lightning goes on with the next epoch, and leaves out validation.
+        self.between_epochs = self._trainer.is_last_batch
+        loss = outputs.get("loss") if isinstance(outputs, Mapping) else outputs
+        self.progress.step(self._trainer, loss, batch_idx)
+        if self._divergence is not None:
+            self._divergence.saw(loss, self._trainer.global_step)
+            if self._divergence.looks_at_each_step or batch_idx % _LOOKS == _LOOKS - 1:
+                self.stop_if(self._divergence.of_losses())
 
     def begin_validation(self) -> None:
         """Show validation what the weights are trained for.
@@ -248,17 +215,50 @@ class SearchRun:
         Raises:
             DivergedError: the logits stand for no architecture.
         """
+        # From a checkpoint of a validation it goes on in the same epoch, even where no batch is left.
+        self.between_epochs = False
         drawn = any(searchable.relaxation.single_path for searchable in self.searchables.values())
         try:
             self.validation.open(drawn or self.strategy.single_path(self.share))
         except DivergedError as error:
             self.stop_if(error.reason)
 
+    def end_validation(self) -> None:
+        """Show training the search again.
+
+        Raises:
+            DivergedError: a result of the validation is not finite.
+        """
+        self.validation.close()
+        self.stop_if(self.validation.divergence(self._trainer))
+
     # Between epochs.
+
+    def close_epoch(self, epoch: int) -> None:
+        """Stop where something was not finite or differs between ranks; else let the strategy end the epoch, and tell.
+
+        Raises:
+            RuntimeError: the logits, or what the strategy remembers, differ between ranks.
+            DivergedError: a loss, a weight or a logit is not finite.
+        """
+        over = past_the_end(epoch, self.planned_epochs)
+        if not over:
+            self._check_epoch()
+        self.between_epochs, self.ended_epochs = True, epoch + 1
+        if over:
+            return
+        self._check_ranks()
+        self.end_epoch(epoch)
+        values = report.measures(self.searchables)
+        report.log_measures(self._trainer, self._module, values)
+        self.progress.epoch(self._trainer, values)
+        if self.outcome.decodes_as_it_goes:
+            report.tell_architectures(self._trainer, self.outcome.architectures())
+            self.outcome.write(self._trainer)
 
     def end_epoch(self, epoch: int) -> None:
         """Have the strategy change the searchables, and look for a collapse."""
-        self.strategy.end_epoch(self._step_between(_END_OF_EPOCH, epoch, self._share(epoch + 1)))
+        self.strategy.end_epoch(self.maker.between(Moment.END_OF_EPOCH, epoch, self._share(epoch + 1), self.steps))
         if self.watch.stops(self.searchables):
             self._trainer.should_stop = True
             report.line(
@@ -267,26 +267,12 @@ class SearchRun:
             )
         self.outcome.remember()
 
-    def check_losses(self, loss: object, look: bool) -> None:
-        """Take note of a step's loss, and stop where one was not finite.
-
-        Args:
-            loss: of the step.
-            look: at a device that would have to be waited for, too.
-        """
-        if self._divergence is not None:
-            self._divergence.saw(loss, self._trainer.global_step)
-            if look or self._divergence.looks_at_each_step:
-                self.stop_if(self._divergence.of_losses())
-
-    def check_epoch(self) -> None:
-        """Stop where something was not finite, or differs between ranks."""
+    def _check_epoch(self) -> None:
         if self._divergence is not None:
             found = self._divergence.of_epoch(self._module, self.outcome.logits, self._trainer.global_step)
             self.stop_if(found or self.present_learner.divergence)
 
-    def check_ranks(self) -> None:
-        """Compare the logits and the strategy's state over the ranks."""
+    def _check_ranks(self) -> None:
         if self._trainer.world_size > 1:
             device = self._trainer.strategy.root_device
             ranks.check_equal(self.outcome.tensors, device)
@@ -311,20 +297,13 @@ class SearchRun:
         for searchable in self.searchables.values():
             searchable.use_gates(None)
         try:
-            self.outcome.conclude(self._trainer, self.evaluation())
+            self.outcome.conclude(self._trainer, self.maker.evaluation())
         except DivergedError as error:
             self.stop_if(error.reason)
 
-    def evaluation(self) -> Evaluation:
-        """The loss on the same few search batches at each call."""
-
-        def read() -> list[Any]:
-            return [] if self.batches is None else self.batches.first(_EVALUATION_BATCHES)
-
-        return search_evaluation(UserStep(self._trainer, self._module), read, self.options.seed)
-
     def release(self) -> None:
         """Make the searchables ordinary modules again. They keep their relaxation: the logits were learned with it."""
+        self._step = None  # and its batches
         self.weights.give_back()
         self.validation.close()
         for searchable in self.searchables.values():
@@ -338,12 +317,12 @@ class SearchRun:
         """All but the logits, which are the module's; Lightning asks for it on all ranks at once."""
         if self.learner is None:
             return {}
-        device = next(iter(self.searchables.values())).logits.device
+        device, batches = next(iter(self.searchables.values())).logits.device, self.maker.batches
         return {
             "steps": self.steps,
             "share": self.share,
             "learner": self.learner.state_dict(),
-            "batches": None if self.batches is None else self.batches.state_dict(),
+            "batches": None if batches is None else batches.state_dict(),
             "between_epochs": self.between_epochs,
             "ended_epochs": self.ended_epochs,
             "healthy": self.watch.healthy,
@@ -358,12 +337,6 @@ class SearchRun:
         if self.learner is None:
             raise RuntimeError("a step of the architecture was asked for outside of a fit")
         return self.learner
-
-    @property
-    def _present_batches(self) -> SearchBatches:
-        if self.batches is None:
-            raise RuntimeError("the strategy asks for search data, but says that it uses none (uses_search_data)")
-        return self.batches
 
     def _share(self, epochs: float) -> float:
         return share_done(self._trainer, epochs, self.planned_epochs, self.options.warmup_epochs)

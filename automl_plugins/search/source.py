@@ -41,6 +41,12 @@ class SearchSource:
         self._split: Any = None
         self._reason = ""
 
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What was asked for, as JSON: a loader of the user's is not described."""
+        data = self.given if isinstance(self.given, str) else self.given is not None
+        return {"search_fraction": self.fraction, "search_data": data}
+
     def prepare(self, trainer: Any, module: Any) -> None:
         """Choose among what there is, before Lightning asks for the training loader.
 

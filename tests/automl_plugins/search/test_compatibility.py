@@ -333,8 +333,8 @@ def test_batches_of_graphs(trainer: Callable[..., pl.Trainer]) -> None:
     callback = search()
     trainer(callback).fit(module, datamodule=data)
     assert callback.run is not None
-    assert callback.run.batches is not None
-    assert callback.run.batches.samples == 3, "half of the graphs are held out"
+    assert callback.run.maker.batches is not None
+    assert callback.run.maker.batches.samples == 3, "half of the graphs are held out"
     assert not torch.equal(before, module.network.logits)
 
 

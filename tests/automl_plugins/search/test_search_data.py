@@ -263,8 +263,8 @@ def source_of(
     trainer = make(search, max_epochs=1)
     trainer.fit(module or LitUser(), **fit)
     assert search.run is not None
-    assert search.run.batches is not None
-    return search.run.batches.samples, len(trainer.train_dataloader.dataset)
+    assert search.run.maker.batches is not None
+    return search.run.maker.batches.samples, len(trainer.train_dataloader.dataset)
 
 
 @pytest.mark.parametrize(

@@ -170,8 +170,8 @@ def test_a_search_batch_that_nobody_asks_for_is_not_drawn(trainer: Callable[...,
     search = ArchitectureSearch(Frugal(), search_data=loader(16, seed=3))
     trainer(search, max_epochs=1).fit(LitUser(), datamodule=UserData())
     assert search.run is not None
-    assert search.run.batches is not None
-    assert search.run.batches.state_dict()["position"] == 2, "of four steps"
+    assert search.run.maker.batches is not None
+    assert search.run.maker.batches.state_dict()["position"] == 2, "of four steps"
 
 
 class Apart(SingleLevel):
