@@ -1,69 +1,88 @@
-"""Our own estimators keep the contract that third parties' are proven by."""
+"""All registered estimators, and predictors as such, keep the contract that third parties' are proven by."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cache
 from typing import Any
 
+import pytorch_lightning as pl
 import torch
 from torch import nn
+from torch.utils.data import DataLoader, TensorDataset
 
-from automl_plugins import Task
-from automl_plugins.estimators import Context, Estimator
-from automl_plugins.estimators.inherited import InheritedEstimator
+from automl_plugins import Project, Task, registry
+from automl_plugins.estimators import Context, Estimator, make_estimator
 from automl_plugins.estimators.predictors.ridge import RidgePredictor
-from automl_plugins.estimators.training import TrainingEstimator
 from automl_plugins.testing import EstimatorContract
-from automl_plugins.training.project import Project
 from gnn_space import EGNASSpace
 from gnn_space.data import EdgeCommunityData
+from seg_space import AutoDeepLabSpace
 
-TASK = Task("node", "classes", in_channels=4, out_channels=3)
-
-
-SPACE = EGNASSpace(cells=1, nodes=1, node_channels=4, edge_channels=2)
 LEAN: dict[str, Any] = {"accelerator": "cpu", "max_epochs": 1}
+EGNAS = EGNASSpace(cells=1, nodes=1, node_channels=4, edge_channels=2)
+
+
+class Images(pl.LightningDataModule):
+    """The brightest channel of each pixel."""
+
+    task = Task("pixel", "classes", in_channels=3, out_channels=3)
+
+    def train_dataloader(self) -> DataLoader[Any]:
+        images = torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+        return DataLoader(TensorDataset(images, images.argmax(dim=1)), 2)
+
+    val_dataloader = train_dataloader
+
+
+PROJECTS: dict[str, Callable[[], Project]] = {
+    "EGNAS": cache(lambda: Project(EGNAS, EdgeCommunityData(4, 4, 4, batch_size=4), trainer=LEAN)),
+    "AutoDeepLab": cache(
+        lambda: Project(AutoDeepLabSpace(layers=2, blocks=1, filters=2, stem=(4, 4)), Images(), trainer=LEAN)
+    ),
+}
 
 
 @cache
-def project() -> Project:
-    return Project(SPACE, EdgeCommunityData(4, 4, 4, batch_size=4), trainer=LEAN)
-
-
-@cache
-def trained() -> nn.Module:
+def trained(name: str) -> nn.Module:
+    project = PROJECTS[name]()
     torch.manual_seed(0)
-    searchable = project().space.searchable(project().task)
-    project().train(searchable, 1)
+    searchable = project.space.searchable(project.task)
+    project.train(searchable, 1)
     return searchable
 
 
-class TestTraining(EstimatorContract):
-    def estimator(self) -> Estimator:
-        return TrainingEstimator()
+class Contract(EstimatorContract):
+    name: str
+    on: str
 
-    def context(self) -> Context:
-        return Context.of(project())
-
-
-class TestInherited(EstimatorContract):
-    judges_modules = False
+    @property
+    def judges_modules(self) -> bool:
+        return self.name != "inherited"
 
     def estimator(self) -> Estimator:
-        return InheritedEstimator(trained(), batches=1)
+        arguments = {"inherited": {"searchable": trained(self.on), "batches": 1}}
+        config = {"class_path": self.name, "init_args": arguments.get(self.name, {})}
+        return make_estimator(config, self.context().space)
 
     def context(self) -> Context:
-        return Context.of(project())
+        return Context.of(PROJECTS[self.on]())
+
+
+for _name in registry.names("estimators"):
+    for _on in PROJECTS:
+        _label = f"Test{_name.title().replace('-', '')}On{_on}"
+        globals()[_label] = type(_label, (Contract,), {"name": _name, "on": _on, "__module__": __name__})
 
 
 class TestPredictor(EstimatorContract):
     judges_modules = False
 
     def estimator(self) -> Estimator:
-        predictor = RidgePredictor(SPACE)
+        predictor = RidgePredictor(EGNAS)
         architectures = self.architectures()
         predictor.fit(architectures, range(len(architectures)))
         return predictor
 
     def context(self) -> Context:
-        return Context(SPACE, TASK)
+        return Context(EGNAS, Task("node", "classes", in_channels=4, out_channels=3))

@@ -1,4 +1,4 @@
-"""What holds for every sampler of ours."""
+"""The contract of samplers over all that are registered, and what lies between them and studies of ours."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import optuna
 import pytest
 from optuna.storages import BaseStorage, InMemoryStorage
 
-from automl_plugins import Architecture, SearchSpace
+from automl_plugins import Architecture, SearchSpace, registry
 from automl_plugins.samplers import (
     ArchitectureSampler,
     ControllerSampler,
@@ -31,24 +31,17 @@ EVERY: dict[str, Make] = {
 }
 
 
-class TestController(SamplerContract):
+class Contract(SamplerContract):
+    name: str
+
     def sampler(self, space: SearchSpace, seed: int) -> ArchitectureSampler:
-        return EVERY["controller"](space, seed)
+        make = EVERY[self.name] if self.name in EVERY else registry.load("samplers", self.name)
+        return make(space, seed)
 
 
-class TestEvolution(SamplerContract):
-    def sampler(self, space: SearchSpace, seed: int) -> ArchitectureSampler:
-        return EVERY["evolution"](space, seed)
-
-
-class TestPredictor(SamplerContract):
-    def sampler(self, space: SearchSpace, seed: int) -> ArchitectureSampler:
-        return EVERY["predictor"](space, seed)
-
-
-class TestReinforce(SamplerContract):
-    def sampler(self, space: SearchSpace, seed: int) -> ArchitectureSampler:
-        return EVERY["reinforce"](space, seed)
+for _name in registry.names("samplers"):
+    _label = f"Test{_name.title().replace('-', '')}"
+    globals()[_label] = type(_label, (Contract,), {"name": _name, "__module__": __name__})
 
 
 @pytest.fixture(params=EVERY.values(), ids=EVERY)
