@@ -1,13 +1,36 @@
-"""The decoder protocol, and the evaluation of a searchable that decoders ask for."""
+"""The decoder protocol, its results, and the evaluation of a searchable that decoders ask for."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from typing import Protocol
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
 
+from automl_plugins import registry
 from automl_plugins.spaces.architecture import Architecture
 from automl_plugins.supernets.searchable import Searchable
+
+
+@dataclass(frozen=True)
+class Found:
+    """An architecture that a search found, with the figures that speak for it.
+
+    ```python
+    Found(architecture, {"search_loss": 0.31}).to_dict()["figures"]
+    ```
+
+    Args:
+        architecture: of the space that was searched.
+        figures: finite numbers by name, such as `search_loss`, `params` or `latency_ms`.
+    """
+
+    architecture: Architecture
+    figures: Mapping[str, float] = field(default_factory=dict)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON values: `{"architecture": ..., "figures": ...}`."""
+        return {"architecture": self.architecture.to_dict(), "figures": dict(self.figures)}
 
 
 class Evaluation:
@@ -48,15 +71,19 @@ def mean_of(losses: Sequence[float | None]) -> float:
 
 
 class Decoder(Protocol):
-    """Reads an architecture off a searchable whose weights and logits are trained.
+    """Reads architectures off a searchable whose weights and logits are trained.
 
     It may close options (`Searchable.close`) or hold architectures (`Searchable.hold`) to ask what
     becomes of the loss, and leaves the searchable as it found it. Its result has no closed option and keeps the
-    space's cap, as `Searchable.sample` and `Searchable.architecture` do.
+    space's cap, as `Searchable.sample` and `Searchable.architecture` do. The contract is
+    `automl_plugins.testing.DecoderContract`.
     """
 
-    def __call__(self, searchable: Searchable, evaluate: Callable[[], float]) -> Architecture:
-        """The architecture.
+    def __call__(self, searchable: Searchable, evaluate: Callable[[], float]) -> Sequence[Found]:
+        """What was found, the best first, each architecture once: at least one.
+
+        The first is the result of the search (`architecture.json`); the others, such as a menu of sizes or a front, are
+        beside it in `found.json`.
 
         Args:
             searchable: what was searched.
@@ -66,3 +93,15 @@ class Decoder(Protocol):
         Raises:
             DivergedError: nothing has a finite loss.
         """
+
+
+def make_decoder(decoder: str | Decoder) -> Decoder:
+    """A decoder by its registered name; one that is made already is given back.
+
+    Raises:
+        ValueError: no decoder has that name.
+    """
+    if not isinstance(decoder, str):
+        return decoder
+    made: Decoder = registry.load("decoders", decoder)()
+    return made

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 import torch
 
-from automl_plugins.decoders.base import Evaluation, mean_of
+from automl_plugins.decoders.base import Evaluation, Found, mean_of
 from automl_plugins.errors import DivergedError
 from automl_plugins.spaces.architecture import Architecture
 from automl_plugins.supernets.searchable import Searchable
@@ -34,15 +34,17 @@ class BestSampled:
         self.samples = samples
         self.seed = seed
 
-    def __call__(self, searchable: Searchable, evaluate: Callable[[], float]) -> Architecture:
+    def __call__(self, searchable: Searchable, evaluate: Callable[[], float]) -> Sequence[Found]:
         generator = torch.Generator().manual_seed(self.seed)
         drawn = dict.fromkeys(searchable.sample(generator) for _ in range(self.samples))
         evaluation = evaluate if isinstance(evaluate, Evaluation) else Evaluation(lambda _: evaluate())
-        return best_of(drawn, searchable, evaluation)
+        return ranked(drawn, searchable, evaluation)
 
 
-def best_of(candidates: Iterable[Architecture], searchable: Searchable, evaluation: Evaluation) -> Architecture:
-    """The architecture with the lowest mean loss with the searchable's weights, by successive halving.
+def ranked(candidates: Iterable[Architecture], searchable: Searchable, evaluation: Evaluation) -> list[Found]:
+    """The architectures that stay in successive halving to its end, the lowest mean loss (`search_loss`) first.
+
+    They are judged with the searchable's weights.
 
     Args:
         candidates: what is ranked; the earlier one wins among equals.
@@ -76,7 +78,8 @@ def best_of(candidates: Iterable[Architecture], searchable: Searchable, evaluati
             kept = max(math.ceil(len(left) / 2), 2)
             left, reserve, batches = left[:kept], left[kept:] + reserve, 2 * batches
         elif math.isfinite(means[left[0]]):
-            return left[0]
+            finite = [candidate for candidate in left if math.isfinite(means[candidate])]
+            return [Found(candidate, {"search_loss": means[candidate]}) for candidate in finite]
         else:  # all that were best before have diverged on later batches
             left, reserve = reserve[:2], reserve[2:]
     reason = (

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
-from automl_plugins.spaces.architecture import Architecture
+from automl_plugins.decoders.base import Found
 from automl_plugins.supernets.searchable import Searchable
 
 
 class MostLikely:
     """The searchable's own decoding of the probabilities (`Searchable.architecture`); it evaluates nothing."""
 
-    def __call__(self, searchable: Searchable, evaluate: Callable[[], float]) -> Architecture:
-        return searchable.architecture()
+    def __call__(self, searchable: Searchable, evaluate: Callable[[], float]) -> Sequence[Found]:
+        return [Found(searchable.architecture())]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from automl_plugins.decoders.base import Found
 from automl_plugins.decoders.most_likely import MostLikely
 from automl_plugins.search import report
 from automl_plugins.spaces.architecture import Architecture
@@ -76,8 +77,12 @@ class Outcome:
         if self._strategy.learns_logits:
             report.tell_undecided(self._searchables)
         if not self.decodes_as_it_goes:
-            for searchable in self._searchables.values():
-                searchable.set_logits(self._strategy.decoder(searchable, evaluate))
+            found: dict[str, Sequence[Found]] = {}
+            for name, searchable in self._searchables.items():
+                found[name] = self._strategy.decoder(searchable, evaluate)
+                searchable.set_logits(found[name][0].architecture)
             report.tell_architectures(trainer, self.architectures())
+            if self._path is not None and trainer.is_global_zero:
+                report.write_found(self._path.with_name("found.json"), found)
         self.write(trainer)
         self.remember()

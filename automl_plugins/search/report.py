@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from automl_plugins.decoders.base import Found
 from automl_plugins.spaces.architecture import Architecture
 from automl_plugins.supernets.searchable import Searchable
 from automl_plugins.system.files import write_whole
@@ -82,3 +84,11 @@ def write(path: Path, architectures: Mapping[str, Architecture]) -> None:
     for name, architecture in architectures.items():
         own = path if len(architectures) == 1 else path.with_stem(f"{path.stem}-{name}")
         write_whole(own, architecture.to_json())
+
+
+def write_found(path: Path, found: Mapping[str, Sequence[Found]]) -> None:
+    """Write all that was found, with its figures, as a JSON list; several ones into files named as `write` does."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    for name, several in found.items():
+        file = path if len(found) == 1 else path.with_stem(f"{path.stem}-{name}")
+        write_whole(file, json.dumps([one.to_dict() for one in several], indent=2))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from automl_plugins.spaces.choice import Value
 
@@ -62,9 +62,13 @@ class Architecture(Mapping[str, Value]):
     def __repr__(self) -> str:
         return f"Architecture({self.space!r}, version={self.version}, {self._values})"
 
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON values, with the keys `space`, `version` and `choices`."""
+        return {"space": self.space, "version": self.version, "choices": dict(self._values)}
+
     def to_json(self) -> str:
         """One JSON object with the keys `space`, `version` and `choices`."""
-        return json.dumps({"space": self.space, "version": self.version, "choices": self._values}, indent=2)
+        return json.dumps(self.to_dict(), indent=2)
 
     @classmethod
     def from_json(cls, text: str) -> Architecture:

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from automl_plugins.decoders.base import Decoder
+from automl_plugins.decoders.base import Decoder, make_decoder
 from automl_plugins.decoders.most_likely import MostLikely
 from automl_plugins.spaces.architecture import Architecture
 from automl_plugins.strategies.step import SearchStep
@@ -30,7 +30,7 @@ class Strategy(ABC):
     is a function of the step's progress and generator, or lies in a searchable's logits and mask.
 
     Args:
-        decoder: reads the architecture in the end; None: the strategy's own.
+        decoder: reads architectures off in the end: a registered name, or a decoder; None: the strategy's own.
     """
 
     learns_logits: ClassVar[bool] = True
@@ -42,8 +42,8 @@ class Strategy(ABC):
     needs_end: ClassVar[bool] = False
     """True where the loss follows the progress of a search, which then needs an end; a `schedule` needs one anyway."""
 
-    def __init__(self, decoder: Decoder | None = None) -> None:
-        self.decoder: Decoder = MostLikely() if decoder is None else decoder
+    def __init__(self, decoder: Decoder | str | None = None) -> None:
+        self.decoder: Decoder = MostLikely() if decoder is None else make_decoder(decoder)
 
     def check(self, searchables: Mapping[str, Searchable]) -> None:  # noqa: B027 - by default all will do
         """Refuse what cannot be searched in this way, before training starts.

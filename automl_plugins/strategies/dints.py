@@ -42,7 +42,9 @@ class DiNTS(DARTS):
 
     needs_end: ClassVar[bool] = True
 
-    def __init__(self, memory: float = 0.8, topology_weight: float = 1e-3, decoder: Decoder | None = None) -> None:
+    def __init__(
+        self, memory: float = 0.8, topology_weight: float = 1e-3, decoder: Decoder | str | None = None
+    ) -> None:
         super().__init__(decoder)
         if not 0 <= memory <= 1:
             raise ValueError(f"memory is a share of that of all connections, from 0 to 1; got {memory}")

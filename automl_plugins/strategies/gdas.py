@@ -22,7 +22,7 @@ class GDAS(Strategy):
         ValueError: a temperature is not greater than zero.
     """
 
-    def __init__(self, start: float = 10.0, end: float = 0.1, decoder: Decoder | None = None) -> None:
+    def __init__(self, start: float = 10.0, end: float = 0.1, decoder: Decoder | str | None = None) -> None:
         super().__init__(decoder)
         self.start, self.end = checked_temperature("start", start), checked_temperature("end", end)
 

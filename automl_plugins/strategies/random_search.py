@@ -27,7 +27,7 @@ class RandomSearch(Strategy):
 
     learns_logits: ClassVar[bool] = False
 
-    def __init__(self, decoder: Decoder | None = None) -> None:
+    def __init__(self, decoder: Decoder | str | None = None) -> None:
         super().__init__(BestSampled() if decoder is None else decoder)
 
     def relaxation(self) -> Relaxation:

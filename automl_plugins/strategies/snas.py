@@ -27,7 +27,7 @@ class SNAS(Strategy):
     uses_search_data: ClassVar[bool] = False
     shares_draw: ClassVar[bool] = True
 
-    def __init__(self, start: float = 1.0, end: float = 0.03, decoder: Decoder | None = None) -> None:
+    def __init__(self, start: float = 1.0, end: float = 0.03, decoder: Decoder | str | None = None) -> None:
         super().__init__(decoder)
         self.start, self.end = checked_temperature("start", start), checked_temperature("end", end)
 

@@ -38,7 +38,7 @@ class UNAS(Strategy):
         ValueError: the weight is negative, or the temperature is not greater than zero.
     """
 
-    def __init__(self, gap: float = 0.5, temperature: float = 0.4, decoder: Decoder | None = None) -> None:
+    def __init__(self, gap: float = 0.5, temperature: float = 0.4, decoder: Decoder | str | None = None) -> None:
         super().__init__(decoder)
         if not gap >= 0:
             raise ValueError(f"gap is the weight of the generalisation gap, at least 0; got {gap}")

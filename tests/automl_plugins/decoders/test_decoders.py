@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from perceptron_space.space import PerceptronSpace
 
 from automl_plugins import Architecture, Choice, Task
-from automl_plugins.decoders.base import Evaluation
-from automl_plugins.decoders.best_sampled import BestSampled, best_of
+from automl_plugins.decoders.base import Evaluation, Found
+from automl_plugins.decoders.best_sampled import BestSampled, ranked
 from automl_plugins.decoders.most_likely import MostLikely
 from automl_plugins.errors import DivergedError
 from automl_plugins.supernets.rules import argmax, strongest_inputs
@@ -91,7 +91,7 @@ def test_the_most_likely_architecture_is_the_spaces_own_decoding(searchable: Sea
     def never() -> float:
         raise AssertionError("it evaluates nothing")
 
-    assert MostLikely()(searchable, never) == architecture
+    assert MostLikely()(searchable, never) == [Found(architecture)]
 
 
 def test_the_best_sampled_architecture_has_the_lowest_loss_and_the_searchable_is_left_as_it_was(
@@ -101,7 +101,9 @@ def test_the_best_sampled_architecture_has_the_lowest_loss_and_the_searchable_is
     before = {name: value.clone() for name, value in searchable.state_dict().items()}
     gates = searchable.gates().matrix.clone()
     # The space has 40 architectures.
-    assert BestSampled(samples=400)(searchable, lambda: planted(searchable, best)) == best
+    first, *others = BestSampled(samples=400)(searchable, lambda: planted(searchable, best))
+    assert first == Found(best, {"search_loss": 0.0})
+    assert all(each.figures["search_loss"] > 0 for each in others)
     assert torch.equal(searchable.gates().matrix, gates)
     assert all(torch.equal(value, before[name]) for name, value in searchable.state_dict().items())
 
@@ -127,7 +129,7 @@ def test_an_architecture_whose_loss_is_not_a_number_is_not_the_best(searchable: 
         depth = searchable.space.decode(searchable.gates())["depth"]
         return math.nan if depth == 1 else 5.0
 
-    assert BestSampled(samples=20)(searchable, evaluate)["depth"] == 2
+    assert [each.architecture["depth"] for each in BestSampled(samples=20)(searchable, evaluate)] == [2, 2]
 
 
 def test_an_error_in_the_evaluation_leaves_the_searchable_as_it_was(searchable: Searchable) -> None:
@@ -176,7 +178,7 @@ def test_ranking_reads_no_batch_twice_and_judges_the_last_two_on_all(
 ) -> None:
     every = list(enumerate_space(searchable.space))[:candidates]
     evaluation = Noisy(searchable, batches)
-    assert best_of(every, searchable, evaluation) == every[0], "the lowest loss without noise"
+    assert ranked(every, searchable, evaluation)[0].architecture == every[0], "the lowest loss without noise"
     assert len(set(evaluation.asked)) == len(evaluation.asked)
     looks = {each: [batch for held, batch in evaluation.asked if held == each] for each in every}
     assert all(batches_of == list(range(len(batches_of))) for batches_of in looks.values()), "the same ones for all"
@@ -196,7 +198,7 @@ def test_ranking_in_halves_finds_what_a_full_comparison_finds_nearly_always(sear
             with searchable.hold(each):
                 means[each] = [evaluation.look(batch) for batch in range(16)]
         full = min(every, key=lambda each: sum(means[each]))
-        found = best_of(every, searchable, evaluation)
+        found = ranked(every, searchable, evaluation)[0].architecture
         regrets.append(abs(sum(means[found]) - sum(means[full])) / 16)
     # A quarter of the noise of a single batch at most.
     assert regrets[0] == 0
@@ -213,7 +215,7 @@ def test_a_loss_that_is_not_finite_on_any_batch_ranks_last(searchable: Searchabl
             # The best ones by far, until the last batch.
             return bad if batch == 3 and self.asked[-1][0] in every[:2] else loss
 
-    assert best_of(every, searchable, Diverging(searchable, 4)) == every[2]
+    assert ranked(every, searchable, Diverging(searchable, 4))[0].architecture == every[2]
 
 
 def test_where_nothing_has_a_finite_loss_there_is_no_winner(searchable: Searchable) -> None:
@@ -238,6 +240,6 @@ def test_best_sampled_draws_within_limits() -> None:
         # The best ones by far are closed or beyond the cap.
         return -float(space.num_parameters(seen[-1], TASK))
 
-    found = BestSampled(samples=50)(searchable, Evaluation(look))
+    found = BestSampled(samples=50)(searchable, Evaluation(look))[0].architecture
     assert all(searchable.limits.admits(each) for each in seen)
     assert space.num_parameters(found, TASK) == max(space.num_parameters(each, TASK) for each in seen) <= cap
