@@ -83,6 +83,7 @@ class Outcome:
                 searchable.set_logits(found[name][0].architecture)
             report.tell_architectures(trainer, self.architectures())
             if self._path is not None and trainer.is_global_zero:
-                report.write_found(self._path.with_name("found.json"), found)
+                name = "found.json" if self._path.name != "found.json" else "found-all.json"
+                report.write_found(self._path.with_name(name), found)
         self.write(trainer)
         self.remember()

@@ -129,7 +129,7 @@ def test_an_architecture_whose_loss_is_not_a_number_is_not_the_best(searchable: 
         depth = searchable.space.decode(searchable.gates())["depth"]
         return math.nan if depth == 1 else 5.0
 
-    assert [each.architecture["depth"] for each in BestSampled(samples=20)(searchable, evaluate)] == [2, 2]
+    assert {each.architecture["depth"] for each in BestSampled(samples=20)(searchable, evaluate)} == {2}
 
 
 def test_an_error_in_the_evaluation_leaves_the_searchable_as_it_was(searchable: Searchable) -> None:
