@@ -9,6 +9,7 @@ import re
 import subprocess
 import sys
 import tomllib
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -51,16 +52,24 @@ def snippets(*languages: str) -> list[Snippet]:
     return [snippet for snippet in found if snippet.language in languages]
 
 
+def python_of(page: Path) -> str:
+    """All Python of a page, with smaller budgets."""
+    code = "\n".join(re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL))
+    for pattern, smaller in SMALLER.items():
+        code = re.sub(pattern, smaller, code)
+    return code
+
+
 def command_for(config: str) -> str:
     """The command that a configuration is for."""
     return "search" if re.search(r"^search:", config, re.MULTILINE) else "study"
 
 
-@pytest.mark.parametrize("page", REFERENCE, ids=lambda path: path.stem)
-def test_the_examples_of_a_page_of_reference_run(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    code = "\n".join(re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL))
-    exec(compile(code, page, "exec"), {"__name__": "__main__"})  # noqa: S102 - the examples are ours
+@cache
+def names_in_examples() -> set[str]:
+    """The names that Python in documents uses, and not only imports."""
+    trees = [ast.parse(python_of(page)) for page in (*DOCUMENTS, *REFERENCE)]
+    return {node.id for tree in trees for node in ast.walk(tree) if isinstance(node, ast.Name)}
 
 
 def constructed_by_users() -> list[str]:
@@ -77,10 +86,7 @@ def constructed_by_users() -> list[str]:
 
 @pytest.mark.parametrize("name", constructed_by_users())
 def test_every_class_that_a_user_constructs_is_in_an_example(name: str) -> None:
-    texts = [snippet.text for snippet in snippets("python")]
-    texts += re.findall(r"```python\n(.*?)```", "".join(path.read_text("utf-8") for path in REFERENCE), re.DOTALL)
-    used = {node.id for text in texts for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Name)}
-    assert name in used
+    assert name in names_in_examples()
 
 
 def mentioned_names() -> list[str]:
@@ -111,16 +117,21 @@ def test_every_snippet_is_of_a_kind_that_is_tested() -> None:
     }
 
 
-@pytest.mark.parametrize("document", [path.name for path in DOCUMENTS])
-def test_the_python_of_a_document_runs_from_top_to_bottom(document: str, tmp_path: Path) -> None:
-    texts = [snippet.text for snippet in snippets("python") if snippet.document == document]
-    if not texts:
-        pytest.skip(f"{document} has no Python")
-    code = "\n".join(texts)
-    for pattern, smaller in SMALLER.items():
-        code = re.sub(pattern, smaller, code)
+@pytest.mark.parametrize("page", [*DOCUMENTS[1:], *REFERENCE], ids=lambda path: path.stem)
+@pytest.mark.filterwarnings("ignore")
+def test_the_python_of_a_page_runs_from_top_to_bottom(
+    page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    code = python_of(page)
+    if not code:
+        pytest.skip(f"{page.name} has no Python")
+    monkeypatch.chdir(tmp_path)
+    exec(compile(code, page, "exec"), {"__name__": "__main__"})  # noqa: S102 - the snippets are ours
+
+
+def test_the_python_of_the_readme_runs_as_a_script(tmp_path: Path) -> None:
     script = tmp_path / "snippets.py"
-    script.write_text(code, encoding="utf-8")
+    script.write_text(python_of(ROOT / "README.md"), encoding="utf-8")
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     ran = subprocess.run(
         [sys.executable, "-Wignore", script], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
