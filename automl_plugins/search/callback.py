@@ -95,7 +95,7 @@ class ArchitectureSearch(pl.Callback):
 
     @property
     def searchables(self) -> Mapping[str, Searchable]:
-        """What is searched in the present fit, by name."""
+        """The searchables of the present fit, by name."""
         return {} if self.run is None else self.run.searchables
 
     @property

@@ -1,4 +1,4 @@
-"""What a search cannot serve, found out before training starts."""
+"""Refusals of projects that a search cannot serve, before training starts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a search has found: decoded, told, written, and put back where other callbacks change it."""
+"""The result of a search: decoded, told, written, and put back where other callbacks change it."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ class Outcome:
 
     @property
     def decodes_as_it_goes(self) -> bool:
-        """Whether the logits say at any time what is found; another decoder says it in the end."""
+        """True where the logits say at any time what is found; another decoder says it in the end."""
         return isinstance(self._strategy.decoder, MostLikely)
 
     @property
     def tensors(self) -> list[Tensor]:
-        """What a search changes of searchables beside their weights."""
+        """The tensors of searchables that a search changes, beside their weights."""
         return [tensor for each in self._searchables.values() for tensor in (each.logits, each.closed)]
 
     @property

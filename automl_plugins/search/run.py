@@ -10,9 +10,9 @@ from torch import Tensor
 
 from automl_plugins.errors import DivergedError
 from automl_plugins.search import provenance, ranks, report
+from automl_plugins.search.batches import SearchBatches
 from automl_plugins.search.checks import check_warmup
 from automl_plugins.search.collapse import CollapseWatch
-from automl_plugins.search.data import SearchBatches
 from automl_plugins.search.divergence import DivergenceWatch, diverged
 from automl_plugins.search.learner import LogitsLearner
 from automl_plugins.search.memory_check import check_memory

@@ -1,4 +1,4 @@
-"""Where the search data come from."""
+"""The source of the search data."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ import warnings
 from collections.abc import Callable
 from typing import Any, Literal, get_args
 
-from automl_plugins.search.data import batches_in, reads_by_position, split_loader
+from automl_plugins.search.loaders import batches_in, reads_by_position
+from automl_plugins.search.split import split_loader
 from automl_plugins.system.arguments import is_number
 from automl_plugins.system.nearest import did_you_mean
 
@@ -43,7 +44,7 @@ class SearchSource:
 
     @property
     def settings(self) -> dict[str, Any]:
-        """What was asked for, as JSON: a loader of the user's is not described."""
+        """The request as JSON: a loader of the user's is not described."""
         data = self.given if isinstance(self.given, str) else self.given is not None
         return {"search_fraction": self.fraction, "search_data": data}
 
@@ -81,7 +82,7 @@ class SearchSource:
             owner.train_dataloader = train_dataloader
 
     def _training_part(self, trainer: Any, loader: Any) -> Any:
-        """What is left of a training loader for the weights; all of it where it cannot be split.
+        """The part of a training loader that is left for the weights; all of it where it cannot be split.
 
         Raises:
             ValueError: nothing is left, or a split was asked for and cannot be had.

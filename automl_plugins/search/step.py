@@ -12,7 +12,7 @@ from torch import Tensor
 
 from automl_plugins.decoders.base import Evaluation
 from automl_plugins.search import ranks
-from automl_plugins.search.data import SearchBatches
+from automl_plugins.search.batches import SearchBatches
 from automl_plugins.search.evaluation import search_evaluation
 from automl_plugins.search.user_step import UserStep
 from automl_plugins.strategies import SearchStep
@@ -20,11 +20,11 @@ from automl_plugins.supernets.searchable import Searchable
 from automl_plugins.system.randomness import seed_from
 
 _EVALUATION_BATCHES = 16
-"""How many search batches an evaluation reads at most: many architectures are compared."""
+"""The most search batches that an evaluation reads: many architectures are compared."""
 
 
 class Moment(IntEnum):
-    """When a strategy is given a step without a training batch; it sets apart what is drawn then."""
+    """The moments at which a strategy is given a step without a training batch; they set apart what is drawn then."""
 
     BEGINNING = 1
     END_OF_EPOCH = 2
@@ -132,7 +132,7 @@ def share_done(trainer: Any, epochs: float, planned_epochs: int, warmup_epochs: 
 
 
 def past_the_end(epoch: int, planned_epochs: int) -> bool:
-    """Whether this is an epoch that an averaging callback has appended, in which nothing is to learn."""
+    """True in an epoch that an averaging callback has appended, in which nothing is to learn."""
     return 0 <= planned_epochs <= epoch
 
 

@@ -11,7 +11,7 @@ from search_project import TASK, samples, state
 from torch.nn import functional
 
 from automl_plugins.search import split_loader
-from automl_plugins.search.data import SearchBatches
+from automl_plugins.search.batches import SearchBatches
 
 
 @pytest.mark.parametrize("relaxation", ["softmax", "concrete", "straight-through"])

@@ -31,7 +31,7 @@ from torch_geometric.loader import NodeLoader
 from torch_geometric.sampler import BaseSampler, SamplerOutput
 
 from automl_plugins.search import ArchitectureSearch, split_loader
-from automl_plugins.search.data import SearchBatches, SearchOrder
+from automl_plugins.search.batches import SearchBatches, SearchOrder
 
 NUMBERS = list(range(20))
 

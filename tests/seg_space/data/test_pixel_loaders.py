@@ -17,7 +17,8 @@ from torch import Tensor, nn
 from torch.utils.data import DistributedSampler
 from trees import HEIGHT, WIDTH, camvid, folder, voc, write_image, write_mask
 
-from automl_plugins.search.data import SearchBatches, split_loader
+from automl_plugins.search.batches import SearchBatches
+from automl_plugins.search.split import split_loader
 from automl_plugins.training.fit import LEAN
 from automl_plugins.training.lightning import pl
 from seg_space.data import CamVidData, DarcyFlowData, ImagesAndMasks, VOCData

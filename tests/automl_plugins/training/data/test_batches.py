@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch.utils.data import Dataset
 
-from automl_plugins.search.data import SearchBatches
+from automl_plugins.search.batches import SearchBatches
 from automl_plugins.training.data.batches import (
     EvenShares,
     FixedBatches,
