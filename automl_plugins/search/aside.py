@@ -5,13 +5,11 @@ from __future__ import annotations
 import copy
 import io
 import itertools
-import random
 import sys
 import types
-import warnings
 import weakref
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, MutableMapping
+from collections.abc import Iterable, Iterator, MutableMapping
 from contextlib import ExitStack, contextmanager
 from functools import cache
 from typing import Any
@@ -19,9 +17,10 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.utils.weak import WeakTensorKeyDictionary
 from torchmetrics import Metric, MetricCollection
 
+from automl_plugins.search.set_aside import dummy_experiment, metric_aside, silenced, state_of
+from automl_plugins.search.tensor_memory import TensorMemory
 from automl_plugins.supernets.searchable import Searchable
 from automl_plugins.training.lightning import pl
 
@@ -47,19 +46,9 @@ _LARGE_CONTAINER = 1_000
 """Of a longer one the elements come back, but not what is changed inside of them."""
 _LARGE = 2**20
 """Bytes from which on a tensor is copied only until it has been seen that the step leaves it alone."""
-_TRIALS = 2
 
 
-class _Memory:
-    """Knowledge of a module's large tensors and frozen weights."""
-
-    def __init__(self) -> None:
-        self.left_alone: Any = WeakTensorKeyDictionary()
-        """The number of times that each of them was the same after the step."""
-        self.warned: set[str] = set()
-
-
-_MEMORIES: weakref.WeakKeyDictionary[nn.Module, _Memory] = weakref.WeakKeyDictionary()
+_MEMORIES: weakref.WeakKeyDictionary[nn.Module, TensorMemory] = weakref.WeakKeyDictionary()
 
 
 @contextmanager
@@ -75,7 +64,7 @@ def objects_aside(module: nn.Module, others: Iterable[object] = ()) -> Iterator[
         module: the LightningModule.
         others: further objects, below which all of that holds too.
     """
-    memory = _MEMORIES.setdefault(module, _Memory())
+    memory = _MEMORIES.setdefault(module, TensorMemory())
     with ExitStack() as stack:
         walk = _Walk(stack, memory)
         for part in module.modules():
@@ -83,14 +72,14 @@ def objects_aside(module: nn.Module, others: Iterable[object] = ()) -> Iterator[
         for other in others:
             walk.of(other)
         for name, calls in _LOG_CALLS.items():
-            stack.enter_context(_silenced(sys.modules.get(name), calls))
+            stack.enter_context(silenced(sys.modules.get(name), calls))
         yield
 
 
 class _Walk:
     """A walk through objects that notes how each is put back."""
 
-    def __init__(self, stack: ExitStack, memory: _Memory) -> None:
+    def __init__(self, stack: ExitStack, memory: TensorMemory) -> None:
         self._stack, self._memory = stack, memory
         self._seen: dict[int, object] = {}
         self._objects = 0
@@ -103,7 +92,7 @@ class _Walk:
             return
         self._seen[id(part)] = part
         if isinstance(part, Metric | MetricCollection):
-            self._stack.enter_context(_metric_aside(part))
+            self._stack.enter_context(metric_aside(part))
             return
         for weight in part._parameters.values():
             if weight is not None and not weight.requires_grad:
@@ -128,12 +117,14 @@ class _Walk:
             return self._after.get(-id(value), value)
         self._objects += 1
         if self._objects > _MOST_OBJECTS:
-            self._warn(f"the module holds more than {_MOST_OBJECTS} objects; what a step counts in the others stays")
+            self._memory.warn(
+                f"the module holds more than {_MOST_OBJECTS} objects; what a step counts in the others stays"
+            )
             return value
         self._seen[id(value)] = value
         root = kind.__module__.partition(".")[0]
         if root in _LOGGERS or kind.__module__.startswith("torch.utils.tensorboard"):
-            return _dummy_experiment()
+            return dummy_experiment()
         if isinstance(value, nn.Module):
             for part in value.modules():
                 self._seen.pop(id(value), None)
@@ -149,8 +140,8 @@ class _Walk:
             self.of(tuple(value))
         elif isinstance(value, np.ndarray):
             self._array(value)
-        elif _state_of(value) is not None:
-            get, put = _state_of(value) or (None, None)
+        elif state_of(value) is not None:
+            get, put = state_of(value) or (None, None)
             self._stack.callback(put, get())  # type: ignore[misc,arg-type]
         elif isinstance(value, Iterator) and (isinstance(value, _CURSORS) or root in ("builtins", "itertools")):
             return self._branched(value)
@@ -222,40 +213,9 @@ class _Walk:
             self._stack.callback(np.copyto, array, saved)
 
     def _tensor(self, tensor: Tensor, always: bool) -> None:
-        """Note a tensor; one that was left alone by several steps is only watched, unless it is small."""
-        if id(tensor) in self._seen or tensor.grad_fn is not None or tensor.is_inference() or tensor.is_meta:
-            return
-        self._seen[id(tensor)] = tensor
-        if tensor.layout is not torch.strided:
-            return
-        if always:
-            self._stack.callback(_put_back, tensor, tensor.detach().clone())
-            return
-        trials = self._memory.left_alone.get(tensor, 0)
-        if trials >= _TRIALS:
-            self._stack.callback(self._watch, tensor, tensor._version)
-        else:
-            self._stack.callback(self._learn, tensor, tensor.detach().clone(), trials)
-
-    def _learn(self, tensor: Tensor, before: Tensor, trials: int) -> None:
-        if tensor.shape == before.shape and torch.equal(tensor, before):
-            self._memory.left_alone[tensor] = trials + 1
-        else:
-            self._memory.left_alone[tensor] = -sys.maxsize  # for good
-            _put_back(tensor, before)
-
-    def _watch(self, tensor: Tensor, version: int) -> None:
-        if tensor._version != version:
-            self._memory.left_alone[tensor] = -sys.maxsize
-            self._warn(
-                f"a tensor of shape {tuple(tensor.shape)} that the training step began to change was changed once more "
-                "by a step of the architecture; from now on it is put back"
-            )
-
-    def _warn(self, message: str) -> None:
-        if message not in self._memory.warned:
-            self._memory.warned.add(message)
-            warnings.warn(message, stacklevel=2)
+        if id(tensor) not in self._seen:
+            self._seen[id(tensor)] = tensor
+            self._memory.note(self._stack, tensor, always)
 
 
 def _slots(kind: type) -> list[str]:
@@ -266,75 +226,6 @@ def _slots(kind: type) -> list[str]:
 
 
 _TEE: Any = type(itertools.tee(())[0])
-
-
-def _put_back(tensor: Tensor, before: Tensor) -> None:
-    with torch.no_grad():
-        # Where it can be seen without waiting for a GPU, what has not changed keeps its version for autograd.
-        if tensor.shape != before.shape:
-            tensor.data = before
-        elif tensor.device.type != "cpu" or not torch.equal(tensor, before):
-            tensor.copy_(before)
-
-
-def _state_of(value: Any) -> tuple[Callable[[], Any], Callable[[Any], Any]] | None:
-    """The functions that get and set the state of a random generator."""
-    if isinstance(value, torch.Generator):
-        return value.get_state, value.set_state
-    if isinstance(value, random.Random):
-        return value.getstate, value.setstate
-    if isinstance(value, np.random.RandomState):
-        return value.get_state, value.set_state
-    if isinstance(value, np.random.Generator):
-        bits = value.bit_generator
-        return lambda: bits.state, lambda state: setattr(bits, "state", state)
-    return None
-
-
-@contextmanager
-def _metric_aside(metric: Metric | MetricCollection) -> Iterator[None]:
-    """Let a metric count in copies of its states."""
-    attributes = vars(metric)
-    before = dict(attributes)
-    if isinstance(metric, MetricCollection):
-        # Which metrics share a state is settled at the first update, inside these lists.
-        attributes["_groups"] = copy.deepcopy(metric._groups)
-    else:
-        for name in metric._defaults:
-            state = attributes[name]
-            attributes[name] = state.detach().clone() if isinstance(state, Tensor) else list(state)
-    try:
-        yield
-    finally:
-        attributes.clear()
-        attributes.update(before)
-
-
-@contextmanager
-def _silenced(library: Any, calls: Iterable[str]) -> Iterator[None]:
-    """Have a logging library's own functions, and those of its present run, do nothing inside."""
-    owners = [owner for owner in (library, getattr(library, "run", None)) if owner is not None]
-    before = [(owner, name, vars(owner)[name]) for owner in owners for name in calls if name in vars(owner)]
-    added = [(owner, name) for owner in owners[1:] for name in calls if name not in vars(owner)]
-    for owner, name in [*((owner, name) for owner, name, _ in before), *added]:
-        setattr(owner, name, nothing)
-    try:
-        yield
-    finally:
-        for owner, name, value in before:
-            setattr(owner, name, value)
-        for owner, name in added:
-            delattr(owner, name)
-
-
-def nothing(*_: object, **__: object) -> None:
-    """The stand-in for `self.log` inside."""
-
-
-@cache
-def _dummy_experiment() -> Any:
-    loggers: Any = pl.loggers.logger
-    return loggers.DummyExperiment()
 
 
 @cache

@@ -11,7 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from automl_plugins.search.aside import nothing, objects_aside
+from automl_plugins.search.aside import objects_aside
+from automl_plugins.search.set_aside import nothing
 from automl_plugins.supernets.searchable import Searchable
 from automl_plugins.system.randomness import seeded_aside
 from automl_plugins.training.lightning import pl
