@@ -25,7 +25,7 @@ from quality import SINGLE_PATH, Budgeted, compare, kept_in, random_contenders, 
 from rich.console import Console
 from torch import nn
 
-from automl_plugins import Architecture, registry
+from automl_plugins import Architecture, Project, registry
 from automl_plugins.objectives.contender import Contender
 from automl_plugins.spaces.task import Task
 from automl_plugins.training.lightning import pl
@@ -161,20 +161,15 @@ def main() -> None:
     console = Console(width=150)
     data = setting.data()
     data.setup("fit")
-    module = setting.module(nn.Identity(), data.task)
     options = {"accelerator": "cpu", "gradient_clip_val": 5.0}
+    trainer = {**options, "max_epochs": setting.epochs}
+    project = Project(space_of_width(1), data, module=setting.module, trainer=trainer, folder=folder.path)
     comparison = Budgeted(
+        project,
+        SEEDS,
         space_of_width,
         partial(reference, budget=setting.budget),
         setting.budget,
-        folder=folder,
-        task=data.task,
-        data=data,
-        module=setting.module,
-        monitor=module.monitor,
-        direction=module.direction,
-        options={**options, "max_epochs": setting.epochs},
-        seeds=SEEDS,
     )
     searched, search_seconds = [], []
     for strategy in arguments.strategies:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import json
 import statistics
 import time
@@ -15,14 +14,15 @@ from rich.console import Console
 from rich.table import Table
 from torch import nn
 
-from automl_plugins import Architecture, Task
+from automl_plugins import Architecture, Project, Task
 from automl_plugins.measures.latency import measure_latency
 from automl_plugins.measures.macs import macs
 from automl_plugins.objectives.contender import Contender
+from automl_plugins.report.row import Row, mean_row
 from automl_plugins.search import ArchitectureSearch
 from automl_plugins.spaces.drawing import draw
 from automl_plugins.spaces.space import SearchSpace
-from automl_plugins.studies.comparison import Comparison, Row
+from automl_plugins.studies.comparison import Comparison
 from automl_plugins.studies.folder import RunFolder
 from automl_plugins.supernets.space import SupernetSpace
 from automl_plugins.system.files import write_whole
@@ -46,35 +46,37 @@ class Budgeted(Comparison):
     """A comparison in which the network of every architecture has the width that a budget of parameters allows.
 
     Args:
+        project: what is trained on what, with the space at width 1.
+        seeds: of the trainings.
         space_of_width: the space at each width.
         reference: makes a hand-made network by its name, for a task.
         budget: the most parameters that an architecture's network has.
         others: further spaces by name, whose architectures are built as they are.
-        rest: the arguments of `Comparison`.
     """
 
     def __init__(
         self,
+        project: Project,
+        seeds: Sequence[int],
         space_of_width: Callable[[int], SupernetSpace],
         reference: Callable[[str, Task], nn.Module],
         budget: int,
         others: Mapping[str, SearchSpace] | None = None,
-        **rest: Any,
     ) -> None:
-        super().__init__(space=space_of_width(1), **rest)
+        super().__init__(project, seeds)
         self.space_of_width = space_of_width
         self.reference = reference
         self.budget = budget
         self.others = others or {}
 
     def build(self, contender: Contender) -> nn.Module:
-        architecture = contender.architecture
+        architecture, task = contender.architecture, self.project.task
         if architecture is None:
-            return self.reference(str(contender.reference), self.task)
+            return self.reference(str(contender.reference), task)
         if architecture.space in self.others:
-            return self.others[architecture.space].network(architecture, self.task)
-        width = widest(lambda each: self.space_of_width(each).num_parameters(architecture, self.task), self.budget)
-        return self.space_of_width(width).network(architecture, self.task)
+            return self.others[architecture.space].network(architecture, task)
+        width = widest(lambda each: self.space_of_width(each).num_parameters(architecture, task), self.budget)
+        return self.space_of_width(width).network(architecture, task)
 
 
 def search(
@@ -152,7 +154,8 @@ def compare(
     """
     first = comparison.over(comparison.seeds[:1])
     _wait(first, random, "train")
-    best = copy.copy(first.best(random))
+    by_score = {first.trained(each)[0].score: each for each in random}
+    best = by_score[(max if comparison.project.sign > 0 else min)(score for score in by_score if score is not None)]
     contenders = [*searched, *fixed, Contender("best random by validation", best.architecture)]
     _wait(comparison, contenders, "train")
     # The test set, once everything has been chosen.
@@ -160,13 +163,14 @@ def compare(
     _wait(comparison, contenders, "test")
     table = Table(title=title)
     costs = ("million MACs", "latency, ms") if inputs else ()
-    for column in ("network", "parameters", *costs, comparison.monitor, metric, "CPU s a training"):
+    for column in ("network", "parameters", *costs, comparison.project.monitor, metric, "CPU s a training"):
         table.add_column(column)
     for contender in contenders:
         label, parameters, *figures = _cells(comparison.row(contender), metric)
         table.add_row(label, parameters, *map(_whole, _costs(comparison.build(contender), inputs)), *figures)
     costs_of_random = [_costs(comparison.build(each), inputs) for each in random]
-    label, parameters, *figures = _cells(first.mean_row(f"mean of {len(random)} random ones", random), metric)
+    mean = mean_row(f"mean of {len(random)} random ones", [first.row(each) for each in random])
+    label, parameters, *figures = _cells(mean, metric)
     means = (_whole(statistics.fmean(column)) for column in zip(*costs_of_random, strict=True))
     table.add_row(label, parameters, *means, *figures)
     console.print(table)
@@ -175,7 +179,7 @@ def compare(
     for contender, seconds in zip(searched, search_seconds, strict=True):
         share = seconds / comparison.row(contender).cpu_seconds
         console.print(f"{contender.label}: the search took {share:.2f} of one training")
-        console.print(draw(comparison.space.operations(contender.architecture)))
+        console.print(draw(comparison.project.space.operations(contender.architecture)))
 
 
 def _wait(comparison: Comparison, contenders: Sequence[Contender], stage: str) -> None:

@@ -29,7 +29,7 @@ from quality import SINGLE_PATH, Budgeted, compare, kept_in, random_contenders, 
 from rich.console import Console
 from torch import nn
 
-from automl_plugins import Architecture
+from automl_plugins import Architecture, Project
 from automl_plugins.objectives.contender import Contender
 from automl_plugins.spaces.task import Task
 from automl_plugins.system.files import write_whole
@@ -161,21 +161,16 @@ def main() -> None:
     folder = kept_in(arguments.folder or Path("runs", f"segmentation-{arguments.setting}"))
     data = setting.data()
     data.setup("fit")
-    own = setting.module(nn.Identity(), data.task)
     options = {"accelerator": "cpu", "gradient_clip_val": 5.0, "max_epochs": epochs}
+    narrow = space_of_width(1, setting.stem_stride)
+    project = Project(narrow, data, module=setting.module, trainer=options, folder=folder.path)
     comparison = Budgeted(
+        project,
+        range(arguments.seeds),
         lambda filters: space_of_width(filters, setting.stem_stride),
         reference,
         arguments.budget,
         others={"smp": SmpSpace()},
-        folder=folder,
-        task=data.task,
-        data=data,
-        module=setting.module,
-        monitor=own.monitor,
-        direction=own.direction,
-        options=options,
-        seeds=range(arguments.seeds),
     )
     search_space = space_of_width(4, setting.stem_stride, search=True)
     searched, search_seconds = [], []

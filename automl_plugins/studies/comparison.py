@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import gc
 import pickle
 import time
@@ -49,7 +50,9 @@ class Comparison:
 
     def over(self, seeds: Sequence[int]) -> Comparison:
         """The same comparison on other seeds; trainings on seeds that they share are shared."""
-        return Comparison(self.project, seeds)
+        other = copy.copy(self)
+        other.seeds = tuple(seeds)
+        return other
 
     def build(self, contender: Contender) -> nn.Module:
         """A contender's network, freshly initialised."""

@@ -138,6 +138,9 @@ class Finals:
         figures = self._figures(contender)
         counts = [result.num_parameters for result in results if result.num_parameters is not None]
         broken = [name for name, limit in self.goal.limits.items() if not figures.get(name, math.inf) <= limit]
+        cap = self.project.space.max_parameters
+        if cap is not None and counts and counts[0] > cap:
+            broken.append("max_parameters")  # only a hand-made network can: the space makes none above it
         return Standing(
             contender=contender,
             values=[self._value(result.score, figures) for result in results],
