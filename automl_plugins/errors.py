@@ -10,6 +10,10 @@ class StudyError(RuntimeError):
     """A study that cannot go on; what it has found so far is kept."""
 
 
+class FormatError(StudyError, ValueError):
+    """A file of a run that another version wrote, and this one does not read."""
+
+
 class Terminated(KeyboardInterrupt):
     """SIGTERM, heard as Ctrl-C is: what runs is ended in good order."""
 

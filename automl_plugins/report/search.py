@@ -6,6 +6,8 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 
+from automl_plugins.system.formats import stamp, unstamped
+
 
 @dataclass(frozen=True)
 class SearchSummary:
@@ -38,12 +40,16 @@ class SearchSummary:
 
     def to_json(self) -> str:
         """The summary as JSON, with which `from_json` gives it back."""
-        return json.dumps(asdict(self), indent=2)
+        return json.dumps({**stamp(), **asdict(self)}, indent=2)
 
     @classmethod
     def from_json(cls, text: str) -> SearchSummary:
-        """Read what `to_json` wrote."""
-        return cls(**json.loads(text))
+        """Read what `to_json` wrote.
+
+        Raises:
+            FormatError: another version wrote it.
+        """
+        return cls(**unstamped(json.loads(text), "what the search came to"))
 
     def lines(self) -> list[str]:
         """The text for a person."""

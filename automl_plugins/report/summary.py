@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from automl_plugins.report.row import Row
 from automl_plugins.report.trials import cost_line
 from automl_plugins.system.finite import spread, strict_json
+from automl_plugins.system.formats import stamp, unstamped
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -53,14 +54,18 @@ class Summary:
 
     def to_json(self) -> str:
         """The summary as JSON, with which `from_json` gives it back; what is undefined is `null`."""
-        return strict_json(asdict(self))
+        return strict_json({**stamp(), **asdict(self)})
 
     @classmethod
     def from_json(cls, text: str) -> Summary:
-        """Read what `to_json` wrote."""
+        """Read what `to_json` wrote.
+
+        Raises:
+            FormatError: another version wrote it.
+        """
         from automl_plugins.report.front import Front
 
-        content: dict[str, Any] = json.loads(text)
+        content = unstamped(json.loads(text), "the summary")
         rows = [
             Row(**{**row, "test": {name: (mean, deviation) for name, (mean, deviation) in row["test"].items()}})
             for row in content.pop("rows")

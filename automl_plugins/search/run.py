@@ -27,6 +27,7 @@ from automl_plugins.search.validation import ValidationView
 from automl_plugins.search.weight_step import WeightStep
 from automl_plugins.strategies import SearchStep, Strategy
 from automl_plugins.supernets.searchable import Searchable
+from automl_plugins.system.formats import stamp, unstamped
 from automl_plugins.system.randomness import random_state
 
 _LOOKS = 16
@@ -108,6 +109,7 @@ class SearchRun:
         self.watch.remember(self.searchables)
 
     def _take_up(self, state: Mapping[str, Any], device: torch.device) -> None:
+        state = unstamped(state, "the checkpoint of a search")
         self.present_learner.load_state_dict(state["learner"])
         if "provenance" in state:
             provenance.check_settings(state["provenance"]["settings"], self._provenance["settings"])
@@ -319,6 +321,7 @@ class SearchRun:
             return {}
         device, batches = next(iter(self.searchables.values())).logits.device, self.maker.batches
         return {
+            **stamp(),
             "steps": self.steps,
             "share": self.share,
             "learner": self.learner.state_dict(),

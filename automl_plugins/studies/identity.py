@@ -13,13 +13,14 @@ from typing import Any
 
 from filelock import FileLock
 
-from automl_plugins.errors import StudyError
+from automl_plugins.errors import FormatError, StudyError
 from automl_plugins.report.notes import tell
 from automl_plugins.spaces.space import SearchSpace
 from automl_plugins.studies.folder import RunFolder
 from automl_plugins.studies.plan import Plan
 from automl_plugins.studies.storage import without_password
 from automl_plugins.system.files import write_whole
+from automl_plugins.system.formats import stamp, unstamped
 from automl_plugins.system.generators import held_generators, undisturbed
 from automl_plugins.training.description import describe, differences, unseen
 from automl_plugins.training.fingerprint import data_difference, data_fingerprint, datamodule_loaders
@@ -79,15 +80,17 @@ class Identity:
         """
         path = folder.description
         try:
-            content = json.loads(path.read_text("utf-8"))
+            content = unstamped(json.loads(path.read_text("utf-8")), f"the study in {folder.path}")
             return cls(content["settings"], content["data"], content["storage"], content["key"])
         except FileNotFoundError:
             return None
-        except (OSError, ValueError, TypeError, KeyError) as error:
+        except FormatError:
+            raise
+        except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
             raise StudyError(
                 f"{path} does not say what the study in this folder was begun with ({type(error).__name__}: {error}): "
-                "an earlier version wrote it, or it is damaged; give this study another folder, or remove the file to "
-                "go on with the trials as if they were of these settings and data"
+                "it is damaged; give this study another folder, or remove the file to go on with the trials as if they "
+                "were of these settings and data"
             ) from error
 
     def keep(self, folder: RunFolder) -> Identity:
@@ -97,7 +100,7 @@ class Identity:
             kept = Identity.read(folder)
             if kept is None:
                 kept = replace(self, key=uuid.uuid4().hex[:12])
-                write_whole(folder.description, json.dumps(asdict(kept), indent=2))
+                write_whole(folder.description, json.dumps({**stamp(), **asdict(kept)}, indent=2))
         return kept
 
     def refuse_another(self, folder: RunFolder, before: Identity) -> list[str]:

@@ -13,6 +13,7 @@ from search_project import LitUser, UserData, loader, samples
 from torch import nn
 from torch.utils.data import DataLoader
 
+from automl_plugins.errors import FormatError
 from automl_plugins.search import ArchitectureSearch
 from automl_plugins.search.provenance import OtherSearchError
 from gnn_space import AGNNSpace
@@ -78,6 +79,18 @@ def test_a_checkpoint_of_another_search_is_refused_by_name(
 ) -> None:
     with pytest.raises(OtherSearchError, match=rf"the checkpoint is of another search: .*{reason}.*begin anew"):
         fit(trainer, checkpoint, **{"max_epochs": 3, **given})
+
+
+def test_a_checkpoint_of_another_version_names_the_one_that_reads_it(
+    trainer: Callable[..., pl.Trainer], checkpoint: Path
+) -> None:
+    content = torch.load(checkpoint, weights_only=True)
+    (state,) = (each for name, each in content["callbacks"].items() if "ArchitectureSearch" in name)
+    for name in ("format", "version"):
+        del state[name]
+    torch.save(content, checkpoint)
+    with pytest.raises(FormatError, match=r"checkpoint of a search was written by automl-plugins 0\.1.*plugins<0\.2"):
+        fit(trainer, checkpoint, max_epochs=3)
 
 
 def test_what_is_harmless_is_gone_on_with(trainer: Callable[..., pl.Trainer], checkpoint: Path) -> None:

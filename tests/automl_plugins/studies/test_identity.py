@@ -21,7 +21,7 @@ from pytorch_lightning.callbacks import EarlyStopping, LearningRateMonitor, Rich
 from torch.utils.data import DataLoader, TensorDataset, random_split
 
 from automl_plugins import Task
-from automl_plugins.errors import StudyError
+from automl_plugins.errors import FormatError, StudyError
 from automl_plugins.studies.study import Study
 from gnn_space import AGNNSpace, EGNASSpace, NodeClassification
 from gnn_space.data import ClusterData, SmilesTable
@@ -259,12 +259,33 @@ def test_no_password_is_kept(make_study: MakeStudy) -> None:
     assert identity.storage == "postgresql://me@host/db"
 
 
-def test_a_folder_of_an_earlier_version_says_so(make_study: MakeStudy) -> None:
+@pytest.mark.parametrize(
+    ("stamp", "reader"),
+    [({}, "automl-plugins<0.2"), ({"format": 9, "version": "0.7.1"}, "automl-plugins==0.7.1")],
+    ids=["earlier", "later"],
+)
+def test_a_folder_of_another_version_names_the_one_that_reads_it(
+    stamp: dict[str, Any], reader: str, make_study: MakeStudy
+) -> None:
+    study = begin(make_study())
+    kept = json.loads(study.folder.description.read_text())
+    assert kept["format"] == 2
+    assert kept["version"]
+    content = {name: value for name, value in kept.items() if name not in ("format", "version")}
+    study.folder.description.write_text(json.dumps({**stamp, **content}))
+    with pytest.raises(FormatError, match=r"^the study in .* was written by automl-plugins 0\.[17]") as refusal:
+        make_study().prepare()
+    assert f"`pip install '{reader}'`" in str(refusal.value)
+    assert "\n" not in str(refusal.value)
+
+
+def test_a_damaged_description_says_so(make_study: MakeStudy) -> None:
     study = make_study()
     study.folder.path.mkdir()
-    study.folder.description.write_text(json.dumps({"space": {}, "seed": 0}))
-    with pytest.raises(StudyError, match=r"an earlier version wrote it, or it is damaged; give this study another"):
-        study.prepare()
+    for text in ('{"format": 2, "settings": {}}', "[]", "half a fi"):
+        study.folder.description.write_text(text)
+        with pytest.raises(StudyError, match="it is damaged; give this study another folder"):
+            make_study().prepare()
 
 
 def test_a_constant_module_of_one_name_in_two_places_is_one(make_study: MakeStudy) -> None:
