@@ -1,0 +1,1 @@
+"""Procedures: search methods of several fits, or of none, as plain functions over a project."""

@@ -1,0 +1,97 @@
+"""The fits of a procedure: differentiable searches over a project, each in a folder of its own."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from automl_plugins.search.callback import ArchitectureSearch
+from automl_plugins.search.checkpoint_files import LastCheckpoint, LastTwo, WholeCheckpoints, read_checkpoint
+from automl_plugins.spaces.architecture import Architecture
+from automl_plugins.strategies import Strategy
+from automl_plugins.studies.folder import RunFolder
+from automl_plugins.studies.identity import Identity, settings_of
+from automl_plugins.supernets.searchable import Searchable
+from automl_plugins.supernets.supernet import SupernetSpace
+from automl_plugins.system.interruption import interrupts_as_such
+from automl_plugins.training.fingerprint import data_fingerprint, datamodule_loaders
+from automl_plugins.training.fit import LEAN, quiet_lightning, seeded
+from automl_plugins.training.lightning import pl
+from automl_plugins.training.project import Project
+
+
+class Fits:
+    """The searches that a procedure makes, in order: what has ended is read, what was killed goes on.
+
+    A procedure that is killed at any moment and called again therefore ends as one that was not. The folder is refused
+    where it was begun with other settings or data.
+
+    Args:
+        project: what is searched, and on what; its Trainer's arguments are those of each fit.
+        procedure: the name of the procedure.
+        settings: its arguments, as JSON has them.
+
+    Raises:
+        TypeError: the space has no supernet.
+        StudyError: the folder holds results of other settings, or of other data.
+    """
+
+    def __init__(self, project: Project, procedure: str, settings: Mapping[str, Any]) -> None:
+        if not isinstance(project.space, SupernetSpace):
+            raise TypeError(f"{procedure} trains supernets; the space {project.space.name!r} has none")
+        self.project, self.space = project, project.space
+        self.folder = project.folder / procedure
+        project.read_data()
+        mine = Identity(
+            {"procedure": procedure, **settings, **settings_of(project)},
+            data_fingerprint(datamodule_loaders(project.data)),
+        )
+        folder = RunFolder(self.folder)
+        before = Identity.read(folder)
+        if before is not None:
+            mine.refuse_another(folder, before)
+        mine.keep(folder)
+
+    def searchable(self) -> Searchable:
+        """A new searchable for the project's task, settled by the project's seed."""
+        with seeded(self.project.seed):
+            return self.space.searchable(self.project.task, seed=self.project.seed)
+
+    def run(self, name: str, searchable: Searchable, strategy: str | Strategy, epochs: int | None) -> Architecture:
+        """Search with a searchable, in place: its weights and logits are trained.
+
+        Args:
+            name: of the fit; its checkpoints are in a folder of that name.
+            searchable: which may have weights, logits and closed options from fits before.
+            strategy: a registered name, or a strategy.
+            epochs: how many; as many as the project's Trainer gives where None.
+
+        Returns:
+            The architecture that the strategy's decoder gives.
+        """
+        files = LastTwo(self.folder / name / "last.ckpt")
+        ended = files.path.with_name("ended")
+        checkpoint, _ = files.newest()
+        module = self.project.make_module(searchable)
+        if checkpoint == files.path and ended.exists():
+            module.load_state_dict(read_checkpoint(files.path)["state_dict"])
+            return searchable.architecture()
+        files.path.parent.mkdir(parents=True, exist_ok=True)
+        search = ArchitectureSearch(strategy, seed=self.project.seed)
+        with seeded(self.project.seed), quiet_lightning(), interrupts_as_such():
+            trainer = self._trainer(epochs, search, LastCheckpoint(files))
+            trainer.fit(module, datamodule=self.project.data, ckpt_path=checkpoint)
+        ended.touch()
+        return searchable.architecture()
+
+    def _trainer(self, epochs: int | None, *callbacks: pl.Callback) -> pl.Trainer:
+        # Callbacks and loggers remember what they saw; each fit has its own.
+        options = copy.deepcopy(self.project.options(epochs))
+        theirs = options.pop("callbacks", None) or []
+        every = [*(theirs if isinstance(theirs, list | tuple) else [theirs]), *callbacks]
+        trainer = pl.Trainer(**{**LEAN, **options, "enable_checkpointing": True}, callbacks=every)
+        if type(trainer.strategy.checkpoint_io) is pl.plugins.TorchCheckpointIO:
+            trainer.strategy.checkpoint_io = WholeCheckpoints()
+        return trainer

@@ -1,0 +1,190 @@
+"""Few-shot NAS: a supernet, its sub-supernets, and what is compared."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytorch_lightning as pl
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, TensorDataset
+
+from automl_plugins import ArchitectureSearch, Project, Task
+from automl_plugins.errors import StudyError
+from automl_plugins.estimators.context import Context
+from automl_plugins.estimators.inherited import InheritedEstimator
+from automl_plugins.procedures.few_shot import few_shot
+from automl_plugins.procedures.fits import Fits
+from automl_plugins.supernets.searchable import Searchable
+from gnn_space import AGNNSpace, EGNASSpace
+from gnn_space.data import ClusterData
+from seg_space import AutoDeepLabSpace, SmpSpace
+
+
+class Pixels(pl.LightningDataModule):
+    task = Task("pixel", "classes", in_channels=3, out_channels=2)
+
+    def _loader(self, seed: int) -> DataLoader[Any]:
+        image = torch.rand(4, 3, 16, 16, generator=torch.Generator().manual_seed(seed))
+        return DataLoader(TensorDataset(image, (image[:, 0] > 0.5).long()), 2)
+
+    def train_dataloader(self) -> DataLoader[Any]:
+        return self._loader(0)
+
+    def val_dataloader(self) -> DataLoader[Any]:
+        return self._loader(1)
+
+
+def graphs(space: Any, folder: Path, **arguments: Any) -> Project:
+    trainer = {"max_epochs": 2, "accelerator": "cpu", **arguments.pop("trainer", {})}
+    return Project(space, ClusterData(4, 2, 2, batch_size=1), trainer=trainer, folder=folder, **arguments)
+
+
+def agnn(folder: Path, **arguments: Any) -> Project:
+    space = AGNNSpace(layers=1, hidden_channels=(4, 8), heads=(1, 2), dropout=0.1)
+    return graphs(space, folder, **arguments)
+
+
+def egnas(folder: Path) -> Project:
+    return graphs(EGNASSpace(cells=1, nodes=1, node_channels=4, edge_channels=2), folder)
+
+
+def auto_deeplab(folder: Path) -> Project:
+    space = AutoDeepLabSpace(layers=2, blocks=1, filters=1, stem=(2,), stem_stride=1)
+    return Project(space, Pixels(), trainer={"max_epochs": 2, "accelerator": "cpu"}, folder=folder)
+
+
+def first_choice(project: Project) -> Any:
+    return next(choice for choice in project.space.gate_choices if len(choice.options) > 1 and not choice.parents)
+
+
+@pytest.mark.parametrize("make", [agnn, egnas, auto_deeplab])
+@pytest.mark.parametrize("strategy", ["random", "darts"])
+def test_each_option_of_a_choice_has_a_sub_supernet_and_the_best_of_all_comes_first(
+    make: Callable[[Path], Project], strategy: str, tmp_path: Path
+) -> None:
+    project = make(tmp_path)
+    choice = first_choice(project)
+    found = few_shot(project, strategy=strategy)
+    assert len(found) == len(choice.options)
+    for each in found:
+        project.space.validate(each.architecture)
+    scores = [project.sign * each.figures[project.monitor] for each in found]
+    assert scores == sorted(scores, reverse=True)
+    folders = {path.name for path in (tmp_path / "few-shot").iterdir() if path.is_dir()}
+    assert {"supernet", *(f"{choice.name}-{place}" for place in range(len(choice.options)))} <= folders
+
+
+def test_the_named_choice_is_split_and_each_sub_supernet_keeps_to_its_option(tmp_path: Path) -> None:
+    found = few_shot(agnn(tmp_path), "layer0.heads")
+    assert sorted(each.architecture["layer0.heads"] for each in found) == [1, 2]
+
+
+def test_sub_supernets_start_from_the_weights_of_the_supernet_and_from_new_logits(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    starts: dict[str, Mapping[str, Tensor]] = {}
+    ends: dict[str, Mapping[str, Tensor]] = {}
+    run = Fits.run
+
+    def watched(self: Fits, name: str, searchable: Searchable, *arguments: Any) -> Any:
+        starts[name] = {key: value.clone() for key, value in searchable.state_dict().items() if torch.is_tensor(value)}
+        found = run(self, name, searchable, *arguments)
+        ends[name] = {key: value.clone() for key, value in searchable.state_dict().items() if torch.is_tensor(value)}
+        return found
+
+    monkeypatch.setattr(Fits, "run", watched)
+    few_shot(agnn(tmp_path), "layer0.heads")
+    supernet = {key: value for key, value in ends["supernet"].items() if key.startswith("supernet.")}
+    for name in ("layer0.heads-0", "layer0.heads-1"):
+        for key, value in supernet.items():
+            assert torch.equal(starts[name][key], value)
+        assert torch.equal(starts[name]["logits"], starts["supernet"]["logits"])
+        assert any(not torch.equal(ends[name][key], value) for key, value in supernet.items())
+
+
+def test_scores_are_those_of_the_weights_of_the_own_sub_supernet(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    children = []
+    run = Fits.run
+
+    def watched(self: Fits, name: str, searchable: Searchable, *arguments: Any) -> Any:
+        found = run(self, name, searchable, *arguments)
+        children.append((found, searchable))
+        return found
+
+    monkeypatch.setattr(Fits, "run", watched)
+    project = agnn(tmp_path)
+    found = {each.architecture: each.figures[project.monitor] for each in few_shot(project, "layer0.heads")}
+    for architecture, child in children[1:]:
+        (estimate,) = InheritedEstimator(child).estimate_all([architecture], Context.of(project))
+        assert found[architecture] == project.sign * estimate.score
+
+
+class KilledIn(pl.Callback):
+    """Interrupts one of the fits, counted from 0, in the epoch that is named."""
+
+    fits = 0
+
+    def __init__(self, fit: int, epoch: int) -> None:
+        self.fit, self.epoch = fit, epoch
+
+    def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        KilledIn.fits += 1
+
+    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if (KilledIn.fits - 1, trainer.current_epoch) == (self.fit, self.epoch):
+            raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize(("fit", "epoch"), [(0, 1), (1, 0), (2, 1)])
+def test_a_procedure_that_is_killed_and_called_again_finds_what_an_unbroken_one_finds(
+    fit: int, epoch: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arguments = {"choice": "layer0.heads", "strategy": "darts", "child_epochs": 2}
+    unbroken = few_shot(agnn(tmp_path / "unbroken"), **arguments)
+    monkeypatch.setattr(KilledIn, "fits", 0)
+    project = agnn(tmp_path / "killed")
+    with pytest.raises(KeyboardInterrupt), monkeypatch.context() as patch:
+        patch.setattr(Project, "options", lambda self, epochs=None: _killed(self, epochs, KilledIn(fit, epoch)))
+        few_shot(project, **arguments)
+    assert few_shot(agnn(tmp_path / "killed"), **arguments) == unbroken
+
+
+def _killed(project: Project, epochs: int | None, callback: pl.Callback) -> dict[str, Any]:
+    return {**project.trainer, **({} if epochs is None else {"max_epochs": epochs}), "callbacks": [callback]}
+
+
+def test_what_has_ended_is_read_and_not_run_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = few_shot(agnn(tmp_path), "layer0.heads")
+    monkeypatch.setattr(ArchitectureSearch, "setup", lambda *_: pytest.fail("a fit is run again"))
+    assert few_shot(agnn(tmp_path), "layer0.heads") == found
+
+
+def test_a_folder_of_other_settings_or_other_data_is_refused(tmp_path: Path) -> None:
+    few_shot(agnn(tmp_path), "layer0.heads")
+    with pytest.raises(StudyError, match="choice='layer0.heads'"):
+        few_shot(agnn(tmp_path), "layer0.attention")
+    with pytest.raises(StudyError, match="seed"):
+        few_shot(agnn(tmp_path, seed=1), "layer0.heads")
+    other = agnn(tmp_path).replace(data=ClusterData(5, 2, 2, batch_size=1))
+    with pytest.raises(StudyError, match="data"):
+        few_shot(other, "layer0.heads")
+
+
+def test_a_choice_that_there_is_not_and_a_space_without_supernets_are_refused_before_anything_is_trained(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Fits, "run", lambda *_: pytest.fail("something is trained"))
+    with pytest.raises(ValueError, match=r"there is no choice 'layer0.head'.*layer0.heads"):
+        few_shot(agnn(tmp_path / "a"), "layer0.head")
+    with pytest.raises(TypeError, match="the space 'smp' has none"):
+        few_shot(auto_deeplab(tmp_path / "b").replace(space=SmpSpace()))
+    with pytest.raises(ValueError, match="has one option"):
+        few_shot(
+            agnn(tmp_path / "c").replace(space=AGNNSpace(layers=1, hidden_channels=(4,), heads=(1,))), "layer0.heads"
+        )
