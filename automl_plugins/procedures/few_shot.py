@@ -7,7 +7,7 @@ from automl_plugins.estimators.base import rank
 from automl_plugins.estimators.context import Context
 from automl_plugins.estimators.inherited import InheritedEstimator
 from automl_plugins.procedures.fits import Fits
-from automl_plugins.spaces.choice import Choice
+from automl_plugins.spaces.choice import Choice, Value
 from automl_plugins.supernets.searchable import Searchable
 from automl_plugins.system.nearest import did_you_mean
 from automl_plugins.training.project import Project
@@ -49,30 +49,39 @@ def few_shot(
     child_epochs = child_epochs or (None if epochs is None else max(1, epochs // 2))
     fits = Fits(project, "few-shot", {"choice": choice, "strategy": strategy, "epochs": epochs, "child": child_epochs})
     parent = fits.searchable()
-    split = _choice(parent, choice)
+    split, options = _split(parent, choice)
     fits.run("supernet", parent, strategy, epochs)
     context = Context.of(project)
     found, estimates = [], []
-    for position, option in enumerate(split.options):
+    for position, option in enumerate(options):
         child = fits.searchable()
         child.supernet.load_state_dict(parent.supernet.state_dict())
-        for other in split.options:
-            if other != option:
-                child.close(split.name, other)
+        child.keep(split.name, option)
         architecture = fits.run(f"{split.name}-{position}", child, strategy, child_epochs)
         (estimate,) = InheritedEstimator(child).estimate_all([architecture], context)
         estimates.append(estimate)
-        found.append(Found(architecture, {project.monitor: project.sign * estimate.score}))
+        figures = {project.monitor: project.sign * estimate.score} if estimate.valid else {}
+        found.append(Found(architecture, figures))
     return [found[place] for place in rank(estimates)]
 
 
-def _choice(searchable: Searchable, name: str | None) -> Choice:
-    """The choice to split by, without options that are closed."""
-    choices = {each.name: each for each in searchable.choices}
-    if name is None:
-        name = next((each.name for each in searchable.choices if len(each.options) > 1 and not each.parents), None)
-    if name not in choices:
-        raise ValueError(f"there is no choice {name!r} to split the supernet by; {did_you_mean(str(name), choices)}")
-    if len(choices[name].options) < 2:
-        raise ValueError(f"the choice {name!r} has one option, which splits nothing; {did_you_mean(name, choices)}")
-    return choices[name]
+def _split(searchable: Searchable, name: str | None) -> tuple[Choice, list[Value]]:
+    """The choice to split by, and those of its options that are in any architecture without the others."""
+    choices = {choice.name: choice for choice in searchable.choices}
+    if name is not None and name not in choices:
+        raise ValueError(f"there is no choice {name!r} to split the supernet by; {did_you_mean(name, choices)}")
+    for choice in choices.values() if name is None else [choices[name]]:
+        options = [option for option in choice.options if _stands_alone(searchable, choice, option)]
+        if len(options) > 1 and (name is not None or not choice.parents):
+            return choice, options
+    left = "no choice of the space" if name is None else f"the choice {name!r}"
+    raise ValueError(f"{left} splits the supernet: it takes two options, each with architectures of its own")
+
+
+def _stands_alone(searchable: Searchable, choice: Choice, option: Value) -> bool:
+    try:
+        with searchable.masked():
+            searchable.keep(choice.name, option)
+    except ValueError:  # of an edge that every architecture has, the option that leaves it out
+        return False
+    return True

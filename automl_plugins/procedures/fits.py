@@ -12,11 +12,10 @@ from automl_plugins.search.checkpoint_files import LastCheckpoint, LastTwo, Whol
 from automl_plugins.spaces.architecture import Architecture
 from automl_plugins.strategies import Strategy
 from automl_plugins.studies.folder import RunFolder
-from automl_plugins.studies.identity import Identity, settings_of
+from automl_plugins.studies.identity import Identity, data_of, settings_of
 from automl_plugins.supernets.searchable import Searchable
-from automl_plugins.supernets.supernet import SupernetSpace
+from automl_plugins.supernets.space import SupernetSpace
 from automl_plugins.system.interruption import interrupts_as_such
-from automl_plugins.training.fingerprint import data_fingerprint, datamodule_loaders
 from automl_plugins.training.fit import LEAN, quiet_lightning, seeded
 from automl_plugins.training.lightning import pl
 from automl_plugins.training.project import Project
@@ -44,10 +43,7 @@ class Fits:
         self.project, self.space = project, project.space
         self.folder = project.folder / procedure
         project.read_data()
-        mine = Identity(
-            {"procedure": procedure, **settings, **settings_of(project)},
-            data_fingerprint(datamodule_loaders(project.data)),
-        )
+        mine = Identity({"procedure": procedure, **settings, **settings_of(project)}, data_of(project))
         folder = RunFolder(self.folder)
         before = Identity.read(folder)
         if before is not None:

@@ -182,6 +182,27 @@ def shared_name(folder: RunFolder, arm: str) -> str:
     return f"{folder.path.name}-{arm}" if identity is None else f"{arm}-{identity.key}"
 
 
+def settings_of(project: Project) -> dict[str, Any]:
+    """The settings of a project that results depend on, as JSON."""
+    return {
+        "space": describe_space(project.space),
+        "data": describe(project.data),
+        "task": describe(project.task.to_dict()),
+        # A class alone is the class with its defaults.
+        "module": describe(partial(project.module)),
+        "monitor": project.monitor,
+        "direction": project.direction,
+        "trainer": describe_trainer(project.trainer),
+        "seed": project.seed,
+    }
+
+
+def data_of(project: Project) -> dict[str, Any]:
+    """The fingerprint of a project's data, which have been read."""
+    with undisturbed(held_generators([project.data])), seeded(project.seed):
+        return data_fingerprint(datamodule_loaders(project.data))
+
+
 def identity_of(project: Project, plan: Plan, storage: str | None) -> Identity:
     """The identity of a study whose data have been read.
 
@@ -190,27 +211,17 @@ def identity_of(project: Project, plan: Plan, storage: str | None) -> Identity:
         plan: of the study.
         storage: where its trials are; None: in the folder.
     """
-    with undisturbed(held_generators([project.data])), seeded(project.seed):
-        loaders = datamodule_loaders(project.data)
     settings = {
-        "space": describe_space(project.space),
-        "data": describe(project.data),
-        "task": describe(project.task.to_dict()),
-        # A class alone is the class with its defaults.
-        "module": describe(partial(project.module)),
-        "monitor": project.monitor,
-        "direction": project.direction,
+        **settings_of(project),
         "sampler": plan.sampler.described,
         "pruner": describe(plan.pruner),
         "costs": list(plan.goal.costs),
         "limits": plan.goal.limits,
         "reward": describe(plan.goal.reward),
         "sharing": plan.sharing,
-        "trainer": describe_trainer(project.trainer),
         "trial_epochs": plan.trial_epochs,
-        "seed": project.seed,
     }
-    return Identity(settings, data_fingerprint(loaders), None if storage is None else without_password(storage))
+    return Identity(settings, data_of(project), None if storage is None else without_password(storage))
 
 
 def refuse_another(mine: Identity, folder: RunFolder, has_trials: Callable[[], bool]) -> None:
