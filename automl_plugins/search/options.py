@@ -74,6 +74,11 @@ def make_strategy(strategy: str | Strategy) -> Strategy:
         ValueError: no strategy has that name, or it is something else.
     """
     if isinstance(strategy, str):
+        if strategy in registry.names("procedures"):
+            raise ValueError(
+                f"{strategy!r} is a procedure of several fits, and a callback is in one; run it with `automl-plugins "
+                f"search --strategy {strategy}`, or call {registry.where('procedures', strategy)} with a Project"
+            )
         made: Strategy = registry.load("strategies", strategy)()
         return made
     if isinstance(strategy, Strategy):

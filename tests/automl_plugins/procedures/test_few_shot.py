@@ -143,9 +143,10 @@ def test_a_procedure_that_is_killed_and_called_again_finds_what_an_unbroken_one_
     unbroken = few_shot(agnn(tmp_path / "unbroken"), **arguments)
     monkeypatch.setattr(KilledIn, "fits", 0)
     project = agnn(tmp_path / "killed")
-    with pytest.raises(KeyboardInterrupt), monkeypatch.context() as patch:
+    with monkeypatch.context() as patch:
         patch.setattr(Project, "options", lambda self, epochs=None: _killed(self, epochs, KilledIn(fit, epoch)))
-        few_shot(project, **arguments)
+        with pytest.raises(KeyboardInterrupt):
+            few_shot(project, **arguments)
     assert few_shot(agnn(tmp_path / "killed"), **arguments) == unbroken
 
 
@@ -161,7 +162,7 @@ def test_what_has_ended_is_read_and_not_run_again(tmp_path: Path, monkeypatch: p
 
 def test_a_folder_of_other_settings_or_other_data_is_refused(tmp_path: Path) -> None:
     few_shot(agnn(tmp_path), "layer0.heads")
-    with pytest.raises(StudyError, match="choice='layer0.heads'"):
+    with pytest.raises(StudyError, match=r"choice='layer0\.heads'"):
         few_shot(agnn(tmp_path), "layer0.attention")
     with pytest.raises(StudyError, match="seed"):
         few_shot(agnn(tmp_path, seed=1), "layer0.heads")
@@ -182,3 +183,8 @@ def test_a_choice_that_there_is_not_and_a_space_without_supernets_are_refused_be
         few_shot(
             agnn(tmp_path / "c").replace(space=AGNNSpace(layers=1, hidden_channels=(4,), heads=(1,))), "layer0.heads"
         )
+
+
+def test_the_callback_names_the_command_that_runs_a_procedure() -> None:
+    with pytest.raises(ValueError, match=r"'few-shot' is a procedure.*automl-plugins search --strategy few-shot"):
+        ArchitectureSearch("few-shot")
