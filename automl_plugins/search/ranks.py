@@ -87,13 +87,21 @@ def check_state(strategy: Strategy, device: torch.device) -> None:
     Raises:
         RuntimeError: it differs; on all ranks.
     """
-    remembered = torch.utils._pytree.tree_leaves(strategy.state_dict())
-    numbers = [each for each in remembered if isinstance(each, Tensor | int | float)]
-    if not equal_on_all([torch.as_tensor(each, device=device) for each in numbers], device):
+    leaves = torch.utils._pytree.tree_leaves(strategy.state_dict())
+    tensors = [each for each in map(_as_tensor, leaves) if each is not None]
+    shapes = [tuple(tensor.shape) for tensor in tensors]
+    alike = all(other == shapes for other in of_all(shapes, torch.distributed.get_world_size()))
+    if not alike or not equal_on_all([tensor.to(device) for tensor in tensors], device):
         raise RuntimeError(
             f"what {type(strategy).__name__} remembers differs between the processes, so they would search in "
             "different ways; keep means over them (`step.average`), and draw from `step.generator`"
         )
+
+
+def _as_tensor(value: object) -> Tensor | None:
+    if isinstance(value, float):
+        return torch.tensor(value, dtype=torch.float64)
+    return torch.tensor(value) if isinstance(value, int) else value if isinstance(value, Tensor) else None
 
 
 def of_all(value: Any, world_size: int) -> list[Any]:

@@ -69,6 +69,7 @@ class WeightStep:
         if self._give_back is not None:
             self._give_back()
             self._give_back = None
+        self._frozen = False
 
     def drop_gradients(self, optimizer: torch.optim.Optimizer) -> None:
         """Have the optimizer leave frozen weights alone: momentum and decay would move those with a gradient of 0."""

@@ -198,9 +198,21 @@ def test_what_is_averaged_over_ranks_agrees(trainer: Callable[..., pl.Trainer], 
     assert torch.equal(first["logits"], second["logits"])
 
 
-def test_what_differs_between_ranks_is_an_error(trainer: Callable[..., pl.Trainer]) -> None:
-    with pytest.raises(Exception, match=r"what Apart remembers differs between the processes.*step\.average"):
-        trainer(ArchitectureSearch(Apart(averages=False)), **two()).fit(LitPlain(), datamodule=InOrder(2))
+class Longer(Apart):
+    """Remembers more on one process than on the other."""
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"several": [0.0] * (1 + self.rank)}
+
+    def begin(self, step: SearchStep) -> None:
+        self.rank = step.module.global_rank
+
+
+@pytest.mark.parametrize("kind", [Apart, Longer])
+def test_what_differs_between_ranks_is_an_error(trainer: Callable[..., pl.Trainer], kind: type[Apart]) -> None:
+    complaint = rf"what {kind.__name__} remembers differs between the processes.*step\.average"
+    with pytest.raises(Exception, match=complaint):
+        trainer(ArchitectureSearch(kind(averages=False)), **two()).fit(LitPlain(), datamodule=InOrder(2))
 
 
 class Phases(DARTS):
