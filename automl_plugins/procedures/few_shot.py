@@ -45,8 +45,9 @@ def few_shot(
         ValueError: there is no such choice, or it has no second open option.
         StudyError: the project's folder holds results of other settings, or of other data.
     """
-    epochs = epochs or project.options().get("max_epochs")
-    child_epochs = child_epochs or (None if epochs is None else max(1, epochs // 2))
+    epochs = project.options(epochs).get("max_epochs")
+    if child_epochs is None and epochs is not None:
+        child_epochs = max(1, epochs // 2)
     fits = Fits(project, "few-shot", {"choice": choice, "strategy": strategy, "epochs": epochs, "child": child_epochs})
     parent = fits.searchable()
     split, options = _split(parent, choice)

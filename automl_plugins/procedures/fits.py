@@ -18,6 +18,7 @@ from automl_plugins.system.interruption import interrupts_as_such
 from automl_plugins.training.fit import LEAN, quiet_lightning, seeded
 from automl_plugins.training.lightning import pl
 from automl_plugins.training.project import Project
+from automl_plugins.training.trainer_options import check_length
 
 
 class Fits:
@@ -42,12 +43,10 @@ class Fits:
         self.project, self.space = project, project.space
         self.folder = project.folder / procedure
         project.read_data()
-        mine = Identity({"procedure": procedure, **settings, **settings_of(project)}, data_of(project))
-        folder = RunFolder(self.folder)
-        before = Identity.read(folder)
+        self._identity = Identity({"procedure": procedure, **settings, **settings_of(project)}, data_of(project))
+        before = Identity.read(RunFolder(self.folder))
         if before is not None:
-            mine.refuse_another(folder, before)
-        mine.keep(folder)
+            self._identity.refuse_another(RunFolder(self.folder), before)
 
     def searchable(self) -> Searchable:
         """A new searchable for the project's task, settled by the project's seed."""
@@ -65,7 +64,13 @@ class Fits:
 
         Returns:
             The architecture that the strategy's decoder gives.
+
+        Raises:
+            ValueError: there is no such strategy, or nothing says where the fit ends.
         """
+        search = ArchitectureSearch(strategy, seed=self.project.seed)
+        check_length(self.project.options(epochs))
+        self._identity.keep(RunFolder(self.folder))
         files = LastTwo(self.folder / name / "last.ckpt")
         ended = files.path.with_name("ended")
         checkpoint, _ = files.newest()
@@ -74,7 +79,6 @@ class Fits:
             module.load_state_dict(read_checkpoint(files.path)["state_dict"])
             return searchable.architecture()
         files.path.parent.mkdir(parents=True, exist_ok=True)
-        search = ArchitectureSearch(strategy, seed=self.project.seed)
         with seeded(self.project.seed), quiet_lightning(), interrupts_as_such():
             trainer = self._trainer(epochs, search, LastCheckpoint(files))
             trainer.fit(module, datamodule=self.project.data, ckpt_path=checkpoint)

@@ -185,6 +185,16 @@ def test_a_choice_that_there_is_not_and_a_space_without_supernets_are_refused_be
         )
 
 
+def test_a_call_that_was_refused_leaves_the_folder_to_a_better_one(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="no choice"):
+        few_shot(agnn(tmp_path), "layer0.head")
+    with pytest.raises(ValueError, match="there is no 'dart' among the strategies"):
+        few_shot(agnn(tmp_path), "layer0.heads", "dart")
+    with pytest.raises(ValueError, match="epochs is at least 1; got 0"):
+        few_shot(agnn(tmp_path), "layer0.heads", "darts", epochs=0)
+    assert few_shot(agnn(tmp_path), "layer0.heads", "darts", epochs=1)
+
+
 def test_the_callback_names_the_command_that_runs_a_procedure() -> None:
     with pytest.raises(ValueError, match=r"'few-shot' is a procedure.*automl-plugins search --strategy few-shot"):
         ArchitectureSearch("few-shot")
