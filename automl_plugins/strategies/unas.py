@@ -17,10 +17,11 @@ from automl_plugins.supernets.searchable import Searchable
 
 
 class UNAS(Strategy):
-    r"""Logits learn by an unbiased gradient of the mean loss of sampled architectures (Vahdat et al. 2020, section 3.1).
+    r"""Logits learn by an unbiased gradient of the mean loss of sampled architectures (Vahdat et al. 2020).
 
-    See arXiv 1912.07651. With z drawn from :math:`q = \mathrm{softmax}(\alpha)`, :math:`\zeta` its concrete sample, and :math:`\zeta|z` the
-    same one as a function of noise that is conditioned on z (REBAR, Tucker et al. 2017), it is the mean of
+    See arXiv 1912.07651, section 3.1. With z drawn from :math:`q = \mathrm{softmax}(\alpha)`, :math:`\zeta` its
+    concrete sample, and :math:`\zeta|z` the same one as a function of noise that is conditioned on z (REBAR, Tucker et
+    al. 2017), the gradient is the mean of
 
     .. math::
         (L(z) - L(\zeta)) \nabla \log q(z) + \nabla L(\zeta) - \nabla L(\zeta|z)
