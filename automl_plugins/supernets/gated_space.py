@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -11,8 +11,10 @@ from torch import Tensor
 from automl_plugins.spaces.architecture import Architecture
 from automl_plugins.spaces.choice import Choice, Value
 from automl_plugins.spaces.space import SearchSpace
+from automl_plugins.spaces.task import Task
 from automl_plugins.supernets import rules
 from automl_plugins.supernets.gates import Closed, Gates, matrix_shape
+from automl_plugins.supernets.option_costs import CostFigure, cost_of, costs_by_difference
 
 
 class GatedSpace(SearchSpace):
@@ -60,6 +62,39 @@ class GatedSpace(SearchSpace):
         if choice.name not in closed:
             return choice.options
         return [option for option in choice.options if option not in closed[choice.name]]
+
+    def option_costs(
+        self,
+        task: Task,
+        inputs: Sequence[Any] = (),
+        figure: CostFigure = "macs",
+        reference: Architecture | None = None,
+    ) -> Tensor:
+        """What choosing each option costs beyond the cheapest option of its gate; see `costs_by_difference`.
+
+        A space that knows its costs better, such as those of a trellis, says so itself. The cap does not count here.
+
+        Args:
+            task: what networks must fit.
+            inputs: the arguments of a network's `forward`, on the device to measure on; not needed for `params`.
+            figure: `params`, `macs`, `activation_mib` (kept for the backward pass) or `latency_ms`.
+            reference: what options are compared in; None: the middle option of every choice.
+
+        Returns:
+            float64 `[num_choices, most_options]`, at least 0, a row for each of `gate_choices`.
+
+        Raises:
+            ValueError: the space has no networks for the task, or there is no such figure.
+        """
+        whole = self.whole
+        whole.check_task(task)
+
+        def cost(architecture: Architecture) -> float:
+            if figure == "params":
+                return float(whole.num_parameters(architecture, task))
+            return cost_of(whole.build(architecture, task), inputs, figure)
+
+        return costs_by_difference(whole, cost, reference)
 
     # What follows from it.
 

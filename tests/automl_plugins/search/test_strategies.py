@@ -105,6 +105,33 @@ def test_temperatures_fall_linearly_after_the_warm_up(strategy: Any, start: floa
             type(strategy)(**{name: 0})
 
 
+@pytest.mark.parametrize("cost", ["params", "macs", "activation_mib"])
+def test_snas_finds_a_cheap_architecture_where_its_cost_weighs_much(
+    trainer: Callable[..., pl.Trainer], cost: Any
+) -> None:
+    found = {}
+    for weight in (0.0, 1e3):
+        module = LitUser()
+        strategy = SNAS(cost_weight=weight, cost=cost)
+        trainer(ArchitectureSearch(strategy, learning_rate=0.3), max_epochs=3).fit(module, datamodule=UserData())
+        found[weight] = module.net.architecture()
+    # What is small by each of the figures; the activation costs nothing of its own.
+    assert (found[1e3]["depth"], found[1e3]["layer0.width"]) == (1, 2)
+    assert found[0.0] != found[1e3]
+    (shares,) = strategy.state_dict().values()
+    assert shares.amax(dim=1).sum() == pytest.approx(1.0)
+    again = SNAS(cost_weight=1e3, cost=cost)
+    again.load_state_dict(strategy.state_dict())
+    assert torch.equal(again.state_dict()["net"], shares)
+
+
+def test_costs_that_there_are_not_are_refused() -> None:
+    with pytest.raises(ValueError, match="cost_weight is at least 0; got nan"):
+        SNAS(cost_weight=float("nan"))
+    with pytest.raises(ValueError, match="cost is params, macs or activation_mib; got 'seconds'"):
+        SNAS(cost="seconds")
+
+
 def test_only_weights_learn_during_the_warm_up(trainer: Callable[..., pl.Trainer]) -> None:
     logits: list[Tensor] = []
     temperatures: list[float] = []
