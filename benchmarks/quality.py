@@ -192,7 +192,7 @@ def _cells(row: Row, metric: str) -> tuple[str, ...]:
     mean, deviation = row.test[metric]
     return (
         row.label,
-        f"{row.num_parameters:,}",
+        f"{row.params:,}",
         f"{row.validation_mean:.4f} ± {row.validation_deviation:.4f}",
         f"{mean:.4f} ± {deviation:.4f}",
         f"{row.cpu_seconds:.0f}",

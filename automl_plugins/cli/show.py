@@ -184,7 +184,7 @@ def _show_progress(console: Console, arm: str, trials: Sequence[FrozenTrial], co
     for trial in trials[:_BEST]:
         if trial.state is TrialState.COMPLETE:
             attributes = trial.user_attrs
-            cells = (attributes.get("num_parameters", ""), attributes.get("cpu_seconds", ""))
+            cells = (attributes.get("params", ""), attributes.get("cpu_seconds", ""))
             table.add_row(str(trial.number), " ".join(f"{value:.4f}" for value in trial.values), *map(str, cells))
     console.print(table)
 

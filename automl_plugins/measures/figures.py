@@ -4,36 +4,53 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Collection, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from filelock import FileLock
 from torch import nn
 
+from automl_plugins.measures.calls import example_calls
 from automl_plugins.measures.energy import Meter, energy_meter, measure_energy
 from automl_plugins.measures.latency import LatencyCache, measure_latency
 from automl_plugins.measures.macs import macs
+from automl_plugins.measures.memory import memory_mib
+from automl_plugins.measures.params import params
 from automl_plugins.spaces.architecture import Architecture
+from automl_plugins.system.nearest import did_you_mean
 from automl_plugins.training.fit import seeded
 from automl_plugins.training.project import Project
-from automl_plugins.training.recording import Call, Repeated, UncalledError
+from automl_plugins.training.recording import Call, Repeated
 
-FIGURES = ("num_parameters", "macs", "latency_ms", "energy_mj")
-"""What can be measured: trainable parameters; of what one validation batch makes the network do, multiply-accumulates,
-milliseconds, millijoules."""
+FIGURES = ("params", "macs", "latency_ms", "energy_mj", "memory_mib")
+"""The costs by name: trainable parameters; and of the network's calls in one validation batch, multiply-accumulates,
+milliseconds, millijoules, and the MiB that inference takes."""
+_FORMER = {"num_parameters": "params", "peak_memory_mib": "memory_mib"}
 
-_TRIES = 3
-_DRAWS = 20
+
+def check_figure(key: str, name: str) -> None:
+    """Check the name of a figure.
+
+    Args:
+        key: the setting that has it, for the message.
+        name: one of `FIGURES`.
+
+    Raises:
+        ValueError: there is none of that name; the message has the nearest, or the new name of one that was renamed.
+    """
+    if name in _FORMER:
+        raise ValueError(f"{key}: the figure {name!r} is called {_FORMER[name]!r} now")
+    if name not in FIGURES:
+        raise ValueError(f"{key}: there is no figure {name!r}; {did_you_mean(name, FIGURES)}")
 
 
 class Figures:
     """Measures the costs of architectures, on what the module calls its network with for the first validation batch.
 
     The calls are recorded once, with a random architecture, in a validation step that Lightning runs; see
-    `record_calls`. Where a step calls its network several times, the costs are those of all calls together. The
+    `example_calls`. Where a step calls its network several times, the costs are those of all calls together. The
     network alone is measured, in evaluation mode, without the module around it.
 
     Workers measure one at a time, but other workers go on with their trainings meanwhile: on a machine that they
@@ -60,7 +77,7 @@ class Figures:
         """
         if "energy_mj" in self.names:
             _ = self._meter
-        if set(self.names) - {"num_parameters"}:
+        if set(self.names) - {"params"}:
             _ = self._calls
 
     def __call__(self, architecture: Architecture) -> dict[str, float]:
@@ -89,24 +106,22 @@ class Figures:
             ValueError: one is not a finite number.
         """
 
-        def num_parameters() -> int:
-            return sum(each.numel() for each in build().parameters() if each.requires_grad)
-
         def latency() -> float:
             network = self._repeated(build)
             with self._alone():
                 return measure_latency(network, self._calls).milliseconds
 
-        return self._all(build, num_parameters, latency)
+        return self._all(build, lambda: params(build()), latency)
 
     def _all(
-        self, build: Callable[[], nn.Module], num_parameters: Callable[[], int], latency: Callable[[], float]
+        self, build: Callable[[], nn.Module], count: Callable[[], int], latency: Callable[[], float]
     ) -> dict[str, float]:
         measures: dict[str, Callable[[], float]] = {
-            "num_parameters": num_parameters,
+            "params": count,
             "macs": lambda: macs(self._repeated(build), self._calls),
             "latency_ms": latency,
             "energy_mj": lambda: self._energy(build),
+            "memory_mib": lambda: memory_mib(self._repeated(build), self._calls),
         }
         measured = {name: measures[name]() for name in FIGURES if name in self.names}
         for name, value in measured.items():
@@ -138,47 +153,11 @@ class Figures:
 
     @cached_property
     def _calls(self) -> tuple[Call, ...]:
-        generator = np.random.default_rng(0)
-        for _ in range(_TRIES - 1):
-            # One network may not fit the data, and then it is that trial's failure.
-            with suppress(Exception):
-                return self._record(generator)
         try:
-            return self._record(generator)
-        except Exception as error:
-            raise ValueError(self._unmeasured(error)) from error
-
-    def _record(self, generator: np.random.Generator) -> tuple[Call, ...]:
-        architecture = self._drawn(generator)
-        with seeded(0):
-            # What a network is called with does not depend on its size, so it may be above the space's cap.
-            return self.project.calls(self.project.space.build(architecture, self.project.task))
-
-    def _drawn(self, generator: np.random.Generator) -> Architecture:
-        """A random architecture; in a space with a cap, one that keeps it, or the smallest of some."""
-        space = self.project.space
-        if space.max_parameters is None:
-            return space.sample(generator)
-        smallest, least = space.sample(generator), math.inf
-        for _ in range(_DRAWS):
-            drawn = space.sample(generator)
-            count = space.num_parameters(drawn, self.project.task)
-            if count < least:
-                smallest, least = drawn, count
-            if least <= space.max_parameters:
-                break
-        return smallest
-
-    def _unmeasured(self, error: Exception) -> str:
-        wanted = ", ".join(name for name in self.names if name != "num_parameters")
-        module = self.project.module
-        reason = (str(error).strip() or "no reason given").splitlines()[0]
-        if isinstance(error, UncalledError):
-            return f"{wanted} cannot be measured: {reason}"
-        return (
-            f"{wanted} cannot be measured: what the network is called with is recorded in a validation step of "
-            f"{getattr(module, '__name__', module)}, which failed with {type(error).__name__}: {reason}"
-        )
+            return example_calls(self.project)
+        except ValueError as error:
+            wanted = ", ".join(name for name in self.names if name != "params")
+            raise ValueError(f"{wanted} cannot be measured: {error}") from error
 
     def __getstate__(self) -> dict[str, Any]:
         # A worker records the calls for itself, on its own device.

@@ -45,7 +45,7 @@ class Trained:
         steps: optimizer steps taken.
         seconds: wall time.
         cpu_seconds: processor time.
-        num_parameters: trainable parameters of the network; None where it could not be built.
+        params: trainable parameters of the network; None where it could not be built.
         failure: "" or what went wrong: `diverged: ...`, `failed: RuntimeError: ...`.
         traceback: of the error that it failed with.
         note: "" or what went wrong beside it and costs nothing of the result.
@@ -57,7 +57,7 @@ class Trained:
     steps: int
     seconds: float
     cpu_seconds: float
-    num_parameters: int | None
+    params: int | None
     failure: str = ""
     traceback: str = ""
     note: str = ""

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from automl_plugins.measures.figures import FIGURES
+from automl_plugins.measures.figures import check_figure
 from automl_plugins.objectives.limits import set_limits
 from automl_plugins.objectives.named_rewards import check_number, make_reward
-from automl_plugins.system.nearest import did_you_mean
 from automl_plugins.training.best_validation import Direction
 
 if TYPE_CHECKING:
@@ -43,8 +42,7 @@ class Goal:
             raise ValueError("reward: it makes one value of all, so give either a reward or costs to minimise")
         for key, names in (("costs", self.costs), ("limits", self.limits), ("reward.cost", self._rewarded)):
             for name in names:
-                if name not in FIGURES:
-                    raise ValueError(f"{key}: there is no figure {name!r}; {did_you_mean(name, FIGURES)}")
+                check_figure(key, name)
         if len(set(self.costs)) < len(self.costs):
             raise ValueError(f"costs: one comes twice in {', '.join(self.costs)}")
         for name, limit in self.limits.items():

@@ -18,7 +18,7 @@ class Standing:
         contender: the network.
         values: the validation score of each seed, or the reward of it; None where that training failed or diverged.
         maximize: whether more is better.
-        num_parameters: trainable parameters; None where the network could not be built.
+        params: trainable parameters; None where the network could not be built.
         figures: its costs, by name.
         broken: the limits that it breaks; with any, it is not chosen.
     """
@@ -26,7 +26,7 @@ class Standing:
     contender: Contender
     values: Sequence[float | None]
     maximize: bool
-    num_parameters: int | None = None
+    params: int | None = None
     figures: Mapping[str, float] = field(default_factory=dict)
     broken: Sequence[str] = ()
 
@@ -77,7 +77,7 @@ class Standing:
         """A figure; infinite where it is unknown."""
         if name in self.figures:
             return self.figures[name]
-        return math.inf if name != "num_parameters" or self.num_parameters is None else self.num_parameters
+        return math.inf if name != "params" or self.params is None else self.params
 
 
 def best_of(standings: Sequence[Standing]) -> Standing | None:

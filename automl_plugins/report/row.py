@@ -19,7 +19,7 @@ class Row:
 
     Args:
         label: what the table calls it.
-        num_parameters: trainable parameters; None where the network could not be built.
+        params: trainable parameters; None where the network could not be built.
         seeds: how many seeds were asked for.
         completed: how many of them ended with a finite validation score.
         validation_mean: of those; None where there is none.
@@ -33,7 +33,7 @@ class Row:
     """
 
     label: str
-    num_parameters: int | None
+    params: int | None
     seeds: int
     completed: int
     validation_mean: float | None
@@ -77,10 +77,10 @@ def row_of(
         if undefined:
             told.append(f"{name} is undefined (not a number) on {undefined} of {len(values)} seeds")
     told += dict.fromkeys(result.note for result in results.values() if result.note)
-    counts = [result.num_parameters for result in results.values() if result.num_parameters is not None]
+    counts = [result.params for result in results.values() if result.params is not None]
     return Row(
         label=label or contender.label,
-        num_parameters=counts[0] if counts else None,
+        params=counts[0] if counts else None,
         seeds=len(results),
         completed=len(results) - len(failures),
         validation_mean=mean,
@@ -113,11 +113,11 @@ def mean_row(label: str, rows: Sequence[Row]) -> Row:
     """
     worked = [row for row in rows if row.validation_mean is not None]
     mean, deviation = mean_and_deviation(row.validation_mean for row in worked)
-    counts = [row.num_parameters for row in worked if row.num_parameters is not None]
+    counts = [row.params for row in worked if row.params is not None]
     seconds = [finite(row.cpu_seconds) or 0.0 for row in rows]
     return Row(
         label=label,
-        num_parameters=round(statistics.fmean(counts)) if counts else None,
+        params=round(statistics.fmean(counts)) if counts else None,
         seeds=len(rows),
         completed=len(worked),
         validation_mean=mean,

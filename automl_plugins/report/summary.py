@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from automl_plugins.report.front import Front
 
-_NO_COLUMN = ("num_parameters",)
+_NO_COLUMN = ("params",)
 
 
 @dataclass(frozen=True)
@@ -97,7 +97,7 @@ class Summary:
         for row in self.rows:
             table.add_row(
                 row.label,
-                "unknown" if row.num_parameters is None else f"{row.num_parameters:,}",
+                "unknown" if row.params is None else f"{row.params:,}",
                 *(f"{row.figures[name]:,.6g}" if name in row.figures else "unknown" for name in figures),
                 _validation(row),
                 *(_tested(row, name) for name in metrics),

@@ -73,7 +73,7 @@ def trials_csv(arms: Mapping[str, Sequence[FrozenTrial]]) -> str:
     """All trials, one a line: their outcome (see `outcome`), cost and choices."""
     every = [(arm, trial) for arm, trials in arms.items() for trial in trials]
     columns = [
-        "num_parameters",
+        "params",
         "steps",
         "best_epoch",
         "seconds",

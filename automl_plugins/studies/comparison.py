@@ -124,7 +124,7 @@ class Comparison:
                 steps=0,
                 seconds=time.perf_counter() - started,
                 cpu_seconds=0.0,
-                num_parameters=count,
+                params=count,
                 failure=f"failed: {failure_of(error)}",
                 traceback=full_traceback(error),
                 settled=isinstance(error, KilledError),
@@ -135,7 +135,7 @@ class Comparison:
             steps=result.steps,
             seconds=result.seconds,
             cpu_seconds=result.cpu_seconds,
-            num_parameters=count,
+            params=count,
         )
         broken = first_not_finite(module)
         if trained.score is None or broken is not None:

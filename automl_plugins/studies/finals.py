@@ -136,7 +136,7 @@ class Finals:
         """What a contender's trainings came to."""
         results = self.comparison.trained(contender)
         figures = self._figures(contender)
-        counts = [result.num_parameters for result in results if result.num_parameters is not None]
+        counts = [result.params for result in results if result.params is not None]
         broken = [name for name, limit in self.goal.limits.items() if not figures.get(name, math.inf) <= limit]
         cap = self.project.space.max_parameters
         if cap is not None and counts and counts[0] > cap:
@@ -145,7 +145,7 @@ class Finals:
             contender=contender,
             values=[self._value(result.score, figures) for result in results],
             maximize=self._maximize,
-            num_parameters=counts[0] if counts else None,
+            params=counts[0] if counts else None,
             figures=figures,
             broken=broken,
         )
@@ -196,4 +196,4 @@ class Finals:
     @property
     def cost(self) -> str:
         """The figure that cheap is meant by."""
-        return next(iter(self.goal.figures), "num_parameters")
+        return next(iter(self.goal.figures), "params")

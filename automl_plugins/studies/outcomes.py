@@ -18,7 +18,7 @@ from automl_plugins.studies.time_limit import TimeLimitError
 from automl_plugins.system.files import read_object, write_whole
 from automl_plugins.training.fit import TrainingResult
 
-_COPIED = ("num_parameters", "diverged", "figures", "failure", "killed", "timed_out")
+_COPIED = ("params", "diverged", "figures", "failure", "killed", "timed_out")
 _LONGEST_MESSAGE = 500
 
 

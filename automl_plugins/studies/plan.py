@@ -12,6 +12,7 @@ from optuna.samplers import BaseSampler
 
 from automl_plugins import registry
 from automl_plugins.objectives.goal import Goal
+from automl_plugins.samplers.judge import LazyContext
 from automl_plugins.spaces.space import SearchSpace
 from automl_plugins.studies.optuna_parts import PartConfig, SamplerFactory, make_pruner, sampler_factory
 from automl_plugins.studies.sharing import SharesWeights
@@ -73,6 +74,7 @@ class Plan:
 def make_plan(
     space: SearchSpace,
     journal: Path,
+    context: LazyContext,
     *,
     trials: int,
     trial_epochs: int | None,
@@ -88,7 +90,9 @@ def make_plan(
     random_search: bool,
     **counts: int,
 ) -> Plan:
-    """The plan that a user's arguments make, see `Study`; `journal` is where trials are kept without a `storage`.
+    """The plan that a user's arguments make, see `Study`.
+
+    Trials are kept in `journal` where there is no `storage`; `context` is what samplers' estimators judge in.
 
     Raises:
         ValueError: a number out of range, a name that does not exist, or arguments that exclude each other.
@@ -105,7 +109,7 @@ def make_plan(
     return Plan(
         trials=at_least("trials", trials, 0),
         trial_epochs=None if trial_epochs is None else at_least("trial_epochs", trial_epochs, 1),
-        sampler=sampler_factory(sampler, space),
+        sampler=sampler_factory(sampler, space, context),
         pruner=stops,
         goal=goal,
         sharing=sharing,

@@ -60,7 +60,7 @@ def interrupt(study: optuna.Study, trial: FrozenTrial, trials: Sequence[FrozenTr
     trial has its ordinal, and so draws what it would have drawn.
     """
     attributes = trial.user_attrs
-    drawn = any(name in attributes for name in ("num_parameters", "twin_of", "retry_of"))
+    drawn = any(name in attributes for name in ("params", "twin_of", "retry_of"))
     retried = any(other.user_attrs.get("retry_of") == trial.number for other in trials)
     # First the retry, then the mark: a kill between them is found and mended by the next worker.
     if drawn and not retried:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from optuna.trial import FrozenTrial
 
 from automl_plugins import registry
 from automl_plugins.errors import StudyError
+from automl_plugins.estimators.context import Context
 from automl_plugins.measures.energy import EnergyError
 from automl_plugins.measures.figures import Figures
 from automl_plugins.objectives.contender import Contender
@@ -153,6 +154,7 @@ class Study:
         self.plan = make_plan(
             space,
             self.folder.journal,
+            partial(Context.of, self.project),
             trials=trials,
             trial_epochs=trial_epochs,
             sampler=sampler,

@@ -151,7 +151,7 @@ class TrialQueue:
             trial.set_user_attr("refused", refusal)
             tell(self.study, trial.number, state=TrialState.PRUNED)
             return None
-        trial.set_user_attr("num_parameters", count)
+        trial.set_user_attr("params", count)
         return Claim(trial, architecture)
 
     def _refusal(self, count: int) -> str | None:

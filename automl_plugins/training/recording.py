@@ -114,7 +114,7 @@ def record_calls(
         raise UncalledError(
             f"neither validation_step nor training_step of {name} calls the network that {name} was given as "
             "`network(...)`; parts of it that are called by themselves cannot be measured: call it as a whole, or ask "
-            "for num_parameters alone"
+            "for params alone"
         )
     return tuple(call.to(device) for call in recorder.calls)
 

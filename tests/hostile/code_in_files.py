@@ -81,7 +81,7 @@ OF_A_STUDY: dict[str, Callable[[dict[str, Any], Any], None]] = {
     "reward": lambda config, made: config.update(reward=made),
     "task": lambda config, made: config.update(task=made),
     "references": lambda config, made: config.update(references=[made]),
-    "limits": lambda config, made: config.update(limits={"num_parameters": made}),
+    "limits": lambda config, made: config.update(limits={"params": made}),
     "storage": lambda config, made: config.update(storage=made),
 }
 OF_A_SEARCH: dict[str, Callable[[dict[str, Any], Any], None]] = {

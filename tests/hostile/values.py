@@ -38,7 +38,7 @@ SETTINGS: dict[str, dict[str, str | tuple[str, ...]]] = {
         "monitor": ("nosuchmetric", "3", "[a]", "{}"),
         "direction": "word",
         "costs": "words",
-        "limits": ("3", "[a]", "{nosuchfigure: 1}", "{num_parameters: nan}", "{num_parameters: -1}", "{macs: many}"),
+        "limits": ("3", "[a]", "{nosuchfigure: 1}", "{params: nan}", "{params: -1}", "{macs: many}"),
         "reward": "word",
         "references": "words",
         "sampler": "word",

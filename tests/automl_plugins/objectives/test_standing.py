@@ -74,8 +74,8 @@ def test_the_economical_one_is_the_cheapest_within_one_standard_error() -> None:
     cheaper = standing(0.799, 0.799, label="cheaper", parameters=10)
     every = [cheaper, near, winner]
     assert best_of(every) is winner
-    assert economical_of(winner, every, "num_parameters") is near
-    assert economical_of(winner, [winner, cheaper], "num_parameters") is winner
+    assert economical_of(winner, every, "params") is near
+    assert economical_of(winner, [winner, cheaper], "params") is winner
     # The first cost counts where there is one; what has not been measured is not cheap.
     measured = standing(0.81, 0.81, label="measured", parameters=2000, figures={"macs": 5.0})
     costly = standing(0.80, 0.84, label="winner", parameters=1, figures={"macs": 9.0})
@@ -83,7 +83,7 @@ def test_the_economical_one_is_the_cheapest_within_one_standard_error() -> None:
 
 
 def test_one_seed_tells_of_no_economical_one() -> None:
-    assert economical_of(standing(0.8, parameters=9), [standing(0.8, parameters=1)], "num_parameters") is None
+    assert economical_of(standing(0.8, parameters=9), [standing(0.8, parameters=1)], "params") is None
 
 
 @given(st.lists(st.none() | st.floats(), max_size=5))

@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
 
 from automl_plugins.cli import main
+from automl_plugins.estimators import Context, rank
+from automl_plugins.estimators.training import TrainingEstimator
 from automl_plugins.studies.study import Study
 
 
@@ -36,3 +39,23 @@ def test_a_sampler_s_arguments_follow_its_name_on_the_command_line(capsys: pytes
     assert "did you mean 'population'" in capsys.readouterr().err
     assert main([*arguments, "--sampler.population", "many", "--print_config"]) == 2
     assert "sampler.population is an integer" in capsys.readouterr().err
+
+
+def test_a_study_judges_first_trials_by_an_estimator_in_its_own_project(make_study: Callable[..., Study]) -> None:
+    proxy = {"class_path": "training", "init_args": {"epochs": 1}}
+    arguments = {"population": 2, "tournament": 1, "proxy": proxy, "proxy_pool": 4}
+    study = make_study(sampler={"class_path": "evolution", "init_args": arguments}, trials=2)
+    study.run()
+    generator = np.random.default_rng(study.project.seed)
+    pool = list(dict.fromkeys(study.project.space.sample(generator) for _ in range(4)))
+    estimates = TrainingEstimator(1).estimate_all(pool, Context.of(study.project))
+    best = [pool[place] for place in rank(estimates)[:2]]
+    assert [study.project.space.architecture(trial.params) for trial in study.arm_trials("search")] == best
+
+
+def test_a_study_searches_with_a_controller_that_a_comparator_rewards(make_study: Callable[..., Study]) -> None:
+    reward = {"class_path": "comparator", "init_args": {"epochs": 2, "width": 8}}
+    arguments = {"startup": 2, "hidden": 8, "reward": reward}
+    study = make_study(sampler={"class_path": "controller", "init_args": arguments}, trials=4)
+    study.run()
+    assert len({tuple(sorted(trial.params.items())) for trial in study.arm_trials("search")}) == 4

@@ -39,7 +39,7 @@ def test_a_contender_is_trained_and_tested_over_the_seeds(comparison: Comparison
     scores = [result.score for result in comparison.trained(SMALL)]
     assert row.validation_mean == pytest.approx(sum(scores) / 2)
     assert row.validation_deviation == pytest.approx(abs(scores[0] - scores[1]) / math.sqrt(2))
-    assert row.num_parameters == comparison.project.space.num_parameters(SMALL.architecture, comparison.project.task)
+    assert row.params == comparison.project.space.num_parameters(SMALL.architecture, comparison.project.task)
     assert scores[0] != scores[1]
 
 

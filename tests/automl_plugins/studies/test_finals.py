@@ -94,7 +94,7 @@ def is_final() -> bool:
 def ranked(study: Study) -> list[int]:
     """The numbers of parameters of the study's different architectures, the best of its trials first."""
     trials = study.arm_trials("search")
-    return sorted({trial.user_attrs["num_parameters"] for trial in trials if trial.value is not None})
+    return sorted({trial.user_attrs["params"] for trial in trials if trial.value is not None})
 
 
 # What fails.
@@ -107,7 +107,7 @@ def test_the_next_best_takes_the_place_of_a_finalist_that_fails(scored: MakeStud
     Scored.broken = {best}
     again = scored(folder=study.folder.path / "again")
     summary = again.run()
-    rows = {row.num_parameters: row for row in summary.rows}
+    rows = {row.params: row for row in summary.rows}
     assert rows.keys() == {second, best}, "the best that stands, and what failed"
     assert summary.winner == rows[second].label == "search"
     assert rows[best].completed == 0
@@ -300,7 +300,7 @@ def test_random_search_may_win(scored: MakeStudy) -> None:
     summary = study.run()
     rows = {row.label: row for row in summary.rows}
     assert summary.winner == max(("search", "random"), key=lambda label: rows[label].validation_mean or 0.0)
-    counts = {label: rows[label].num_parameters for label in ("search", "random")}
+    counts = {label: rows[label].params for label in ("search", "random")}
     assert counts[summary.winner] == min(counts.values())
     architecture = Architecture.from_json(study.folder.architecture.read_text())
     assert study.project.space.num_parameters(architecture, study.project.task) == counts[summary.winner]
@@ -308,21 +308,21 @@ def test_random_search_may_win(scored: MakeStudy) -> None:
 
 def test_hand_made_networks_keep_limits_too(scored: MakeStudy) -> None:
     Scored.scores = {"GIN": 0.9, "GCN": 0.8}
-    study = scored(references=["gin", "gcn"], trials=3, limits={"num_parameters": 45_000})
+    study = scored(references=["gin", "gcn"], trials=3, limits={"params": 45_000})
     summary = study.run()
     rows = {row.label: row for row in summary.rows}
-    assert rows["gin"].num_parameters > 45_000 > rows["gcn"].num_parameters
+    assert rows["gin"].params > 45_000 > rows["gcn"].params
     assert summary.winner == "gcn"
-    assert rows["gin"].notes == ["breaks the limit of num_parameters, so it is not chosen"]
+    assert rows["gin"].notes == ["breaks the limit of params, so it is not chosen"]
 
 
 def test_a_reward_judges_hand_made_networks_too(scored: MakeStudy) -> None:
     Scored.scores = {"GIN": 0.90, "GCN": 0.89}
-    reward = {"class_path": "mnasnet", "cost": "num_parameters", "target": 1000, "below": 0, "above": -1}
+    reward = {"class_path": "mnasnet", "cost": "params", "target": 1000, "below": 0, "above": -1}
     summary = scored(references=["gin", "gcn"], trials=1, reward=reward).run()
     rows = {row.label: row for row in summary.rows}
-    assert rows["gcn"].figures == {"num_parameters": rows["gcn"].num_parameters}
-    assert 0.89 / rows["gcn"].num_parameters > 0.9 / rows["gin"].num_parameters
+    assert rows["gcn"].figures == {"params": rows["gcn"].params}
+    assert 0.89 / rows["gcn"].params > 0.9 / rows["gin"].params
     assert summary.winner in ("gcn", "search")
 
 

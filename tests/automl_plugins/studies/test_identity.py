@@ -59,7 +59,7 @@ def nodes(folder: Path, **given: Any) -> Study:
         ({"sampler": {"class_path": "TPESampler", "init_args": {"n_startup_trials": 3}}}, "sampler.arguments"),
         ({"sampler": TPESampler(n_startup_trials=3)}, "sampler"),
         ({"pruner": "MedianPruner"}, "pruner"),
-        ({"limits": {"num_parameters": 1000}}, "limits"),
+        ({"limits": {"params": 1000}}, "limits"),
         ({"trial_epochs": 1}, "trial_epochs"),
         ({"seed": 1}, "seed"),
     ],

@@ -146,7 +146,7 @@ REFUSALS = {
     "no validation batches": ({"trainer": {"max_epochs": 1, "limit_val_batches": 0}}, "trainer.limit_val_batches=0"),
     "cap": ({"space": PerceptronSpace(max_parameters=1)}, "none of 200 random architectures has at most"),
     "reward": (
-        {"reward": {"class_path": "monas-mixed", "cost": "num_parameters", "most": 1e4}},
+        {"reward": {"class_path": "monas-mixed", "cost": "params", "most": 1e4}},
         "reward: it takes a metric of which more is better",
     ),
 }

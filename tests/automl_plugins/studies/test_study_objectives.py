@@ -48,11 +48,11 @@ def dominates(one: list[float], other: list[float]) -> bool:
 
 
 def test_a_study_with_costs_ends_with_the_front_of_each_search(rated: MakeStudy) -> None:
-    study = rated(costs=["num_parameters", "macs"], random_search=True, finalists=2)
+    study = rated(costs=["params", "macs"], random_search=True, finalists=2)
     summary = study.run()
     assert summary.fronts.keys() == {"search", "random"}
     for arm, front in summary.fronts.items():
-        assert front.objectives == ("val_score", "num_parameters", "macs")
+        assert front.objectives == ("val_score", "params", "macs")
         values = {trial.number: trial.values for trial in study.arm_trials(arm)}
         beaten = {number for number, own in values.items() if any(dominates(other, own) for other in values.values())}
         on_front = set(front.trials)
@@ -66,7 +66,7 @@ def test_a_study_with_costs_ends_with_the_front_of_each_search(rated: MakeStudy)
 
 
 def test_what_is_taken_from_a_front_is_trained_over_seeds_and_tested(rated: MakeStudy) -> None:
-    study = rated(costs=["num_parameters"], finalists=2)
+    study = rated(costs=["params"], finalists=2)
     summary = study.run()
     labels = [row.label for row in summary.rows]
     ends = summary.fronts["search"].trials
@@ -92,28 +92,28 @@ def test_measured_latencies_are_kept(rated: MakeStudy) -> None:
 
 
 def test_what_breaks_a_limit_is_not_chosen(rated: MakeStudy) -> None:
-    study = rated(limits={"num_parameters": 60}, finalists=8)
+    study = rated(limits={"params": 60}, finalists=8)
     study.run()
-    figures = [trial.user_attrs["figures"]["num_parameters"] for trial in study.arm_trials("search")]
+    figures = [trial.user_attrs["figures"]["params"] for trial in study.arm_trials("search")]
     assert min(figures) <= 60 < max(figures)
     for trial, count in zip(study.arm_trials("search"), figures, strict=True):
-        assert trial.constraints == {"num_parameters": pytest.approx(count / 60 - 1)}
+        assert trial.constraints == {"params": pytest.approx(count / 60 - 1)}
     chosen = [
         study.project.space.num_parameters(each.architecture, study.project.task)
         for each in study.finals.finalists("search")
     ]
     assert chosen
     assert max(chosen) <= 60
-    with pytest.raises(StudyError, match=r"none of the 8 trials of search keeps the limits {'num_parameters': 1}"):
-        rated(limits={"num_parameters": 1}, folder=study.folder.path / "other").run()
+    with pytest.raises(StudyError, match=r"none of the 8 trials of search keeps the limits {'params': 1}"):
+        rated(limits={"params": 1}, folder=study.folder.path / "other").run()
 
 
 def test_with_a_reward_trials_are_told_the_reward(rated: MakeStudy) -> None:
-    reward = {"class_path": "mnasnet", "cost": "num_parameters", "target": 30, "below": 0, "above": -1}
+    reward = {"class_path": "mnasnet", "cost": "params", "target": 30, "below": 0, "above": -1}
     study = rated(reward=reward, finalists=3)
     study.run()
     for trial in study.arm_trials("search"):
-        count = trial.user_attrs["figures"]["num_parameters"]
+        count = trial.user_attrs["figures"]["params"]
         score = trial.value if count <= 30 else trial.value * count / 30
         assert 0 < score < 1
         assert trial.value == pytest.approx(mnasnet_reward(score, count, 30, 0, -1))
@@ -134,6 +134,17 @@ def test_with_a_reward_trials_are_told_the_reward(rated: MakeStudy) -> None:
     ("given", "message"),
     [
         ({"costs": ["latency"]}, "costs: there is no figure 'latency'; did you mean 'latency_ms'"),
+        ({"costs": ["num_parameters"]}, "costs: the figure 'num_parameters' is called 'params' now"),
+        ({"limits": {"num_parameters": 3}}, "limits: the figure 'num_parameters' is called 'params' now"),
+        ({"costs": ["peak_memory_mib"]}, "costs: the figure 'peak_memory_mib' is called 'memory_mib' now"),
+        (
+            {"reward": {"class_path": "monas-floor", "cost": "num_parameters", "most": 1, "floor": 0.5}},
+            "reward.cost: the figure 'num_parameters' is called 'params' now",
+        ),
+        (
+            {"reward": {"class_path": "monas-floor", "cost": "macs", "most": 1, "floor": math.nan}},
+            "reward.floor is a number; got nan",
+        ),
         ({"costs": ["macs", "macs"]}, "costs: one comes twice in macs, macs"),
         ({"limits": {"mac": 3}}, "limits: there is no figure 'mac'; did you mean 'macs'"),
         ({"limits": {"macs": 0}}, "limits.macs is above 0; got 0"),
@@ -205,8 +216,8 @@ def test_costs_limits_and_rewards_come_from_the_command_line(
     common += ["--data.num_train=2", "--data.num_val=1", "--data.num_test=1", "--data.batch_size=2", "--trials=3"]
     common += ["--trainer.max_epochs=1", "--trainer.accelerator=cpu", "--random_search=false", "--seeds=1"]
     common += ["--references=[]", "--finalists=2"]
-    assert main([*common, "--costs=[num_parameters]", f"--folder={tmp_path}/front"]) == 0
+    assert main([*common, "--costs=[params]", f"--folder={tmp_path}/front"]) == 0
     assert "front of search: " in capsys.readouterr().out
     assert main(["show", f"{tmp_path}/front"]) == 0
-    rewarded = ["--reward=mnasnet", "--reward.cost=num_parameters", "--reward.target=1000"]
-    assert main([*common, *rewarded, "--limits.num_parameters=2900", f"--folder={tmp_path}/reward"]) == 0
+    rewarded = ["--reward=mnasnet", "--reward.cost=params", "--reward.target=1000"]
+    assert main([*common, *rewarded, "--limits.params=2900", f"--folder={tmp_path}/reward"]) == 0

@@ -35,7 +35,7 @@ SPACES: dict[str, tuple[Callable[[], SearchSpace], Callable[[], pl.LightningData
     "auto-deeplab": (lambda: AutoDeepLabSpace(layers=2, blocks=2, filters=2), pixels),
     "smp": (lambda: SmpSpace(("Linknet", "FPN"), ("mobilenet_v2",), (3,)), pixels),
 }
-COSTS = ("num_parameters", "macs", "latency_ms")
+COSTS = ("params", "macs", "latency_ms", "memory_mib")
 
 
 def make(name: str, folder: Path) -> Study:
@@ -103,7 +103,7 @@ def test_what_is_chosen_is_trained_tested_and_kept(finished: tuple[Study, Summar
     assert kept in [study.project.space.architecture(trial.params) for trial in trained(study)]
     network = study.project.space.network(kept, study.project.task)
     network.load_state_dict(torch.load(study.folder.network, weights_only=True))
-    assert row.num_parameters == sum(each.numel() for each in network.parameters() if each.requires_grad)
+    assert row.params == sum(each.numel() for each in network.parameters() if each.requires_grad)
 
 
 def test_a_study_that_is_run_again_trains_nothing_and_says_the_same(

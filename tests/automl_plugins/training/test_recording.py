@@ -239,8 +239,8 @@ def test_a_worker_records_the_calls_for_itself_and_takes_the_meter_along(
 
 def test_a_cost_that_is_no_number_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(SmpSpace, "num_parameters", lambda *_: float("nan"))
-    with pytest.raises(ValueError, match="the cost num_parameters of a network is nan"):
-        of_some(figures(["num_parameters"], Lit, tmp_path))
+    with pytest.raises(ValueError, match="the cost params of a network is nan"):
+        of_some(figures(["params"], Lit, tmp_path))
 
 
 # Latencies of inputs of any kind.
