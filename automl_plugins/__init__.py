@@ -14,6 +14,7 @@ from automl_plugins.spaces.task import Task
 
 if TYPE_CHECKING:
     from automl_plugins.search.callback import ArchitectureSearch
+    from automl_plugins.studies.result import load_result
     from automl_plugins.studies.study import Study
     from automl_plugins.training.project import Project
 
@@ -21,6 +22,7 @@ _HEAVY = {
     "ArchitectureSearch": "automl_plugins.search.callback",
     "Project": "automl_plugins.training.project",
     "Study": "automl_plugins.studies.study",
+    "load_result": "automl_plugins.studies.result",
 }
 """Names that import Lightning, by where they are; they are imported when they are first asked for."""
 
@@ -34,6 +36,7 @@ __all__ = [
     "SearchSpace",
     "Study",
     "Task",
+    "load_result",
 ]
 
 

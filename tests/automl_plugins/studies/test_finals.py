@@ -282,6 +282,19 @@ def test_the_best_wins_whoever_found_it(scored: MakeStudy) -> None:
     assert "the search was not worth its cost" in lines
 
 
+def test_a_hand_made_network_above_the_cap_is_shown_and_never_wins(scored: MakeStudy) -> None:
+    Scored.scores = {"GIN": 0.9}
+    cap = parameters_of(registry.load("references", "gin")(scored().project.task)) - 1
+    study = scored(space=AGNNSpace(layers=1, max_parameters=cap), references=["gin"], trials=2)
+    summary = study.run()
+    search, gin = summary.rows
+    assert summary.winner == "search"
+    assert gin.validation_mean == pytest.approx(0.9)
+    assert gin.notes == ["breaks the limit of max_parameters, so it is not chosen"]
+    assert search.validation_mean < gin.validation_mean
+    assert study.folder.architecture.exists()
+
+
 def test_what_a_winner_before_has_left_is_removed(scored: MakeStudy) -> None:
     Scored.scores = {"GIN": 0.9}
     scored(references=["gin"], trials=2).run()

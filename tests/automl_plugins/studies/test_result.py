@@ -1,0 +1,99 @@
+"""A script goes on from a run's folder: what was found, in which space, and how well it did."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import yaml
+from perceptron_space.data import WavesData
+from perceptron_space.space import PerceptronSpace
+
+from automl_plugins import Study, load_result
+from automl_plugins.errors import FormatError
+from automl_plugins.report.search import SearchSummary
+from gnn_space import AGNNSpace
+
+
+def test_the_result_of_a_study_is_its_winner_with_scores_and_weights(make_study: Callable[..., Study]) -> None:
+    study = make_study(seeds=2, space=PerceptronSpace(max_parameters=500))
+    summary = study.run()
+    found = load_result(study.folder.path)
+    assert found.architecture == study.finals.winner.contender.architecture
+    assert isinstance(found.space, PerceptronSpace)
+    (row,) = summary.rows
+    assert found.scores == {"val_loss": row.validation_mean, "test_loss": row.test["test_loss"][0]}
+    assert (found.winner, found.summary) == ("search", summary)
+    # The weights are those of the seed that validated best.
+    seed = study.comparison.best_seed(study.finals.winner.contender)
+    tested = study.project.test(found.network(study.project.task))
+    assert tested["test_loss"] == pytest.approx(
+        study.comparison.tested(study.finals.winner.contender)[seed].metrics["test_loss"]
+    )
+
+
+def test_where_a_hand_made_network_won_it_is_the_best_that_was_found(make_study: Callable[..., Study]) -> None:
+    study = make_study()
+    study.run()
+    folder = study.folder
+    folder.found.path.mkdir()
+    for path in (folder.architecture, folder.network):
+        path.rename(folder.found.path / path.name)
+    found = load_result(folder.path)
+    assert found.folder == folder.found.path
+    assert found.scores.keys() == {"val_loss", "test_loss"}
+    assert sum(map(torch.numel, found.network(WavesData().task).parameters())) > 0
+
+
+@pytest.fixture
+def searched(tmp_path: Path) -> Path:
+    """The folder of a search over a registered space."""
+    space = AGNNSpace(layers=1)
+    summary = SearchSummary("agnn", "CoraData", "darts", 1, 2, 3.0, 4.0, 5, 6, {"val_loss": 0.5})
+    (tmp_path / "architecture.json").write_text(space.sample(np.random.default_rng(0)).to_json())
+    (tmp_path / "search.json").write_text(summary.to_json())
+    return tmp_path
+
+
+@pytest.mark.parametrize("name", ["agnn", "gnn_space.AGNNSpace", "gnn_space.agnn.space.AGNNSpace"])
+def test_the_result_of_a_search_has_its_space_and_no_scores(searched: Path, name: str) -> None:
+    (searched / "config.yaml").write_text(yaml.safe_dump({"space": {"class_path": name, "init_args": {"layers": 1}}}))
+    found = load_result(str(searched))
+    assert found.space.size == AGNNSpace(layers=1).size
+    assert found.scores == {}
+    assert isinstance(found.summary, SearchSummary)
+    assert found.winner is None
+
+
+def test_a_folder_without_a_config_needs_a_space_unless_the_default_one_fits(searched: Path) -> None:
+    with pytest.raises(ValueError, match=r"no architecture of the space 'agnn' as it was made .*, space=\.\.\."):
+        load_result(searched)
+    assert load_result(searched, AGNNSpace(layers=1)).architecture.space == "agnn"
+
+
+@pytest.mark.parametrize(
+    ("space", "reason"),
+    [
+        ("unheard.of.Space", "is not registered, and has not been imported; give it: load_result"),
+        ({"class_path": "json.JSONDecoder"}, "json.JSONDecoder .* is not registered"),
+        ({"class_path": "agnn", "init_args": {"layerss": 2}}, "cannot be made"),
+        ({"class_path": "agnn", "init_args": {"layers": {"class_path": "os.system"}}}, "is made of other objects"),
+    ],
+)
+def test_a_config_runs_no_code_of_its_own_choice(searched: Path, space: Any, reason: str) -> None:
+    (searched / "config.yaml").write_text(yaml.safe_dump({"space": space}))
+    with pytest.raises(ValueError, match=reason):
+        load_result(searched)
+
+
+def test_what_is_not_there_or_of_another_version_is_said(searched: Path, tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match=r"there is no architecture\.json"):
+        load_result(tmp_path / "nowhere")
+    (searched / "search.json").write_text(json.dumps({"space": "agnn"}))
+    with pytest.raises(FormatError, match=r"automl-plugins<0\.2"):
+        load_result(searched, AGNNSpace(layers=1))
