@@ -24,8 +24,8 @@ class Estimate:
             that is infinite is no estimate either, and becomes nan.
         std: the standard deviation of the score, over seeds, batches or a posterior; nan where it is not known.
         cost_s: seconds of wall time that it took; nan where nobody looked.
-        valid: whether the score says anything; invalid estimates rank behind all others.
-        figures: what else was found out on the way, by name.
+        valid: the score says something; invalid estimates rank behind all others.
+        figures: numbers that were found out on the way, by name.
         reason: of an invalid estimate, in one line.
     """
 
@@ -74,7 +74,7 @@ class Estimator(ABC):
 
         Args:
             candidate: an architecture of the context's space, or a network for its task.
-            context: what candidates are judged on.
+            context: the ground that candidates are judged on.
         """
 
     def fit(self, candidates: Sequence[Any], scores: ArrayLike) -> None:
@@ -122,5 +122,5 @@ def rank(estimates: Iterable[Estimate | float]) -> list[int]:
 
     Equal ones keep their order; invalid ones, and scores that are nan or infinite, come last in theirs.
     """
-    scores = [float(each.score if isinstance(each, Estimate) else each) for each in estimates]
+    scores = [float(one.score if isinstance(one, Estimate) else one) for one in estimates]
     return sorted(range(len(scores)), key=lambda place: -scores[place] if math.isfinite(scores[place]) else math.inf)

@@ -1,4 +1,4 @@
-"""The context of estimates: what all candidates of one study are judged on."""
+"""The context of estimates: the ground that all candidates of one study are judged on."""
 
 from __future__ import annotations
 
@@ -43,12 +43,12 @@ class Context:
 
     Args:
         space: of the candidates that are architectures.
-        task: what networks must fit.
+        task: that networks must fit.
         seed: of initial weights, and of whatever an estimator draws.
         device: where networks are run.
         example: the arguments of a network's `forward`, in order; those of the project, or else made up by the probe,
             where left out.
-        project: what candidates are trained on, for estimators that train.
+        project: for estimators that train candidates.
     """
 
     space: SearchSpace

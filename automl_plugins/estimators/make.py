@@ -26,7 +26,7 @@ def make_estimator(
     Args:
         config: a name of the groups `estimators` or `predictors`, a class path, or a mapping with `class_path` and
             `init_args`; an estimator is given back as it is, and a function of an architecture is made one.
-        space: what is searched, for estimators that take a `space`.
+        space: that is searched, for estimators that take a `space`.
         seed: for those that take a `seed`, unless `init_args` has one.
 
     Raises:
@@ -37,9 +37,9 @@ def make_estimator(
         return config
     if isinstance(config, str | Mapping):
         cls, arguments = _resolve(config)
-        given = {"space": space, "seed": seed}
+        offered = {"space": space, "seed": seed}
         parameters = inspect.signature(cls).parameters
-        supplied = {name: value for name, value in given.items() if name in parameters}
+        supplied = {name: value for name, value in offered.items() if name in parameters}
         estimator: Estimator = cls(**{**supplied, **arguments})
         return estimator
     if callable(config):

@@ -19,7 +19,7 @@ class TrainingEstimator(Estimator):
 
     Args:
         epochs: of each training.
-        seeds: how many trainings.
+        seeds: the number of trainings.
 
     Raises:
         ValueError: a number below 1.

@@ -1,4 +1,4 @@
-"""The calls that a project's module makes of a network: what costs are measured on, and estimates made on."""
+"""The calls that a project's module makes of a network: costs are measured on them, and estimates made."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def example_calls(project: Project) -> tuple[Call, ...]:
     """The module's calls of its network for the first validation batch, recorded with a random architecture.
 
     Args:
-        project: what is trained on what.
+        project: whose module makes the calls.
 
     Raises:
         ValueError: the step fails, with three architectures, or does not call its network; the message says why.

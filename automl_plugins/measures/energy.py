@@ -1,4 +1,4 @@
-"""Energy of a forward pass, where the machine can tell: from RAPL for a processor, from NVML for an NVIDIA GPU."""
+"""The figure `energy_mj`, where the machine can tell: from RAPL for a processor, from NVML for an NVIDIA GPU."""
 
 from __future__ import annotations
 
@@ -117,7 +117,7 @@ def measure_energy(network: nn.Module, inputs: Sequence[Any], meter: Meter, seco
         network: on the device of the meter.
         inputs: the arguments of its `forward`, on the same device.
         meter: see `energy_meter`.
-        seconds: how long to measure, above 0.
+        seconds: of the measurement, above 0.
 
     Raises:
         ValueError: `seconds` is not above 0.

@@ -58,7 +58,7 @@ class Figures:
 
     Args:
         project: of the networks; it says where they are trained, which is where they are measured.
-        names: which of `FIGURES`.
+        names: some of `FIGURES`.
         folder: where latencies are kept.
     """
 

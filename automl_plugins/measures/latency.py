@@ -1,4 +1,4 @@
-"""Measured latency, with what it was measured on."""
+"""The figure `latency_ms`: measured latency, with the ground it was measured on."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ class Latency:
     Args:
         milliseconds: the median.
         spread: the distance of the quartiles over the median; much above 0.1, something else was running.
-        repeats: how many passes were timed.
-        device: what it was measured on.
+        repeats: the number of passes that were timed.
+        device: that it was measured on.
         versions: of the libraries, and how many threads there were.
         inputs: names, dtypes and shapes of the arguments.
     """
@@ -48,7 +48,7 @@ def measure_latency(network: nn.Module, inputs: Sequence[Any], warmup: int = 5, 
     """The median over several forward passes in evaluation mode, after a warm-up; the network is left as it was.
 
     Args:
-        network: what is measured, on the device to measure it on.
+        network: on the device to measure it on.
         inputs: the arguments of its `forward`, on the same device; of a graph network, the size of the graph settles
             all.
         warmup: passes that are not timed.
@@ -109,7 +109,7 @@ class LatencyCache:
         """The latency of an architecture, measured now or before.
 
         Args:
-            architecture: what is measured.
+            architecture: to measure.
             build: makes its network; called where there is no measurement yet.
             inputs: see `measure_latency`; tensors may lie anywhere inside of them.
             device: where to measure; where left out, where the first tensor of the inputs is.

@@ -20,7 +20,7 @@ def macs(network: nn.Module, inputs: Sequence[Any]) -> int:
     GNNs by latency. The network is left as it was.
 
     Args:
-        network: what is counted.
+        network: to count.
         inputs: the arguments of its `forward`.
     """
     counter = FlopCounterMode(display=False)

@@ -127,7 +127,7 @@ def of_training(step: StepMemory, module: nn.Module, optimizers: Iterable[torch.
 
     Args:
         step: the estimate of a step.
-        module: what is trained.
+        module: that is trained.
         optimizers: of its weights, and of others.
     """
     weights = list(module.parameters())

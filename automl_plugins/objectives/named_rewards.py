@@ -123,7 +123,7 @@ def check_number(name: str, value: Any, kind: str) -> None:
 
     Args:
         name: of the setting, for the message.
-        value: what was given.
+        value: of the setting.
         kind: the argument's own name, which has a range.
 
     Raises:

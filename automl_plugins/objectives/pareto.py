@@ -1,4 +1,4 @@
-"""Pareto fronts: which architectures no other one beats in every respect, and how much such a front covers.
+"""Pareto fronts, of architectures that no other one beats in every respect, and the volume that they cover.
 
 Scores are `[num_points, num_objectives]`, larger is better in each. A point with a score that is nan or infinite is in
 no front, ranks behind all others, and covers nothing.

@@ -26,7 +26,7 @@ def mnasnet_reward(
     Args:
         accuracy: larger is better.
         cost: latency, MACs or the like, at least 0.
-        target: what it should be, above 0.
+        target: of the cost, above 0.
         below: w where the cost is at most the target.
         above: w where it is more; as below where left out.
 

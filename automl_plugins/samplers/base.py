@@ -1,4 +1,4 @@
-"""What our samplers have in common: the trials so far are all that they know."""
+"""The base of our samplers: the trials so far are all that they know."""
 
 from __future__ import annotations
 
@@ -36,10 +36,10 @@ class Observation:
 
     Args:
         number: of the trial.
-        architecture: what was tried.
+        architecture: that was tried.
         scores: a number for each objective of the study, larger is better.
-        violation: how far its constraints (`Trial.set_constraint`) are missed, summed; 0 where all are kept.
-        note: what the sampler noted when it proposed the trial; None where it did not propose it.
+        violation: by which its constraints (`Trial.set_constraint`) are missed, summed; 0 where all are kept.
+        note: the sampler's own, of when it proposed the trial; None where it did not propose it.
     """
 
     number: int
@@ -65,10 +65,10 @@ class TrialLog:
 
     Args:
         observations: by trial number.
-        settled: how many of them come before the first trial that still runs; these can change no more.
+        settled: the number of those before the first trial that still runs; these can change no more.
         seen: every architecture that was tried, is being tried, or waits to be.
-        objectives: how many the study has.
-        source: what the trials are of; the same object for the same study.
+        objectives: the number that the study has.
+        source: tells studies apart; the same object for the same study.
     """
 
     observations: Sequence[Observation]
@@ -83,7 +83,7 @@ class Proposal:
     """An architecture to try.
 
     Args:
-        architecture: what to try.
+        architecture: to try next.
         note: plain JSON to find again in its `Observation`.
     """
 
@@ -107,7 +107,7 @@ class ArchitectureSampler(BaseSampler, ABC):
     """
 
     max_objectives = 1
-    """How many objectives a study may have that the sampler proposes for."""
+    """The most objectives of a study that the sampler proposes for."""
 
     def __init__(self, space: SearchSpace, seed: int = 0) -> None:
         self.space = space

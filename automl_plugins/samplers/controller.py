@@ -69,12 +69,12 @@ class ControllerSampler(ArchitectureSampler):
     Args:
         space: see `ArchitectureSampler`.
         seed: see `ArchitectureSampler`.
-        startup: how many trials are drawn at random before the controller takes over.
+        startup: the number of trials that are drawn at random before the controller takes over.
         choose: `sample` draws the class by entropy, `largest` takes the one with most.
         hidden: the width of policies and embeddings.
         learning_rate: of Adam; the paper's 3.5e-4 learns nothing within a few hundred trials.
         reward: an estimator whose judgement is the reward, such as `comparator`; trials' scores where left out.
-        context: what the estimator judges in; predictors need none, and a study gives its own.
+        context: of the estimator; predictors need none, and a study gives its own.
 
     Raises:
         ValueError: a number out of range, or no estimator of that name.

@@ -29,13 +29,13 @@ class EvolutionSampler(ArchitectureSampler):
     Args:
         space: see `ArchitectureSampler`.
         seed: see `ArchitectureSampler`.
-        population: how many trials may be parents; the first so many are drawn at random.
-        tournament: how many of them compete to be the parent.
+        population: the number of trials that may be parents; the first so many are drawn at random.
+        tournament: the number of them that compete to be the parent.
         proxy: an estimator that chooses the first trials (AREA; Mellor et al., ICML 2021, section 4): a registered
             name, or a mapping with its `init_args`, or a function of an architecture; None: they are drawn at random.
             Architectures for which it raises, or gives no finite number, come last, and a warning says how many.
-        proxy_pool: how many random architectures the proxy chooses from; AREA has 20, for a population of 10.
-        context: what the proxy judges in; a function needs none, and a study gives its own.
+        proxy_pool: the number of random architectures that the proxy chooses from; AREA has 20, for a population of 10.
+        context: of the proxy; a function needs none, and a study gives its own.
 
     Raises:
         ValueError: a number out of range, no estimator of that name, or one that would have to be fitted first.

@@ -28,7 +28,7 @@ class Judge:
 
     Args:
         estimator: fitted, where it learns.
-        context: what it judges in; None for estimators that need none.
+        context: that it judges in; None for estimators that need none.
 
     Raises:
         ValueError: the estimator needs a context, and there is none.

@@ -42,9 +42,9 @@ class PredictorSampler(ArchitectureSampler):
         seed: see `ArchitectureSampler`.
         predictor: the name of a predictor, or of any estimator, or a mapping with its `init_args`; or what makes one
             from a space and a seed. One that does not learn is taken as it is, in studies of one objective.
-        startup: how many trials are drawn at random before.
-        candidates: how many random architectures the climbs start from, beside the best trials.
-        context: what an estimator that is no predictor judges in; a study gives its own.
+        startup: the number of trials that are drawn at random before.
+        candidates: the number of random architectures that climbs start from, beside the best trials.
+        context: of an estimator that is no predictor; a study gives its own.
 
     Raises:
         ValueError: a number out of range, or no estimator of that name.

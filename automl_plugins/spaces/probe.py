@@ -1,4 +1,4 @@
-"""The probe of a level: what estimators and synthetic tasks need to know of nodes, graphs or pixels."""
+"""The probe of a level: the knowledge of nodes, graphs or pixels that estimators and synthetic tasks need."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Probe(Protocol):
         """Made-up inputs of a network for the task, on the CPU: features are drawn from N(0, 1).
 
         Args:
-            count: how many graphs or images.
+            count: the number of graphs or images.
             generator: of all draws.
         """
 
@@ -40,8 +40,8 @@ class Probe(Protocol):
         """Features inside of a network as one row for each sample unit.
 
         Args:
-            features: what some layer gave, of whatever shape.
-            inputs: what the network was called with.
+            features: the output of some layer, of whatever shape.
+            inputs: of the network.
 
         Returns:
             `[num_units, num_features]`; None where they are features of something else.
@@ -66,7 +66,7 @@ class Probe(Protocol):
         Args:
             batch: as a loader gives it.
             share: of its `size`, between 0 and 1.
-            least: how many times the least that can be trained on is in it at least.
+            least: a multiple of the least that can be trained on, which is in it at least.
         """
 
     def smaller(self, batch: Any, share: float) -> Sequence[str]:

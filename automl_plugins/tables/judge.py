@@ -23,7 +23,7 @@ class Judgement:
     """Searches of one table with one sampler.
 
     Args:
-        table: what was searched.
+        table: that was searched.
         sampler: its name.
         validation: `[num_seeds, budget]`, the best validation score after so many look-ups.
         test: `[num_seeds, budget]`, the test score of the architecture with that validation score.
@@ -40,12 +40,12 @@ class Judgement:
 
     @property
     def validation_regret(self) -> np.ndarray:
-        """`[num_seeds, budget]`: how much better the best architecture validates."""
+        """`[num_seeds, budget]`: the distance to the best architecture's validation score."""
         return np.nanmax(self.table.columns[self.table.validation]) - self.validation
 
     @property
     def test_regret(self) -> np.ndarray:
-        """`[num_seeds, budget]`: how much better the best test score of all is."""
+        """`[num_seeds, budget]`: the distance to the best test score of all."""
         return np.nanmax(self.table.columns[self.table.test]) - self.test
 
 
@@ -56,10 +56,10 @@ def judge(table: Table, sampler: str, make: Callable[[int], BaseSampler], budget
     ones among them, are free. A sampler that finds nothing new for long ends with what it has.
 
     Args:
-        table: what to search.
+        table: to search.
         sampler: the name to report.
         make: the sampler of a seed.
-        budget: how many look-ups.
+        budget: the number of look-ups.
         seeds: one search for each.
     """
     validation = np.empty((len(seeds), budget))

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class TableSpace(SearchSpace):
-    """A space of which there is a table, and no network: what a search needs, and nothing to train."""
+    """A space of which there is a table and no network: enough for a search, and nothing to train."""
 
     version: ClassVar[int] = 1
     levels: ClassVar[frozenset[Level]] = frozenset()
@@ -37,7 +37,7 @@ class Table:
     """The scores of all architectures of a space.
 
     Args:
-        title: what was measured, for tables and figures.
+        title: of the measurement, for tables and figures.
         space: the architectures.
         rows: key of an architecture (`TableSpace.key`) -> row.
         columns: name -> `[num_rows]`; NaN where it was not measured.

@@ -17,10 +17,10 @@ from automl_plugins.spaces.task import Level, Task
 class ToySpace(SearchSpace):
     """Layers of an operation and a width each, the last one only in the deeper half; 1,456 architectures.
 
-    It has no networks: what samplers and predictors are tried on is `score`.
+    It has no networks: samplers and predictors are tried on `score`.
 
     Args:
-        layers: how many at most; one less at least.
+        layers: the most that there are; the least is one less.
         operations: one letter for each.
     """
 

@@ -38,6 +38,14 @@ def test_an_unknown_name_gets_the_nearest_one(installed, ask) -> None:
         ask("spaces", "xyz")
 
 
+def test_a_group_may_have_no_members(installed) -> None:
+    installed()
+    assert registry.names("spaces") == []
+    assert "spaces" not in registry.filled()
+    with pytest.raises(ValueError, match="there is no 'agnn' among the spaces; none is installed"):
+        registry.load("spaces", "agnn")
+
+
 def test_an_unknown_group_gets_the_nearest_one() -> None:
     with pytest.raises(ValueError, match=r"no group 'space'; did you mean 'spaces'\?"):
         registry.names("space")

@@ -90,7 +90,7 @@ class ComparatorPredictor(Predictor):
         if self._fitted is None:
             raise not_fitted(self)
         model, _ = self._fitted
-        vectors = [_encode(model, self.space, each) for each in (architectures, baselines)]
+        vectors = [_encode(model, self.space, several) for several in (architectures, baselines)]
         return _probabilities(model, *vectors).double().numpy()
 
 

@@ -31,13 +31,13 @@ class GraphEncoder(nn.Module):
     Args:
         features: of an operation.
         width: of the hidden layers; the vectors are twice as wide.
-        depth: how many layers.
+        depth: the number of layers.
     """
 
     def __init__(self, features: int, width: int, depth: int) -> None:
         super().__init__()
         self.embed = nn.Linear(features, width)
-        self.own = nn.ModuleList(nn.Linear(width, width) for _ in range(depth))
+        self.itself = nn.ModuleList(nn.Linear(width, width) for _ in range(depth))
         self.forth = nn.ModuleList(nn.Linear(width, width, bias=False) for _ in range(depth))
         self.back = nn.ModuleList(nn.Linear(width, width, bias=False) for _ in range(depth))
         self.norms = nn.ModuleList(nn.LayerNorm(width) for _ in range(depth))
@@ -46,8 +46,8 @@ class GraphEncoder(nn.Module):
         """`[num_graphs, 2 * width]`."""
         features, adjacency, mask = graphs
         state = self.embed(features) * mask[..., None]
-        for own, forth, back, norm in zip(self.own, self.forth, self.back, self.norms, strict=True):
-            heard = own(state) + adjacency.transpose(1, 2) @ forth(state) + adjacency @ back(state)
-            state = state + torch.relu(norm(heard)) * mask[..., None]
+        for itself, forth, back, norm in zip(self.itself, self.forth, self.back, self.norms, strict=True):
+            messages = itself(state) + adjacency.transpose(1, 2) @ forth(state) + adjacency @ back(state)
+            state = state + torch.relu(norm(messages)) * mask[..., None]
         total = state.sum(dim=1)
         return torch.cat([total / mask.sum(dim=1, keepdim=True), total / mask.shape[1]], dim=1)

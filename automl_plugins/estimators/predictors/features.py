@@ -36,9 +36,9 @@ def path_features(space: SearchSpace, architectures: Sequence[Architecture]) -> 
     """The makeup of the ways from input to output, after GRAF (Kadlecova et al., ICML 2024, section 3).
 
     For sets of options (all, each alone, all but one, and pairs where there are few), only operations that
-    took one of them count, beside those that no choice settles. Of each set: how many operations, how many
-    of them read an input and how many give to an output, how many ways lead from an input to an output
-    (its logarithm), and the shortest and the longest of them. GRAF takes all sets, which are exponentially many.
+    took one of them count, beside those that no choice settles. Of each set: the numbers of operations, of those that
+    read an input, of those that give to an output, and of ways from an input to an output (its logarithm), and the
+    shortest and the longest way. GRAF takes all sets, which are exponentially many.
 
     Returns:
         float64 `[num_architectures, 6 * num_sets]`.

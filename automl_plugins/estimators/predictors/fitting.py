@@ -41,7 +41,7 @@ def fit_network(
 
     Args:
         make: makes the network; its initial weights are settled by `seed`, and torch's generator is left alone.
-        count: how many architectures there are.
+        count: the number of architectures.
         loss: of a batch, given the network, the positions of the architectures, and a generator to draw with; None
             where the batch has nothing to learn.
         epochs: over the architectures.

@@ -25,7 +25,7 @@ class TreesPredictor(Predictor):
     Args:
         space: see `Predictor`.
         seed: see `Predictor`.
-        trees: how many.
+        trees: the number of trees.
 
     Raises:
         ImportError: scikit-learn is not installed.
