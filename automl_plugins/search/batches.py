@@ -109,6 +109,10 @@ class SearchBatches:
                 raise ValueError(f"the search data ({type(self.loader).__name__}) have no batch")
         return batch
 
+    def close(self) -> None:
+        """Let go of the loader's iterator, and so of its workers; the position stays."""
+        self._iterator = None
+
     def first(self, most: int) -> list[Any]:
         """The first batches of the first cycle, at most so many; the position stays where it is."""
         other = SearchBatches(*self._given)

@@ -153,7 +153,7 @@ class ArchitectureSearch(pl.Callback):
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if self.run is not None:
-            self.run.end_validation()
+            self.run.end_validation(trainer)
 
     # Between epochs.
 

@@ -225,14 +225,17 @@ class SearchRun:
         except DivergedError as error:
             self.stop_if(error.reason)
 
-    def end_validation(self) -> None:
+    def end_validation(self, trainer: Any) -> None:
         """Show training the search again.
+
+        Args:
+            trainer: the one that validates, which may be another than that of the fit.
 
         Raises:
             DivergedError: a result of the validation is not finite.
         """
         self.validation.close()
-        self.stop_if(self.validation.divergence(self._trainer))
+        self.stop_if(self.validation.divergence(trainer))
 
     # Between epochs.
 
@@ -306,6 +309,8 @@ class SearchRun:
     def release(self) -> None:
         """Make the searchables ordinary modules again. They keep their relaxation: the logits were learned with it."""
         self._step = None  # and its batches
+        if self.maker.batches is not None:
+            self.maker.batches.close()
         self.weights.give_back()
         self.validation.close()
         for searchable in self.searchables.values():

@@ -14,7 +14,7 @@ def mean_loss(losses: Iterable[Tensor], weights: Sequence[Tensor], scaler: torch
 
     The gradient of each loss is taken before the next one is computed. A backward pass through the result hands the
     mean of the gradients on, so that accumulation, loss scaling and DDP's hooks, which must run once a step, are those
-    of any loss. There are no second derivatives.
+    of any loss. Second derivatives are refused.
 
     Args:
         losses: computed one after the other.
@@ -60,7 +60,12 @@ class _Precomputed(torch.autograd.Function):
         return loss
 
     @staticmethod
-    @torch.autograd.function.once_differentiable
     def backward(ctx: Any, upstream: Tensor) -> tuple[Any, ...]:
+        # Gradients are recorded in a backward pass exactly where it is to be differentiated.
+        if torch.is_grad_enabled():
+            raise RuntimeError(
+                "gradients of gradients (create_graph=True) do not reach through the mean loss of several paths, whose "
+                "gradients are taken one after the other; add up `step.loss_of` of each path instead"
+            )
         gradients = [upstream * gradient for gradient in ctx.saved_tensors]
         return (None, None, *gradients, *[None] * len(gradients))

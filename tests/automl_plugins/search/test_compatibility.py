@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 import pickle
 import subprocess
@@ -19,6 +20,7 @@ from torch.nn import functional
 from torch.utils.data import DataLoader
 from torch_geometric.data import Data
 
+from automl_plugins.errors import DivergedError
 from automl_plugins.search import ArchitectureSearch
 from automl_plugins.strategies import SingleLevel
 from gnn_space import EGNASSpace
@@ -406,3 +408,22 @@ def test_a_project_on_the_other_distribution_of_lightning(tmp_path: Path, first:
         check=False,
     )
     assert ran.stdout.split() == [distribution, "4.0", "False"], ran.stderr
+
+
+def test_a_search_that_has_ended_can_be_copied_and_sent_to_another_process(trainer: Callable[..., pl.Trainer]) -> None:
+    callback = search()
+    trainer(callback).fit(LitUser(), datamodule=UserData())
+    for other in (copy.deepcopy(callback), pickle.loads(pickle.dumps(callback))):
+        assert other.steps == callback.steps > 0
+        trainer(other).fit(LitUser(), datamodule=UserData())
+
+
+def test_a_search_that_has_ended_may_be_validated_by_another_trainer(trainer: Callable[..., pl.Trainer]) -> None:
+    callback, module = search(strategy="gdas"), LitUser()
+    trainer(callback).fit(module, datamodule=UserData())
+    (before,) = trainer(callback).validate(module, datamodule=UserData(), verbose=False)
+    with torch.no_grad():
+        module.stem[0].weight.fill_(float("nan"))
+    with pytest.raises(DivergedError, match="outputs in validation are not finite"):
+        trainer(callback).validate(module, datamodule=UserData(), verbose=False)
+    assert before["val_loss"] > 0
