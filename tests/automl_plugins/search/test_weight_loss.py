@@ -196,6 +196,34 @@ def test_frozen_weights_stay_to_the_last_bit_while_logits_learn(
     assert not torch.equal(before, module.net.logits)
 
 
+class Redrawn(DARTS):
+    """Logits that learn with weights drawn anew in each step (the shape of Colombo and Gao 2021)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.drawn: list[Tensor] = []
+
+    def trains_weights(self, progress: float) -> bool:
+        return False
+
+    def architecture_loss(self, step: SearchStep) -> Tensor:
+        weight = step.module.net.supernet.output.weight
+        self.drawn.append(torch.randn(weight.shape, generator=step.generator))
+        with torch.no_grad():
+            weight.copy_(self.drawn[-1])
+        return step.search_loss()
+
+
+def test_weights_may_be_drawn_anew_in_each_step(trainer: Callable[..., pl.Trainer]) -> None:
+    strategy, module = Redrawn(), Adam()
+    before = module.net.logits.detach().clone()
+    trainer(ArchitectureSearch(strategy, learning_rate=0.1)).fit(module, datamodule=UserData())
+    assert len(strategy.drawn) == 4
+    assert not torch.equal(strategy.drawn[0], strategy.drawn[1])
+    assert torch.equal(module.net.supernet.output.weight, strategy.drawn[-1])
+    assert not torch.equal(before, module.net.logits)
+
+
 def test_frozen_weights_stay_on_two_processes(trainer: Callable[..., pl.Trainer], tmp_path: Path) -> None:
     class Frozen(DARTS):
         def trains_weights(self, progress: float) -> bool:
