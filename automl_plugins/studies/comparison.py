@@ -54,6 +54,14 @@ class Comparison:
         other.seeds = tuple(seeds)
         return other
 
+    def hand_made(self, names: Sequence[str] | None = None) -> list[Contender]:
+        """Registered hand-made networks as contenders; where no names are given, all that fit the task's level."""
+        if names is None:
+            level = self.project.task.level
+            every = registry.names("references")
+            names = [name for name in every if level in getattr(registry.load("references", name), "levels", ())]
+        return [Contender(label=name, reference=name, found_by="hand") for name in names]
+
     def build(self, contender: Contender) -> nn.Module:
         """A contender's network, freshly initialised."""
         if contender.architecture is not None:

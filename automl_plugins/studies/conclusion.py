@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 
 from optuna.trial import FrozenTrial
 
 from automl_plugins.errors import StudyError
 from automl_plugins.objectives.contender import Contender
 from automl_plugins.objectives.standing import Standing, best_of
+from automl_plugins.report.closing import print_table
 from automl_plugins.report.front import Front, candidates, fronts
 from automl_plugins.report.row import Row
 from automl_plugins.report.summary import Summary
@@ -18,6 +20,7 @@ from automl_plugins.report.verdict import economical_line, winner_line, worth_li
 from automl_plugins.studies.finals import Finals
 from automl_plugins.studies.winner import forget_winner, keep_winner
 from automl_plugins.system.files import write_whole
+from automl_plugins.training.project import Project
 
 
 class NothingFiniteError(StudyError):
@@ -37,7 +40,8 @@ def conclude(finals: Finals) -> Summary:
     """Write the result of final trainings and tests, which have ended, into the run's folder.
 
     Raises:
-        NothingFiniteError: no contender has a finite score; all files but the winner's are written.
+        NothingFiniteError: no contender has a finite score; all files but the winner's are written, and the table is
+            printed.
     """
     folder = finals.comparison.folder
     keep_trials(finals)
@@ -47,11 +51,22 @@ def conclude(finals: Finals) -> Summary:
     if winner is None:
         forget_winner(folder)
         write_whole(folder.summary, summary.to_json())
+        print_table(summary)
         raise NothingFiniteError(_why_nothing(summary), summary)
     found = best_of([each for each in standings if each.contender.architecture is not None])
     keep_winner(finals.comparison, winner.contender, None if found is None else found.contender)
     write_whole(folder.summary, summary.to_json())
     return summary
+
+
+def keep_reports(project: Project) -> None:
+    """Write what the data have to say of themselves, such as a list of what was left out of them.
+
+    A datamodule may have a method `report_files() -> dict[str, str]`: names of files, and their contents.
+    """
+    report = getattr(project.data, "report_files", None)
+    for name, content in report().items() if callable(report) else ():
+        write_whole(project.folder / Path(name).name, content)
 
 
 def keep_trials(finals: Finals) -> None:

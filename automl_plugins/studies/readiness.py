@@ -25,7 +25,21 @@ from automl_plugins.studies.time_limit import TimeLimitError, time_limit
 from automl_plugins.system.processes import identity
 from automl_plugins.training.fingerprint import splits_of
 from automl_plugins.training.fit import seeded
+from automl_plugins.training.project import Project
 from automl_plugins.training.trainer_options import check_makes_a_trainer, check_validates
+
+
+def settle_costs(project: Project, plan: Plan, figures: Figures) -> None:
+    """Settle what is measured, before any training.
+
+    Raises:
+        StudyError: the goal does not fit the metric, or the machine or the module cannot measure a cost.
+    """
+    try:
+        plan.goal.directions(project.direction)
+        figures.prepare()
+    except (ValueError, EnergyError) as error:
+        raise StudyError(str(error)) from error
 
 
 @dataclass(frozen=True)

@@ -8,10 +8,15 @@ import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from datetime import datetime
 
 from filelock import FileLock
 
+from automl_plugins.studies.arm import Arm
+from automl_plugins.studies.deaths import Deaths
+from automl_plugins.studies.finals import Finals
 from automl_plugins.studies.folder import RunFolder
+from automl_plugins.studies.trial import TrialRunner
 from automl_plugins.studies.trial_queue import Claim, NoTrial, TrialQueue
 from automl_plugins.system.waiting import Waiting
 
@@ -29,33 +34,30 @@ def presence(folder: RunFolder) -> Iterator[str]:
         yield worker
 
 
-def run_trials(queues: Sequence[TrialQueue], run: Callable[[TrialQueue, Claim], None]) -> None:
-    """Run what can be taken from queues, one after the other, until all of their trials have ended.
+def share(runner: TrialRunner, arms: Sequence[Arm], finals: Callable[[], Finals], since: datetime) -> None:
+    """Take trials and final trainings, and run them, until there are none left.
 
     Args:
-        queues: of one worker.
-        run: trains what was claimed, and tells the queue.
+        runner: of trials; its project's data have been read.
+        arms: the searches that the trials are of.
+        finals: the choice of finalists, from the trials as they are when it is asked.
+        since: when the study was started; earlier failures are forgiven.
     """
-    waiting = Waiting()
-    try:
-        while not _work_through(queues, run):
-            waiting("; ".join(filter(None, (queue.waits_for for queue in queues))))
-            time.sleep(_POLL_SECONDS)
-    finally:
-        gc.unfreeze()
-
-
-def run_until_done(work: Callable[[], bool], others: str) -> None:
-    """Call `work` until it says that nothing is left.
-
-    Args:
-        work: does what it can take; False where others are still at the rest.
-        others: what is waited for then, in words.
-    """
-    waiting = Waiting()
-    while not work():
-        waiting(others)
-        time.sleep(_POLL_SECONDS)
+    folder = RunFolder(runner.project.folder)
+    deaths = Deaths(folder.deaths, since.isoformat())
+    with presence(folder) as worker:
+        queues = [TrialQueue(runner.project, arm, worker, since) for arm in arms]
+        waiting = Waiting()
+        try:
+            while not _work_through(queues, lambda queue, claim: runner.run(queue, claim, deaths)):
+                waiting("; ".join(filter(None, (queue.waits_for for queue in queues))))
+                time.sleep(_POLL_SECONDS)
+            chosen, waiting = finals(), Waiting()
+            while not chosen.work(since):
+                waiting("other workers, which train the last of the finalists and references")
+                time.sleep(_POLL_SECONDS)
+        finally:
+            gc.unfreeze()
 
 
 def _work_through(queues: Sequence[TrialQueue], run: Callable[[TrialQueue, Claim], None]) -> bool:

@@ -12,20 +12,17 @@ from optuna.pruners import BasePruner
 from optuna.samplers import BaseSampler
 from optuna.trial import FrozenTrial
 
-from automl_plugins import registry
 from automl_plugins.errors import StudyError
 from automl_plugins.estimators.context import Context
-from automl_plugins.measures.energy import EnergyError
 from automl_plugins.measures.figures import Figures
 from automl_plugins.objectives.contender import Contender
-from automl_plugins.report.closing import print_closing, print_table
-from automl_plugins.report.progress import Progress
+from automl_plugins.report.closing import print_closing
 from automl_plugins.report.summary import Summary
 from automl_plugins.spaces.space import SearchSpace
 from automl_plugins.spaces.task import Task
 from automl_plugins.studies.arm import arms_of
 from automl_plugins.studies.comparison import Comparison
-from automl_plugins.studies.conclusion import NothingFiniteError, conclude, keep_trials
+from automl_plugins.studies.conclusion import conclude, keep_reports, keep_trials
 from automl_plugins.studies.contender_costs import costs_of
 from automl_plugins.studies.deaths import Deaths
 from automl_plugins.studies.finals import Finals
@@ -34,18 +31,15 @@ from automl_plugins.studies.identity import Identity, identity_of, refuse_anothe
 from automl_plugins.studies.optuna_parts import PartConfig
 from automl_plugins.studies.plan import make_plan
 from automl_plugins.studies.preflight import check_splits
-from automl_plugins.studies.pulse import forget_pulses
-from automl_plugins.studies.readiness import Readiness
-from automl_plugins.studies.share import presence, run_trials, run_until_done
+from automl_plugins.studies.readiness import Readiness, settle_costs
+from automl_plugins.studies.share import share
 from automl_plugins.studies.study_config import keep_config
 from automl_plugins.studies.trial import TrialRunner
-from automl_plugins.studies.trial_queue import Claim, TrialQueue
 from automl_plugins.studies.trial_store import TrialStore
-from automl_plugins.studies.watch import Watch
+from automl_plugins.studies.watch import progress
 from automl_plugins.studies.winner import winner_drawing
 from automl_plugins.studies.workers import share_out
 from automl_plugins.system.arguments import at_least
-from automl_plugins.system.files import write_whole
 from automl_plugins.system.interruption import terminated_in_order
 from automl_plugins.training.best_validation import Direction
 from automl_plugins.training.fit import ModuleFactory
@@ -135,9 +129,6 @@ class Study:
         max_equal_failures: int = 3,
         trial_minutes: float | None = None,
     ) -> None:
-        seeds = at_least("seeds", seeds, 1)
-        # The last final training's seed is `seed + seeds`.
-        seed = at_least("seed", seed, 0, most=MOST_SEED - seeds)
         self.project = Project(
             space,
             data,
@@ -172,6 +163,7 @@ class Study:
             max_equal_failures=max_equal_failures,
             trial_minutes=trial_minutes,
         )
+        at_least("seed", seed, 0, most=MOST_SEED - seeds)  # the last final training's is `seed + seeds`
         self.store = TrialStore(self.folder, self.plan.storage)
         self._is_prepared = False
 
@@ -183,9 +175,7 @@ class Study:
             project: what is trained on what.
             settings: the constructor's other arguments: `trials`, `sampler`, `finalists`, ...
         """
-        study = cls(**project.arguments, **settings)
-        study.project = project
-        return study
+        return cls(**project.arguments, **settings)
 
     # Running.
 
@@ -201,20 +191,16 @@ class Study:
         with terminated_in_order():
             self.prepare()
             self.identity.keep(self.folder)
-            keep_config(self.folder.config, self.project, self.plan, self._other_storage)
-            self._keep_reports()
+            keep_config(self.folder.config, self.project, self.plan, self.store.elsewhere)
+            keep_reports(self.project)
             try:
-                with self._progress():
+                with progress(lambda: self.finals):
                     deaths = Deaths(self.folder.deaths, since.isoformat())
                     share_out(self.work, self.plan.workers, since, deaths, self.plan.trial_minutes is not None)
             except StudyError:
                 keep_trials(self.finals)
                 raise
-            try:
-                summary = conclude(self.finals)
-            except NothingFiniteError as error:
-                print_table(error.summary)
-                raise
+            summary = conclude(self.finals)
         print_closing(summary, winner_drawing(self.project.space, self.folder), self.folder.results)
         return summary
 
@@ -229,19 +215,11 @@ class Study:
         self.store.check()
         self.project.read_data()
         check_splits(self.project.data)
-        self._settle()
+        _ = self.project.monitor, self.references
+        settle_costs(self.project, self.plan, self.figures)
         refuse_another(self.identity, self.folder, lambda: any(map(self.arm_trials, self.plan.arms)))
         self.references = Readiness(self.comparison, self.plan).check(self.references)
         self._is_prepared = True
-
-    def _settle(self) -> None:
-        """Settle the metric, the references and what is measured: what is wrong with them is said first."""
-        _ = self.project.monitor, self.references
-        try:
-            self.plan.goal.directions(self.project.direction)
-            self.figures.prepare()
-        except (ValueError, EnergyError) as error:
-            raise StudyError(str(error)) from error
 
     def work(self, since: datetime) -> None:
         """Do one worker's share of the study: take trials and final trainings until there are none left.
@@ -250,38 +228,8 @@ class Study:
             since: when the study was started; earlier failures are forgiven.
         """
         self.project.read_data()
-        deaths = Deaths(self.folder.deaths, since.isoformat())
         runner = TrialRunner(self.project, self.plan, self.figures)
-
-        def run(queue: TrialQueue, claim: Claim) -> None:
-            runner.run(queue, claim, deaths)
-
-        with presence(self.folder) as worker:
-            arms = arms_of(self.project, self.plan, self.store)
-            run_trials([TrialQueue(self.project, arm, worker, since) for arm in arms], run)
-            finals = self.finals
-            run_until_done(
-                lambda: finals.work(since), "other workers, which train the last of the finalists and references"
-            )
-
-    def _progress(self) -> Progress:
-        forget_pulses(self.folder)
-        return Progress(
-            Watch(lambda: self.finals),
-            metric=self.project.monitor if self.plan.goal.reward is None else "reward",
-            maximize=self.project.direction == "maximize",
-            workers=self.plan.workers,
-            longer=self.plan.longer(self.project.trainer.get("max_epochs")),
-        )
-
-    def _keep_reports(self) -> None:
-        """Write what the data have to say of themselves, such as a list of what was left out of them.
-
-        A datamodule may have a method `report_files() -> dict[str, str]`: names of files, and their contents.
-        """
-        report = getattr(self.project.data, "report_files", None)
-        for name, content in report().items() if callable(report) else ():
-            write_whole(self.folder.path / Path(name).name, content)
+        share(runner, arms_of(self.project, self.plan, self.store), lambda: self.finals, since)
 
     # Parts.
 
@@ -289,21 +237,12 @@ class Study:
     def identity(self) -> Identity:
         """What tells this study from others: its settings and its data, once they have been read."""
         self.project.read_data()
-        return identity_of(self.project, self.plan, self._other_storage)
-
-    @property
-    def _other_storage(self) -> str | None:
-        return None if self.store.is_own else self.store.location
+        return identity_of(self.project, self.plan, self.store.elsewhere)
 
     @cached_property
     def references(self) -> list[Contender]:
         """The hand-made networks that fit the task."""
-        names = self.plan.references
-        if names is None:
-            level = self.project.task.level
-            every = registry.names("references")
-            names = [name for name in every if level in getattr(registry.load("references", name), "levels", ())]
-        return [Contender(label=name, reference=name, found_by="hand") for name in names]
+        return self.comparison.hand_made(self.plan.references)
 
     @cached_property
     def figures(self) -> Figures:

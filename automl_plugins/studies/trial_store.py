@@ -31,6 +31,11 @@ class TrialStore:
         """Whether the trials are in the folder's own journal."""
         return "://" not in self.location and Path(self.location).resolve() == self.folder.journal.resolve()
 
+    @property
+    def elsewhere(self) -> str | None:
+        """The storage, where it is not the folder's own journal."""
+        return None if self.is_own else self.location
+
     def study_name(self, arm: str) -> str:
         """The name of an arm's study in the storage: with the folder's name and key where others share the storage."""
         return arm if self.is_own else shared_name(self.folder, arm)

@@ -8,10 +8,10 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from automl_plugins.report.progress import State
+from automl_plugins.report.progress import Progress, State
 from automl_plugins.report.trials import counts
 from automl_plugins.studies.finals import Finals
-from automl_plugins.studies.pulse import pulses
+from automl_plugins.studies.pulse import forget_pulses, pulses
 
 
 @dataclass(frozen=True)
@@ -46,6 +46,24 @@ class Watch:
             tests=len(_seconds(folder.path.glob("contenders/*/*-test.json"))),
             running=pulses(folder),
         )
+
+
+def progress(finals: Callable[[], Finals]) -> Progress:
+    """The display of a study that runs.
+
+    Args:
+        finals: see `Watch`.
+    """
+    now = finals()
+    project, plan = now.project, now.plan
+    forget_pulses(now.comparison.folder)
+    return Progress(
+        Watch(finals),
+        metric=project.monitor if plan.goal.reward is None else "reward",
+        maximize=project.direction == "maximize",
+        workers=plan.workers,
+        longer=plan.longer(project.trainer.get("max_epochs")),
+    )
 
 
 def _seconds(paths: Iterable[Path]) -> list[float]:
