@@ -14,6 +14,7 @@ from automl_plugins.spaces.architecture import Architecture
 from automl_plugins.spaces.space import SearchSpace
 from automl_plugins.system.nearest import did_you_mean
 
+_COLLECTED = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 EstimatorConfig = str | Mapping[str, Any]
 """A registered name or a class path, or a mapping with `class_path` and, where wanted, `init_args`."""
 
@@ -39,8 +40,12 @@ def make_estimator(
         cls, arguments = _resolve(config)
         offered = {"space": space, "seed": seed}
         parameters = inspect.signature(cls).parameters
-        supplied = {name: value for name, value in offered.items() if name in parameters}
-        estimator: Estimator = cls(**{**supplied, **arguments})
+        arguments = {**{name: value for name, value in offered.items() if name in parameters}, **arguments}
+        for name, parameter in parameters.items():
+            is_needed = parameter.default is parameter.empty and parameter.kind not in _COLLECTED
+            if is_needed and name not in arguments:
+                raise ValueError(f"estimator.init_args.{name} is missing: {cls.__name__} is not made without it")
+        estimator: Estimator = cls(**arguments)
         return estimator
     if callable(config):
         return FunctionEstimator(config)

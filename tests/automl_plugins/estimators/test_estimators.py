@@ -138,6 +138,7 @@ def test_an_estimator_is_a_name_a_mapping_an_object_or_a_function() -> None:
         ("rigde", "estimator='rigde' is unknown; did you mean 'ridge'?"),
         ("collections.Counter", "estimator='collections.Counter' is no Estimator"),
         ("no_such_package.Estimator", "cannot be imported: No module named 'no_such_package'"),
+        ("inherited", "estimator.init_args.searchable is missing: InheritedEstimator is not made without it"),
         ({"init_args": {}}, "an estimator needs a class_path beside its init_args"),
         ({"class_path": "ridge", "args": 1}, "estimator.args is not valid; did you mean 'init_args'?"),
         ({"class_path": "ranker", "init_args": {"epoch": 1}}, "epoch is no argument of RankerPredictor; did you mean"),
