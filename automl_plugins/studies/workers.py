@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import multiprocessing
 import os
 import signal
@@ -13,12 +12,13 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
-from multiprocessing.connection import Connection, wait
+from multiprocessing.connection import wait
 from multiprocessing.reduction import ForkingPickler
 from pathlib import Path
 
 from automl_plugins.errors import StudyError
 from automl_plugins.studies.deaths import Deaths
+from automl_plugins.studies.worker_process import DONE, ERROR, RAISED, READY, run_worker
 from automl_plugins.system.processes import is_stopped
 from automl_plugins.system.waiting import SECONDS_IN_SILENCE, say
 from automl_plugins.training.lightning import DISTRIBUTION, VARIABLE
@@ -28,8 +28,6 @@ _SECONDS_TO_END = 5.0
 _MOST_REPLACEMENTS = 100
 STOPPED_SECONDS = 600.0
 """A worker that is stopped (SIGSTOP) for so long, while its parent runs, is given up."""
-_READY, _ERROR, _RAISED, _DONE = "ready", "error", "raised", "done"
-_PR_SET_PDEATHSIG = 1
 
 
 class NoWorkersError(StudyError):
@@ -146,7 +144,7 @@ class _Worker:
                 "and functions at the top of a module, or give workers=1"
             ) from error
         arguments = (content, self._workers, self._since, theirs)
-        self.process = context.Process(target=_run, args=arguments, name=f"worker {self.number}", daemon=False)
+        self.process = context.Process(target=run_worker, args=arguments, name=f"worker {self.number}", daemon=False)
         with _same_distribution(), _deaf_to_interrupts():
             self.process.start()
         theirs.close()
@@ -171,10 +169,10 @@ class _Worker:
         with contextlib.suppress(EOFError, OSError):
             while self._messages.poll():
                 kind, self.reason = self._messages.recv()
-                self.ready |= kind == _READY
-                self.done |= kind == _DONE
-                self._raised |= kind == _RAISED
-                if kind == _ERROR:
+                self.ready |= kind == READY
+                self.done |= kind == DONE
+                self._raised |= kind == RAISED
+                if kind == ERROR:
                     raise StudyError(self.reason)
 
     def look_after(self) -> None:
@@ -245,52 +243,3 @@ def _deaf_to_interrupts() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGINT, before)
-
-
-def _run(content: bytes, workers: int, since: datetime, messages: Connection) -> None:
-    _die_with_parent()
-    import optuna
-    import torch
-
-    # Optuna announces every study that it opens, in the midst of our own progress.
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    # Each worker is one of several, so it takes its share of the cores, unless the user has said otherwise.
-    if workers > 1 and "OMP_NUM_THREADS" not in os.environ:
-        torch.set_num_threads(max(1, (os.cpu_count() or 1) // workers))
-    try:
-        work: Callable[[datetime], None] = ForkingPickler.loads(content)
-    except Exception as error:  # noqa: BLE001 - whatever a user's classes raise when they are made anew
-        messages.send(
-            (
-                _RAISED,
-                f"a worker process cannot read the study ({type(error).__name__}: {error}); have its classes and "
-                "functions at the top of a module that can be imported, or give workers=1",
-            )
-        )
-        sys.exit(1)
-    messages.send((_READY, ""))
-    try:
-        work(since)
-    except StudyError as error:
-        messages.send((_ERROR, str(error)))
-    except KeyboardInterrupt:
-        # SIGTERM, from the parent, which has the word.
-        os._exit(130)
-    except Exception as error:
-        messages.send((_RAISED, f"{type(error).__name__}: {error}"))
-        raise
-    messages.send((_DONE, ""))
-
-
-def _die_with_parent() -> None:
-    """Do not work on unseen when the process that started this one was killed."""
-    with contextlib.suppress(OSError, AttributeError):
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-
-
-def _end_with_parent() -> None:
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)
