@@ -43,6 +43,7 @@ _MAY_CHANGE = frozenset(
         "random_search",
         "max_equal_failures",
         "trial_minutes",
+        "final_minutes",
     )
 )
 """Settings with which a study may go on although it was begun with others: they add to it or end it earlier."""

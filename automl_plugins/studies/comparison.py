@@ -6,8 +6,8 @@ import copy
 import gc
 import pickle
 import time
-from collections.abc import Iterable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict, replace
 from datetime import datetime
 from functools import partial
@@ -26,6 +26,7 @@ from automl_plugins.studies.attempts import Attempts
 from automl_plugins.studies.deaths import Deaths, KilledError
 from automl_plugins.studies.folder import RunFolder
 from automl_plugins.studies.pulse import Pulse
+from automl_plugins.studies.time_limit import TimeLimitError, time_limit
 from automl_plugins.system.failure import failure_of, full_traceback
 from automl_plugins.system.files import read_object, save_whole, write_whole
 from automl_plugins.system.finite import finite
@@ -41,10 +42,12 @@ class Comparison:
     Args:
         project: what is trained on what; its folder has the files.
         seeds: the seeds, the same for all contenders.
+        minutes: a training or a test that takes longer has failed; None: it may.
     """
 
-    def __init__(self, project: Project, seeds: Sequence[int]) -> None:
+    def __init__(self, project: Project, seeds: Sequence[int], minutes: float | None = None) -> None:
         self.project = project
+        self.minutes = minutes
         self.seeds = tuple(seeds)
         self.folder = RunFolder(project.folder)
 
@@ -105,8 +108,14 @@ class Comparison:
         deaths = Deaths(self.folder.deaths, "" if since is None else since.isoformat())
         name = f"{contender.key}-seed{seed}"
         if stage == "train":
-            return asdict(self._train(contender, seed, deaths.attempt(name)))
-        return asdict(self._test(contender, seed, deaths.attempt(f"{name}-test")))
+            return asdict(self._train(contender, seed, self._guarded(deaths, name)))
+        return asdict(self._test(contender, seed, self._guarded(deaths, f"{name}-test")))
+
+    @contextmanager
+    def _guarded(self, deaths: Deaths, name: str) -> Iterator[None]:
+        """Count what kills its process, and end what takes too long."""
+        with deaths.attempt(name), time_limit(self.minutes, "final_minutes", partial(deaths.give_up, name)):
+            yield
 
     def _describe(self, key: str, architecture: Architecture) -> None:
         """Write an architecture beside its trainings, so that the folder says whose they are."""
@@ -114,10 +123,10 @@ class Comparison:
         if not path.exists():
             write_whole(path, architecture.to_json())
 
-    def _train(self, contender: Contender, seed: int, counted: AbstractContextManager[None]) -> Trained:
+    def _train(self, contender: Contender, seed: int, guarded: AbstractContextManager[None]) -> Trained:
         count, started = None, time.perf_counter()
         try:
-            with counted, seeded(seed):
+            with guarded, seeded(seed):
                 network = self.build(contender)
                 count = sum(each.numel() for each in network.parameters() if each.requires_grad)
                 module = self.project.make_module(network)
@@ -135,7 +144,7 @@ class Comparison:
                 params=count,
                 failure=f"failed: {failure_of(error)}",
                 traceback=full_traceback(error),
-                settled=isinstance(error, KilledError),
+                settled=isinstance(error, KilledError | TimeLimitError),
             )
         trained = Trained(
             score=finite(result.score),
@@ -155,14 +164,14 @@ class Comparison:
         save_whole(self.folder.weights(contender.key, seed), {"network": network.state_dict(), **checkpoint})
         return replace(trained, note=note)
 
-    def _test(self, contender: Contender, seed: int, counted: AbstractContextManager[None]) -> Tested:
+    def _test(self, contender: Contender, seed: int, guarded: AbstractContextManager[None]) -> Tested:
         try:
-            with counted, seeded(seed):
+            with guarded, seeded(seed):
                 metrics = test(self.load(contender, seed), self.project.data, self.project.trainer)
         except StudyError:
             raise
         except Exception as error:  # noqa: BLE001 - one contender's failure must not lose the others' results
-            return Tested({}, f"failed: {failure_of(error)}", settled=isinstance(error, KilledError))
+            return Tested({}, f"failed: {failure_of(error)}", settled=isinstance(error, KilledError | TimeLimitError))
         return Tested({name: finite(value) for name, value in metrics.items()})
 
     def load(self, contender: Contender, seed: int) -> pl.LightningModule:

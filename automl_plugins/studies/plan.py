@@ -40,6 +40,7 @@ class Plan:
         storage: where the trials are.
         max_equal_failures: the same failure this often ends the study.
         trial_minutes: a trial that takes longer has failed; None: it may.
+        final_minutes: likewise a final training, or its test.
     """
 
     trials: int
@@ -56,6 +57,12 @@ class Plan:
     storage: str
     max_equal_failures: int
     trial_minutes: float | None
+    final_minutes: float | None
+
+    @property
+    def may_end_its_process(self) -> bool:
+        """Whether a training may be ended by force: it is limited, and may not heed the limit."""
+        return self.trial_minutes is not None or self.final_minutes is not None
 
     @property
     def arms(self) -> tuple[str, ...]:
@@ -87,6 +94,7 @@ def make_plan(
     storage: str | None,
     references: Sequence[str] | None,
     trial_minutes: float | None,
+    final_minutes: float | None,
     random_search: bool,
     **counts: int,
 ) -> Plan:
@@ -117,6 +125,7 @@ def make_plan(
         references=_known(references),
         storage=str(journal) if storage is None else expanded(storage),
         trial_minutes=None if trial_minutes is None else positive("trial_minutes", trial_minutes),
+        final_minutes=None if final_minutes is None else positive("final_minutes", final_minutes),
         **numbers,
     )
 

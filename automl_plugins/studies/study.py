@@ -92,8 +92,9 @@ class Study:
         workers: processes to work with; they share the trials.
         storage: a path ending in `.journal` or an Optuna storage URL; a journal in the folder where left out.
         max_equal_failures: the same failure this often ends the study.
-        trial_minutes: a trial that takes longer has failed, also where it hangs. It may take as long as it likes where
-            left out, and final trainings, which have more epochs, always may.
+        trial_minutes: a trial that takes longer has failed, also where it hangs; it may take as long as it likes where
+            left out.
+        final_minutes: likewise a final training, which has more epochs, or its test.
 
     Raises:
         ValueError: a number out of range, a name that does not exist, or `sharing` in a space whose networks
@@ -128,6 +129,7 @@ class Study:
         storage: str | None = None,
         max_equal_failures: int = 3,
         trial_minutes: float | None = None,
+        final_minutes: float | None = None,
     ) -> None:
         self.project = Project(
             space,
@@ -162,6 +164,7 @@ class Study:
             storage=storage,
             max_equal_failures=max_equal_failures,
             trial_minutes=trial_minutes,
+            final_minutes=final_minutes,
         )
         at_least("seed", seed, 0, most=MOST_SEED - seeds)  # the last final training's is `seed + seeds`
         self.store = TrialStore(self.folder, self.plan.storage)
@@ -196,7 +199,7 @@ class Study:
             try:
                 with progress(lambda: self.finals):
                     deaths = Deaths(self.folder.deaths, since.isoformat())
-                    share_out(self.work, self.plan.workers, since, deaths, self.plan.trial_minutes is not None)
+                    share_out(self.work, self.plan.workers, since, deaths, self.plan.may_end_its_process)
             except StudyError:
                 keep_trials(self.finals)
                 raise
@@ -252,7 +255,8 @@ class Study:
     @cached_property
     def comparison(self) -> Comparison:
         """The final trainings."""
-        return Comparison(self.project, range(self.project.seed + 1, self.project.seed + 1 + self.plan.seeds))
+        first = self.project.seed + 1
+        return Comparison(self.project, range(first, first + self.plan.seeds), self.plan.final_minutes)
 
     @property
     def finals(self) -> Finals:

@@ -30,6 +30,7 @@ _PLAIN = (
     "workers",
     "max_equal_failures",
     "trial_minutes",
+    "final_minutes",
 )
 _MARK = "# Written by Study.run in Python."
 

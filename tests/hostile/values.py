@@ -28,6 +28,7 @@ SETTINGS: dict[str, dict[str, str | tuple[str, ...]]] = {
         "trials": "count or 0",
         "trial_epochs": "count",
         "trial_minutes": "positive",
+        "final_minutes": "positive",
         "finalists": "count",
         "seeds": "count",
         "seed": "seed",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import math
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from torch import Tensor, nn
 
 from automl_plugins import Architecture, Task, registry
 from automl_plugins.report.summary import Summary
+from automl_plugins.studies import workers
 from automl_plugins.studies.conclusion import NothingFiniteError
 from automl_plugins.studies.study import Study
 from gnn_space import AGNNSpace, EGNASSpace, GraphRegression
@@ -116,6 +118,21 @@ def test_the_next_best_takes_the_place_of_a_finalist_that_fails(scored: MakeStud
     trained = [parameters_of(again.comparison.build(each)) for each in again.finals.finalists("search")]
     assert trained == [second, third, best]
     assert (again.folder.path / rows[best].folder / "architecture.json").exists()
+
+
+def test_a_final_training_that_hangs_is_ended_and_gives_its_place_to_the_next(
+    scored: MakeStudy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def hangs(self: Scored) -> None:
+        if type(self.network).__name__ == "GIN" and is_final():
+            time.sleep(60)
+
+    monkeypatch.setattr(Scored, "on_train_start", hangs)
+    monkeypatch.setattr(workers, "can_start_workers", lambda: False)  # the patched class is of this process
+    summary = scored(references=["gin"], trials=1, finalists=1, seeds=1, final_minutes=0.02).run()
+    search, gin = summary.rows
+    assert (summary.winner, search.completed, gin.completed) == ("search", 1, 0)
+    assert gin.notes[0].startswith("failed: TimeLimitError: it took longer than final_minutes=0.02")
 
 
 def test_a_seed_that_fails_is_said_and_the_others_are_the_mean(
