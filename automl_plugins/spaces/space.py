@@ -335,5 +335,5 @@ class SearchSpace(ABC):
         if self.max_parameters is not None:
             count = self.num_parameters(architecture, task)
             if count > self.max_parameters:
-                raise ParameterCapError(too_many(count, self.max_parameters))
+                raise ParameterCapError(f"the network would have {too_many(count, self.max_parameters)}")
         return self.build(architecture, task)

@@ -156,5 +156,5 @@ def prune_beyond(within: Within, architecture: Architecture) -> None:
 
 
 def too_many(count: int, cap: int) -> str:
-    """The words of an error about a network beyond a cap."""
-    return f"the network would have {count:,} parameters; max_parameters is {cap:,}"
+    """A network beyond a cap, in words."""
+    return f"{count:,} parameters; max_parameters is {cap:,}"

@@ -55,7 +55,7 @@ def arms_of(project: Project, plan: Plan, store: TrialStore) -> list[Arm]:
             name=name,
             study_name=store.study_name(name),
             storage=store.location,
-            sampler=SamplerFactory(RandomSampler) if name == "random" else plan.sampler,
+            sampler=SamplerFactory(RandomSampler) if name == "random" else plan.sampler.over(project.narrowed),
             pruner=plan.pruner,
             directions=plan.goal.directions(project.direction),
             trials=plan.trials,

@@ -78,6 +78,12 @@ class SamplerFactory:
         }
         self(0, 0)
 
+    def over(self, space: SearchSpace) -> SamplerFactory:
+        """The same, of a space that was narrowed to a task; a sampler that was given as an object stays as it is."""
+        if "space" not in self._given or self.given is not None:
+            return self
+        return SamplerFactory(self.cls, self.arguments, space=space, context=self._given.get("context"))
+
     @property
     def described(self) -> Any:
         """The description that tells this sampler from others, as JSON."""

@@ -12,7 +12,7 @@ from enum import Enum
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
-from automl_plugins.errors import StudyError
+from automl_plugins.errors import ParameterCapError, StudyError
 from automl_plugins.report.trials import counts, outcome
 from automl_plugins.spaces.architecture import Architecture
 from automl_plugins.studies.arm import Arm
@@ -65,7 +65,7 @@ class TrialQueue:
         since: failures and refusals before this moment are not counted; a restart may have mended them.
 
     Raises:
-        StudyError: the storage has a study of this name over another space.
+        StudyError: the storage has a study of this name over another space, or the cap admits no network.
     """
 
     def __init__(self, project: Project, arm: Arm, worker: str, since: datetime) -> None:
@@ -74,6 +74,10 @@ class TrialQueue:
         self.worker = worker
         self.since = since
         self.folder = RunFolder(project.folder)
+        try:
+            _ = project.narrowed
+        except ParameterCapError as error:
+            raise StudyError(str(error)) from error
         with self._locked():
             self.study = optuna.create_study(
                 storage=open_storage(arm.storage, wait=True),
@@ -85,7 +89,7 @@ class TrialQueue:
             self._check_space()
 
     def _check_space(self) -> None:
-        space = self.project.space
+        space = self.project.narrowed
         mark = {"space": space.name, "version": space.version, "size": str(space.size)}
         known = self.study.user_attrs.get("space")
         if known is None:
@@ -135,7 +139,11 @@ class TrialQueue:
         trial = self.study.ask()
         trial.set_user_attr("process", identity())
         trial.set_user_attr("worker", self.worker)
-        architecture = self.project.space.suggest(trial)
+        try:
+            architecture = self.project.narrowed.suggest(trial)
+        except optuna.TrialPruned as beyond:
+            self._refuse(trial, str(beyond))
+            return None
         equal = [other for other in trials if other.params == trial.params and "refused" not in other.user_attrs]
         for other in equal:
             if is_spent(other):
@@ -146,20 +154,16 @@ class TrialQueue:
                 trial.set_user_attr("twin_of", other.number)
                 return None
         count = self.project.space.num_parameters(architecture, self.project.task)
-        refusal = self._refusal(count)
+        refusal = too_large(count)
         if refusal is not None:
-            trial.set_user_attr("refused", refusal)
-            tell(self.study, trial.number, state=TrialState.PRUNED)
+            self._refuse(trial, refusal)
             return None
         trial.set_user_attr("params", count)
         return Claim(trial, architecture)
 
-    def _refusal(self, count: int) -> str | None:
-        """The reason why a network of so many parameters is not trained; None: it is."""
-        cap = self.project.space.max_parameters
-        if cap is not None and count > cap:
-            return f"{count:,} parameters; max_parameters is {cap:,}"
-        return too_large(count)
+    def _refuse(self, trial: optuna.Trial, reason: str) -> None:
+        trial.set_user_attr("refused", reason)
+        tell(self.study, trial.number, state=TrialState.PRUNED)
 
     def _check_failures(self, trials: Sequence[FrozenTrial]) -> None:
         failed = [trial for trial in trials if "failure" in trial.user_attrs and self._is_new(trial)]

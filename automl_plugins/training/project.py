@@ -5,7 +5,7 @@ Project(
     space, data, *, module=None, task=None, monitor=None, direction=None, trainer=None, seed=0, folder=None
 )
     .space .data .trainer .seed .folder                        as given
-    .task .module .monitor .direction .sign .device            resolved once, when first asked for
+    .task .narrowed .module .monitor .direction .sign .device  resolved once, when first asked for
     .read_data()                                               once a process
     .replace(**arguments) -> Project
     .options(epochs=None) -> dict                              arguments of Lightning's Trainer
@@ -178,6 +178,15 @@ class Project:
             raise StudyError(f"{type(self.data).__name__} has no `task`; give the study one (automl_plugins.Task)")
         self.space.check_task(task)
         return task
+
+    @cached_property
+    def narrowed(self) -> SearchSpace:
+        """The space within the task and its cap of parameters, which trials are drawn from: see `SearchSpace.within`.
+
+        Raises:
+            ParameterCapError: no network within the cap was found.
+        """
+        return self.space.within(self.task)
 
     @cached_property
     def module(self) -> ModuleFactory:

@@ -229,13 +229,25 @@ def test_a_network_above_the_cap_is_refused_and_does_not_count(make_queue: MakeQ
 
 
 def test_a_cap_that_leaves_nothing_ends_the_study(make_queue: MakeQueue) -> None:
-    queue = make_queue(Listed(FIRST), space=PerceptronSpace(max_parameters=5))
+    queue = make_queue(Listed(FIRST), space=PerceptronSpace(max_parameters=12))
     queue.study = optuna.create_study()  # in memory: so many trials on disk take long
     with pytest.raises(StudyError, match="architectures in a row were too large, the last with 21 parameters"):
         queue.claim()
     higher = make_queue(Listed(FIRST), since=datetime.now())
     higher.study = queue.study
     assert dict(taken(higher).architecture) == FIRST  # a restart with a higher cap goes on
+
+
+def test_a_cap_that_no_network_keeps_is_refused_at_once(make_queue: MakeQueue) -> None:
+    with pytest.raises(StudyError, match=r"max_parameters=5 admits no network .* the smallest one .* 11 parameters"):
+        make_queue(Listed(FIRST), space=PerceptronSpace(max_parameters=5))
+
+
+def test_trials_are_of_the_narrowed_space(make_queue: MakeQueue) -> None:
+    queue = make_queue(trials=3, space=PerceptronSpace(widest=64, max_parameters=12))
+    run_out(queue)
+    assert {trial.params["layer0.width"] for trial in queue.study.trials} == {2}, "an option that the cap leaves"
+    assert all(len(trial.distributions["layer0.width"].choices) == 1 for trial in queue.study.trials)
 
 
 def test_a_trial_of_a_dead_worker_is_asked_for_again(make_queue: MakeQueue, work: Work) -> None:
