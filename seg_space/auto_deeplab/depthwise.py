@@ -42,7 +42,7 @@ def convolve(x: Tensor, weight: Tensor, dilation: int = 1, stride: int = 1, reac
     """
     padding = dilation * (weight.size(-1) // 2) if reach is None else reach
     if x.device.type == "cpu" and x.dtype == weight.dtype == torch.float32 and torch.backends.mkldnn.is_available():
-        # With one thread, torch would give small maps to a loop over channels.
+        # With one thread, torch would give small feature maps to a loop over channels.
         return torch.ops.aten.mkldnn_convolution(
             x, weight, None, [padding] * 2, [stride] * 2, [dilation] * 2, x.size(1)
         )

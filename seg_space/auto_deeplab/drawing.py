@@ -33,7 +33,7 @@ def draw_path(path: Sequence[int], strides: Sequence[int]) -> str:
     taken = (strides[0], *path)
     lines = ["  ".join(("stride", *columns))]
     for stride in strides:
-        marks = ("●" if each == stride else "·" for each in taken)
+        marks = ("●" if visited == stride else "·" for visited in taken)
         cells = (f"{mark:>{len(column)}}" for mark, column in zip(marks, columns, strict=True))
         lines.append("  ".join((f"{stride:>6}", *cells)))
     return "\n".join(lines)
@@ -54,7 +54,9 @@ def draw_nodes(nodes: Sequence[Node], strides: Sequence[int]) -> str:
     layers = max(node.layer for node in nodes)
     marks = {(0, strides[0]): "●"}
     for node in nodes:
-        edges = "".join("↘" if each < node.stride else "→" if each == node.stride else "↗" for each in node.incoming)
+        edges = "".join(
+            "↘" if source < node.stride else "→" if source == node.stride else "↗" for source in node.incoming
+        )
         marks[node.layer, node.stride] = f"{edges}●"
     columns = [
         [name, *(marks.get((layer, stride), "·") for stride in strides)]
@@ -63,7 +65,7 @@ def draw_nodes(nodes: Sequence[Node], strides: Sequence[int]) -> str:
     rows = [["stride", *(f"{stride:>6}" for stride in strides)]]
     for column in columns:
         width = max(map(len, column))
-        rows.append([f"{each:>{width}}" for each in column])
+        rows.append([f"{mark:>{width}}" for mark in column])
     return "\n".join("  ".join(row) for row in zip(*rows, strict=True))
 
 

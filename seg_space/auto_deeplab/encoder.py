@@ -22,14 +22,15 @@ from seg_space.auto_deeplab.stem import Stem, rectified, stem_strides
 
 
 class AutoDeepLabEncoder(nn.Module, EncoderMixin):
-    """Stem and layers of an architecture of `AutoDeepLabSpace`, giving one map for each stride, as smp asks for.
+    """Stem and layers of an architecture of `AutoDeepLabSpace`, with a feature map for each stride, as smp asks for.
 
-    The maps are the images, then for each stride the rectified map of the last layer that has it, or of the stem. A
-    stride that the path never visits gets a map by a convolution of stride 2 from the next finer one. Layers
-    after the last one that gives a map are left out.
+    The feature maps are the images, then for each stride the rectified one of the last layer that has it, or of the
+    stem. A stride that the path never visits gets one by a convolution of stride 2 from the next finer one. Layers
+    after the last one that gives a feature map are left out.
 
-    With an `output_stride` of 8 or 16, coarser maps keep that size: convolutions of stride 2 lose their stride, and the
-    operations of cells get atrous rates, and dilated pooling, in proportion (Chen et al. 2017, DeepLabV3, section 3.1).
+    With an `output_stride` of 8 or 16, coarser feature maps keep that size: convolutions of stride 2 lose their stride,
+    and the operations of cells get atrous rates, and dilated pooling, in proportion (Chen et al. 2017, DeepLabV3,
+    section 3.1).
 
     The weights have the names that `AutoDeepLabNetwork` gives them, so a trained network's can be loaded:
     `encoder.load_state_dict(network.state_dict(), strict=False)`.
@@ -37,13 +38,13 @@ class AutoDeepLabEncoder(nn.Module, EncoderMixin):
     Args:
         architecture: what `Architecture.to_json` says, read as JSON.
         space: arguments of `AutoDeepLabSpace`; see `smp_models.encoder_parameters`.
-        depth: the last map has a stride of 2 to this power; 3, 4 or 5.
-        output_stride: 8, 16 or 32: no map has a larger one.
+        depth: the last feature map has a stride of 2 to this power; 3, 4 or 5.
+        output_stride: 8, 16 or 32: no feature map has a larger one.
         in_channels: of images.
 
     Shapes:
-        images `[batch, in_channels, height, width]`, height and width divisible by the last map's stride; the map
-        of stride s is `[batch, channels, height / s, width / s]`, with the channels of `out_channels`.
+        images `[batch, in_channels, height, width]`, height and width divisible by the last feature map's stride;
+        the feature map of stride s is `[batch, channels, height / s, width / s]`, with the channels of `out_channels`.
 
     Raises:
         ValueError: a depth or output stride out of range, or an architecture of another space or of several paths.
@@ -103,11 +104,11 @@ class AutoDeepLabEncoder(nn.Module, EncoderMixin):
         return tuple(2**level for level in range(1, self._depth + 1))
 
     def _stem_strides(self) -> list[int]:
-        """Of the maps that the stem's convolutions give."""
+        """The strides of the feature maps that the stem's convolutions give."""
         return list(accumulate(stem_strides(len(self.stem), self.stem_stride), mul))
 
     def _rate(self, stride: int) -> int:
-        """The atrous rate that stands for the part of a stride that its map does not have."""
+        """The atrous rate that stands for the part of a stride that its feature map does not have."""
         return max(1, stride // self._output_stride)
 
     # What smp calls.
@@ -126,28 +127,28 @@ class AutoDeepLabEncoder(nn.Module, EncoderMixin):
         return {}
 
     def forward(self, images: Tensor) -> list[Tensor]:
-        maps: dict[int, Tensor] = {}
+        by_stride: dict[int, Tensor] = {}
         x = images
         for stride, convolution in zip(self._stem_strides(), self.stem, strict=True):
-            x = maps[stride] = convolution(x)
+            x = by_stride[stride] = convolution(x)
         first, before, previous = x, x, x
         for stride, layer in zip(self.path, self.layers, strict=True):
             size = size_at(first, min(stride, self._output_stride) // self.stem_stride)
             before, previous = previous, layer(before, previous, size)
-            maps[stride] = previous
-        given = [images]
+            by_stride[stride] = previous
+        features = [images]
         for stride in self._strides:
             if str(stride) in self.missing:
-                maps[stride] = self.missing[str(stride)](functional.relu(maps[stride // 2]))
-            given.append(functional.relu(maps[stride]))
-        return given
+                by_stride[stride] = self.missing[str(stride)](functional.relu(by_stride[stride // 2]))
+            features.append(functional.relu(by_stride[stride]))
+        return features
 
 
 class DilatedPooling(Pooling):
     """Pool 3x3 pixels that are `rate` pixels apart, and normalise; what is beyond the border does not count.
 
     Args:
-        channels: of the map `[batch, channels, height, width]`.
+        channels: of the feature map `[batch, channels, height, width]`.
         operation: `max_pool` or `avg_pool`.
         rate: of the dilation.
     """
@@ -172,7 +173,7 @@ class DilatedPooling(Pooling):
 def dilate(cell: Cell, rate: int) -> None:
     """Let a cell's operations step over pixels.
 
-    Each of the `rate * rate` maps that have every `rate`-th pixel of the output is then, in evaluation mode, what
+    Each of the `rate * rate` images that have every `rate`-th pixel of the output is then, in evaluation mode, what
     the cell as it was gives for those pixels of the inputs alone.
     """
     for name, operation in cell.operations.items():
@@ -185,6 +186,6 @@ def dilate(cell: Cell, rate: int) -> None:
 
 
 def _lose_stride(convolution: nn.Module, rate: int) -> None:
-    """Make a 3x3 convolution of stride 2 one of stride 1 on a map whose pixels stand for ones `rate` apart."""
-    each = cast(nn.Conv2d, convolution)
-    each.stride, each.dilation, each.padding = (1, 1), (rate, rate), (rate, rate)
+    """Make a 3x3 convolution of stride 2 one of stride 1 on a feature map whose pixels stand for ones `rate` apart."""
+    changed = cast(nn.Conv2d, convolution)
+    changed.stride, changed.dilation, changed.padding = (1, 1), (rate, rate), (rate, rate)

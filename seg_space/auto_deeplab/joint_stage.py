@@ -11,7 +11,7 @@ from torch.nn import functional
 
 from automl_plugins.supernets.derivatives import HandWritten, first_order
 from seg_space.auto_deeplab.depthwise import convolve, weight_gradient
-from seg_space.auto_deeplab.mixed_cell import EPSILON, MOMENTUM, StackedStage
+from seg_space.auto_deeplab.stacked import EPSILON, MOMENTUM, StackedStage
 
 
 class Member(NamedTuple):
@@ -30,7 +30,7 @@ class Member(NamedTuple):
         return tensor if self.complete else tensor[list(self.edges)]
 
     def statistics_index(self, places: Sequence[int]) -> Any:
-        """The place of the statistics `[all edges, all maps, channels]` of the edges for these maps."""
+        """The place of the statistics `[all edges, all inputs, channels]` of the edges for these inputs."""
         mean = self.stage.statistics.mean
         if self.complete and len(places) == mean.size(1):
             return slice(None)
@@ -49,9 +49,9 @@ def run_stage(x: Tensor, members: Sequence[Member], places: Sequence[int], scale
     """Convolve depthwise and with 1x1 and normalise, times `scale`.
 
     Args:
-        x: rectified, `[batch, height, width, edges, maps, channels]`, contiguous; the edges of all members in order.
+        x: rectified, `[batch, height, width, edges, inputs, channels]`, contiguous; the edges of all members in order.
         members: what is run, all of one dilation. Kernels of 3x3 beside others of 5x5 are padded with zeros.
-        places: which of the running statistics are those of the maps.
+        places: which of the running statistics are those of the inputs.
         scale: `[edges]`; None: one.
 
     Returns:
@@ -63,7 +63,7 @@ def run_stage(x: Tensor, members: Sequence[Member], places: Sequence[int], scale
 
 
 class _Stage(HandWritten):
-    # By hand: most of the time on small maps goes to the bookkeeping of views, of which this needs none.
+    # By hand: most of the time on small feature maps goes to the bookkeeping of views, of which this needs none.
 
     @staticmethod
     def forward(
@@ -76,26 +76,28 @@ class _Stage(HandWritten):
     ) -> Tensor:
         stages = [member.stage for member in members]
         training = stages[0].statistics.uses_batch(x[..., 0, 0, 0].numel())
-        maps, channels = x.shape[-2:]
+        num_inputs, channels = x.shape[-2:]
         width = max(stage.depthwise.size(-1) for stage in stages)
-        kernels = _repeat(torch.cat([_padded(each.select(each.stage.depthwise), width) for each in members]), maps)
+        kernels = _repeat(
+            torch.cat([_padded(member.select(member.stage.depthwise), width) for member in members]), num_inputs
+        )
         kernels = kernels.flatten(0, 1).to(x.dtype)
-        matrices = torch.cat([each.select(each.stage.pointwise).flatten(2) for each in members])
-        matrices = _repeat(matrices, maps).to(x.dtype)
+        matrices = torch.cat([member.select(member.stage.pointwise).flatten(2) for member in members])
+        matrices = _repeat(matrices, num_inputs).to(x.dtype)
         convolved = _pixels(convolve(_image(x), kernels, stages[0].dilation), x)
         mixed = torch.empty_like(x)
         torch.bmm(_rows(convolved), matrices.transpose(1, 2), out=_rows(mixed))
         mean, variance = _statistics(members, places)
-        repeated = None if scale is None else scale.to(mean.dtype).repeat_interleave(maps * channels)
+        repeated = None if scale is None else scale.to(mean.dtype).repeat_interleave(num_inputs * channels)
         output, batch_mean, batch_scale = torch.native_batch_norm(
             _image(mixed), repeated, None, mean, variance, training, MOMENTUM, EPSILON
         )
         if training:
             _keep_statistics(members, places, mean, variance)
         # What only the weights' gradients need is not kept for a step of the architecture.
-        kept = (x, convolved) if any(ctx.needs_input_grad[4:]) else (None, None)
+        for_weights = (x, convolved) if any(ctx.needs_input_grad[4:]) else (None, None)
         ctx.save_for_backward(
-            *kept, mixed, kernels, matrices, repeated, mean, variance, batch_mean, batch_scale, *weights
+            *for_weights, mixed, kernels, matrices, repeated, mean, variance, batch_mean, batch_scale, *weights
         )
         ctx.members, ctx.training = members, training
         return _pixels(output, x)
@@ -107,7 +109,7 @@ class _Stage(HandWritten):
         x, convolved, mixed, kernels, matrices, repeated, mean, variance, batch_mean, batch_scale = saved[:10]
         weights = saved[10:]
         members: Sequence[Member] = ctx.members
-        maps, dilation = mixed.size(-2), members[0].stage.dilation
+        num_inputs, dilation = mixed.size(-2), members[0].stage.dilation
         edges = [len(member.edges) for member in members]
         needs_x, needs_scale = ctx.needs_input_grad[:2]
         needs_weights = any(ctx.needs_input_grad[4:])
@@ -124,9 +126,9 @@ class _Stage(HandWritten):
         if needs_x:
             of_x = _pixels(convolve(_image(of_convolved), kernels.flip(2, 3), dilation), mixed)
         if needs_weights:
-            of_matrices = torch.bmm(rows.transpose(1, 2), _rows(convolved)).unflatten(0, (-1, maps)).sum(dim=1)
+            of_matrices = torch.bmm(rows.transpose(1, 2), _rows(convolved)).unflatten(0, (-1, num_inputs)).sum(dim=1)
             of_kernels = weight_gradient(_image(x), _image(of_convolved), kernels.size(-1), dilation)
-            of_kernels = of_kernels.unflatten(0, (-1, maps, x.size(-1))).sum(dim=1)
+            of_kernels = of_kernels.unflatten(0, (-1, num_inputs, x.size(-1))).sum(dim=1)
             parts = zip(members, of_kernels.split(edges), of_matrices.split(edges), strict=True)
             for position, (member, kernel, matrix) in enumerate(parts):
                 depthwise, pointwise = weights[2 * position : 2 * position + 2]
@@ -139,7 +141,7 @@ class _Stage(HandWritten):
 
 
 def _image(x: Tensor) -> Tensor:
-    """A map `[batch, height, width, ...]` as `[batch, channels, height, width]` in `channels_last`."""
+    """A feature map `[batch, height, width, ...]` as `[batch, channels, height, width]` in `channels_last`."""
     return x.flatten(3).permute(0, 3, 1, 2)
 
 
@@ -148,14 +150,14 @@ def _pixels(image: Tensor, like: Tensor) -> Tensor:
 
 
 def _rows(x: Tensor) -> Tensor:
-    """`[edges * maps, pixels, channels]`, without a copy."""
+    """`[edges * inputs, pixels, channels]`, without a copy."""
     pixels = x.size(0) * x.size(1) * x.size(2)
     return x.view(pixels, -1, x.size(-1)).transpose(0, 1)
 
 
-def _repeat(weights: Tensor, maps: int) -> Tensor:
-    """`[edges * maps, ...]`: the weights of each edge for each map."""
-    return weights if maps == 1 else weights.repeat_interleave(maps, dim=0)
+def _repeat(weights: Tensor, num_inputs: int) -> Tensor:
+    """`[edges * inputs, ...]`: the weights of each edge for each input."""
+    return weights if num_inputs == 1 else weights.repeat_interleave(num_inputs, dim=0)
 
 
 def _padded(kernels: Tensor, width: int) -> Tensor:
@@ -166,8 +168,8 @@ def _padded(kernels: Tensor, width: int) -> Tensor:
 def _statistics(members: Sequence[Member], places: Sequence[int]) -> tuple[Tensor, Tensor]:
     """The running means and variances of what is run, as vectors of channels; copies."""
     buffers = [(member.stage.statistics, member.statistics_index(places)) for member in members]
-    mean = torch.cat([own.mean[index].flatten() for own, index in buffers])
-    variance = torch.cat([own.variance[index].flatten() for own, index in buffers])
+    mean = torch.cat([statistics.mean[index].flatten() for statistics, index in buffers])
+    variance = torch.cat([statistics.variance[index].flatten() for statistics, index in buffers])
     return mean, variance
 
 
@@ -175,7 +177,7 @@ def _keep_statistics(members: Sequence[Member], places: Sequence[int], mean: Ten
     channels = members[0].stage.statistics.mean.size(-1)
     sizes = [len(member.edges) * len(places) * channels for member in members]
     for member, new_mean, new_variance in zip(members, mean.split(sizes), variance.split(sizes), strict=True):
-        own, index = member.stage.statistics, member.statistics_index(places)
+        statistics, index = member.stage.statistics, member.statistics_index(places)
         shape = (len(member.edges), len(places), channels)
-        own.mean[index] = new_mean.view(shape)
-        own.variance[index] = new_variance.view(shape)
+        statistics.mean[index] = new_mean.view(shape)
+        statistics.variance[index] = new_variance.view(shape)

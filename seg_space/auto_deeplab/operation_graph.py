@@ -63,9 +63,10 @@ def list_cell(steps: Sequence[Step]) -> list[Operation]:
     """The operations of a cell by itself, from its two inputs to its output."""
     before, previous = Operation("before", "layer before last"), Operation("previous", "last layer")
     operations = list(_cell_operations("cell", (before.name, previous.name), steps))
-    blocks = [each.name for each in operations if each.label == "sum"]
+    blocks = [operation.name for operation in operations if operation.label == "sum"]
     named = [
-        each._replace(label=f"block {blocks.index(each.name)}") if each.name in blocks else each for each in operations
+        operation._replace(label=f"block {blocks.index(operation.name)}") if operation.name in blocks else operation
+        for operation in operations
     ]
     return [before, previous, *named, Operation("cell", "concatenate", tuple(blocks))]
 

@@ -98,12 +98,12 @@ class Resize(nn.Module):
 
     To twice the stride by a 3x3 convolution of stride 2, unless `bilinear`; else by a 1x1 convolution and
     bilinear interpolation (Liu et al. 2019, section 3.1). The 1x1 convolution commutes with the
-    interpolation, so it is done where the map is smaller.
+    interpolation, so it is done where the feature map is smaller.
 
     Args:
-        in_channels: of the map.
+        in_channels: of the feature map.
         out_channels: of the result.
-        from_stride: of the map.
+        from_stride: of the feature map.
         to_stride: of the result.
         affine: whether the normalisation has weights.
         bilinear: interpolate to larger strides, too.
@@ -128,7 +128,7 @@ class Resize(nn.Module):
         self.norm = BatchNorm(out_channels, affine=affine)
 
     def forward(self, x: Tensor, size: tuple[int, int]) -> Tensor:
-        """The map at the size of its new stride.
+        """The feature map at the size of its new stride.
 
         Args:
             x: `[batch, in_channels, height, width]`.

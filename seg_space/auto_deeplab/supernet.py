@@ -58,7 +58,7 @@ class MixedNode(nn.Module):
 
     def place(self, source: int) -> int:
         """The place of the feature map that comes in with this stride."""
-        return 0 if self.cell.maps == 1 else self.incoming.index(source)
+        return 0 if self.cell.num_inputs == 1 else self.incoming.index(source)
 
 
 class AutoDeepLabSupernet(Supernet):
@@ -142,7 +142,7 @@ class AutoDeepLabSupernet(Supernet):
             for source in node.incoming
         ]
         if self.sizes.merge_inputs:
-            inputs = [Input(sum_of(cast(Tensor, x.weight) * x.map for x in inputs), 0, None)]
+            inputs = [Input(sum_of(cast(Tensor, x.weight) * x.features for x in inputs), 0, None)]
         return module.cell(before, inputs, gates)
 
     def plain(self) -> AutoDeepLabSupernet:

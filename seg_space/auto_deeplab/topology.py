@@ -38,7 +38,7 @@ def ends_of(trellis: Trellis, layer: int) -> Ends:
     """The ends of `Trellis.edges_into`."""
     position = {stride: level for level, stride in enumerate(trellis.strides)}
     sources, targets = zip(*trellis.edges_into(layer), strict=True)
-    return Ends(tuple(position[each] for each in sources), tuple(position[each] for each in targets))
+    return Ends(tuple(position[stride] for stride in sources), tuple(position[stride] for stride in targets))
 
 
 # Counting and decoding.
@@ -110,7 +110,7 @@ def best_topology(trellis: Trellis, probabilities: Sequence[Sequence[float]]) ->
         costs = -np.log(np.where(chances > 0, chances.clip(max=1.0), 1.0)).sum(axis=1)
         order = np.lexsort((costs, impossible, closed, patterns.targets, patterns.sources))
         pairs = patterns.sources[order] << LEVELS | patterns.targets[order]
-        found: dict[int, tuple[int, int, float, list[tuple[bool, ...]]]] = {}
+        longer: dict[int, tuple[int, int, float, list[tuple[bool, ...]]]] = {}
         for row in order[np.unique(pairs, return_index=True)[1]].tolist():
             source, target = int(patterns.sources[row]), int(patterns.targets[row])
             if source not in best:
@@ -121,10 +121,10 @@ def best_topology(trellis: Trellis, probabilities: Sequence[Sequence[float]]) ->
                 so_far[1] + int(impossible[row]),
                 so_far[2] + float(costs[row]),
             )
-            if target not in found or score < found[target][:3]:
-                found[target] = (*score, [*so_far[3], tuple(patterns.on[row].tolist())])
-        best = found
-    return min(best.values(), key=lambda each: each[:3])[3]
+            if target not in longer or score < longer[target][:3]:
+                longer[target] = (*score, [*so_far[3], tuple(patterns.on[row].tolist())])
+        best = longer
+    return min(best.values(), key=lambda topology: topology[:3])[3]
 
 
 # What is differentiable. Here `on` are the probabilities of the edges into one layer, `[num_edges]`.
@@ -163,9 +163,9 @@ def set_probabilities(on: Tensor, nodes: Sequence[int], levels: int) -> Tensor:
     Returns:
         `[2 ** levels - 1]`, for each set but the empty one.
     """
-    at_each = [on[[edge for edge, node in enumerate(nodes) if node == level]] for level in range(levels)]
-    off = torch.stack([(1 - each).prod() for each in at_each])
-    some = torch.stack([_anything(each) for each in at_each])
+    by_node = [on[[edge for edge, node in enumerate(nodes) if node == level]] for level in range(levels)]
+    off = torch.stack([(1 - ends).prod() for ends in by_node])
+    some = torch.stack([_anything(ends) for ends in by_node])
     sets = torch.arange(1, 2**levels, device=on.device).unsqueeze(1) >> torch.arange(levels, device=on.device) & 1
     return torch.where(sets == 1, some, off).prod(dim=1) / _anything(on).clamp(min=torch.finfo(on.dtype).tiny)
 

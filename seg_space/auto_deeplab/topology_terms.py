@@ -61,9 +61,9 @@ def _entropy(shares: Tensor) -> Tensor:
 
 def _memory(sizes: Sizes, on: Mapping[int, Tensor], operations: Tensor) -> Tensor:
     """The expected values that are kept, as a share of those with all edges on."""
-    kept = torch.tensor([KEPT[name] for name in GATE_OPTIONS], dtype=operations.dtype, device=operations.device)
+    stored = torch.tensor([KEPT[name] for name in GATE_OPTIONS], dtype=operations.dtype, device=operations.device)
     # The feature maps of a cell: those that its operations keep, and its blocks.
-    of_cell = (operations * kept).sum() + sizes.blocks
+    of_cell = (operations * stored).sum() + sizes.blocks
     used = full = operations.new_zeros(())
     for layer, shares in on.items():
         costs = []

@@ -18,9 +18,9 @@ class Node(NamedTuple):
 
     Args:
         layer: from 1.
-        stride: of its map.
-        incoming: strides of the maps of the layer before that are run into it.
-        before: strides of the maps of the layer before that one which are its second input.
+        stride: of its feature map.
+        incoming: strides of the feature maps of the layer before that are run into it.
+        before: strides of the feature maps of the layer before that one which are its second input.
     """
 
     layer: int
@@ -57,7 +57,7 @@ class Trellis:
 
     Args:
         layers: how many follow the stem.
-        stem_stride: of the stem's map, which is the first and finest resolution.
+        stem_stride: of the stem's feature map, which is the first and finest resolution.
     """
 
     layers: int
@@ -74,15 +74,17 @@ class Trellis:
 
     def following(self, stride: int) -> tuple[int, ...]:
         """The strides that may come next, in ascending order."""
-        return tuple(each for each in self.strides if max(each, stride) <= 2 * min(each, stride))
+        return tuple(other for other in self.strides if max(other, stride) <= 2 * min(other, stride))
 
     def preceding(self, layer: int, stride: int) -> tuple[int, ...]:
         """The strides of the layer before that may lead to a node, in ascending order."""
-        return tuple(each for each in self.strides_at(layer - 1) if stride in self.following(each))
+        return tuple(source for source in self.strides_at(layer - 1) if stride in self.following(source))
 
     def second_inputs(self, layer: int, stride: int) -> tuple[int, ...]:
         """The strides that the second input of a node may have: of two layers before, two edges away at most."""
-        return tuple(each for each in self.strides_at(layer - 2) if max(each, stride) <= _FARTHEST * min(each, stride))
+        return tuple(
+            source for source in self.strides_at(layer - 2) if max(source, stride) <= _FARTHEST * min(source, stride)
+        )
 
     @property
     def sources(self) -> Iterator[tuple[int, int]]:
@@ -96,8 +98,8 @@ class Trellis:
     def open_nodes(self, targets: Callable[[int, int], Sequence[int]]) -> tuple[Node, ...]:
         """The nodes that are run, layer by layer, where some edges are closed.
 
-        A node is run where open edges lead to it from the stem and its map is read: by a node of the next
-        layer, by one two layers on as its second input, or by the head.
+        A node is run where open edges lead to it from the stem and its feature map is read: by a node of the
+        next layer, by one two layers on as its second input, or by the head.
 
         Args:
             targets: of `sources`: the strides that a node's open edges lead to.
@@ -106,9 +108,9 @@ class Trellis:
         nodes: list[Node] = []
         for layer in range(1, self.layers + 1):
             edges = {source: targets(layer, source) for source in sorted(reached[layer - 1])}
-            reached[layer] = {target for each in edges.values() for target in each}
+            reached[layer] = {target for following in edges.values() for target in following}
             for stride in sorted(reached[layer]):
-                incoming = tuple(source for source, each in edges.items() if stride in each)
+                incoming = tuple(source for source, following in edges.items() if stride in following)
                 nodes.append(Node(layer, stride, incoming, self._second_inputs(layer, stride, reached[layer - 2])))
         read = {(self.layers, stride) for stride in reached[self.layers]}
         for node in reversed(nodes):
@@ -120,7 +122,7 @@ class Trellis:
     def _second_inputs(self, layer: int, stride: int, reached: set[int]) -> tuple[int, ...]:
         if stride in reached:
             return (stride,)
-        return tuple(each for each in self.second_inputs(layer, stride) if each in reached)
+        return tuple(source for source in self.second_inputs(layer, stride) if source in reached)
 
     def path_nodes(self, path: Sequence[int]) -> tuple[Node, ...]:
         """The nodes of one path, given by the stride of each layer."""
@@ -146,21 +148,23 @@ class Trellis:
         # How many edges are closed and how many have no weight, both negative, and the sum of the logarithms.
         best: dict[int, tuple[tuple[int, int, float], tuple[int, ...]]] = {self.stem_stride: ((0, 0, 0.0), ())}
         for layer in range(1, self.layers + 1):
-            found: dict[int, tuple[tuple[int, int, float], tuple[int, ...]]] = {}
+            longer: dict[int, tuple[tuple[int, int, float], tuple[int, ...]]] = {}
             for source in sorted(best):
                 (opened, possible, total), path = best[source]
-                own = weights(layer, source)
-                for target, weight, logarithm in zip(self.following(source), own, _log_shares(own), strict=True):
+                leaving = weights(layer, source)
+                for target, weight, logarithm in zip(
+                    self.following(source), leaving, _log_shares(leaving), strict=True
+                ):
                     if weight == -math.inf:
                         score = (opened - 1, possible, total)
                     elif logarithm == -math.inf:
                         score = (opened, possible - 1, total)
                     else:
                         score = (opened, possible, total + logarithm)
-                    if target not in found or score > found[target][0]:
-                        found[target] = (score, (*path, target))
-            best = found
-        return max((best[stride] for stride in sorted(best)), key=lambda each: each[0])[1]
+                    if target not in longer or score > longer[target][0]:
+                        longer[target] = (score, (*path, target))
+            best = longer
+        return max((best[stride] for stride in sorted(best)), key=lambda path: path[0])[1]
 
 
 def _log_shares(weights: Sequence[float]) -> list[float]:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 _WIDTHS = (256, 128, 64, 32, 16)
-"""Of smp's U-shaped decoders, the coarsest map first."""
+"""Of smp's U-shaped decoders, the coarsest feature map first."""
 _SCALES = {"full": 1.0, "half": 0.5, "quarter": 0.25}
 # Squeeze-and-excitation divides the channels by 16.
 _LEAST_WIDTH = 16

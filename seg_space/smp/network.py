@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-# They normalise the average over the whole map: one value a channel and image.
+# They normalise the average over the whole feature map: one value a channel and image.
 _NORMALISE_AVERAGES = ("DeepLabV3", "DeepLabV3Plus", "PAN", "UPerNet")
 
 

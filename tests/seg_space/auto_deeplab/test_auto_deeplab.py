@@ -17,8 +17,9 @@ from automl_plugins.supernets.gates import Gates
 from automl_plugins.testing import SupernetContract
 from seg_space import AutoDeepLabSpace
 from seg_space.auto_deeplab.cell import CONVOLUTIONS, GATE_OPTIONS, NONE, Step
-from seg_space.auto_deeplab.mixed_cell import MixedCell, StackedConvolution
+from seg_space.auto_deeplab.mixed_cell import MixedCell
 from seg_space.auto_deeplab.network import Cell
+from seg_space.auto_deeplab.stacked import StackedConvolution
 from seg_space.auto_deeplab.supernet import AutoDeepLabSupernet
 
 CLASSES = Task("pixel", "classes", in_channels=3, out_channels=4)
