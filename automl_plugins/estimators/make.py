@@ -16,40 +16,50 @@ from automl_plugins.system.nearest import did_you_mean
 
 _COLLECTED = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 EstimatorConfig = str | Mapping[str, Any]
-"""A registered name or a class path, or a mapping with `class_path` and, where wanted, `init_args`."""
+"""A registered name, or a mapping with `class_path` (a name or an import path) and, where wanted, `init_args`."""
 
 
 def make_estimator(
-    config: EstimatorConfig | Estimator | Callable[[Architecture], float], space: SearchSpace, seed: int = 0
+    config: EstimatorConfig | Estimator | type[Estimator] | Callable[[Architecture], float],
+    space: SearchSpace,
+    seed: int = 0,
 ) -> Estimator:
     """An estimator from what a configuration or a script says.
 
     Args:
-        config: a name of the groups `estimators` or `predictors`, a class path, or a mapping with `class_path` and
-            `init_args`; an estimator is given back as it is, and a function of an architecture is made one.
+        config: a name of the groups `estimators` or `predictors`, or a mapping with `class_path` and `init_args`; an
+            estimator is given back as it is, a class is made one, and so is a function of an architecture.
         space: that is searched, for estimators that take a `space`.
         seed: for those that take a `seed`, unless `init_args` has one.
 
     Raises:
-        ValueError: no such estimator, or an argument that it does not take.
+        ValueError: no such estimator, or an argument that it does not take or is not made without.
         TypeError: `config` is none of these.
     """
     if isinstance(config, Estimator):
         return config
-    if isinstance(config, str | Mapping):
-        cls, arguments = _resolve(config)
-        offered = {"space": space, "seed": seed}
-        parameters = inspect.signature(cls).parameters
-        arguments = {**{name: value for name, value in offered.items() if name in parameters}, **arguments}
-        for name, parameter in parameters.items():
-            is_needed = parameter.default is parameter.empty and parameter.kind not in _COLLECTED
-            if is_needed and name not in arguments:
-                raise ValueError(f"estimator.init_args.{name} is missing: {cls.__name__} is not made without it")
-        estimator: Estimator = cls(**arguments)
-        return estimator
-    if callable(config):
+    if isinstance(config, str):
+        return _made(_registered(config), {}, space, seed)
+    if isinstance(config, Mapping):
+        return _made(*_resolve(config), space, seed)
+    if isinstance(config, type):
+        if issubclass(config, Estimator):
+            return _made(config, {}, space, seed)
+    elif callable(config):
         return FunctionEstimator(config)
     raise TypeError(f"an estimator is a name, a mapping with class_path, or an Estimator; got {config!r}")
+
+
+def _made(cls: type[Any], arguments: Mapping[str, Any], space: SearchSpace, seed: int) -> Estimator:
+    offered = {"space": space, "seed": seed}
+    parameters = inspect.signature(cls).parameters
+    arguments = {**{name: value for name, value in offered.items() if name in parameters}, **arguments}
+    for name, parameter in parameters.items():
+        is_needed = parameter.default is parameter.empty and parameter.kind not in _COLLECTED
+        if is_needed and name not in arguments:
+            raise ValueError(f"estimator.init_args.{name} is missing: {cls.__name__} is not made without it")
+    estimator: Estimator = cls(**arguments)
+    return estimator
 
 
 class FunctionEstimator(Estimator):
@@ -71,15 +81,14 @@ class FunctionEstimator(Estimator):
         return Estimate(float(self.function(candidate)))
 
 
-def _resolve(config: EstimatorConfig) -> tuple[type[Any], dict[str, Any]]:
-    """The class and the arguments that a name or a mapping stands for."""
-    if isinstance(config, str):
-        config = {"class_path": config}
+def _resolve(config: Mapping[str, Any]) -> tuple[type[Any], dict[str, Any]]:
+    """The class and the arguments that a mapping stands for."""
     for unknown in set(config) - {"class_path", "init_args"}:
         raise ValueError(f"estimator.{unknown} is not valid; {did_you_mean(unknown, ('class_path', 'init_args'))}")
     if "class_path" not in config:
         raise ValueError("an estimator needs a class_path beside its init_args")
-    cls = _find(str(config["class_path"]))
+    path = str(config["class_path"])
+    cls = _imported(path) if "." in path else _registered(path)
     arguments = dict(config.get("init_args") or {})
     parameters = inspect.signature(cls).parameters
     if not any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values()):
@@ -90,14 +99,18 @@ def _resolve(config: EstimatorConfig) -> tuple[type[Any], dict[str, Any]]:
     return cls, arguments
 
 
-def _find(path: str) -> type[Any]:
+def _registered(name: str) -> type[Any]:
     for group in ("estimators", "predictors"):
-        if path in registry.names(group):
-            return registry.load(group, path)
+        if name in registry.names(group):
+            return registry.load(group, name)
+    # A text alone imports nothing: where a configuration names a class, its reader looks at it first.
+    known = [*registry.names("estimators"), *registry.names("predictors")]
+    hint = "an import path is given as {class_path: ...}" if "." in name else did_you_mean(name, known)
+    raise ValueError(f"estimator={name!r} is unknown; {hint}")
+
+
+def _imported(path: str) -> type[Any]:
     module, _, attribute = path.rpartition(".")
-    if not module:
-        known = [*registry.names("estimators"), *registry.names("predictors")]
-        raise ValueError(f"estimator={path!r} is unknown; {did_you_mean(path, known)}")
     try:
         found = getattr(importlib.import_module(module), attribute)
     except (ImportError, AttributeError) as error:

@@ -71,7 +71,7 @@ class PredictorSampler(ArchitectureSampler):
 
     def _judge(self, seed: int) -> Judge:
         predictor = self.predictor
-        if isinstance(predictor, str | Mapping):
+        if isinstance(predictor, str | Mapping | type):
             estimator = make_estimator(predictor, self.space, seed)
         else:
             # Each is fitted by itself.

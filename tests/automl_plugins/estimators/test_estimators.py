@@ -126,6 +126,8 @@ def test_an_estimator_is_a_name_a_mapping_an_object_or_a_function() -> None:
     path = "automl_plugins.estimators.predictors.ranker.RankerPredictor"
     made = make_estimator({"class_path": path, "init_args": {"epochs": 3}}, SPACE, seed=7)
     assert (made.epochs, made.seed, made.space) == (3, 7, SPACE)
+    assert isinstance(make_estimator(Params, SPACE), Params)
+    assert make_estimator(RidgePredictor, SPACE, seed=4).seed == 4
     function = make_estimator(lambda architecture: 2.0, SPACE)
     context = Context(SPACE, TASK)
     assert function.estimate(architectures(1)[0], context).score == 2.0
@@ -136,8 +138,9 @@ def test_an_estimator_is_a_name_a_mapping_an_object_or_a_function() -> None:
     ("config", "message"),
     [
         ("rigde", "estimator='rigde' is unknown; did you mean 'ridge'?"),
-        ("collections.Counter", "estimator='collections.Counter' is no Estimator"),
-        ("no_such_package.Estimator", "cannot be imported: No module named 'no_such_package'"),
+        ({"class_path": "collections.Counter"}, "estimator='collections.Counter' is no Estimator"),
+        ("collections.Counter", "is unknown; an import path is given as {class_path: ...}"),
+        ({"class_path": "no_such_package.Estimator"}, "cannot be imported: No module named 'no_such_package'"),
         ("inherited", "estimator.init_args.searchable is missing: InheritedEstimator is not made without it"),
         ({"init_args": {}}, "an estimator needs a class_path beside its init_args"),
         ({"class_path": "ridge", "args": 1}, "estimator.args is not valid; did you mean 'init_args'?"),

@@ -30,6 +30,7 @@ CASES: dict[str, Callable[[], tuple[SearchSpace, Task]]] = {
         AutoDeepLabSpace(layers=2, blocks=1, filters=2),
         Task("pixel", "regression", 1, 2),
     ),
+    "smp, whole images": lambda: (SmpSpace(), Task("image", "classes", 3, 4)),
     "smp": lambda: (SmpSpace(), Task("pixel", "multilabel", 3, 2)),
 }
 

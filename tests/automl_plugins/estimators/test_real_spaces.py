@@ -63,7 +63,7 @@ def drawn(project: Project, count: int) -> list[Architecture]:
 @pytest.mark.parametrize("project", PROJECTS)
 def test_a_short_training_is_an_estimate(project: Callable[[], Project]) -> None:
     context = Context.of(project())
-    estimator = make_estimator("automl_plugins.estimators.training.TrainingEstimator", context.space)
+    estimator = make_estimator("training", context.space)
     (architecture,) = drawn(context.training, 1)
     first, again = (estimator.estimate_all([architecture], context)[0] for _ in range(2))
     assert first.valid
