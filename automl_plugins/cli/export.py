@@ -58,14 +58,16 @@ def run(arguments: list[str], command: str = "export") -> int:
     space = make_space(merge({"space": name}, {"space": settings["space"]} if settings.get("space") else {})["space"])
     architecture = read_architecture(space, path)
     task, normalisation = _task(settings)
-    if task.level not in ("image", "pixel"):
-        raise UsageError(f"task.level={task.level!r}: only networks of images are exported")
+    if space.exported_input is None:
+        raise UsageError(f"space={space.name!r}: its networks take more than one tensor, and are not exported")
     with told_briefly(str(path), 2, ValueError):
         network = space.network(architecture, task)
     _load(network, Path(str(given.settings.get("weights", beside.network))))
     images = torch.randn(1, task.in_channels, *size, generator=torch.Generator().manual_seed(0))
     with told_briefly("", 1, ImportError, OSError, RuntimeError):
-        difference = export_network(network, images, written, "onnx" if form == "onnx" else "torch")
+        difference = export_network(
+            network, images, written, "onnx" if form == "onnx" else "torch", space.exported_input
+        )
     console = output()
     console.out(f"kept: {written}; it differs from the module by {difference:.1e} of the largest output")
     if normalisation is not None:

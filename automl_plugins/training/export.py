@@ -20,17 +20,18 @@ TOLERANCE = 1e-5
 _BATCH = 2
 
 
-def export_network(network: nn.Module, images: Tensor, path: Path, format: Format) -> float:
-    """Write a network in evaluation mode, for batches of any number of images of one size.
+def export_network(network: nn.Module, inputs: Tensor, path: Path, format: Format, name: str = "inputs") -> float:
+    """Write a network in evaluation mode, for batches of any number of inputs of one size.
 
-    The file is read again and run on the images and on a batch of another size; it is kept only if it agrees
+    The file is read again and run on the inputs and on a batch of another size; it is kept only if it agrees
     with the module.
 
     Args:
-        network: an image in, one tensor out; what it is trained for does not matter.
-        images: `[batch, in_channels, height, width]`; fixes the number of channels, the height and the width.
+        network: one tensor in, one tensor out; what it is trained for does not matter.
+        inputs: `[batch, ...]` with two dimensions or more behind the batch's; they fix all sizes but the batch's.
         path: the file to write, `.pt2` by custom for `torch` (`torch.export.load` reads it) and `.onnx` for `onnx`.
         format: `torch` or `onnx`; the latter needs the packages of `automl-plugins[onnx]`.
+        name: of the input in an ONNX file; a space has one for its networks (`SearchSpace.exported_input`).
 
     Returns:
         The largest difference from the module's outputs, in parts of the largest of them.
@@ -48,8 +49,8 @@ def export_network(network: nn.Module, images: Tensor, path: Path, format: Forma
             raise ImportError(f"ONNX needs {', '.join(missing)}: pip install 'automl-plugins[onnx]'")
     # A batch of one would be taken for a constant.
     batches = [
-        images[:1].expand(_BATCH, -1, -1, -1).contiguous(),
-        torch.cat([images, images.flip(-1), images.flip(-2)]),
+        torch.cat([inputs[:1]] * _BATCH),
+        torch.cat([inputs, inputs.flip(-1), inputs.flip(-2)]),
     ]
     training = network.training
     network.eval()
@@ -59,7 +60,7 @@ def export_network(network: nn.Module, images: Tensor, path: Path, format: Forma
             warnings.simplefilter("ignore")
             expected = [network(batch) for batch in batches]
             program = torch.export.export(network, (batches[0],), dynamic_shapes=({0: torch.export.Dim("batch")},))
-            found = (_torch if format == "torch" else _onnx)(program, path, batches)
+            found = _torch(program, path, batches) if format == "torch" else _onnx(program, path, batches, name)
     finally:
         network.train(training)
     scale = max(1e-30, max(float(each.abs().max()) for each in expected))
@@ -76,7 +77,7 @@ def _torch(program: torch.export.ExportedProgram, path: Path, batches: list[Tens
     return [module(batch) for batch in batches]
 
 
-def _onnx(program: torch.export.ExportedProgram, path: Path, batches: list[Tensor]) -> list[Tensor]:
+def _onnx(program: torch.export.ExportedProgram, path: Path, batches: list[Tensor], name: str) -> list[Tensor]:
     import onnxruntime
 
     torch.onnx.export(
@@ -86,8 +87,8 @@ def _onnx(program: torch.export.ExportedProgram, path: Path, batches: list[Tenso
         dynamo=True,
         external_data=False,
         verbose=False,
-        input_names=["images"],
+        input_names=[name],
         output_names=["outputs"],
     )
     session: Any = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
-    return [torch.from_numpy(session.run(None, {"images": batch.cpu().numpy()})[0]).to(batch) for batch in batches]
+    return [torch.from_numpy(session.run(None, {name: batch.cpu().numpy()})[0]).to(batch) for batch in batches]

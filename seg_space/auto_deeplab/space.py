@@ -88,6 +88,7 @@ class AutoDeepLabSpace(SupernetSpace):
     name: ClassVar[str] = "auto-deeplab"
     version: ClassVar[int] = 1
     levels: ClassVar[frozenset[Level]] = frozenset(("image", "pixel"))
+    exported_input: ClassVar[str | None] = "images"
     parameter_free: ClassVar[frozenset[Value]] = frozenset((NONE, IDENTITY, *POOLS))
 
     def __init__(

@@ -72,6 +72,7 @@ class SmpSpace(SearchSpace):
     name: ClassVar[str] = "smp"
     version: ClassVar[int] = 1
     levels: ClassVar[frozenset[Level]] = frozenset(("image", "pixel"))
+    exported_input: ClassVar[str | None] = "images"
 
     def __init__(
         self,

@@ -69,7 +69,7 @@ def run_file(path: Path, images: Tensor) -> Tensor:
 def test_an_exported_network_agrees_with_the_module(name: str, format: Format, tmp_path: Path) -> None:
     network = trained_a_little(networks()[name])
     path = tmp_path / f"model.{SUFFIXES[format]}"
-    difference = export_network(network, torch.randn(1, 2, 40, 64), path, format)
+    difference = export_network(network, torch.randn(1, 2, 40, 64), path, format, "images")
     assert difference <= 1e-5
     assert network.training
     images = torch.randn(5, 2, 40, 64)
@@ -151,7 +151,7 @@ def test_a_checkpoint_of_fit_is_exported(folder: Path, capsys: pytest.CaptureFix
         ({"size": None}, "size is missing"),
         ({"weights": "absent.pt"}, "weights='absent.pt': there is no such file"),
         ({"format": "tflite"}, "format='tflite': it is one of torch, onnx"),
-        ({"task.level": "graph"}, "only networks of images are exported"),
+        ({"task.level": "graph"}, "the task is of level 'graph'"),
         ({"task.in_channels": "3"}, "they are not this network's"),
         ({"sise": "40"}, "there is no such key; did you mean 'size'"),
     ],
