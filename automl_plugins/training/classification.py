@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -95,10 +93,12 @@ class ClassificationModule(TaskModule):
 
     def _names(self) -> list[str]:
         """The names of classes or labels that the datamodule has, or their numbers."""
-        datamodule = getattr(self.trainer, "datamodule", None)
-        names: Sequence[str] = getattr(datamodule, "target_columns", None) or getattr(datamodule, "classes", None) or ()
-        count = self.task.out_channels
-        return [str(name) for name in (names if len(names) == count else range(count))]
+        datamodule, count = getattr(self.trainer, "datamodule", None), self.task.out_channels
+        for attribute in ("target_columns", "classes"):
+            names = getattr(datamodule, attribute, None)
+            if names is not None and len(names) == count:
+                return [str(name) for name in names]
+        return [str(number) for number in range(count)]
 
 
 def _class_weights(targets: Tensor, num_classes: int) -> Tensor:

@@ -18,11 +18,11 @@ from automl_plugins.spaces.task import Task
 from automl_plugins.system.arguments import one_of, three_fractions
 from automl_plugins.system.nearest import did_you_mean
 from automl_plugins.training.data.splits import random_split
+from automl_plugins.training.data.targets import check_labels
 from automl_plugins.training.lightning import pl
 from gnn_space.data.graphs import ManyGraphs, ManyGraphsData
 from gnn_space.data.scaffolds import scaffold_split
 from gnn_space.data.smiles import ATOM_CATEGORIES, BOND_CATEGORIES, import_chem, molecule_graph, molecule_store, parse
-from gnn_space.data.targets import check_labels
 
 MoleculeTarget = Literal["regression", "binary", "multilabel"]
 MoleculeSplit = Literal["random", "scaffold"]

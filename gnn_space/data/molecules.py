@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from gnn_space.data.csv_table import CsvTable, read_csv_table
+from automl_plugins.training.data.csv_table import CsvTable, read_csv_table
 from gnn_space.data.molecule_data import MoleculeData, MoleculeSplit, MoleculeTable, MoleculeTarget
 from gnn_space.data.smiles import import_chem
 

@@ -14,9 +14,9 @@ from automl_plugins.spaces.task import Task
 from automl_plugins.system.arguments import at_least
 from automl_plugins.training.data.base import TaskDataModule
 from automl_plugins.training.data.splits import mask, random_split
+from automl_plugins.training.data.targets import warn_of_few
 from gnn_space.data.batches import RepeatedBatch
 from gnn_space.data.graph_checks import check_classes, check_edges, check_finite, check_parts
-from gnn_space.data.targets import warn_of_few
 
 FRACTIONS = (0.6, 0.2, 0.2)
 """Training, validation and test nodes where the data have no split of their own."""

@@ -14,11 +14,11 @@ from automl_plugins.spaces.task import Target, Task
 from automl_plugins.system.arguments import three_fractions
 from automl_plugins.training.data.arrays import check_size
 from automl_plugins.training.data.splits import random_split
+from automl_plugins.training.data.targets import check_labels, warn_of_few
 from gnn_space.data.download import open_dataset
 from gnn_space.data.graph_checks import check_classes, check_store
 from gnn_space.data.graphs import ManyGraphs, ManyGraphsData
 from gnn_space.data.store import GraphStore
-from gnn_space.data.targets import check_labels, warn_of_few
 
 FRACTIONS = three_fractions("FRACTIONS", (0.8, 0.1, 0.1))
 

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from seg_space.data.cityscapes import CityscapesData
     from seg_space.data.darcy_flow import DarcyFlowData
     from seg_space.data.image_folder import ImageFolderData
+    from seg_space.data.image_table import ImageTableData
     from seg_space.data.images_and_masks import ImagesAndMasks
     from seg_space.data.voc import VOCData
 
@@ -22,6 +23,7 @@ _MODULES = {
     "CityscapesData": "cityscapes",
     "DarcyFlowData": "darcy_flow",
     "ImageFolderData": "image_folder",
+    "ImageTableData": "image_table",
     "ImagesAndMasks": "images_and_masks",
     "VOCData": "voc",
 }
@@ -33,6 +35,7 @@ __all__ = [
     "CityscapesData",
     "DarcyFlowData",
     "ImageFolderData",
+    "ImageTableData",
     "ImagesAndMasks",
     "VOCData",
 ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import warnings
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -52,6 +52,42 @@ def check_splits(splits: Mapping[str, Sequence[ImageFiles]]) -> None:
             "trained on; leave each image in one split",
             stacklevel=2,
         )
+
+
+def check_classes(numbers: Iterable[int], names: Sequence[str]) -> None:
+    """Refuse training images of one class, and name classes without any.
+
+    Args:
+        numbers: of the classes of all training images.
+        names: of all classes.
+
+    Raises:
+        ValueError: all training images are of one class.
+    """
+    there = set(numbers)
+    absent = [name for number, name in enumerate(names) if number not in there]
+    if len(there) == 1:
+        raise ValueError(f"all training images are of class {names[there.pop()]!r}, so there is nothing to learn")
+    if absent:
+        warnings.warn(f"no training image is of class {', '.join(absent)}: nothing of it is learned", stacklevel=2)
+
+
+def check_one_size(images: Sequence[Path], sizes: Sequence[tuple[int, int]]) -> None:
+    """Refuse images of several sizes: filled up to the size of a batch, they would be averaged with what fills them.
+
+    Args:
+        images: the files.
+        sizes: height and width of each.
+
+    Raises:
+        ValueError: two images differ in their sizes; the message names them.
+    """
+    for image, size in zip(images, sizes, strict=True):
+        if size != sizes[0]:
+            raise ValueError(
+                f"{image} is of {size[0]} x {size[1]} pixels (height x width), and {images[0]} of {sizes[0][0]} x "
+                f"{sizes[0][1]}; give size, such as size: {min(map(min, sizes))}, to which all are brought"
+            )
 
 
 def _fingerprint(path: Path) -> bytes:

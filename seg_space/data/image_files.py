@@ -12,7 +12,7 @@ from torch import Tensor
 from automl_plugins.spaces.task import Target, Task
 from seg_space.data.arguments import Size, height_and_width
 from seg_space.data.base import ImageDataModule
-from seg_space.data.checks import check_splits
+from seg_space.data.checks import check_one_size, check_splits
 from seg_space.data.files import ImageFiles
 from seg_space.data.headers import check_headers
 from seg_space.data.labels import Labels
@@ -66,9 +66,6 @@ class ImageFilesData(ImageDataModule):
         """The reader of a split's targets, by the place of the image."""
         raise NotImplementedError(f"{type(self).__name__} must implement _reader")
 
-    def _check_sizes(self, files: Sequence[ImageFiles], sizes: Sequence[tuple[int, int]]) -> None:
-        """Refuse images of sizes that do not go together; here all do."""
-
     def _sources(self) -> tuple[Source, Source, Source]:
         try:
             splits = dict(zip(("training", "validation", "test"), self._files(), strict=True))
@@ -76,7 +73,8 @@ class ImageFilesData(ImageDataModule):
             raise type(error)(f"{error}{layout_hint(self.path, type(self).__name__)}") from error
         every = [each for files in splits.values() for each in files]
         sizes = check_headers(every)
-        self._check_sizes(every, sizes)
+        if self.size is None and self.task.level == "image":
+            check_one_size([each.image for each in every], sizes)
         check_splits(splits)
         remaining = iter(sizes)
         train, val, test = (

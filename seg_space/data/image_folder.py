@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -15,6 +14,7 @@ from automl_plugins.spaces.task import Task
 from automl_plugins.system.arguments import one_of, three_fractions
 from automl_plugins.training.data.splits import stratified_split
 from seg_space.data.arguments import Size, class_names, some_channels
+from seg_space.data.checks import check_classes
 from seg_space.data.files import ImageFiles, folder_of, images_below, some_of
 from seg_space.data.image_files import ImageFilesData, Splits
 
@@ -114,7 +114,7 @@ class ImageFolderData(ImageFilesData):
                 both = sum(self.fractions[:2])
                 train, val = self._split(train, [share / both for share in self.fractions[:2]])
                 (test,) = held_out
-        self._check_classes(train)
+        check_classes([self._number(each.image) for each in train], self.classes)
         return train, val, test
 
     def _images(self, folder: Path) -> list[ImageFiles]:
@@ -132,31 +132,6 @@ class ImageFolderData(ImageFilesData):
     def _number(self, image: Path) -> int:
         folders = image.relative_to(self.path).parts
         return self.classes.index(folders[1 if self._parts else 0])
-
-    def _check_classes(self, train: Sequence[ImageFiles]) -> None:
-        """Refuse training images of one class, and name classes without any.
-
-        Raises:
-            ValueError: all training images are of one class.
-        """
-        there = {self._number(each.image) for each in train}
-        absent = [name for number, name in enumerate(self.classes) if number not in there]
-        if len(there) == 1:
-            (number,) = there
-            raise ValueError(f"all training images are of class {self.classes[number]!r}, so there is nothing to learn")
-        if absent:
-            warnings.warn(f"no training image is of class {', '.join(absent)}: nothing of it is learned", stacklevel=2)
-
-    def _check_sizes(self, files: Sequence[ImageFiles], sizes: Sequence[tuple[int, int]]) -> None:
-        if self.size is not None:
-            return
-        for each, size in zip(files, sizes, strict=True):
-            if size != sizes[0]:
-                raise ValueError(
-                    f"{each.image} is of {size[0]} x {size[1]} pixels (height x width), and {files[0].image} of "
-                    f"{sizes[0][0]} x {sizes[0][1]}; give size, such as size: {min(map(min, sizes))}, to which all "
-                    "are brought"
-                )
 
     def _reader(self, files: Sequence[ImageFiles]) -> Callable[[int], Tensor]:
         targets = torch.tensor([self._number(each.image) for each in files], dtype=torch.int64)

@@ -16,9 +16,9 @@ from hypothesis import strategies as st
 pytest.importorskip("rdkit")
 
 from automl_plugins.studies.study import Study
+from automl_plugins.training.data.csv_table import read_csv_table
 from gnn_space import AGNNSpace
 from gnn_space.data import FreesolvData, SmilesTable
-from gnn_space.data.csv_table import read_csv_table
 from gnn_space.data.scaffolds import scaffold, scaffold_split
 from gnn_space.data.smiles import parse
 

@@ -22,6 +22,7 @@ CONFIGS: dict[str, dict[str, Any]] = {
     "CityscapesData": {"path": "here", "size": [512, 1024]},
     "DarcyFlowData": {"num_train": 10, "coordinates": False, "root": "there"},
     "ImageFolderData": {"path": "here", "target": "binary", "size": [32, 48], "flip": False, "seed": 3},
+    "ImageTableData": {"path": "here.csv", "target_columns": ["age"], "size": [32, 48]},
     "ImagesAndMasks": {"path": "here", "classes": ["wet", "dry"], "target": "multilabel", "ignore_index": 7},
     "VOCData": {"path": "here", "masks": "SegmentationClassAug", "train_list": "trainaug"},
 }
@@ -57,6 +58,7 @@ def test_importing_the_package_imports_no_torchvision() -> None:
     [
         ("data", "camvid", "CamVidData"),
         ("data", "image-folder", "ImageFolderData"),
+        ("data", "image-table", "ImageTableData"),
         ("data", "images-and-masks", "ImagesAndMasks"),
         ("data", "voc", "VOCData"),
         ("data", "cityscapes", "CityscapesData"),

@@ -143,7 +143,7 @@ def _text(path: Path) -> str:
         if content.startswith(begin):
             raise ValueError(f"{path} is not a CSV table but {what}")
     if not content.strip():
-        raise ValueError(f"{path} is empty; it should have a header line and a row for each molecule")
+        raise ValueError(f"{path} is empty; it should have a header line and a row for each sample")
     if content.lstrip()[:1] == b"<":
         raise ValueError(f"{path} is a web page, not a CSV table; download the raw file")
     encoding = next((name for mark, name in _ENCODED.items() if content.startswith(mark)), None)
