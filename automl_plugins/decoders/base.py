@@ -80,7 +80,7 @@ class Decoder(Protocol):
     """
 
     def __call__(self, searchable: Searchable, evaluate: Callable[[], float]) -> Sequence[Found]:
-        """What was found, the best first, each architecture once: at least one.
+        """The architectures that were found, the best first, each once: at least one.
 
         The first is the result of the search (`architecture.json`); the others, such as a menu of sizes or a front, are
         beside it in `found.json`.

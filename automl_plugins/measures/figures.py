@@ -50,7 +50,7 @@ class Figures:
     """Measures the costs of architectures, on what the module calls its network with for the first validation batch.
 
     The calls are recorded once, with a random architecture, in a validation step that Lightning runs; see
-    `example_calls`. Where a step calls its network several times, the costs are those of all calls together. The
+    `example_calls`. If a step calls its network several times, the costs are those of all calls together. The
     network alone is measured, in evaluation mode, without the module around it.
 
     Workers measure one at a time, but other workers go on with their trainings meanwhile: on a machine that they

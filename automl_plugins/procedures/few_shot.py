@@ -27,7 +27,7 @@ def few_shot(
     architectures of the sub-supernets are compared by their validation metric with the weights of their own
     sub-supernet, on the same data, with statistics measured anew.
 
-    Where we depart from the paper: it splits by any one edge, or by two; here it is one choice, and the first that
+    Departures from the paper: it splits by any one edge, or by two; here it is one choice, and the first that
     every architecture has where none is named.
 
     Args:

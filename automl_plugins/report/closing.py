@@ -1,4 +1,4 @@
-"""What is printed when a study has ended: its table and verdict, its winner, and where all is kept."""
+"""The closing words of a study: its table and verdict, its winner, and where all is kept."""
 
 from __future__ import annotations
 

@@ -50,7 +50,7 @@ class State:
     running: Sequence[str]
 
     def ended(self, arm: str) -> int:
-        """How many of an arm's trials have ended."""
+        """The number of an arm's trials that have ended."""
         return sum(map(counts, self.arms[arm]))
 
     @property

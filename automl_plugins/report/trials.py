@@ -12,13 +12,13 @@ from optuna.trial import FrozenTrial, TrialState
 from automl_plugins.system.finite import seconds
 
 OUTCOMES = ("completed", "pruned", "diverged", "failed")
-"""What the trials that were asked for are counted by; one that killed its process or timed out has failed."""
+"""Outcomes by which the trials that were asked for are counted; one that killed its process or timed out has failed."""
 
 _LOST = ("killed", "timed out")
 
 
 def counts(trial: FrozenTrial) -> bool:
-    """Whether a trial is one of those asked for: it ended, and was neither refused nor cut off by a dead worker."""
+    """True where a trial is one of those asked for: it ended, and was neither refused nor cut off by a dead worker."""
     attributes = trial.user_attrs
     return trial.state.is_finished() and "refused" not in attributes and "interrupted" not in attributes
 
@@ -39,7 +39,7 @@ def outcome(trial: FrozenTrial) -> str:
 
 
 def cost(trials: Sequence[FrozenTrial]) -> dict[str, float]:
-    """What an arm's trials came to: how many of each outcome, optimizer steps and processor seconds."""
+    """Outcomes of an arm's trials: how many of each, optimizer steps and processor seconds."""
     found = Counter("failed" if (word := outcome(trial)) in _LOST else word for trial in trials)
     asked = [trial for trial in trials if counts(trial)]
     return {

@@ -94,9 +94,9 @@ class Proposal:
 class ArchitectureSampler(BaseSampler, ABC):
     """An Optuna sampler over the choices of a space, whose state is a pure function of the trials so far.
 
-    A subclass says, in `propose`, which architecture comes next. What it learns from is the log of
+    A subclass says, in `propose`, which architecture comes next. Its only source is the log of
     trials in the storage, in the order of their numbers, and nothing else: any worker on any storage
-    comes to the same state, and a kill loses nothing. What it draws is settled by the seed and by how
+    comes to the same state, and a kill loses nothing. Its draws are settled by the seed and by how
     many trials were asked for before. A note to itself is one attribute of the trial, written at once.
 
     Parameters that are no choice of the space (a learning rate) are drawn at random.

@@ -15,11 +15,11 @@ _TRIALS = 2
 
 
 class TensorMemory:
-    """What has been learned of a module's large tensors and frozen weights, and the warnings that were given."""
+    """Knowledge of a module's large tensors and frozen weights, and the warnings that were given."""
 
     def __init__(self) -> None:
         self._left_alone: Any = WeakTensorKeyDictionary()
-        """How often each of them was the same after the step."""
+        """The number of times that each of them was the same after the step."""
         self._warned: set[str] = set()
 
     def note(self, stack: ExitStack, tensor: Tensor, always: bool) -> None:

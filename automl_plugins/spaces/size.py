@@ -8,7 +8,7 @@ from automl_plugins.spaces.choice import Choice, Value
 
 
 def count_architectures(choices: Sequence[Choice]) -> int:
-    """How many ways there are to give every active choice a value, exactly.
+    """The number of ways to give every active choice a value, exactly.
 
     Args:
         choices: in order; a choice stands after those that it requires.

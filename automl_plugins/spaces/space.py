@@ -156,7 +156,7 @@ class SearchSpace(ABC):
 
     @property
     def size(self) -> int:
-        """How many architectures there are, exactly."""
+        """The exact number of architectures."""
         return count_architectures(self.choices)
 
     def architecture(self, values: Mapping[str, Value]) -> Architecture:
@@ -285,7 +285,7 @@ class SearchSpace(ABC):
 
     @property
     def vocabulary(self) -> tuple[tuple[str, Value], ...]:
-        """What an operation can be told by, as (action class, option): the columns of `graph(...).features`.
+        """The marks of operations, as (action class, option): the columns of `graph(...).features`.
 
         The first, `("operation", "fixed")`, stands for operations that no choice settles: inputs,
         outputs and the like, told apart by their labels only. Choices of one class (`Choice.kind`)

@@ -89,7 +89,7 @@ class Within:
         return self._counts[architecture]
 
     def admits(self, architecture: Architecture) -> bool:
-        """Whether an architecture has options of the task alone, and its network keeps the cap."""
+        """True where an architecture has options of the task alone, and its network keeps the cap."""
         return self.refusal(architecture) is None
 
     def refusal(self, architecture: Architecture) -> str | None:
@@ -104,7 +104,7 @@ class Within:
     def sample(self, generator: Generator) -> Architecture:
         """Every active choice uniformly, in order, drawn again until the cap is kept.
 
-        Where hardly any draw keeps it, one is brought within: choice by choice, in a random order, it takes the values
+        If hardly any draw keeps it, one is brought within: choice by choice, in a random order, it takes the values
         of a small architecture, as few of them as are needed.
         """
         for _ in range(_DRAWS):
@@ -116,7 +116,7 @@ class Within:
     def mutate(self, architecture: Architecture, generator: Generator) -> Architecture:
         """Another option for one active choice; choices that become active are drawn, others stay.
 
-        Where no such neighbour that was looked at is within the cap, a mutation is brought within it, so that more
+        If no such neighbour that was looked at is within the cap, a mutation is brought within it, so that more
         than one choice changes.
 
         Raises:

@@ -181,7 +181,7 @@ class Comparison:
         return module
 
     def weights(self, contender: Contender, seed: int) -> dict[str, dict[str, torch.Tensor]]:
-        """What is kept of a training: a Lightning checkpoint, and the `state_dict` of its `network` beside it."""
+        """The kept files of a training: a Lightning checkpoint, and the `state_dict` of its `network` beside it."""
         path = self.folder.weights(contender.key, seed)
         try:
             weights: dict[str, dict[str, torch.Tensor]] = torch.load(path, weights_only=True, map_location="cpu")
@@ -197,19 +197,19 @@ class Comparison:
         return weights
 
     def trained(self, contender: Contender) -> list[Trained]:
-        """What each seed's training came to."""
+        """The result of each seed's training."""
         return [self.trained_on(contender, seed) for seed in self.seeds]
 
     def trained_on(self, contender: Contender, seed: int) -> Trained:
-        """What the training on a seed came to."""
+        """The result of the training on a seed."""
         return Trained(**self._read(contender, seed, "train"))
 
     def is_trained(self, contender: Contender) -> bool:
-        """Whether the trainings on all seeds have ended, in whatever way."""
+        """True where the trainings on all seeds have ended, in whatever way."""
         return all(read_object(self.folder.result(contender.key, seed, "train")) is not None for seed in self.seeds)
 
     def tested(self, contender: Contender) -> dict[int, Tested]:
-        """What the tests came to, by seed; those that were never run, since the training failed, are left out."""
+        """Results of the tests, by seed; those that were never run, since the training failed, are left out."""
         paths = {seed: self.folder.result(contender.key, seed, "test") for seed in self.seeds}
         seeds = [seed for seed, path in paths.items() if read_object(path) is not None]
         return {seed: Tested(**self._read(contender, seed, "test")) for seed in seeds}

@@ -20,7 +20,7 @@ from automl_plugins.system.files import write_whole
 
 _POLL_SECONDS = 0.5
 _DRAWS = 100
-"""How often to draw, for each random architecture that is asked for, before it is said that too few fit."""
+"""The number of draws, for each random architecture that is asked for, before it is said that too few fit."""
 MOST_RANDOM = 10_000
 
 

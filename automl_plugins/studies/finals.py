@@ -91,7 +91,7 @@ class Finals:
             failed += new
 
     def failure(self, contender: Contender) -> str:
-        """What went wrong on the first seed that it did on; "" where all went well, or have not ended yet."""
+        """The failure on the first seed that had one; "" where all went well, or have not ended yet."""
         if not self.comparison.is_trained(contender):
             return ""
         return next((result.failure for result in self.comparison.trained(contender) if result.failure), "")
@@ -114,7 +114,7 @@ class Finals:
 
     @property
     def tested(self) -> list[Contender]:
-        """What is tested: what the table compares, and not each finalist, so that the test chooses nothing."""
+        """The contenders to test: those of the table, and not each finalist, so that the test chooses nothing."""
         economical = self.economical
         return [*self.winners, *self.references, *([] if economical is None else [economical.contender])]
 
@@ -133,7 +133,7 @@ class Finals:
     # Choosing.
 
     def standing(self, contender: Contender) -> Standing:
-        """What a contender's trainings came to."""
+        """The results of a contender's trainings."""
         results = self.comparison.trained(contender)
         figures = self._figures(contender)
         counts = [result.params for result in results if result.params is not None]
@@ -151,7 +151,7 @@ class Finals:
         )
 
     def _value(self, score: float | None, figures: Mapping[str, float]) -> float | None:
-        """What a training is worth: its score, or the reward of it."""
+        """The worth of a training: its score, or the reward of it."""
         if score is None or self.goal.reward is None:
             return score
         try:

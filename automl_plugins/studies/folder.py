@@ -14,7 +14,7 @@ OWN_CONFIG = "automl-plugins.yaml"
 
 @dataclass(frozen=True)
 class RunFolder:
-    """Where a run keeps its files.
+    """The folder in which a run keeps its files.
 
     Args:
         path: the folder; it is made when the run starts.
@@ -34,7 +34,7 @@ class RunFolder:
 
     @property
     def description(self) -> Path:
-        """What the study was set up with, as JSON; a study of other settings is refused in this folder."""
+        """The settings of the study, as JSON; a study of other settings is refused in this folder."""
         return self.path / "study.json"
 
     @property
@@ -90,7 +90,7 @@ class RunFolder:
 
     @property
     def search(self) -> Path:
-        """What a differentiable search came to, as JSON; it is there once the search has ended."""
+        """The outcome of a differentiable search, as JSON; it is there once the search has ended."""
         return self.path / "search.json"
 
     @property
@@ -103,7 +103,7 @@ class RunFolder:
         return self.path / "workers" / f"{worker}.lock"
 
     def outcome(self, study: str, trial: int) -> Path:
-        """What a trial came to, as JSON; it is there until the storage has it."""
+        """The outcome of a trial, as JSON; it is there until the storage has it."""
         return self.path / "workers" / "outcomes" / f"{study}-{trial}.json"
 
     @property
@@ -112,7 +112,7 @@ class RunFolder:
         return self.path / "workers" / "deaths"
 
     def result(self, contender: str, seed: int, stage: str) -> Path:
-        """What one training (`stage` `train`) or test (`test`) of a contender came to, as JSON."""
+        """The result of one training (`stage` `train`) or test (`test`) of a contender, as JSON."""
         return self.path / "contenders" / contender / f"seed{seed}-{stage}.json"
 
     def contender(self, contender: str) -> Path:
@@ -141,7 +141,7 @@ class RunFolder:
         return self.path / "workers" / f"{platform.node()}-{process}.pulse"
 
     def may_run(self, worker: str) -> bool:
-        """Whether a worker still runs; one of another folder, perhaps of another machine, is taken to."""
+        """True where a worker still runs; one of another folder, perhaps of another machine, is taken to."""
         if not self.worker_mark(worker).exists():
             return True
         try:

@@ -1,4 +1,4 @@
-"""What makes a study the one that a folder was begun with: its settings, its data, and a key that no other has."""
+"""The identity of a study, which a folder keeps to: its settings, its data, and a key that no other has."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ _WATCHERS = ("Checkpoint", "DeviceStatsMonitor", "LearningRateMonitor", "ModelSu
 
 @dataclass(frozen=True)
 class Identity:
-    """What a study was begun with.
+    """The settings that a study was begun with.
 
     Args:
         settings: what results depend on, as `describe` has it.
@@ -134,7 +134,7 @@ class Identity:
         return harmless
 
     def notes(self) -> Iterator[str]:
-        """What a user should know of it: the arguments whose change would not be noticed."""
+        """A note for the user: the arguments whose change would not be noticed."""
         names = list(unseen(self.settings))
         if names:
             yield (

@@ -207,7 +207,7 @@ class OneBatch:
 
 
 class _Seen(pl.Callback):
-    """How far a training or a test on one batch came."""
+    """The progress of a training or a test on one batch."""
 
     trained = validated = tested = False
     finite = True

@@ -1,4 +1,4 @@
-"""What trials came to, and how it is recorded so that no kill and no lost database loses it."""
+"""Outcomes of trials, recorded so that no kill and no lost database loses them."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _LONGEST_MESSAGE = 500
 
 
 def is_spent(trial: FrozenTrial) -> bool:
-    """Whether an equal architecture gets this trial's outcome without a training."""
+    """True where an equal architecture gets this trial's outcome without a training."""
     lost = "killed" in trial.user_attrs or "timed_out" in trial.user_attrs
     return "refused" not in trial.user_attrs and (lost or trial.state in (TrialState.COMPLETE, TrialState.PRUNED))
 

@@ -61,7 +61,7 @@ class Plan:
 
     @property
     def may_end_its_process(self) -> bool:
-        """Whether a training may be ended by force: it is limited, and may not heed the limit."""
+        """True where a training may be ended by force: it is limited, and may not heed the limit."""
         return self.trial_minutes is not None or self.final_minutes is not None
 
     @property
@@ -72,7 +72,7 @@ class Plan:
         return ("search", "random") if self.random_search else ("search",)
 
     def longer(self, epochs: Any) -> float:
-        """How many times as long a training of so many epochs (the trainer's `max_epochs`) is as a trial."""
+        """The length of a training of so many epochs (the trainer's `max_epochs`), in trials."""
         if self.trial_epochs is None or not isinstance(epochs, int) or epochs < 1:
             return 1.0
         return epochs / self.trial_epochs

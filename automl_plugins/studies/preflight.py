@@ -22,7 +22,7 @@ from automl_plugins.training.project import Project
 _TRIES = 8
 """Random architectures that are tried before a study is refused: that some cannot be trained is for trials to find."""
 _DRAWS = 200
-"""How often to draw, for an architecture within the space's cap."""
+"""The number of draws for an architecture within the space's cap."""
 
 
 class Preflight:

@@ -1,4 +1,4 @@
-"""What a run has left in its folder, for a script that goes on from there."""
+"""The result of a run, from its folder, for a script that goes on from there."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ class Result:
 
 
 def load_result(folder: Path | str, space: SearchSpace | None = None) -> Result:
-    """What the run in a folder found: `load_result("runs/cora").architecture`.
+    """The result of the run in a folder: `load_result("runs/cora").architecture`.
 
     No code is run that the folder names: the space is a registered one, or one whose class has been imported.
 

@@ -61,7 +61,7 @@ class Study:
     summary = study.run()
     ```
 
-    What is trained on what is its `project`; `Study.of(project, trials=100)` makes a study of one that is there.
+    Its `project` says what is trained on what; `Study.of(project, trials=100)` makes a study of one that is there.
 
     Args:
         space: what to search.
@@ -238,7 +238,7 @@ class Study:
 
     @cached_property
     def identity(self) -> Identity:
-        """What tells this study from others: its settings and its data, once they have been read."""
+        """The identity of this study: its settings and its data, once they have been read."""
         self.project.read_data()
         return identity_of(self.project, self.plan, self.store.elsewhere)
 

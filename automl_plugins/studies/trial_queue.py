@@ -1,4 +1,4 @@
-"""Which trial next: the book-keeping that many workers share and no kill can spoil."""
+"""The queue of trials: the book-keeping that many workers share and no kill can spoil."""
 
 from __future__ import annotations
 

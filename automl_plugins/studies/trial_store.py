@@ -28,7 +28,7 @@ class TrialStore:
 
     @property
     def is_own(self) -> bool:
-        """Whether the trials are in the folder's own journal."""
+        """True where the trials are in the folder's own journal."""
         return "://" not in self.location and Path(self.location).resolve() == self.folder.journal.resolve()
 
     @property

@@ -70,7 +70,7 @@ class GatedSpace(SearchSpace):
         figure: CostFigure = "macs",
         reference: Architecture | None = None,
     ) -> Tensor:
-        """What choosing each option costs beyond the cheapest option of its gate; see `costs_by_difference`.
+        """The cost of choosing each option, beyond the cheapest option of its gate; see `costs_by_difference`.
 
         A space that knows its costs better, such as those of a trellis, says so itself. The cap does not count here.
 

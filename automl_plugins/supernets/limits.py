@@ -82,11 +82,11 @@ class Limits:
         return self.counts[architecture]
 
     def keeps_cap(self, architecture: Architecture) -> bool:
-        """Whether the network has no more parameters than the space allows."""
+        """True where the network has no more parameters than the space allows."""
         return self.cap is None or self.count(architecture) <= self.cap
 
     def admits(self, architecture: Architecture) -> bool:
-        """Whether an architecture has no closed option and keeps the cap."""
+        """True where an architecture has no closed option and keeps the cap."""
         return self.closed_option(architecture) is None and self.keeps_cap(architecture)
 
     def check_open(self, architecture: Architecture) -> None:
@@ -154,7 +154,7 @@ class Limits:
     def sample(self, generator: Generator) -> Architecture:
         """Draw an architecture: every active choice uniformly among its open options, in order, within the cap.
 
-        Draws are repeated until one keeps the cap. Where hardly any does, one is brought within it: choice by choice,
+        Draws are repeated until one keeps the cap. If hardly any does, one is brought within it: choice by choice,
         in a random order, it takes the values of the smallest architecture, no more of them than it needs to.
 
         Args:

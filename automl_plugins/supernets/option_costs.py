@@ -88,7 +88,7 @@ def costs_by_difference(
 ) -> Tensor:
     """The cost of each option, beyond that of the cheapest option of its gate, all else as in the reference.
 
-    Every option stands in an architecture that differs from the reference as little as may be. Where costs add up over
+    Every option stands in an architecture that differs from the reference as little as may be. If costs add up over
     gates, and each gate has an option that costs as little as leaving it away, they are exact: the costs of any two
     architectures differ as the sums over their gates do. Elsewhere they hold near the reference.
 

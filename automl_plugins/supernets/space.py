@@ -17,7 +17,7 @@ from automl_plugins.supernets.supernet import Supernet, inherited
 class SupernetSpace(GatedSpace):
     """A search space whose architectures share the weights of one supernet.
 
-    A subclass says how to build the supernet. Where the supernet's decisions are not the space's
+    A subclass says how to build the supernet. If the supernet's decisions are not the space's
     choices themselves, it also says which they are, what gates an architecture stands for, and
     which architecture scores stand for (see `GatedSpace`). The contract is `automl_plugins.testing.SupernetContract`.
     """

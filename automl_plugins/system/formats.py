@@ -11,11 +11,11 @@ from automl_plugins.errors import FormatError
 FORMAT = 2
 """Of folders and checkpoints of runs. It counts up when an earlier version's are not read any more."""
 _READERS = {1: "automl-plugins<0.2"}
-"""What reads the earlier formats, as pip takes it; files of format 1 do not name their format."""
+"""The version that reads the earlier formats, as pip takes it; files of format 1 do not name their format."""
 
 
 def stamp() -> dict[str, Any]:
-    """What every kept file says of who wrote it."""
+    """The stamp of every kept file: who wrote it."""
     try:
         written_by = version("automl-plugins")
     except PackageNotFoundError:  # run from its sources

@@ -36,7 +36,7 @@ LIMITS = ("none", "cap", "closed", "cap and closed")
 
 
 class DecoderContract(ABC):
-    """What every decoder promises on every space: what it gives is within the limits, and nothing is left behind."""
+    """The promises of every decoder on every space: its result is within the limits, and nothing is left behind."""
 
     @abstractmethod
     def decoder(self) -> Decoder:
@@ -48,7 +48,7 @@ class DecoderContract(ABC):
 
     @abstractmethod
     def task(self) -> Task:
-        """What its networks must fit."""
+        """The task that its networks must fit."""
 
     # Made-up searches.
 

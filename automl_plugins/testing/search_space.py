@@ -57,14 +57,14 @@ _GENERATORS: Mapping[str, Callable[[int], Generator]] = {"numpy": np.random.defa
 
 
 class SearchSpaceContract(ABC):
-    """What every search space promises; subclass it as `Test...` and give it three methods.
+    """The promises of every search space; subclass it as `Test...` and give it three methods.
 
     `space`, `tasks` and `loss` are called anew for each test. The tests over tasks run once for
     each of them.
     """
 
     samples: ClassVar[int] = 30
-    """How many architectures a test draws."""
+    """The number of architectures that a test draws."""
     enumerable: ClassVar[int] = 5000
     """Spaces of at most so many architectures are counted one by one."""
 

@@ -61,7 +61,7 @@ class _Pass(NamedTuple):
 
 
 class SupernetContract(SearchSpaceContract):
-    """What every space with a supernet promises, beside what every space does.
+    """The promises of every space with a supernet, beside those of every space.
 
     In training mode, a supernet with one-hot gates draws the random numbers that the network draws, in
     the same order; where yours cannot, give the contract a space without dropout.
@@ -209,7 +209,7 @@ class SupernetContract(SearchSpaceContract):
     ) -> None:
         """Weights may have other names and shapes in the network, but `inherit` says which become which.
 
-        Where `inherit` takes a change D of the supernet's weights to a change D' of the network's, the sum of
+        If `inherit` takes a change D of the supernet's weights to a change D' of the network's, the sum of
         D times the supernet's gradient is that of D' times the network's gradient, for every D.
         """
         generator = torch.Generator().manual_seed(2)

@@ -164,7 +164,7 @@ class Project:
 
     @cached_property
     def task(self) -> Task:
-        """What the networks must fit.
+        """The task that the networks must fit.
 
         Raises:
             StudyError: neither the project nor the datamodule names a task.
@@ -361,7 +361,7 @@ class Project:
         return self.data.on_after_batch_transfer(self.data.transfer_batch_to_device(batch, self.device, 0), 0)
 
     def calls(self, network: nn.Module) -> tuple[Call, ...]:
-        """What the module calls a network with for the first validation batch, on the project's device.
+        """The arguments that the module calls a network with for the first validation batch, on the project's device.
 
         Args:
             network: of no further use afterwards.
