@@ -14,22 +14,6 @@ from automl_plugins.system.files import WriteError
 from automl_plugins.system.interruption import terminated_in_order
 from automl_plugins.system.nearest import did_you_mean
 
-_HOMES = {
-    "study": "study",
-    "search": "search",
-    "derive": "derive",
-    "attach": "attach",
-    "show": "show",
-    "evaluate": "evaluate",
-    "export": "export",
-    "list": "listing",
-    "benchmark": "benchmark",
-    "fit": "fit",
-    "validate": "fit",
-    "test": "fit",
-    "predict": "fit",
-}
-
 DEBUG = "AUTOML_PLUGINS_DEBUG"
 """The environment variable with which an error that nobody foresaw is raised as it is."""
 INTERRUPTED = 130
@@ -86,8 +70,10 @@ def main(arguments: list[str] | None = None) -> int:
 
         sys.stdout.write(f"automl-plugins {version('automl-plugins')}\n")
         return 0
-    if command not in _HOMES:
-        say(f"there is no command {command!r}; {did_you_mean(command, _HOMES)}")
+    from automl_plugins.cli.commands import COMMANDS
+
+    if command not in COMMANDS:
+        say(f"there is no command {command!r}; {did_you_mean(command, COMMANDS)}")
         return 2
     try:
         with terminated_in_order():
@@ -112,11 +98,25 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _run(command: str, rest: list[str]) -> int:
-    # What a command takes from the rest of the package takes seconds to import, so it waits until it is asked for.
-    answered = import_module("automl_plugins.cli.early").look(command, rest)
-    if answered is not None:
-        return int(answered)
-    return int(import_module(f"automl_plugins.cli.{_HOMES[command]}").run(rest, command))
+    """Answer what can be answered at once, or run the command.
+
+    What a command takes from the rest of the package takes seconds to import, so it waits until all is known to exist.
+    """
+    from automl_plugins.cli.commands import COMMANDS, checked, help_of, help_of_class
+    from automl_plugins.cli.settings import read
+
+    own = rest[: rest.index("--")] if "--" in rest else rest
+    for position, token in enumerate(own):
+        key, equals, name = token.removeprefix("--").partition("=")
+        if token in ("--help", "-h"):
+            sys.stdout.write(help_of(command))
+            return 0
+        if token.startswith("--") and key.endswith(".help"):
+            after = [each for each in own[position + 1 : position + 2] if not each.startswith("--")]
+            sys.stdout.write(help_of_class(key.removesuffix(".help"), name if equals else (after or [None])[0]))
+            return 0
+    given = checked(command, read(rest))
+    return int(import_module(f"automl_plugins.cli.{COMMANDS[command].home}").run(given, command))
 
 
 def _stopped(command: str) -> int:

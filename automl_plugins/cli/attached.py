@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 from functools import partial
+from importlib import import_module
 from typing import Any
 
 VARIABLE = "AUTOML_PLUGINS_ATTACHED"
@@ -54,28 +55,34 @@ def make_callbacks(settings: dict[str, Any]) -> list[Any]:
     Args:
         settings: `target`, `space` and `task`; and either `architecture`, a file, with `mark`, a file that says that
             its network was taken; or `search`, the arguments of `ArchitectureSearch`, with the `seed` of the
-            searchable, and `summary`, a file for what it came to.
+            searchable, `strategy`, its name, and `summary`, a file for what it came to.
     """
     from pathlib import Path
 
-    from automl_plugins.cli.configuration import make, short_name
-    from automl_plugins.cli.console import read_architecture
+    from automl_plugins.cli.found import read_architecture
     from automl_plugins.cli.replace_network import ReplaceNetwork
     from automl_plugins.cli.search_record import Mark, SearchRecord
-    from automl_plugins.cli.search_settings import make_search, search_defaults
-    from automl_plugins.spaces.space import SearchSpace
+    from automl_plugins.search import ArchitectureSearch
 
-    space = make("space", SearchSpace, settings["space"])
-    target, task = settings["target"], settings["task"]
+    space, target, task = _made(settings["space"]), settings["target"], settings["task"]
     if "architecture" in settings:
         architecture = read_architecture(space, Path(settings["architecture"]))
         replace = ReplaceNetwork(target, partial(space.network, architecture), task)
         return [replace, *([Mark(Path(settings["mark"]))] if "mark" in settings else [])]
     replace = ReplaceNetwork(target, partial(space.searchable, seed=settings["search"]["seed"]), task)
-    search = make_search(settings["search"])
-    name = short_name(settings["search"].get("strategy", search_defaults()["strategy"]))
-    return [
-        replace,
-        search,
-        *([SearchRecord(Path(settings["summary"]), search, name)] if "summary" in settings else []),
-    ]
+    search = ArchitectureSearch(**_made(settings["search"]))
+    record = [SearchRecord(Path(settings["summary"]), search, settings["strategy"])] if "summary" in settings else []
+    return [replace, search, *record]
+
+
+def _made(value: Any) -> Any:
+    """A setting with the objects that it names, which the command line has checked; the script's parsers stay alone."""
+    if isinstance(value, list):
+        return [_made(part) for part in value]
+    if not isinstance(value, dict):
+        return value
+    made = {name: _made(part) for name, part in value.items()}
+    if "class_path" not in made:
+        return made
+    module, _, name = made["class_path"].rpartition(".")
+    return getattr(import_module(module), name)(**made.get("init_args", {}), **made.get("dict_kwargs", {}))

@@ -1,4 +1,20 @@
-"""`automl-plugins benchmark`: judge samplers on tables of trained architectures."""
+"""usage: automl-plugins benchmark <table> [--data D] [--sampler S] [--budget 400] [--seeds 30] [--figure F.png]
+
+Search a table of architectures that have all been trained, by validation score alone, and see how far the
+search is from the best of all. Only architectures that are new to a search count.
+
+table: {tables}
+
+options:
+  --data D              of the table: a graph (arxiv), an image set (cifar10), a task (segmentsemantic)
+  --sampler S           a sampler, or [several, of, them]; random search always stands beside them (evolution);
+                        its arguments follow: --sampler.population 50
+  --budget N            how many look-ups (400)
+  --seeds N             how many searches (30), with the seeds --seed (0) and the following
+  --folder F            the folder with tables/ (that of AUTOML_PLUGINS_DATA; nas-bench-graph is also
+                        read from the package of that name)
+  --figure F.png        best-so-far over look-ups (runs/benchmark/<table>-<data>.png; null: none)
+"""
 
 from __future__ import annotations
 
@@ -6,18 +22,16 @@ import inspect
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import optuna
 
-from automl_plugins.cli.checks import check_keys, convert
 from automl_plugins.cli.console import output
-from automl_plugins.cli.errors import UsageError, told_briefly
-from automl_plugins.cli.plugins import check_part
-from automl_plugins.cli.settings import Given, plain, read
+from automl_plugins.cli.errors import told_briefly
+from automl_plugins.cli.parser import Settings
+from automl_plugins.cli.settings import Given
 from automl_plugins.report.judgement import judgement_figure, judgement_table
 from automl_plugins.studies.optuna_parts import sampler_factory
-from automl_plugins.system.nearest import did_you_mean
+from automl_plugins.system.arguments import at_least
 from automl_plugins.tables import nas_bench_201, nas_bench_graph, transnas_bench_101
 from automl_plugins.tables.judge import judge
 from automl_plugins.tables.table import Table
@@ -27,14 +41,13 @@ _TABLES: dict[str, tuple[Callable[..., Table], float]] = {
     "nas-bench-201": (nas_bench_201, 1.0),
     "transnas-bench-101": (transnas_bench_101, 1.0),
 }
-_KEYS = ("data", "sampler", "budget", "seeds", "seed", "folder", "figure")
 
 
-def run(arguments: list[str], command: str = "benchmark") -> int:
+def run(given: Given, command: str) -> int:
     """Run the command.
 
     Args:
-        arguments: what follows it.
+        given: what follows it.
         command: its name.
 
     Returns:
@@ -43,52 +56,30 @@ def run(arguments: list[str], command: str = "benchmark") -> int:
     Raises:
         UsageError: a mistake in the arguments, or a table that is not there.
     """
-    given = read(arguments, switches=("help",), targets=1)
-    console = output()
-    check_keys(given.settings, _KEYS)
-    table, scale, figure = _table(given)
-    budget = _at_least(given, "budget", 400, 1)
-    seed = _at_least(given, "seed", 0, 0)
-    seeds = range(seed, seed + _at_least(given, "seeds", 30, 1))
+    name = given.targets[0]
+    read_table, scale = _TABLES[name]
+    default = next(iter(inspect.signature(read_table).parameters.values())).default
+    defaults = {"data": default, "sampler": "evolution", "budget": 400, "seeds": 30, "seed": 0}
+    given = given.under({key: value for key, value in defaults.items() if key not in given})
+    kinds = {"data": str, "budget": int, "seeds": int, "seed": int, "folder": str | None, "figure": str | None}
+    settings = Settings(given, ("samplers",), **kinds)
+    with told_briefly("", 2, ValueError):
+        budget, seed = at_least("budget", settings["budget"], 1), at_least("seed", settings["seed"], 0)
+        seeds = range(seed, seed + at_least("seeds", settings["seeds"], 1))
+    with told_briefly("data", 2, ValueError), told_briefly("folder", 1, FileNotFoundError):
+        table = read_table(settings["data"], folder=settings["folder"])
     makers = {"RandomSampler": sampler_factory("RandomSampler")}
-    for config in _samplers(given):
-        with told_briefly("sampler", 2, ValueError, TypeError):
-            name = config if isinstance(config, str) else str(config["class_path"])
-            makers.setdefault(name, sampler_factory(config, table.space))
+    with told_briefly("sampler", 2, ValueError, TypeError):
+        for config in settings.samplers():
+            label = config if isinstance(config, str) else str(config["class_path"])
+            makers.setdefault(label.rpartition(".")[2], sampler_factory(config, table.space))
     # Optuna tells of every study and trial.
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    judgements = [judge(table, name, partial(factory, ordinal=0), budget, seeds) for name, factory in makers.items()]
-    console.print(judgement_table(judgements, scale))
+    judgements = [judge(table, label, partial(make, ordinal=0), budget, seeds) for label, make in makers.items()]
+    output().print(judgement_table(judgements, scale))
+    figure = settings["figure"] if "figure" in given else f"runs/benchmark/{name}-{settings['data']}.png"
     if figure is not None:
         with told_briefly("figure", 1, OSError, ValueError, ImportError):
-            judgement_figure(judgements, figure, scale)
-        console.out(f"kept: {figure}", highlight=False)
+            judgement_figure(judgements, Path(figure), scale)
+        output().out(f"kept: {figure}", highlight=False)
     return 0
-
-
-def _table(given: Given) -> tuple[Table, float, Path | None]:
-    if not given.targets:
-        raise UsageError(f"name a table: {', '.join(_TABLES)}")
-    name = given.targets[0]
-    if name not in _TABLES:
-        raise UsageError(f"there is no table {name!r}; {did_you_mean(name, _TABLES)}")
-    read_table, scale = _TABLES[name]
-    arguments: dict[str, Any] = {"folder": plain(given.settings.get("folder"))}
-    default = next(iter(inspect.signature(read_table).parameters.values())).default
-    data = str(given.settings.get("data", default))
-    with told_briefly("data", 2, ValueError), told_briefly("folder", 1, FileNotFoundError):
-        table = read_table(data, **arguments)
-    figure = plain(given.settings.get("figure", f"runs/benchmark/{name}-{data}.png"))
-    return table, scale, None if figure is None else Path(str(figure))
-
-
-def _at_least(given: Given, key: str, default: int, least: int) -> int:
-    value: int = convert(key, given.settings.get(key, default), int)
-    if value < least:
-        raise UsageError(f"{key} is at least {least}; got {value}")
-    return value
-
-
-def _samplers(given: Given) -> list[Any]:
-    value = plain(given.settings.get("sampler", "evolution"))
-    return [check_part("sampler", each) for each in (value if isinstance(value, list) else [value])]

@@ -1,4 +1,20 @@
-"""`automl-plugins derive`: the architecture that a search's logits stand for."""
+"""usage: automl-plugins derive <target> [--output architecture.json] [--space NAME] [--key value]
+
+Decode the architecture logits of a checkpoint, write the architecture and draw it.
+
+target:
+  a search's folder     its last checkpoint, also while the search goes on
+  a checkpoint          Lightning's, or a `state_dict` that torch.save wrote
+
+options:
+  --output FILE         where to write it (architecture.json beside the checkpoint)
+  --space NAME          what was searched, with arguments as --space.nodes 3; that of the search's config.yaml
+                        where left out
+  --config FILE         YAML with the space, such as that config.yaml
+  --target PATH         which searchable, where the checkpoint has several: net
+  --relaxation NAME     how logits become gates: {relaxations}
+                        (that of the strategy in the search's config.yaml; softmax where there is none)
+"""
 
 from __future__ import annotations
 
@@ -7,13 +23,11 @@ from pathlib import Path
 from typing import Any
 
 from automl_plugins.cli.checkpoint import decode, searchables_in, state_of
-from automl_plugins.cli.checks import check_keys
-from automl_plugins.cli.configuration import make_space, space_setting
+from automl_plugins.cli.commands import over_run
 from automl_plugins.cli.console import output
 from automl_plugins.cli.errors import UsageError, say, told_briefly
-from automl_plugins.cli.plugins import one_of
-from automl_plugins.cli.search_settings import check_search, make_search
-from automl_plugins.cli.settings import Given, read, read_yaml
+from automl_plugins.cli.parser import Settings
+from automl_plugins.cli.settings import Given
 from automl_plugins.errors import DivergedError
 from automl_plugins.search.checkpoint_files import LastTwo, read_checkpoint
 from automl_plugins.studies.folder import RunFolder
@@ -23,11 +37,11 @@ from automl_plugins.system.files import write_whole
 from automl_plugins.system.nearest import did_you_mean
 
 
-def run(arguments: list[str], command: str = "derive") -> int:
+def run(given: Given, command: str) -> int:
     """Run the command.
 
     Args:
-        arguments: what follows it.
+        given: what follows it.
         command: its name.
 
     Returns:
@@ -36,37 +50,26 @@ def run(arguments: list[str], command: str = "derive") -> int:
     Raises:
         UsageError: a mistake in the arguments, or a checkpoint without a search.
     """
-    given = read(arguments, targets=1)
-    console = output()
-    known = ("space", "output", "target", "relaxation")
-    # A search's config.yaml may be given for its space; the rest of it says nothing here.
-    check_keys(given.settings, [*known, *(_ELSEWHERE if given.configs else ())], near=("config",))
-    if not given.targets:
-        raise UsageError("name what to derive from: a search's folder or a checkpoint")
     target = Path(given.targets[0])
     path = _newest(RunFolder(target)) if target.is_dir() else target
-    beside = next(
-        (each for each in (RunFolder(target), *map(RunFolder, path.parents[:2])) if each.config.is_file()), None
-    )
-    setting = space_setting(given, None if beside is None else beside.config)
-    if setting is None:
-        raise UsageError(f"space is missing; {one_of('spaces')}")
-    space = make_space(setting)
+    runs = [each for each in map(RunFolder, (target, *path.parents[:2])) if each.config.is_file()]
+    given = over_run(command, given, runs[0].config, "target", "output", "relaxation") if runs else given
+    given.needs("space")
+    kinds = {key: str | None for key in ("output", "target", "relaxation")}
+    settings = Settings(given, ("space", "search"), **kinds)
+    space = settings.make("space")
     if not isinstance(space, SupernetSpace):
         raise UsageError(f"space={space.name!r}: it has no supernet, so no checkpoint has logits of it")
     state = _read(path)
-    relaxation = _relaxation(given, beside)
+    relaxation = _relaxation(settings)
     with told_briefly(str(path), 1, ValueError, DivergedError):
-        architecture = decode(state, _searchable(state, given.settings.get("target"), path), space, relaxation)
-    written = Path(str(given.settings.get("output", (beside or RunFolder(path.parent)).architecture)))
+        architecture = decode(state, _searchable(state, settings["target"], path), space, relaxation)
+    written = Path(settings["output"] or (runs[0] if runs else RunFolder(path.parent)).architecture)
     with told_briefly("output", 2, OSError):
         write_whole(written, architecture.to_json())
-    console.out(space.drawing(architecture))
-    console.out(f"\nkept: {written}")
+    output().out(space.drawing(architecture))
+    output().out(f"\nkept: {written}")
     return 0
-
-
-_ELSEWHERE = ("data", "module", "trainer", "search", "seed", "folder", "task", "command")
 
 
 def _newest(folder: RunFolder) -> Path:
@@ -84,17 +87,15 @@ def _read(path: Path) -> Mapping[str, Any]:
     if not path.is_file():
         raise UsageError(f"{str(path)!r}: there is no such file")
     with told_briefly("", 1, OSError, ValueError):
-        content = read_checkpoint(path)
-    return state_of(content)
+        return state_of(read_checkpoint(path))
 
 
-def _relaxation(given: Given, beside: RunFolder | None) -> Relaxation:
+def _relaxation(settings: Settings) -> Relaxation:
     """How logits become gates: as asked for, or as the search's strategy has it."""
-    if "relaxation" in given.settings:
+    if settings["relaxation"] is not None:
         with told_briefly("relaxation", 2, ValueError):
-            return make_relaxation(str(given.settings["relaxation"]))
-    search = given.settings.get("search") or (read_yaml(beside.config).get("search") if beside is not None else None)
-    return make_search(check_search(search or {})).strategy.relaxation()
+            return make_relaxation(settings["relaxation"])
+    return settings.search().strategy.relaxation()
 
 
 def _searchable(state: Mapping[str, Any], target: str | None, path: Path) -> str:
@@ -102,10 +103,8 @@ def _searchable(state: Mapping[str, Any], target: str | None, path: Path) -> str
     found = searchables_in(state)
     if not found:
         raise UsageError(f"{str(path)!r}: it has no architecture logits; it is no checkpoint of a search", code=1)
-    if target is None:
-        if len(found) > 1:
-            raise UsageError(f"target is missing: there are several searchables, {', '.join(found)}")
-        return found[0]
-    if target not in found:
-        raise UsageError(f"target={str(target)!r}: there is no such searchable; {did_you_mean(str(target), found)}")
-    return str(target)
+    if target is None and len(found) > 1:
+        raise UsageError(f"target is missing: there are several searchables, {', '.join(found)}")
+    if target is not None and target not in found:
+        raise UsageError(f"target={target!r}: there is no such searchable; {did_you_mean(target, found)}")
+    return found[0] if target is None else target

@@ -9,6 +9,9 @@ from contextlib import contextmanager
 
 from automl_plugins.errors import StudyError
 
+_LONGEST = 60
+"""Characters of a given value that a message shows."""
+
 
 class UsageError(Exception):
     """A mistake in what was asked for.
@@ -32,6 +35,12 @@ def say(message: str, command: str | None = None) -> None:
     """Write one line to standard error."""
     name = "automl-plugins" if command is None else f"automl-plugins {command}"
     sys.stderr.write(f"{name}: {one_line(message)}\n")
+
+
+def shown(value: object) -> str:
+    """A given value as a message shows it, cut short."""
+    text = repr(value)
+    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 3]}..."
 
 
 @contextmanager
@@ -61,6 +70,3 @@ def without_deprecations() -> Iterator[None]:
         for category in (DeprecationWarning, FutureWarning):
             warnings.simplefilter("ignore", category)
         yield
-
-
-__all__ = ["UsageError", "one_line", "say", "told_briefly", "without_deprecations"]

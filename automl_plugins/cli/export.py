@@ -1,4 +1,25 @@
-"""`automl-plugins export`: a trained network for other runtimes."""
+"""usage: automl-plugins export --architecture FILE --size HEIGHTxWIDTH [--weights FILE] [--key value] <output>
+
+Write a trained network of pixels for other runtimes, for any number of images of one size, and compare it
+with the module.
+
+output:
+  model.onnx               ONNX; needs the packages of automl-plugins[onnx]
+  model.pt2                what torch.export.load reads
+
+options:
+  --architecture FILE      an architecture.json
+  --weights FILE           the network's state_dict (network.pt beside the architecture, where a study leaves it), or
+                           a checkpoint of `fit` or `evaluate`
+  --size HEIGHTxWIDTH      of the images: 128x192, or 128 for both
+  --format torch|onnx      where the output's name does not say it
+  --space NAME             the architecture's space, with arguments as --space.filters 20
+  --task.KEY VALUE         what the network fits: --task.level pixel --task.target classes --task.in_channels 3
+                           --task.out_channels 11; that of the run's data where left out
+  --config FILE            YAML with any of these keys
+
+The config.yaml beside the architecture, which a study or a search leaves there, gives what is left out.
+"""
 
 from __future__ import annotations
 
@@ -10,26 +31,24 @@ from typing import Any
 
 import torch
 
-from automl_plugins.cli.checks import check_call, check_keys, shown
-from automl_plugins.cli.configuration import make, make_space
-from automl_plugins.cli.console import architecture_in, output, read_architecture
+from automl_plugins.cli.commands import over_run
+from automl_plugins.cli.console import output
 from automl_plugins.cli.errors import UsageError, told_briefly
-from automl_plugins.cli.plugins import check_plugin
-from automl_plugins.cli.settings import merge, plain, read, read_yaml
+from automl_plugins.cli.found import found_at
+from automl_plugins.cli.parser import Settings
+from automl_plugins.cli.settings import Given
 from automl_plugins.spaces.task import Task
-from automl_plugins.studies.folder import RunFolder
 from automl_plugins.system.files import write_whole
 from automl_plugins.training.export import FORMATS, export_network
-from automl_plugins.training.lightning import pl
 
 _SUFFIXES = {".onnx": "onnx", ".pt2": "torch"}
 
 
-def run(arguments: list[str], command: str = "export") -> int:
+def run(given: Given, command: str) -> int:
     """Run the command.
 
     Args:
-        arguments: what follows it.
+        given: what follows it.
         command: its name.
 
     Returns:
@@ -38,36 +57,30 @@ def run(arguments: list[str], command: str = "export") -> int:
     Raises:
         UsageError: a mistake in the arguments, or a network that cannot be exported; the latter's code is 1.
     """
-    given = read(arguments, targets=1)
-    known = ("architecture", "weights", "size", "format", "space", "task")
-    # A run's config.yaml may be given for what it says of these.
-    check_keys(given.settings, [*known, *(given.settings if given.configs else ())], near=("config",))
     for key in ("architecture", "size"):
-        if given.settings.get(key) is None:
+        if given.get(key) is None:
             raise UsageError(f"{key} is missing; see `automl-plugins export --help`")
-    if not given.targets:
-        raise UsageError("name the file to write, such as model.onnx")
-    written, size = Path(given.targets[0]), _size(str(given.settings["size"]))
-    form = str(given.settings.get("format", _SUFFIXES.get(written.suffix)))
+    found = found_at(str(given.get("architecture")))
+    given = found.under(over_run(command, given, found.run.config))
+    kinds = {key: str | None for key in ("architecture", "size", "format", "weights")}
+    settings = Settings(given, ("space", "data", "task"), **kinds)
+    written, size = Path(given.targets[0]), _size(settings["size"])
+    form = settings["format"] or _SUFFIXES.get(written.suffix)
+    if form is None:
+        raise UsageError(f"{str(written)!r} ends in none of {', '.join(_SUFFIXES)}; name such a file, or give --format")
     if form not in FORMATS:
-        raise UsageError(f"format={form!r}: it is one of {', '.join(FORMATS)}; an output .onnx or .pt2 says which")
-    path = Path(str(given.settings["architecture"]))
-    name = architecture_in(path).space
-    beside = RunFolder(path.parent)
-    settings = merge(read_yaml(beside.config) if beside.config.is_file() else {}, given.settings)
-    space = make_space(merge({"space": name}, {"space": settings["space"]} if settings.get("space") else {})["space"])
-    architecture = read_architecture(space, path)
+        raise UsageError(f"format={form!r}: it is one of {', '.join(FORMATS)}")
+    space = settings.make("space")
+    found.contender(space)
     task, normalisation = _task(settings)
-    if space.exported_input is None:
-        raise UsageError(f"space={space.name!r}: its networks take more than one tensor, and are not exported")
-    with told_briefly(str(path), 2, ValueError):
-        network = space.network(architecture, task)
-    _load(network, Path(str(given.settings.get("weights", beside.network))))
+    if task.level != "pixel":
+        raise UsageError(f"task.level={task.level!r}: only networks of pixels are exported")
+    with told_briefly(str(found.path), 2, ValueError):
+        network = found.build(space, task)
+    _load(network, Path(settings["weights"] or found.run.network))
     images = torch.randn(1, task.in_channels, *size, generator=torch.Generator().manual_seed(0))
     with told_briefly("", 1, ImportError, OSError, RuntimeError):
-        difference = export_network(
-            network, images, written, "onnx" if form == "onnx" else "torch", space.exported_input
-        )
+        difference = export_network(network, images, written, "onnx" if form == "onnx" else "torch")
     console = output()
     console.out(f"kept: {written}; it differs from the module by {difference:.1e} of the largest output")
     if normalisation is not None:
@@ -86,22 +99,18 @@ def _size(text: str) -> tuple[int, int]:
     return int(height), int(width or height)
 
 
-def _task(settings: Mapping[str, Any]) -> tuple[Task, Any]:
+def _task(settings: Settings) -> tuple[Task, Any]:
     """The task that is given, or that of the run's data with what they normalise images by."""
-    if settings.get("task"):
-        if not isinstance(settings["task"], Mapping):
-            raise UsageError(f"task={shown(settings['task'])}: it is a mapping of arguments, such as level: pixel")
-        arguments = plain(check_call(Task, settings["task"], "task."))
-        with told_briefly("task", 2, ValueError, TypeError):
-            return Task(**arguments), None
-    if settings.get("data") is None:
+    task = settings.make("task")
+    if task is not None:
+        return task, None
+    data = settings.make("data")
+    if data is None:
         raise UsageError("task is missing; it is that of the run's data, but there is no config.yaml that names them")
-    data = make("data", pl.LightningDataModule, plain(check_plugin("data", "data", settings["data"])))
     with told_briefly("data", 1, OSError, ImportError, ValueError, RuntimeError):
         data.prepare_data()
         data.setup("fit")
-        task: Task = data.task
-        return task, getattr(data, "image_statistics", None)
+        return data.task, getattr(data, "image_statistics", None)
 
 
 def _load(network: torch.nn.Module, path: Path) -> None:

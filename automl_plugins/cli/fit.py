@@ -1,86 +1,74 @@
-"""`automl-plugins fit`, `validate`, `test`, `predict`: LightningCLI for an architecture that was found."""
+"""usage: automl-plugins {command} --architecture runs/x/architecture.json [--config FILE] [--key value]
+
+LightningCLI's `{command}` for the network of an architecture.json. The config.yaml beside the file, which a study
+or a search writes, gives the space, the data, the module, the Trainer's arguments and the seed; so does that
+config itself, whose folder then holds the architecture:
+
+  automl-plugins fit --architecture runs/solubility/architecture.json
+  automl-plugins fit --config runs/solubility/config.yaml --trainer.max_epochs 200
+  automl-plugins test --config runs/solubility/config.yaml --ckpt_path lightning_logs/version_0/checkpoints/x.ckpt
+
+options:
+  --architecture FILE      what to train
+  --space NAME             its space, with arguments as --space.layers 3
+  --data NAME              the datamodule, with arguments as --data.batch_size 32; it says what the task is
+  --module NAME            the LightningModule around the network, with arguments as --module.learning_rate 0.01;
+                           the registered one for the data's task where left out
+  --trainer.KEY VALUE      an argument of Lightning's Trainer; --trainer.callbacks+=EarlyStopping adds to a list
+  --optimizer, --lr_scheduler CLASS
+                           in place of the module's own
+  --seed_everything N      the seed
+  {method}
+  --config FILE            YAML with any of these keys; may come several times
+  --print_config           print the whole configuration and end
+
+Checkpoints, loggers and lightning_logs are Lightning's own. A checkpoint opens with
+`Module.load_from_checkpoint(path, network=space.network(architecture, task), task=task)`.
+"""
 
 from __future__ import annotations
 
 import importlib
-from collections.abc import Mapping
+import json
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from jsonargparse import ArgumentError
+import torch
+from torch import nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
-from automl_plugins.cli.checked import COMMANDS, PLUGINS, check_fit
-from automl_plugins.cli.checks import convert
-from automl_plugins.cli.configuration import ModulePart, Part, TrainerPart, is_bare, try_module
-from automl_plugins.cli.console import architecture_in, output, read_architecture
-from automl_plugins.cli.errors import UsageError, told_briefly, without_deprecations
-from automl_plugins.cli.kept import keep
-from automl_plugins.cli.plugins import one_of
-from automl_plugins.cli.settings import Given, flattened, merge, plain, read, read_yaml
-from automl_plugins.spaces.space import SearchSpace
-from automl_plugins.spaces.task import Task
+from automl_plugins import registry
+from automl_plugins.cli.commands import METHOD_KEYS, over_run
+from automl_plugins.cli.console import output
+from automl_plugins.cli.errors import UsageError, say, told_briefly, without_deprecations
+from automl_plugins.cli.found import Found, found_at
+from automl_plugins.cli.parser import Settings
+from automl_plugins.cli.record import keep, other_data, yaml_of
+from automl_plugins.cli.settings import Given
+from automl_plugins.errors import StudyError
 from automl_plugins.studies.folder import RunFolder
-from automl_plugins.training import fit as training
-from automl_plugins.training.fit import ModuleFactory
+from automl_plugins.system.files import save_whole
 from automl_plugins.training.lightning import pl
+from automl_plugins.training.project import MOST_SEED, Project
 from automl_plugins.training.registered_module import RegisteredModule
 
-_cli = importlib.import_module(f"{pl.__name__}.cli")
+_TYPES: dict[str, Any] = {
+    "architecture": str | None,
+    "seed": int | None,
+    "seed_everything": bool | int | None,
+    "folder": str | None,
+    "optimizer": Callable[[Any], Optimizer] | None,
+    "lr_scheduler": Callable[[Optimizer], LRScheduler] | None,
+}
 
 
-def found_network(
-    data: pl.LightningDataModule,
-    architecture: str,
-    space: SearchSpace,
-    module: ModuleFactory | None = None,
-    module_arguments: dict[str, Any] | None = None,
-) -> pl.LightningModule:
-    """The LightningModule around the network of an architecture.json.
-
-    Args:
-        data: the datamodule; it says what the task is.
-        architecture: the file.
-        space: the space that it is of.
-        module: makes the LightningModule; the registered one for the task where left out.
-        module_arguments: arguments of the registered one.
-    """
-    task: Task = getattr(data, "task")  # noqa: B009 - Lightning's class does not declare it
-    factory: ModuleFactory = module or RegisteredModule(module_arguments)
-    return factory(space.network(read_architecture(space, Path(architecture)), task), task)
-
-
-class _FitCLI(_cli.LightningCLI):  # type: ignore[misc, name-defined]  # one of two distributions, see _lightning
-    """LightningCLI whose model is an architecture's network, on the task of the data."""
-
-    def __init__(self, print_config: bool, **kwargs: Any) -> None:
-        self._prints_config = print_config
-        super().__init__(**kwargs)
-
-    def add_arguments_to_parser(self, parser: Any) -> None:
-        parser.link_arguments("data", "model.data", apply_on="instantiate")
-
-    def parse_arguments(self, parser: Any, args: Any) -> None:
-        # Lightning's own would warn that there are arguments on the command line beside these.
-        self.config = parser.parse_object(args)
-        if self._prints_config:
-            command = self.config.subcommand
-            output().out(self._parser(command).dump(self.config[command], skip_unset=False), end="")
-            raise SystemExit(0)
-
-
-class _KeepConfig(_cli.SaveConfigCallback):  # type: ignore[misc, name-defined]  # one of two distributions
-    """Keeps the whole configuration beside the logs, as Lightning does, but never over somebody's own file."""
-
-    def save_config(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
-        # Where no logger has a folder, this is the working directory, which has a config.yaml of its user's perhaps.
-        keep(Path(trainer.log_dir or trainer.default_root_dir) / "config.yaml", self.parser.dump(self.config))
-
-
-def run(arguments: list[str], command: str = "fit") -> int:
-    """Run one of LightningCLI's commands.
+def run(given: Given, command: str) -> int:
+    """Run one of the Trainer's methods.
 
     Args:
-        arguments: what follows it.
+        given: what follows it.
         command: `fit`, `validate`, `test` or `predict`.
 
     Returns:
@@ -89,80 +77,109 @@ def run(arguments: list[str], command: str = "fit") -> int:
     Raises:
         UsageError: a mistake in the arguments.
     """
-    given = read(arguments)
-    settings = _checked(given, command)
-    try:
-        with told_briefly("", 2, ArgumentError), without_deprecations():
-            _FitCLI(
-                print_config="print_config" in given.switches,
-                model_class=found_network,
-                datamodule_class=pl.LightningDataModule,
-                subclass_mode_data=True,
-                save_config_callback=_KeepConfig,
-                save_config_kwargs={"save_to_log_dir": False},
-                parser_kwargs={"exit_on_error": False, **{name: {"exit_on_error": False} for name in COMMANDS}},
-                args={"subcommand": command, command: settings},
-            )
-    except SystemExit as end:
-        if end.code:
-            raise
+    found = _found(given)
+    given = found.under(given if given.configs else over_run(command, given, found.run.config))
+    given.needs("space", "data")
+    types = {key: str | None if key == "ckpt_path" else bool | None for key in METHOD_KEYS[command]}
+    settings = Settings(given, ("space", "data", "module", "trainer"), **_TYPES, **types)
+    seed = settings["seed"] if settings["seed_everything"] is None else settings["seed_everything"]
+    if seed is not None and seed is not True and not 0 <= seed <= MOST_SEED:
+        raise UsageError(f"seed_everything is at least 0 and at most {MOST_SEED}; got {seed}")
+    project, options = settings.project("module"), settings.trainer()
+    made = {key: settings.make(key) for key in ("optimizer", "lr_scheduler")}
+    found.contender(project.space)
+    config = yaml_of(_config(settings, found.path, seed))
+    if "print_config" in given.switches:
+        output().out(config, end="")
+        return 0
+    if seed is not None and seed is not False:
+        pl.seed_everything(None if seed is True else seed, workers=True)
+    with told_briefly("", 1, OSError, ImportError, ValueError, RuntimeError), without_deprecations():
+        project.read_data()
+        if (difference := other_data(found.run, project.data)) is not None:
+            say(f"the data are not those that the run in {found.path.parent} was of: {difference}", command)
+        module = project.make_module(found.build(project.space, project.task))
+    if made["optimizer"] is not None:
+        _replace_optimizer(module, made["optimizer"], made["lr_scheduler"])
+    callbacks = options.pop("callbacks", None) or []
+    trainer = pl.Trainer(**options, callbacks=[*_listed(callbacks), _KeepConfig(config)])
+    arguments = {key: settings[key] for key in types if settings[key] is not None}
+    done = getattr(trainer, command)(module, datamodule=project.data, **arguments)
+    if command == "predict" and done is not None and trainer.is_global_zero:
+        _keep_predictions(trainer, done)
     return 0
 
 
-def _checked(given: Given, command: str) -> dict[str, Any]:
-    """The settings for LightningCLI, every one checked."""
-    settings = flattened(given.settings)
-    check_fit(settings, command, some=True)
-    path = _architecture_path(given, settings)
-    beside = RunFolder(path.parent).config
-    if not given.configs and beside.is_file():
-        settings = merge(flattened(read_yaml(beside)), settings)
-    if settings.get("data") is None:
-        raise UsageError(f"data is missing; {one_of('data')}")
-    settings = {**settings, "space": _space_setting(path, settings)}
-    checked = check_fit(settings, command)
-    plugins: dict[str, Any] = {key: plain(checked.pop(key)) for key in PLUGINS if key in checked}
-    trainer = plain(checked.get("trainer") or {})
-    parts = [Part("data", pl.LightningDataModule, plugins["data"]), Part("space", SearchSpace, plugins["space"])]
-    module = ModulePart(plugins["module"]) if "module" in plugins else None
-    trainer_part = TrainerPart({**trainer, "logger": False})
-    parts[0].make()
-    read_architecture(parts[1].make(), path)
-    if module is not None:
-        try_module(module.make(), plugins["module"].get("init_args", plugins["module"]))
-    # LightningCLI makes its Trainer after the data have been read, which is late for a wrong value.
-    with told_briefly("trainer", 2, Exception), without_deprecations(), training.quiet_lightning():
-        pl.Trainer(**trainer_part.make())
-    model = {"architecture": str(path), "space": plugins["space"]}
-    if "module" in plugins:
-        model["module_arguments" if is_bare(plugins["module"]) else "module"] = plugins["module"]
-    checked |= {"data": plugins["data"], "model": model}
-    whole: dict[str, Any] = plain(checked)
-    return whole
-
-
-def _architecture_path(given: Given, settings: Mapping[str, Any]) -> Path:
-    """The architecture that is named, that beside the config, or that of the config's folder."""
-    beside = [RunFolder(config.parent).architecture for config in given.configs]
-    if settings.get("architecture") is not None:
-        path = Path(convert("architecture", settings["architecture"], str))
-    elif any(each.is_file() for each in beside):
-        path = next(each for each in reversed(beside) if each.is_file())
-    elif settings.get("folder") is not None:
-        path = RunFolder(Path(convert("folder", settings["folder"], str))).architecture
-    else:
+def _found(given: Given) -> Found:
+    """The network that is named, that beside the config, or that of the config's folder."""
+    named = given.get("architecture")
+    beside = [folder for folder in (config.parent for config in reversed(given.configs)) if _has_network(folder)]
+    if named is None and not beside and given.get("folder") is None:
         raise UsageError("architecture is missing; it is an architecture.json, such as a study leaves in its folder")
-    if path.is_dir():
-        path = RunFolder(path).architecture
-    if not path.is_file():
-        found = RunFolder(path.parent).found.architecture
-        hint = f"; the winner was made by hand, and the best that was found is {found}" if found.is_file() else ""
-        raise UsageError(f"architecture={str(path)!r}: there is no such file{hint}")
-    return path
+    return found_at(str(named if named is not None else beside[0] if beside else given.get("folder")))
 
 
-def _space_setting(path: Path, settings: Mapping[str, Any]) -> Any:
-    """The setting of the architecture's space: as given, else by the name in the file."""
-    name = architecture_in(path).space
-    setting = settings.get("space") or name
-    return {"class_path": name, **setting} if isinstance(setting, Mapping) and "class_path" not in setting else setting
+def _has_network(folder: Path) -> bool:
+    return RunFolder(folder).architecture.is_file() or RunFolder(folder).winner.is_file()
+
+
+def _config(settings: Settings, path: Path, seed: Any) -> dict[str, Any]:
+    """The whole configuration, as Lightning's command line keeps it: what makes the module is under `model`."""
+    whole = settings.plain()
+    bare = settings.bare_module
+    model = {
+        "architecture": str(path),
+        "space": whole.pop("space"),
+        "module": None if bare is not None else whole.pop("module"),
+        "module_arguments": bare,
+    }
+    others = {key: whole[key] for key in whole if key not in ("architecture", "seed", "seed_everything", "folder", "module")}
+    return {"seed_everything": seed, "model": model, **others}
+
+
+def _listed(callbacks: Any) -> list[Any]:
+    return list(callbacks) if isinstance(callbacks, list | tuple) else [callbacks]
+
+
+def _replace_optimizer(
+    module: pl.LightningModule,
+    make_optimizer: Callable[[Any], Optimizer],
+    make_scheduler: Callable[[Optimizer], LRScheduler] | None,
+) -> None:
+    """Have a module trained with another optimizer than its own."""
+
+    def configure_optimizers() -> Any:
+        optimizer = make_optimizer(module.parameters())
+        if make_scheduler is None:
+            return optimizer
+        scheduler = make_scheduler(optimizer)
+        if isinstance(scheduler, ReduceLROnPlateau):
+            monitor = getattr(scheduler, "monitor", None) or getattr(module, "monitor", "val_loss")
+            return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "monitor": monitor}}
+        return [optimizer], [scheduler]
+
+    module.configure_optimizers = configure_optimizers  # type: ignore[method-assign]
+
+
+class _KeepConfig(pl.Callback):
+    """Keeps the whole configuration beside the logs, as Lightning does, but never over somebody's own file.
+
+    Args:
+        text: YAML.
+    """
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+
+    def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        # Where no logger has a folder, this is the working directory, which has a config.yaml of its user's perhaps.
+        folder = Path(trainer.log_dir or trainer.default_root_dir)  # all ranks are asked
+        if trainer.is_global_zero:
+            keep(folder / "config.yaml", self.text)
+
+
+def _keep_predictions(trainer: pl.Trainer, predictions: Any) -> None:
+    """Write what was predicted beside the logs: a list with what the module gave for each batch, in their order."""
+    path = Path(trainer.log_dir or trainer.default_root_dir) / "predictions.pt"
+    save_whole(path, predictions)
+    output().out(f"kept: {path}; a list of what was predicted for each batch, for torch.load")

@@ -1,60 +1,96 @@
-"""`automl-plugins search`: differentiable search, through LightningCLI or inside a script that stays as it is."""
+"""usage: automl-plugins search --config FILE [--key value]
+       automl-plugins search --target net --space NAME [--key value] -- python train.py ...
+
+Learn an architecture by gradients: a supernet is trained once, and its architecture logits with it.
+
+The first form is LightningCLI's fit of the supernet, and takes
+  --space NAME             what to search, with arguments as --space.nodes 3 (see `automl-plugins list spaces`)
+  --data NAME              the datamodule, with arguments as --data.batch_size 32; it says what the task is
+  --module NAME            the LightningModule around the supernet, with arguments as --module.learning_rate 0.01;
+                           the registered one for the data's task where left out
+  --trainer.KEY VALUE      an argument of Lightning's Trainer; --trainer.callbacks+=EarlyStopping adds to a list
+  --search.KEY VALUE       how it is searched:
+{search}
+  --seed N                 the seed (0)
+  --folder F               where the search is kept (runs/<name of the config file>); the same command again goes
+                           on from the last epoch
+  --config FILE            YAML with any of these keys; may come several times
+  --print_config           print the whole configuration and end
+
+The folder then holds config.yaml, architecture.json, search.json and the last checkpoint; `automl-plugins fit`,
+`evaluate` and `show` take it as they take a study's.
+
+The second form runs a training script that knows nothing of a search, and stays as it is. Lightning hands it our
+callbacks, in which
+  --target PATH            is the attribute of its LightningModule that is replaced by the supernet
+  --task.KEY VALUE         what a network must fit, where the script's datamodule has no `task`: --task.level graph
+--space, --search, --seed, --folder and --config are as above; all else is the script's own.
+"""
 
 from __future__ import annotations
 
+import copy
 import errno
-import json
-from collections.abc import Mapping, Sequence
-from contextlib import nullcontext
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from jsonargparse import ArgumentError
-from rich.console import Console
+from filelock import FileLock, Timeout
 
-from automl_plugins.cli import attach
-from automl_plugins.cli.checked import check_plugins, check_trainer
-from automl_plugins.cli.checks import check_keys
-from automl_plugins.cli.configuration import (
-    ModulePart,
-    TrainerPart,
-    check_files,
-    is_bare,
-    make,
-    make_space,
-    short_name,
-    try_module,
-)
-from automl_plugins.cli.console import draw_architecture, output, read_architecture
+from automl_plugins.cli.commands import is_script
+from automl_plugins.cli.console import output
 from automl_plugins.cli.errors import UsageError, told_briefly, without_deprecations
-from automl_plugins.cli.plugins import check_plugin, one_of
-from automl_plugins.cli.search_cli import HasEnded, SearchCLI
-from automl_plugins.cli.search_keys import SEARCH_KEYS
-from automl_plugins.cli.search_lock import is_first_process, running_alone
+from automl_plugins.cli.found import draw, read_architecture
+from automl_plugins.cli.parser import Settings
+from automl_plugins.cli.record import (
+    absolute_paths,
+    data_file,
+    keep,
+    keep_data,
+    kept_settings,
+    other_data,
+    refuse_another,
+    yaml_of,
+)
 from automl_plugins.cli.search_record import Clock, summarize
-from automl_plugins.cli.search_script import search_script
-from automl_plugins.cli.search_settings import check_search_settings, folder_of, search_defaults
-from automl_plugins.cli.settings import Given, plain, read
+from automl_plugins.cli.settings import Given
 from automl_plugins.errors import DivergedError
 from automl_plugins.report.search import SearchSummary
 from automl_plugins.search import report
+from automl_plugins.search.checkpoint_files import LastCheckpoint, LastTwo, WholeCheckpoints
 from automl_plugins.search.provenance import OtherSearchError
+from automl_plugins.spaces.architecture import Architecture
 from automl_plugins.spaces.space import SearchSpace
 from automl_plugins.studies.folder import RunFolder
+from automl_plugins.supernets.space import SupernetSpace
 from automl_plugins.system.files import WriteError, write_whole
 from automl_plugins.training import fit as training
-from automl_plugins.training.fingerprint import data_difference, data_fingerprint
 from automl_plugins.training.lightning import pl
+from automl_plugins.training.project import Project
 
 _DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
 """What a logger, say, may meet when it writes."""
+_HARMLESS = (
+    "logger",
+    "enable_progress_bar",
+    "enable_model_summary",
+    "log_every_n_steps",
+    "profiler",
+    "devices",
+    "accelerator",
+    "strategy",
+    "num_nodes",
+    "num_sanity_val_steps",
+)
+"""Arguments of the Trainer with which a search may go on otherwise."""
 
 
-def run(arguments: list[str], command: str = "search") -> int:
+def run(given: Given, command: str) -> int:
     """Run the command.
 
     Args:
-        arguments: what follows it.
+        given: what follows it.
         command: its name.
 
     Returns:
@@ -63,77 +99,209 @@ def run(arguments: list[str], command: str = "search") -> int:
     Raises:
         UsageError: a mistake in the arguments.
     """
-    own, script = attach.split(arguments)
-    given = read(own)
-    console = output()
-    if script or "target" in given.settings:
-        return search_script(console, given, script)
-    settings = _checked(given)
+    if is_script(given):
+        from automl_plugins.cli.search_script import search_script
+
+        return search_script(given)
+    settings = _settings(given, Path("runs", given.stem("data")))
     folder = RunFolder(Path(settings["folder"]))
-    prints = "print_config" in given.switches
-    with nullcontext() if prints else running_alone(folder):
-        _search(settings, prints, given.configs)
-    if not prints and folder.search.exists() and is_first_process():
-        _show(console, make_space(settings["space"]), folder)
+    space = supernet_space(settings)
+    project = settings.project("module", folder=folder.path)
+    options = settings.trainer()
+    if options.get("enable_checkpointing") is False:
+        raise UsageError("trainer.enable_checkpointing=False: a search goes on from its last checkpoint; leave it out")
+    settings.search()
+    if "print_config" in given.switches:
+        output().out(yaml_of(settings.plain()))
+        return 0
+    with running_alone(folder):
+        _keep(settings, folder)
+        with told_briefly("", 1, OSError, ImportError, ValueError, RuntimeError), without_deprecations():
+            project.read_data()
+        if not has_ended(folder, space):
+            _search(settings, project, options)
+        elif (difference := other_data(folder, project.data)) is not None:
+            told = f"the search in {folder.path} was of other data: {difference}; give this one another --folder"
+            raise UsageError(told, code=1)
+    if folder.search.exists() and is_first_process():
+        _show(space, folder)
     return 0
 
 
-def _search(settings: Mapping[str, Any], prints: bool, own_files: Sequence[Path]) -> None:
-    """Search, or go on with it, unless it has ended; or print the configuration."""
-    clock = Clock()
-    try:
-        with told_briefly("", 2, ArgumentError), without_deprecations(), training.quiet_lightning():
-            cli = SearchCLI(dict(settings), clock, prints, own_files)
-    except HasEnded:
-        if not prints:
-            _check_data(settings)
+def _settings(given: Given, folder: Path) -> Settings:
+    """The settings of a search through Lightning's Trainer.
+
+    Args:
+        given: the command line.
+        folder: of the search, where none is named.
+
+    Raises:
+        UsageError: whatever is wrong with them.
+    """
+    given.needs("space", "data")
+    given = given.under({"seed": 0, "folder": str(folder)})
+    settings = Settings(given, ("space", "data", "module", "trainer", "search"), seed=int, folder=str)
+    given.check_folder(Path(settings["folder"]))
+    return settings
+
+
+def supernet_space(settings: Settings) -> SupernetSpace:
+    """The space of a search.
+
+    Raises:
+        UsageError: it cannot be made, or has no supernet.
+    """
+    space = settings.make("space")
+    if not isinstance(space, SupernetSpace):
+        raise UsageError(
+            f"space={type(space).__name__!r}: it has no supernet to learn by gradients; "
+            "`automl-plugins study` searches it by trials"
+        )
+    return space
+
+
+@contextmanager
+def running_alone(folder: RunFolder) -> Iterator[None]:
+    """Hold the lock of a folder inside; the kernel lets go of it when this process dies.
+
+    Raises:
+        UsageError: another process holds it; its code is 1.
+    """
+    if not is_first_process():
+        yield
         return
-    _fit(cli, clock)
-    if cli.trainer.is_global_zero:
-        _conclude(cli, settings, clock)
+    with told_briefly("folder", 2, OSError):
+        folder.path.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(folder.path / "search.lock")
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            raise UsageError(
+                f"folder={str(folder.path)!r}: another search is running in it; wait for it, or give this one another "
+                "--folder",
+                code=1,
+            ) from None
+    try:
+        yield
+    finally:
+        lock.release()
 
 
-def _checked(given: Given) -> dict[str, Any]:
-    """The settings of a search through LightningCLI, every one checked."""
-    settings = given.settings
-    check_keys(settings, SEARCH_KEYS, near=("config", "print_config", "target"))
-    if settings.get("data") is None:
-        raise UsageError(f"data is missing; {one_of('data')}")
-    checked = {
-        **check_search_settings(settings),
-        "data": check_plugin("data", "data", settings["data"]),
-        "trainer": check_trainer(settings.get("trainer") or {}),
+def is_first_process() -> bool:
+    """Whether this is not one that Lightning has started for another device."""
+    rank_zero: Any = pl.utilities.rank_zero
+    return bool(rank_zero.rank_zero_only.rank == 0)
+
+
+def _keep(settings: Settings, folder: RunFolder) -> None:
+    """Write the settings into the folder of this search.
+
+    Raises:
+        UsageError: another search was begun there.
+    """
+    kept, config = kept_settings(folder), absolute_paths(settings.plain())
+    if kept is not None:
+        before = absolute_paths(_settings(Given().under(kept), folder.path).plain())
+        old, mine = _settings_that_count(before), _settings_that_count(config)
+        if _epochs(mine) > _epochs(old) > 0:
+            report.line(f"{folder.path}: the search goes on to {_epochs(mine)} epochs instead of {_epochs(old)}")
+            folder.search.unlink(missing_ok=True)
+            old["trainer"]["max_epochs"] = _epochs(mine)
+        refuse_another(folder, old, mine, "search")
+    if is_first_process():
+        keep(folder.path / "config.yaml", yaml_of(config))
+
+
+def _settings_that_count(config: Mapping[str, Any]) -> dict[str, Any]:
+    """A configuration without what a search may go on with otherwise: where it is kept, and how it is shown and fed."""
+    settings = {key: value for key, value in copy.deepcopy(dict(config)).items() if key != "folder"}
+    for key in _HARMLESS:
+        settings["trainer"].pop(key, None)
+    settings["data"].get("init_args", {}).pop("num_workers", None)
+    return settings
+
+
+def _epochs(settings: Mapping[str, Any]) -> int:
+    return int(settings["trainer"].get("max_epochs") or 0)
+
+
+def has_ended(folder: RunFolder, space: SupernetSpace) -> bool:
+    """Whether a folder keeps a search that has ended.
+
+    Where one of its files is broken (by a power cut, say), it is written again from the last checkpoint.
+    """
+    if not folder.search.exists():
+        return False
+    try:
+        SearchSummary.from_json(folder.search.read_text(encoding="utf-8"))
+        space.validate(Architecture.from_json(folder.architecture.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError) as error:
+        report.line(f"{folder.path}: a file of the search is broken ({error}); it is written again")
+        return False
+    return True
+
+
+def _search(settings: Settings, project: Project, options: Mapping[str, Any]) -> None:
+    """Search, or go on with it, and write the summary.
+
+    Raises:
+        UsageError: the project cannot be searched so, or the search diverged; its code is 1.
+    """
+    folder, clock = RunFolder(project.folder), Clock()
+    files = LastTwo(folder.checkpoint)
+    seed = settings["seed"]
+    pl.seed_everything(seed, workers=True, verbose=False)
+    defaults = {
+        "default_root_dir": str(folder.path),
+        # Without one, the search tells of each epoch in a line.
+        "enable_progress_bar": output().is_terminal,
+        "enable_model_summary": False,
     }
-    make("data", pl.LightningDataModule, plain(checked["data"]))
-    if settings.get("module") is not None:
-        module = check_plugins(settings, ("module",))["module"]
-        try_module(ModulePart(plain(module)).make(), module.get("init_args", module))
-        checked["module_arguments" if is_bare(module) else "module"] = module
-    if checked["trainer"].get("enable_checkpointing") is False:
-        raise UsageError("trainer.enable_checkpointing=False: a search goes on from its last checkpoint; leave it out")
-    with told_briefly("trainer", 2, Exception), without_deprecations(), training.quiet_lightning():
-        pl.Trainer(**{**TrainerPart(plain(checked["trainer"])).make(), "logger": False})
-    checked["folder"] = folder_of(given, short_name(settings["data"]))
-    check_files(checked)
-    return dict(plain(checked))
+    own = options.get("callbacks") or []
+    callbacks = [
+        *(own if isinstance(own, list | tuple) else [own]),
+        clock,
+        settings.search(path=str(folder.architecture)),
+        LastCheckpoint(files),
+    ]
+    space = supernet_space(settings)
+    with (
+        told_briefly("", 1, OSError, ImportError, ValueError, RuntimeError),
+        without_deprecations(),
+        training.quiet_lightning(),
+    ):
+        module = project.make_module(space.searchable(project.task, seed=seed))
+        if "logger" not in options:
+            defaults["logger"] = pl.loggers.CSVLogger(str(folder.path), "logs")
+        trainer = pl.Trainer(**{**defaults, **options, "callbacks": callbacks})
+    strategy: Any = trainer.strategy
+    if type(strategy.checkpoint_io) is pl.plugins.TorchCheckpointIO:
+        strategy.checkpoint_io = WholeCheckpoints()
+    _fit(trainer, module, project.data, files, clock)
+    if trainer.is_global_zero:
+        architecture = read_architecture(space, folder.architecture)
+        name = settings.strategy_name
+        summary = summarize(trainer, module, space, architecture, project.task, name, clock.state_dict())
+        keep_data(folder, project.data)
+        write_whole(folder.search, summary.to_json())
 
 
-def _fit(cli: SearchCLI, clock: Clock) -> None:
+def _fit(trainer: pl.Trainer, module: pl.LightningModule, data: pl.LightningDataModule, files: LastTwo, clock: Clock) -> None:
     """Train, from the last checkpoint where there is one.
 
     Raises:
         UsageError: the project cannot be searched so, or the search diverged; its code is 1.
         KeyboardInterrupt: Ctrl-C or SIGTERM; the folder's checkpoint is that of the last whole epoch.
     """
-    ckpt_path = _checkpoint_to_go_on_from(cli)
+    ckpt_path = _checkpoint_to_go_on_from(files)
     try:
         with training.without_advice():
-            cli.trainer.fit(cli.model, datamodule=cli.datamodule, ckpt_path=ckpt_path, weights_only=True)
+            trainer.fit(module, datamodule=data, ckpt_path=ckpt_path, weights_only=True)
     except DivergedError as error:
-        where = f" in {cli.folder.architecture}" if error.kept else ""
+        where = f" in {files.path.parent.parent / 'architecture.json'}" if error.kept else ""
         raise UsageError(f"{error}{where}; a search of other settings takes another --folder", code=1) from error
     except SystemExit as end:
-        if cli.trainer.interrupted:  # so Lightning answers Ctrl-C and SIGTERM
+        if trainer.interrupted:  # so Lightning answers Ctrl-C and SIGTERM
             raise KeyboardInterrupt from None
         raise UsageError(f"the project ended the process with the exit code {end.code}", code=1) from end
     except OSError as error:
@@ -148,49 +316,16 @@ def _fit(cli: SearchCLI, clock: Clock) -> None:
         raise UsageError(str(error), code=1) from error
 
 
-def _check_data(settings: Mapping[str, Any]) -> None:
-    """Compare the data with those of the search that has ended in the folder.
-
-    Raises:
-        UsageError: they are others, or cannot be read; its code is 1.
-    """
-    folder = RunFolder(Path(settings["folder"]))
-    kept = _data_file(folder)
-    if not kept.exists():
-        return
-    data = make("data", pl.LightningDataModule, settings["data"])
-    with told_briefly("", 1, OSError, ImportError, ValueError, RuntimeError), without_deprecations():
-        data.prepare_data()
-        data.setup("fit")
-        difference = data_difference(json.loads(kept.read_text(encoding="utf-8")), _fingerprint(data))
-    if difference is not None:
-        raise UsageError(
-            f"the search in {folder.path} was of other data: {difference}; give this one another --folder", code=1
-        )
-
-
-def _fingerprint(data: pl.LightningDataModule) -> dict[str, Any]:
-    """The fingerprint of what a search learns on and is validated on."""
-    loaders = {"train": data.train_dataloader()}
-    if type(data).val_dataloader is not pl.LightningDataModule.val_dataloader:
-        loaders["val"] = data.val_dataloader()
-    return data_fingerprint(loaders)
-
-
-def _data_file(folder: RunFolder) -> Path:
-    return folder.path / "data.json"
-
-
-def _checkpoint_to_go_on_from(cli: SearchCLI) -> Path | None:
+def _checkpoint_to_go_on_from(files: LastTwo) -> Path | None:
     """The newest checkpoint that is whole; None: there is none, so the search begins.
 
     Raises:
         UsageError: there are some, all broken.
     """
-    newest, broken = cli.checkpoints.newest()
+    newest, broken = files.newest()
     if newest is None and broken:
         raise UsageError(
-            f"{'; '.join(map(str, broken))}: the search cannot go on; remove {cli.checkpoints.path.parent} to begin it "
+            f"{'; '.join(map(str, broken))}: the search cannot go on; remove {files.path.parent} to begin it "
             "anew, or give it another --folder",
             code=1,
         )
@@ -199,22 +334,12 @@ def _checkpoint_to_go_on_from(cli: SearchCLI) -> Path | None:
     return newest
 
 
-def _conclude(cli: SearchCLI, settings: Mapping[str, Any], clock: Clock) -> None:
-    """Write the summary."""
-    architecture = read_architecture(cli.space, cli.folder.architecture)
-    strategy = short_name(settings["search"].get("strategy", search_defaults()["strategy"]))
-    summary = summarize(
-        cli.trainer, cli.model, cli.space, architecture, cli.datamodule.task, strategy, clock.state_dict()
-    )
-    write_whole(_data_file(cli.folder), json.dumps(_fingerprint(cli.datamodule)))
-    write_whole(cli.folder.search, summary.to_json())
-
-
-def _show(console: Console, space: SearchSpace, folder: RunFolder) -> None:
+def _show(space: SearchSpace, folder: RunFolder) -> None:
+    console = output()
     for line in SearchSummary.from_json(folder.search.read_text(encoding="utf-8")).lines():
         console.out(line)
     console.out("\nfound:")
-    draw_architecture(console, space, folder.architecture)
+    draw(console, space, folder.architecture)
     kept = (folder.architecture, folder.config, folder.search, folder.checkpoint)
     console.out("\nkept: " + " ".join(str(path) for path in kept if path.exists()))
     console.out("train it over seeds, or once:")

@@ -6,30 +6,24 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
-from rich.console import Console
-
-from automl_plugins.cli import attach
-from automl_plugins.cli.checks import check_keys
-from automl_plugins.cli.configuration import make_space, refuse_another
-from automl_plugins.cli.console import draw_architecture
-from automl_plugins.cli.errors import UsageError, told_briefly
-from automl_plugins.cli.launch import INTERRUPTED, launch, shown
-from automl_plugins.cli.search_lock import running_alone
-from automl_plugins.cli.search_settings import check_search_settings, folder_of, kept_config
-from automl_plugins.cli.settings import Given, plain, read_yaml
+from automl_plugins.cli.console import output
+from automl_plugins.cli.errors import UsageError
+from automl_plugins.cli.found import draw
+from automl_plugins.cli.parser import Settings
+from automl_plugins.cli.record import absolute_paths, keep, kept_settings, refuse_another, yaml_of
+from automl_plugins.cli.script import INTERRUPTED, check_script, launch, name_of, typed
+from automl_plugins.cli.search import running_alone, supernet_space
+from automl_plugins.cli.settings import Given
 from automl_plugins.report.search import SearchSummary
+from automl_plugins.spaces.space import SearchSpace
 from automl_plugins.studies.folder import RunFolder
-from automl_plugins.system.files import write_whole
 
 
-def search_script(console: Console, given: Given, script: list[str]) -> int:
+def search_script(given: Given) -> int:
     """Search in a training script.
 
     Args:
-        console: where what was found is printed.
-        given: our own arguments.
-        script: the command.
+        given: the command line.
 
     Returns:
         The exit code.
@@ -38,59 +32,61 @@ def search_script(console: Console, given: Given, script: list[str]) -> int:
         UsageError: a mistake in the arguments; or the script failed, then its code is the script's, after whatever was
             found before has been printed.
     """
-    settings = given.settings
-    check_keys(settings, ("target", "space", "task", "search", "seed", "folder"), near=("config", "print_config"))
-    found = check_search_settings(settings)
-    rest = attach.check_script_settings(settings, script)
-    folder = RunFolder(Path(folder_of(given, attach.name_of(script))))
-    config = {**plain({**found, **rest}), "folder": str(folder.path), "command": script}
+    given.needs("space")
+    check_script(given)
+    stem = given.configs[-1].stem if given.configs else name_of(given.script)
+    given = given.under({"seed": 0, "folder": str(Path("runs", stem))})
+    settings = Settings(given, ("space", "search", "part of a task"), seed=int, folder=str, target=str)
+    given.check_folder(Path(settings["folder"]))
+    space, folder = supernet_space(settings), RunFolder(Path(settings["folder"]))
+    settings.search()
+    keys = ("space", "search", "seed", "target")
+    config = {key: settings.plain()[key] for key in keys}
+    config |= {"task": settings.part_of_a_task(), "folder": str(folder.path), "command": list(given.script)}
     if "print_config" in given.switches:
-        console.out(yaml.safe_dump(config, sort_keys=False))
+        output().out(yaml_of(config))
         return 0
     with running_alone(folder):
-        _keep(folder, config, given.configs)
+        _keep(folder, config)
         results = (folder.architecture, folder.search)
         before = [_written(path) for path in results]
         search = {**config["search"], "seed": config["seed"], "path": str(folder.architecture.absolute())}
-        code = launch(script, {**config, "search": search, "summary": str(folder.search.absolute())})
+        kept = {"strategy": settings.strategy_name, "summary": str(folder.search.absolute())}
+        code = launch(given.script, {**config, "search": search, **kept})
         found_any, has_ended = (_written(path) != old for path, old in zip(results, before, strict=True))
     if found_any and has_ended:
-        _show(console, config, folder)
-    _check(script, code, folder if found_any else None, has_ended)
+        _show(space, config, folder)
+    _check(given.script, code, folder if found_any else None, has_ended)
     return 0
 
 
-def _keep(folder: RunFolder, config: Mapping[str, Any], own_files: Sequence[Path]) -> None:
+def _keep(folder: RunFolder, config: Mapping[str, Any]) -> None:
     """Write the settings into a folder of this search.
 
     Raises:
         UsageError: another run is kept there.
     """
-    if folder.path.exists() and not folder.path.is_dir():
-        raise UsageError(f"folder={str(folder.path)!r}: there is a file of that name; a search needs a folder")
-    text = yaml.safe_dump(dict(config), sort_keys=False)
-    config_file = kept_config(folder, own_files, text)
-    kept = read_yaml(config_file) if config_file.exists() else {}
-    if kept and "command" not in kept:
+    kept = kept_settings(folder)
+    if kept is not None and "command" not in kept:
         raise UsageError(f"folder={str(folder.path)!r}: another run is kept there; give this one another --folder")
-    if kept and folder.architecture.exists():
+    if kept is not None and folder.architecture.exists():
         # Where nothing was found, a mistake has been mended, perhaps.
-        refuse_another(folder, {**kept, "folder": config["folder"]}, config, "search")
-    with told_briefly("folder", 2, OSError):
-        write_whole(config_file, text)
+        refuse_another(folder, absolute_paths(kept), absolute_paths(config), "search")
+    keep(folder.path / "config.yaml", yaml_of(absolute_paths(config)))
 
 
-def _show(console: Console, config: Mapping[str, Any], folder: RunFolder) -> None:
+def _show(space: SearchSpace, config: Mapping[str, Any], folder: RunFolder) -> None:
+    console = output()
     for line in SearchSummary.from_json(folder.search.read_text(encoding="utf-8")).lines():
         console.out(line)
     console.out("\nfound:")
-    draw_architecture(console, make_space(config["space"]), folder.architecture)
+    draw(console, space, folder.architecture)
     console.out(f"\nkept: {folder.architecture} {folder.config} {folder.search}")
     console.out("train it in the same script:")
-    console.out(f"  automl-plugins attach --architecture {folder.architecture} -- {shown(config['command'])}")
+    console.out(f"  automl-plugins attach --architecture {folder.architecture} -- {typed(config['command'])}")
 
 
-def _check(script: list[str], code: int, kept: RunFolder | None, has_ended: bool) -> None:
+def _check(script: Sequence[str], code: int, kept: RunFolder | None, has_ended: bool) -> None:
     """Say how a script ended that did not end well.
 
     Raises:
@@ -102,7 +98,7 @@ def _check(script: list[str], code: int, kept: RunFolder | None, has_ended: bool
         found = "before anything was found"
         if code == 0:
             raise UsageError(
-                f"{shown(script)} has ended without a search: it made no `fit` with Lightning's Trainer, or "
+                f"{typed(script)} has ended without a search: it made no `fit` with Lightning's Trainer, or "
                 "automl-plugins is not installed for its Python",
                 code=1,
             )
@@ -111,7 +107,7 @@ def _check(script: list[str], code: int, kept: RunFolder | None, has_ended: bool
     else:
         found = f"before its search had; what its last whole epoch had found is kept in {kept.architecture}"
     ended = "was stopped" if code == INTERRUPTED else f"ended with the exit code {code}"
-    raise UsageError(f"{shown(script)} {ended}, {found}", code=code or 1)
+    raise UsageError(f"{typed(script)} {ended}, {found}", code=code or 1)
 
 
 def _written(result: Path) -> int | None:

@@ -1,37 +1,30 @@
-"""Settings as they were given: YAML files and flags, in the order of the command line, as one nested mapping."""
+"""A command line as it was given: YAML files and flags, in their order, every name of a class looked at."""
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from automl_plugins.cli.classes import ARGUMENTS, BY_NAME, KINDS, SUPPLIED, check_arguments, check_bare_module, look, registered
 from automl_plugins.cli.errors import UsageError
 from automl_plugins.system.nearest import did_you_mean
 
 _MOST_BYTES = 1 << 18
 _MOST_VALUES = 100_000
 _DEEPEST = 40
+_MOST_SIBLINGS = 50
 _PLAIN = (str, int, float, bool, type(None))
-
-
-class Text(str):
-    """The value of a flag: its text, and what YAML makes of it; the type of the argument settles which one counts."""
-
-    parsed: Any
-
-    def __new__(cls, text: str) -> Text:
-        made = super().__new__(cls, expanded(text))
-        try:
-            # YAML makes null of nothing, but `--trial_epochs=` is a value that was forgotten.
-            made.parsed = _load(text) if text else ""
-        except (yaml.YAMLError, ValueError):
-            made.parsed = str(made)
-        return made
+_PARTS = ("space", "data", "module", "task", "sampler", "pruner")
+"""Keys whose arguments are another class's once another one is named."""
+_DEFAULTS = {**ARGUMENTS, "sampler": "optuna.samplers.TPESampler"}
+"""The classes whose arguments are given without naming it."""
+_SWITCHES = ("help", "print_config")
 
 
 class _Loader(yaml.SafeLoader):
@@ -49,20 +42,14 @@ _Loader.yaml_implicit_resolvers = {
     first: [(tag, pattern) for tag, pattern in resolvers if not tag.endswith((":float", ":int", ":timestamp"))]
     for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
 }
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float",
-    re.compile(
-        r"^[-+]?(\d+\.\d*([eE][-+]?\d+)?|\.\d+([eE][-+]?\d+)?|\d+[eE][-+]?\d+|\.(inf|Inf|INF))$|^\.(nan|NaN|NAN)$"
-    ),
-    list("-+0123456789."),
-)
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:int", re.compile(r"^[-+]?(0|[1-9][0-9_]*|0x[0-9a-fA-F]+)$"), list("-+0123456789")
-)
+_FLOAT = r"^[-+]?(\d+\.\d*([eE][-+]?\d+)?|\.\d+([eE][-+]?\d+)?|\d+[eE][-+]?\d+|\.(inf|Inf|INF))$|^\.(nan|NaN|NAN)$"
+_INTEGER = r"^[-+]?(0|[1-9][0-9_]*|0x[0-9a-fA-F]+)$"
+_Loader.add_implicit_resolver("tag:yaml.org,2002:float", re.compile(_FLOAT), list("-+0123456789."))
+_Loader.add_implicit_resolver("tag:yaml.org,2002:int", re.compile(_INTEGER), list("-+0123456789"))
 
 
-def _load(text: str) -> Any:
-    """What YAML makes of a text, as plain values.
+def load(text: str) -> Any:
+    """Plain values from YAML.
 
     Raises:
         yaml.YAMLError: it is none.
@@ -84,72 +71,231 @@ def _unfolded(value: Any, left: list[int], depth: int = 0) -> Any:
     if depth > _DEEPEST:
         raise ValueError(f"it is nested more than {_DEEPEST} deep")
     if isinstance(value, dict):
-        return {key: _unfolded(each, left, depth + 1) for key, each in value.items()}
+        return {key: _unfolded(item, left, depth + 1) for key, item in value.items()}
     if isinstance(value, list):
-        return [_unfolded(each, left, depth + 1) for each in value]
+        return [_unfolded(item, left, depth + 1) for item in value]
     if not isinstance(value, _PLAIN):
         raise ValueError(f"it holds a {type(value).__name__}, where text, numbers, lists and mappings are taken")
-    return expanded(value) if isinstance(value, str) else value
+    return _expanded(value) if isinstance(value, str) else value
 
 
-def expanded(text: str) -> str:
+def _expanded(text: str) -> str:
     """A text in which a leading `~/` is the home folder, as a shell has it."""
     return str(Path(text).expanduser()) if text == "~" or text.startswith("~/") else text
 
 
-@dataclass
+@dataclass(frozen=True)
 class Given:
-    """What a command was given.
+    """Arguments of a command.
 
     Args:
-        settings: keys and values, nested; values of flags are `Text`.
+        items: in their order: a flag's key and its text; the key of a YAML file is empty, its content a mapping.
         targets: arguments without a key.
         switches: flags that take no value (`--help`, `--print_config`).
         configs: the YAML files.
+        script: the command after `--`.
     """
 
-    settings: dict[str, Any] = field(default_factory=dict)
-    targets: list[str] = field(default_factory=list)
-    switches: set[str] = field(default_factory=set)
-    configs: list[Path] = field(default_factory=list)
+    items: tuple[tuple[str, Any], ...] = ()
+    targets: tuple[str, ...] = ()
+    switches: frozenset[str] = frozenset()
+    configs: tuple[Path, ...] = ()
+    script: tuple[str, ...] = ()
+
+    def __contains__(self, key: str) -> bool:
+        return any(name.startswith((f"{key}.", f"{key}+")) or name == key for name, _ in self.values())
+
+    def values(self) -> Iterator[tuple[str, Any]]:
+        """Every key, such as `space.init_args.layers`, with its value, in their order."""
+        for key, value in self.items:
+            yield from _flat(key, value if not key else parsed(value))
+
+    def get(self, key: str, default: Any = None) -> Any:
+        """The value that a key was given last."""
+        return next((value for name, value in reversed([*self.values()]) if name == key and value is not None), default)
+
+    def spelled(self, key: str) -> str:
+        """A key of a class's argument as it was given: beside the class's name, or under `init_args`."""
+        flat = key.replace(".init_args.", ".")
+        return next((name for name, _ in reversed([*self.values()]) if name.replace(".init_args.", ".") == flat), flat)
+
+    @property
+    def bare_module(self) -> dict[str, Any] | None:
+        """The arguments for the module that is registered for the data's task; None: it is named, or has none."""
+        found = {
+            key.removeprefix("module.").removeprefix("init_args."): value
+            for key, value in self.values()
+            if key.startswith("module.") and key != "module.init_args"
+        }
+        named = "class_path" in found or any(key == "module" and isinstance(value, str) for key, value in self.values())
+        return None if named or not found else {name: value for name, value in found.items() if "." not in name}
+
+    def stem(self, key: str) -> str:
+        """The name of the last YAML file, else of what a key stands for; a run's folder is called so."""
+        named = self.get(f"{key}.class_path", self.get(key))
+        return self.configs[-1].stem if self.configs else str(named).rpartition(".")[2]
+
+    def needs(self, *keys: str) -> None:
+        """Refuse a command line without them.
+
+        Raises:
+            UsageError: one is missing; the message says what it is.
+        """
+        for key in keys:
+            if self.get(key) is None and self.get(f"{key}.class_path") is None:
+                group = KINDS[key].group or ""
+                raise UsageError(f"{key} is missing; it is one of {', '.join(registered(group))}, or has a class_path")
+
+    def check_folder(self, folder: Path) -> None:
+        """Refuse files that cannot be read, and folders that cannot be made, before any are.
+
+        Raises:
+            UsageError: there is one.
+        """
+        if any(path.exists() and not path.is_dir() for path in (folder, *folder.parents)):
+            raise UsageError(f"folder={str(folder)!r}: there is a file of that name; a run needs a folder")
+        # By convention an argument `path` is a file that must be there; a `root` may be made by a download.
+        path = self.get("data.path", self.get("data.init_args.path"))
+        if isinstance(path, str) and not Path(path).exists():
+            raise UsageError(f"data.path={path!r}: there is no such file")
+
+    def under(self, base: Mapping[str, Any]) -> Given:
+        """The same over other settings."""
+        return looked_at(replace(self, items=(("", base), *self.items)))
+
+    def without_in_configs(self, *keys: str) -> Given:
+        """The same without some keys of its YAML files."""
+        return replace(self, items=tuple(item if item[0] else next(_without([item], *keys)) for item in self.items))
+
+    def without(self, *keys: str) -> Given:
+        """The same without some keys."""
+        return replace(self, items=tuple(_without(self.items, *keys)))
 
 
-def read(arguments: Sequence[str], switches: Sequence[str] = ("help", "print_config"), targets: int = 0) -> Given:
+def _flat(key: str, value: Any) -> Iterator[tuple[str, Any]]:
+    if key:
+        yield key, value
+    if isinstance(value, Mapping):
+        for name, item in value.items():
+            yield from _flat(f"{key}.{name}" if key else str(name), item)
+
+
+def parsed(text: Any) -> Any:
+    """What YAML makes of a flag's text."""
+    try:
+        # YAML makes null of nothing, but `--trial_epochs=` is a value that was forgotten.
+        return load(text) if isinstance(text, str) and text else text
+    except (yaml.YAMLError, ValueError):
+        return text
+
+
+def read(arguments: Sequence[str]) -> Given:
     """Read a command's arguments.
 
-    Args:
-        arguments: what follows the command.
-        switches: the flags that take no value.
-        targets: how many arguments without a key there may be.
-
     Raises:
-        UsageError: a flag without its value, too many arguments, or a YAML file that is missing or broken.
+        UsageError: a flag without its value, or a YAML file that is missing or broken.
     """
-    given = Given()
-    rest = ["--help" if argument == "-h" else argument for argument in arguments]
+    items: list[tuple[str, Any]] = []
+    targets: list[str] = []
+    switches: set[str] = set()
+    configs: list[Path] = []
+    end = list(arguments).index("--") if "--" in arguments else len(arguments)
+    rest = ["--help" if argument == "-h" else argument for argument in arguments[:end]]
     while rest:
         token = rest.pop(0)
-        if not token.startswith("--"):
-            given.targets.append(expanded(token))
-            continue
         key, equals, text = token[2:].partition("=")
-        if key in switches:
-            given.switches.add(key)
-            continue
-        if not equals:
-            if not rest or rest[0].startswith("--"):
-                raise UsageError(f"--{key} needs a value")
-            text = rest.pop(0)
-        if key == "config":
-            given.configs.append(Path(expanded(text)))
-            given.settings = merge(given.settings, read_yaml(given.configs[-1]))
-        elif key.endswith("+"):
-            given.settings = _appended(given.settings, key[:-1], Text(text))
+        if not token.startswith("--"):
+            targets.append(_expanded(token))
+        elif key in _SWITCHES:
+            switches.add(key)
+        elif not all(key.split(".")):
+            raise UsageError(f"--{key} names no key")
         else:
-            given.settings = merge(given.settings, _nested(key, Text(text)))
-    if len(given.targets) > targets:
-        raise UsageError(f"{given.targets[targets]!r} is one argument too many; settings are given as --key value")
+            if not equals:
+                if not rest or rest[0].startswith("--"):
+                    raise UsageError(f"--{key} needs a value")
+                text = rest.pop(0)
+            if key == "config":
+                configs.append(Path(_expanded(text)))
+                items.append(("", read_yaml(configs[-1])))
+            else:
+                items.append((key, _expanded(text)))
+    return Given(tuple(items), tuple(targets), frozenset(switches), tuple(configs), tuple(arguments[end + 1 :]))
+
+
+def looked_at(given: Given, texts: Collection[str] = ()) -> Given:
+    """The same with import paths in place of the names of classes, after a look at every one of them.
+
+    Arguments of a class go when another one is named later.
+
+    Args:
+        given: as it was read.
+        texts: keys that name no class here.
+
+    Raises:
+        UsageError: there is none of a name, it is of another kind, or it does not take an argument.
+    """
+    items: list[tuple[str, Any]] = []
+    classes: dict[str, str] = {}
+    for key, value in given.items:
+        if key in texts:
+            items.append((key, value))
+            continue
+        value = _classes_by_name(key, value, given)
+        count = sum(name == key for name, _ in items)
+        looked = look(f"{key[:-1]}[{count}]" if key.endswith("+") else key, value if not key else parsed(value))
+        for name in _PARTS:
+            path = _class_named(name, key, looked)
+            is_null = looked is None if key == name else not key and name in looked and looked[name] is None
+            if is_null or (path is not None and classes.setdefault(name, path) != path):
+                items = list(_without(items, name))
+                classes = {**classes, name: path} if path is not None else classes
+            if is_null and not key:
+                looked = {other: content for other, content in looked.items() if other != name}
+        if looked is not None or key not in _PARTS:
+            items.append((key, value if looked == parsed(value) else looked))
+    for key, value in items:
+        for name, path in {**_DEFAULTS, **classes}.items():
+            inner = key.removeprefix(f"{name}.").removeprefix("init_args.").partition(".")[0].rstrip("+")
+            if key.startswith(f"{name}.") and inner not in ("class_path", "init_args", "dict_kwargs"):
+                check_arguments(key.partition(f".{inner}")[0], {inner: parsed(value)}, path, SUPPLIED.get(name, ()))
+    given = replace(given, items=tuple(items))
+    check_bare_module(given.bare_module or {})
     return given
+
+
+def _classes_by_name(key: str, value: Any, given: Given) -> Any:
+    """The same with a class in place of a name whose arguments are given with flags."""
+    for name in BY_NAME:
+        if any(other.startswith(f"{name}.") for other, _ in given.items):
+            if key == name and isinstance(parsed(value), str):
+                return {"class_path": value}
+            outer, _, inner = name.rpartition(".")
+            if not key and isinstance(part := value.get(outer) if outer else value, Mapping):
+                if isinstance(part.get(inner), str):
+                    part = {**part, inner: {"class_path": part[inner]}}
+                    value = {**value, outer: part} if outer else part
+    return value
+
+
+def _class_named(name: str, key: str, value: Any) -> str | None:
+    """The import path of the class that an item of a command line names for a key, if any."""
+    if not key:
+        value = value.get(name)
+    elif key == f"{name}.class_path":
+        return str(value)
+    elif key != name:
+        return None
+    path = value.get("class_path") if isinstance(value, Mapping) else value
+    return path if isinstance(path, str) else None
+
+
+def _without(items: Collection[tuple[str, Any]], *keys: str) -> Iterator[tuple[str, Any]]:
+    for key, value in items:
+        if not key:
+            yield key, {name: item for name, item in value.items() if name not in keys}
+        elif key.partition(".")[0].rstrip("+") not in keys:
+            yield key, value
 
 
 def read_text(path: Path, key: str) -> str:
@@ -184,9 +330,6 @@ def read_text(path: Path, key: str) -> str:
         raise UsageError(f"{name}: it cannot be read: {reason}") from error
 
 
-_MOST_SIBLINGS = 50
-
-
 def read_yaml(path: Path) -> dict[str, Any]:
     """Read a YAML file of settings.
 
@@ -195,7 +338,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
     """
     text = read_text(path, "config")
     try:
-        content = _load(text)
+        content = load(text)
     except (yaml.YAMLError, ValueError) as error:
         mark = getattr(error, "problem_mark", None)
         place = f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""
@@ -207,84 +350,3 @@ def read_yaml(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict) or not all(isinstance(key, str) for key in content):
         raise UsageError(f"config={str(path)!r}: it holds no `key: value` lines, but {str(content)[:60]!r}")
     return content
-
-
-def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
-    """Settings with others over them; a name over a class's arguments keeps them if it is the same class."""
-    merged = dict(base)
-    for key, value in over.items():
-        merged[key] = _merge_value(merged.get(key), value)
-    return merged
-
-
-def _merge_value(base: Any, over: Any) -> Any:
-    if isinstance(over, str) and isinstance(base, Mapping):
-        over = {"class_path": over}
-    if isinstance(over, Mapping) and isinstance(base, list) and base:
-        # `--trainer.callbacks+=EarlyStopping --trainer.callbacks.patience=3` speaks of the last one.
-        return [*base[:-1], _merge_value(base[-1], over)]
-    if not isinstance(over, Mapping):
-        return over
-    if isinstance(base, str):
-        base = {"class_path": base}
-    if not isinstance(base, Mapping):
-        return dict(over)
-    names = base.get("class_path"), over.get("class_path")
-    if None not in names and names[0] != names[1]:
-        return dict(over)
-    return merge(_without_overridden(base, over), over)
-
-
-def _without_overridden(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
-    """`base` without the arguments that `over` gives in the other of the two places: under `init_args` or beside it."""
-    inside, beside = base.get("init_args"), over.get("init_args")
-    kept = {key: value for key, value in base.items() if not (isinstance(beside, Mapping) and key in beside)}
-    if isinstance(inside, Mapping):
-        kept["init_args"] = {key: value for key, value in inside.items() if key not in over}
-    return kept
-
-
-def _nested(key: str, value: Any) -> dict[str, Any]:
-    first, _, rest = key.partition(".")
-    if not first:
-        raise UsageError(f"--{key} names no key")
-    return {first: _nested(rest, value) if rest else value}
-
-
-def _appended(settings: Mapping[str, Any], key: str, value: Any) -> dict[str, Any]:
-    """Settings with a value added to the list under a key; what was no list becomes its first element."""
-    present: Any = settings
-    for part in key.split("."):
-        present = present.get(part) if isinstance(present, Mapping) else None
-    listed = [] if present is None else list(present) if isinstance(present, list) else [present]
-    return merge(settings, _nested(key, [*listed, value]))
-
-
-def flattened(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Settings in which what Lightning's saved config has under `model` stands beside the rest.
-
-    Raises:
-        UsageError: `model` holds anything else.
-    """
-    model = settings.get("model")
-    if model is None:
-        return {key: value for key, value in settings.items() if key != "model"}
-    known = ("architecture", "space", "module", "module_arguments")
-    if not isinstance(model, Mapping) or not set(model) <= set(known):
-        raise UsageError(
-            f"model={str(plain(model))[:60]}: it has {', '.join(known)}; name the LightningModule as `module`"
-        )
-    module = model.get("module") or model.get("module_arguments")
-    model = {key: value for key, value in model.items() if key != "module_arguments"} | {"module": module}
-    return merge({key: value for key, value in settings.items() if key != "model"}, model)
-
-
-def plain(value: Any) -> Any:
-    """The same settings without `Text`: what YAML makes of it."""
-    if isinstance(value, Text):
-        return value.parsed
-    if isinstance(value, Mapping):
-        return {key: plain(each) for key, each in value.items()}
-    if isinstance(value, list | tuple):
-        return [plain(each) for each in value]
-    return value

@@ -1,4 +1,18 @@
-"""`automl-plugins show`: a run, a space or an architecture."""
+"""usage: automl-plugins show <target> [--space ...] [--figure F.png] [--trial N] [--arm search]
+
+target:
+  a run folder          its table, costs and winner; a run that goes on still: its trials so far; a
+                        differentiable search: what it cost and found
+  an architecture.json  its drawing
+  a space               its choices, options and size (see `automl-plugins list spaces`)
+
+options:
+  --space NAME, --space.layers 3, --config FILE
+                        the space's arguments; those in the config.yaml beside a file where left out
+  --figure F.png        save what is drawn as a figure, too (.pdf, .svg)
+  --trial N             one trial of a run, with its choices and the traceback of its failure
+  --arm ARM             of which search: search (as given) or random
+"""
 
 from __future__ import annotations
 
@@ -11,13 +25,12 @@ from optuna.trial import FrozenTrial, TrialState
 from rich.console import Console
 from rich.table import Table
 
-from automl_plugins import registry
-from automl_plugins.cli.checked import STUDY_KEYS
-from automl_plugins.cli.checks import check_keys, convert, shown
-from automl_plugins.cli.configuration import make_space, space_setting
-from automl_plugins.cli.console import architecture_in, draw_architecture, draw_winner, output
-from automl_plugins.cli.errors import UsageError, told_briefly
-from automl_plugins.cli.settings import Given, merge, plain, read, read_yaml
+from automl_plugins.cli.commands import over_run
+from automl_plugins.cli.console import output
+from automl_plugins.cli.errors import UsageError, shown, told_briefly
+from automl_plugins.cli.found import Found, draw
+from automl_plugins.cli.parser import Settings
+from automl_plugins.cli.settings import Given, read_yaml
 from automl_plugins.report.search import SearchSummary
 from automl_plugins.report.summary import Summary
 from automl_plugins.report.trials import counts
@@ -32,11 +45,11 @@ _BEST = 10
 _SUFFIXES = (".png", ".pdf", ".svg")
 
 
-def run(arguments: list[str], command: str = "show") -> int:
+def run(given: Given, command: str) -> int:
     """Run the command.
 
     Args:
-        arguments: what follows it.
+        given: what follows it.
         command: its name.
 
     Returns:
@@ -45,44 +58,40 @@ def run(arguments: list[str], command: str = "show") -> int:
     Raises:
         UsageError: a mistake in the arguments, or nothing of that name.
     """
-    given = read(arguments, targets=1)
-    console = output()
-    check_keys(given.settings, [*STUDY_KEYS, "trial", "arm", "figure"])
-    if not given.targets:
-        raise UsageError("name what to show: a run folder, an architecture.json or a space")
     target = given.targets[0]
-    path = Path(target)
-    _check_figure(given)
-    for key in ("trial", "arm"):
-        if key in given.settings and not path.is_dir():
-            raise UsageError(f"{key}={plain(given.settings[key])}: {target!r} is no run folder; only such have trials")
-    if _figure(given) is not None and path.is_dir() and not RunFolder(path).architecture.is_file():
-        raise UsageError(f"figure={_figure(given)}: {target!r} has no architecture to draw yet", 1)
-    if path.is_dir():
-        _show_run(console, RunFolder(path), given)
-    elif path.is_file():
-        _show_architecture(console, path, given)
+    path, folder = Path(target), RunFolder(Path(target))
+    config = folder.config if path.is_dir() else RunFolder(path.parent).config
+    if path.is_file():
+        given = Found(path).under(over_run(command, given, config))
+    elif path.is_dir():
+        given = over_run(command, given, config)
     else:
-        _show_space(console, target, given)
+        given = given.under({"space": {"class_path": target}})
+    settings = Settings(given, ("space",), trial=int | None, arm=str | None, figure=str | None)
+    figure = settings["figure"]
+    if figure is not None and Path(figure).suffix not in _SUFFIXES:
+        raise UsageError(f"figure={figure!r}: it is a file ending in {', '.join(_SUFFIXES)}")
+    for key in ("trial", "arm"):
+        if settings[key] is not None and not path.is_dir():
+            raise UsageError(f"{key}={settings[key]}: {target!r} is no run folder; only such have trials")
+    if figure is not None and path.is_dir() and not folder.architecture.is_file():
+        raise UsageError(f"figure={figure}: {target!r} has no architecture to draw yet", 1)
+    if path.is_dir() and not config.is_file():
+        raise UsageError(f"{target!r} is no run folder: it has no {config.name}")
+    given.needs("space")
+    space = settings.make("space")
+    if path.is_dir():
+        _show_run(output(), folder, space, settings)
+    elif path.is_file():
+        draw(output(), space, path, figure)
+    elif figure is not None:
+        raise UsageError(f"figure={figure}: {target!r} is a space; it has no architecture to draw")
+    else:
+        _show_space(output(), space)
     return 0
 
 
-def _check_figure(given: Given) -> None:
-    figure = _figure(given)
-    if figure is not None and Path(figure).suffix not in _SUFFIXES:
-        raise UsageError(f"figure={figure!r}: it is a file ending in {', '.join(_SUFFIXES)}")
-
-
-def _show_space(console: Console, target: str, given: Given) -> None:
-    names = registry.names("spaces")
-    if "/" in target or target.endswith(".json"):
-        raise UsageError(f"{target!r}: there is no such file or folder")
-    if target not in names and "." not in target and not target.endswith("Space"):
-        raise UsageError(f"{target!r} is no run folder, no file and no space; {did_you_mean(target, names)}")
-    setting = merge({"space": target}, {"space": given.settings["space"]}) if "space" in given.settings else None
-    space = make_space(target if setting is None else setting["space"])
-    if _figure(given) is not None:
-        raise UsageError(f"figure={_figure(given)}: {target!r} is a space; it has no architecture to draw")
+def _show_space(console: Console, space: SearchSpace) -> None:
     console.out(f"{space.name}, version {space.version}: {space.size:,} architectures")
     console.out(f"levels: {', '.join(sorted(space.levels))}")
     if space.max_parameters is not None:
@@ -95,23 +104,14 @@ def _show_space(console: Console, target: str, given: Given) -> None:
     console.print(table, markup=False)
 
 
-def _show_architecture(console: Console, path: Path, given: Given) -> None:
-    architecture = architecture_in(path)
-    space = make_space(space_setting(given, RunFolder(path.parent).config, architecture.space))
-    draw_architecture(console, space, path, _figure(given))
-
-
-def _show_run(console: Console, folder: RunFolder, given: Given) -> None:
-    if not folder.config.is_file():
-        raise UsageError(f"{str(folder.path)!r} is no run folder: it has no {folder.config.name}")
-    config = read_yaml(folder.config)
-    space = make_space(space_setting(given, folder.config))
+def _show_run(console: Console, folder: RunFolder, space: SearchSpace, settings: Settings) -> None:
+    config, figure = read_yaml(folder.config), settings["figure"]
     if "search" in config:
-        _show_search(console, space, folder, _figure(given))
+        _show_search(console, space, folder, figure)
         return
     arms = {arm: _trials(folder, config.get("storage"), arm) for arm in _ARMS}
-    if "trial" in given.settings:
-        _show_trial(console, arms, given)
+    if settings["trial"] is not None:
+        _show_trial(console, arms, settings["trial"], settings["arm"] or "search")
         return
     if folder.summary.exists():
         with told_briefly(str(folder.summary), 2, ValueError, TypeError, KeyError):
@@ -123,8 +123,20 @@ def _show_run(console: Console, folder: RunFolder, given: Given) -> None:
         for arm, trials in arms.items():
             _show_progress(console, arm, trials, config)
     _show_failures(console, folder, arms)
-    if not draw_winner(console, space, folder, _figure(given)) and not folder.winner.exists():
+    if not _draw_winner(console, space, folder, figure) and not folder.winner.exists():
         _draw_best(console, space, arms["search"])
+
+
+def _draw_winner(console: Console, space: SearchSpace, folder: RunFolder, figure: str | None) -> bool:
+    """Draw the winner of a run, or what was found beside one that was made by hand, if there is anything."""
+    by_hand = f"the winner was made by hand; the best that was found, in {folder.found.path}:"
+    own = "what was found, in a run whose winner was made by hand:" if folder.path.name == "found" else "the winner:"
+    for path, title in ((folder.architecture, own), (folder.found.architecture, by_hand)):
+        if path.exists():
+            console.out(f"\n{title}", highlight=False)
+            draw(console, space, path, figure)
+            return True
+    return False
 
 
 def _show_search(console: Console, space: SearchSpace, folder: RunFolder, figure: str | None) -> None:
@@ -138,12 +150,7 @@ def _show_search(console: Console, space: SearchSpace, folder: RunFolder, figure
         console.out(f"the search has not ended; what its logits stand for now: automl-plugins derive {folder.path}")
     if folder.architecture.exists():
         console.out("\nfound:")
-        draw_architecture(console, space, folder.architecture, figure)
-
-
-def _figure(given: Given) -> str | None:
-    value = plain(given.settings.get("figure"))
-    return None if value is None else str(value)
+        draw(console, space, folder.architecture, figure)
 
 
 def _trials(folder: RunFolder, storage: str | None, arm: str) -> Sequence[FrozenTrial]:
@@ -204,9 +211,7 @@ def _draw_best(console: Console, space: SearchSpace, trials: Sequence[FrozenTria
             console.out(space.drawing(space.architecture(trials[0].params)))
 
 
-def _show_trial(console: Console, arms: dict[str, Sequence[FrozenTrial]], given: Given) -> None:
-    number = convert("trial", given.settings["trial"], int)
-    arm = str(plain(given.settings.get("arm", "search")))
+def _show_trial(console: Console, arms: dict[str, Sequence[FrozenTrial]], number: int, arm: str) -> None:
     if arm not in arms:
         raise UsageError(f"arm={arm!r}: there is no such search; {did_you_mean(arm, arms)}")
     numbers = {trial.number: trial for trial in arms[arm]}

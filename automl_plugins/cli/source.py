@@ -1,30 +1,29 @@
 """Classes read from their source, without importing them: what a config names is looked at before it is run.
 
 Importing torch takes seconds and importing anything runs code. What a class takes, what it is derived from and
-what its docstring says stands in its source, so a mistake is told in a moment, and a name that stands for
-something else than what is expected is refused before its module is imported.
+what its docstring says stands in its source, so a name that stands for something else than what is expected is
+refused before its module is imported, and help comes at once.
 """
 
 from __future__ import annotations
 
 import ast
-import builtins
 import importlib.util
-import sys
 import warnings
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from importlib.machinery import PathFinder
 from pathlib import Path
 
 _MOST_STEPS = 30
 """The longest chain of re-exports that is followed; a longer one is a circle."""
+_NO_ANCESTORS = frozenset(("ABC", "ABCMeta", "Generic", "Protocol", "object"))
 
 
 @dataclass(frozen=True, eq=False)
 class Definition:
-    """The place where a name is defined: a class, a function, or an assignment (`PATH = str | Path`).
+    """The place where a name is defined: a class, a function, or the value of an assignment.
 
     Args:
         scope: of the module.
@@ -42,16 +41,18 @@ class Definition:
         return f"{self.scope.module}.{self.name}"
 
     @property
+    def is_class(self) -> bool:
+        """Whether it is a class."""
+        return isinstance(self.node, ast.ClassDef)
+
+    @property
     def docstring(self) -> str:
-        """The docstring, or that of the first ancestor that has one."""
-        if isinstance(self.node, ast.ClassDef):
-            for each in lineage(self):
-                body = each.node.body if isinstance(each.node, ast.ClassDef) else []
-                constructors = [node for node in body if isinstance(node, ast.FunctionDef) and node.name == "__init__"]
-                for node in (each.node, *constructors):
-                    if isinstance(node, ast.ClassDef | ast.FunctionDef) and (text := ast.get_docstring(node)):
-                        return text
-        return (ast.get_docstring(self.node) if isinstance(self.node, ast.FunctionDef) else None) or ""
+        """The docstring, or that of the first ancestor or constructor that has one."""
+        for each in lineage(self):
+            for node in (each.node, _constructor(each)):
+                if isinstance(node, ast.ClassDef | ast.FunctionDef) and (text := ast.get_docstring(node)):
+                    return text
+        return ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,46 +61,47 @@ class Scope:
 
     Args:
         module: its name.
-        own: what is defined in it.
+        defined: what is defined in it.
         imported: name -> the import path that it stands for.
         stars: modules of which it imports all.
-        is_open: it may have further names, which only running it would tell.
     """
 
     module: str
-    own: dict[str, ast.ClassDef | ast.FunctionDef | ast.expr]
-    imported: dict[str, str]
-    stars: tuple[str, ...]
-    is_open: bool
+    defined: dict[str, ast.ClassDef | ast.FunctionDef | ast.expr] = field(default_factory=dict)
+    imported: dict[str, str] = field(default_factory=dict)
+    stars: list[str] = field(default_factory=list)
 
+    @property
     def names(self) -> list[str]:
         """The names, without those of `import *`."""
-        return [*self.own, *self.imported]
+        return [*self.defined, *self.imported]
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it may have further names, which only running it would tell."""
+        return "__getattr__" in self.defined or bool(self.stars)
 
 
 @cache
 def find(module: str) -> Path | None:
     """The source file of a module, found without importing it or its packages; None: there is none to read."""
-    first, _, rest = module.partition(".")
+    first, *rest = module.split(".")
     try:
         spec = importlib.util.find_spec(first)
-        for number, _part in enumerate(rest.split(".") if rest else (), start=2):
+        for number in range(len(rest)):
             if spec is None or spec.submodule_search_locations is None:
                 return None
-            spec = PathFinder.find_spec(".".join(module.split(".")[:number]), spec.submodule_search_locations)
+            spec = PathFinder.find_spec(".".join([first, *rest[: number + 1]]), spec.submodule_search_locations)
     except (ImportError, ValueError, AttributeError):
         return None
-    if spec is None or spec.origin is None or not spec.origin.endswith(".py"):
-        return None
-    return Path(spec.origin)
+    return Path(spec.origin) if spec is not None and (spec.origin or "").endswith(".py") else None
 
 
 def exists(module: str) -> bool:
-    """Whether there is a module of that name, readable or not."""
-    first = module.partition(".")[0]
+    """Whether there is a module of that name, not in a package, readable or not."""
     try:
-        return find(module) is not None or module in sys.modules or importlib.util.find_spec(first) is not None
-    except (ImportError, ValueError, AttributeError):
+        return importlib.util.find_spec(module) is not None
+    except (ImportError, ValueError):
         return False
 
 
@@ -107,161 +109,95 @@ def exists(module: str) -> bool:
 def scope_of(module: str) -> Scope | None:
     """The names of a module, from its source; None: there is none, or it cannot be parsed."""
     file = find(module)
-    if file is None:
-        return None
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of escapes in other people's docstrings
-            tree = ast.parse(file.read_bytes())
+            tree = ast.parse(file.read_bytes()) if file is not None else None
     except (OSError, SyntaxError, ValueError, RecursionError):
         return None
+    if file is None or tree is None:
+        return None
+    scope = Scope(module)
     package = module if file.name == "__init__.py" else module.rpartition(".")[0]
-    own: dict[str, ast.ClassDef | ast.FunctionDef | ast.expr] = {}
-    imported: dict[str, str] = {}
-    stars: list[str] = []
     for node in _statements(tree.body):
         if isinstance(node, ast.ClassDef | ast.FunctionDef):
-            own.setdefault(node.name, node)
+            scope.defined.setdefault(node.name, node)
         elif isinstance(node, ast.Assign | ast.AnnAssign) and node.value is not None:
-            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
-            for target in targets:
+            for target in node.targets if isinstance(node, ast.Assign) else [node.target]:
                 if isinstance(target, ast.Name):
-                    own.setdefault(target.id, node.value)
+                    scope.defined.setdefault(target.id, node.value)
         elif isinstance(node, ast.Import):
             for alias in node.names:
                 name = alias.asname or alias.name.partition(".")[0]
-                imported.setdefault(name, alias.name if alias.asname else name)
+                scope.imported.setdefault(name, alias.name if alias.asname else name)
         elif isinstance(node, ast.ImportFrom):
-            home = _absolute(node, package)
+            home = ".".join(filter(None, (*package.split(".")[: len(package.split(".")) - node.level + 1], node.module)))
+            home = home if node.level else node.module or ""
+            scope.stars.extend(home for alias in node.names if alias.name == "*")
             for alias in node.names:
-                if alias.name == "*":
-                    stars.append(home)
-                else:
-                    imported.setdefault(alias.asname or alias.name, f"{home}.{alias.name}")
-    return Scope(module, own, imported, tuple(stars), "__getattr__" in own)
+                scope.imported.setdefault(alias.asname or alias.name, f"{home}.{alias.name}")
+    return scope
 
 
 def _statements(body: list[ast.stmt]) -> Iterator[ast.stmt]:
     """The statements that bind names of a module, those under `if` and `try` too."""
     for node in body:
         if isinstance(node, ast.If | ast.Try | ast.With):
-            yield from _statements(node.body)
-            yield from _statements(getattr(node, "orelse", []))
-            for handler in getattr(node, "handlers", []):
-                yield from _statements(handler.body)
+            parts = [node, *getattr(node, "handlers", [])]
+            for part in parts:
+                yield from _statements([*part.body, *getattr(part, "orelse", [])])
         else:
             yield node
 
 
-def _absolute(node: ast.ImportFrom, package: str) -> str:
-    if not node.level:
-        return node.module or ""
-    parts = package.split(".")
-    base = parts[: len(parts) - node.level + 1]
-    return ".".join([*base, *([node.module] if node.module else [])])
-
-
-def resolve(path: str) -> Definition | None:
+def resolve(path: str, steps: int = 0) -> Definition | None:
     """The definition that `package.module.Name` leads to, over any number of re-exports; None: it cannot be told."""
-    return _resolve(path, 0)
-
-
-def _resolve(path: str, steps: int) -> Definition | None:
     module, _, name = path.rpartition(".")
     if not module or steps > _MOST_STEPS:
         return None
     scope = scope_of(module)
-    if scope is None:
-        # `package.alias.Name`, where the alias is an import of another module.
-        outer, _, alias = module.rpartition(".")
-        above = scope_of(outer) if outer else None
-        home = above.imported.get(alias) if above is not None else None
-        return _resolve(f"{home}.{name}", steps + 1) if home and home != module else None
-    return _in_scope(scope, name, steps)
+    if scope is not None:
+        return look_up(scope, name, steps)
+    # `package.alias.Name`, where the alias is an import of another module.
+    outer, _, alias = module.rpartition(".")
+    above = scope_of(outer) if outer else None
+    home = above.imported.get(alias) if above is not None else None
+    return resolve(f"{home}.{name}", steps + 1) if home and home != module else None
 
 
-def _in_scope(scope: Scope, name: str, steps: int = 0) -> Definition | None:
-    if name in scope.own:
-        node = scope.own[name]
-        if isinstance(node, ast.Name | ast.Attribute):
-            # `Name = other.Name`
-            dotted = _dotted(node)
-            further = _look_up(scope, dotted, steps + 1) if dotted and dotted != name and steps < _MOST_STEPS else None
-            return further or Definition(scope, name, node)
-        return Definition(scope, name, node)
-    if name in scope.imported:
-        return _resolve(scope.imported[name], steps + 1)
-    for star in scope.stars:
-        found = _resolve(f"{star}.{name}", steps + 1)
-        if found is not None:
-            return found
-    return None
-
-
-def _dotted(node: ast.expr) -> str | None:
-    """`a.b.c` as text; None: it is another expression."""
-    if isinstance(node, ast.Name):
-        return node.id
-    if isinstance(node, ast.Attribute):
-        before = _dotted(node.value)
-        return None if before is None else f"{before}.{node.attr}"
-    return None
-
-
-def import_path(scope: Scope, node: ast.expr) -> str | None:
-    """The import path of what an expression in a module names; None: it names none."""
-    dotted = _dotted(node)
-    if dotted is None:
-        return None
+def look_up(scope: Scope, dotted: str, steps: int = 0) -> Definition | None:
+    """The definition of what a name in a module, perhaps `a.b.Name`, stands for; None: it cannot be told."""
     first, _, rest = dotted.partition(".")
-    if first in scope.own or (first not in scope.imported and not hasattr(builtins, first)):
-        home = f"{scope.module}.{first}"
-    else:
-        home = scope.imported.get(first, f"builtins.{first}")
-    return f"{home}.{rest}" if rest else home
+    if first in scope.imported and first not in scope.defined:
+        home = scope.imported[first]
+        return resolve(f"{home}.{rest}" if rest else home, steps + 1)
+    if first in scope.defined and not rest:
+        node = scope.defined[first]
+        alias = ast.unparse(node) if isinstance(node, ast.Name | ast.Attribute) else first
+        further = look_up(scope, alias, steps + 1) if alias != first and steps < _MOST_STEPS else None
+        return further or Definition(scope, first, node)
+    found = (resolve(f"{star}.{dotted}", steps + 1) for star in scope.stars)
+    return next((each for each in found if each is not None), None)
 
 
-def look_up(scope: Scope, node: ast.expr) -> Definition | None:
-    """The definition of what an expression in a module names; None: it cannot be told."""
-    dotted = _dotted(node)
-    return None if dotted is None else _look_up(scope, dotted, 0)
-
-
-def look_up_name(scope: Scope, name: str) -> Definition | None:
-    """The definition of a module's name; None: it cannot be told."""
-    return _in_scope(scope, name)
-
-
-def _look_up(scope: Scope, dotted: str, steps: int) -> Definition | None:
-    first, _, rest = dotted.partition(".")
-    if not rest:
-        return _in_scope(scope, first, steps)
-    home = scope.imported.get(first)
-    return _resolve(f"{home}.{rest}", steps + 1) if home else None
-
-
-_NO_ANCESTORS = frozenset(("ABC", "ABCMeta", "Generic", "Protocol", "object"))
-
-
-def bases(cls: Definition) -> tuple[list[Definition], bool]:
+def _bases(cls: Definition) -> tuple[list[Definition], bool]:
     """The definitions of a class's bases, and whether these are all."""
     found, complete = [], True
     for base in getattr(cls.node, "bases", ()):
-        node = base.value if isinstance(base, ast.Subscript) else base
-        definition = look_up(cls.scope, node)
-        if definition is not None and isinstance(definition.node, ast.ClassDef):
+        dotted = ast.unparse(base.value if isinstance(base, ast.Subscript) else base)
+        definition = look_up(cls.scope, dotted)
+        if definition is not None and definition.is_class:
             found.append(definition)
-        elif (_dotted(node) or "?").rpartition(".")[2] not in _NO_ANCESTORS:
+        elif dotted.rpartition(".")[2] not in _NO_ANCESTORS:
             complete = False
     return found, complete
 
 
 def lineage(cls: Definition) -> list[Definition]:
     """A class and its ancestors, the nearest first."""
-    found = {cls.path: cls}
-    waiting = [cls]
+    found, waiting = {cls.path: cls}, [cls]
     while waiting:
-        for base in bases(waiting.pop(0))[0]:
+        for base in _bases(waiting.pop(0))[0]:
             if base.path not in found:
                 found[base.path] = base
                 waiting.append(base)
@@ -273,4 +209,57 @@ def is_subclass(cls: Definition, expected: Definition) -> bool | None:
     family = lineage(cls)
     if any(each.path == expected.path for each in family):
         return True
-    return False if all(bases(each)[1] for each in family) else None
+    return False if all(_bases(each)[1] for each in family) else None
+
+
+def _constructor(cls: Definition) -> ast.FunctionDef | None:
+    """The constructor that a class defines itself; the last one, since those before it are overloads."""
+    body = cls.node.body if isinstance(cls.node, ast.ClassDef) else []
+    found = [node for node in body if isinstance(node, ast.FunctionDef) and node.name in ("__init__", "__new__")]
+    return found[-1] if found else None
+
+
+@cache
+def arguments_of(definition: Definition) -> tuple[dict[str, str | None], bool]:
+    """The arguments of a class or function, with their defaults as they are written, and whether it may take others.
+
+    The default of an argument that has to be given is None.
+    """
+    found: dict[str, str | None] = {}
+    for each in lineage(definition):
+        function = each.node if isinstance(each.node, ast.FunctionDef) else _constructor(each)
+        if function is not None:
+            for name, default in _arguments(function.args):
+                found.setdefault(name, None if default is None else _written(each.scope, default))
+            if function.args.kwarg is None or not _hands_on(function):
+                return found, function.args.kwarg is not None
+        elif isinstance(each.node, ast.ClassDef) and any("dataclass" in ast.unparse(m) for m in each.node.decorator_list):
+            for node in each.node.body:
+                if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
+                    found.setdefault(node.target.id, None if node.value is None else _written(each.scope, node.value))
+    return found, not all(_bases(each)[1] for each in lineage(definition))
+
+
+def _hands_on(function: ast.FunctionDef) -> bool:
+    """Whether a constructor hands what it does not know to that of the next class."""
+    calls = [ast.unparse(node) for node in ast.walk(function) if isinstance(node, ast.Call)]
+    return any(".__init__(" in call and f"**{function.args.kwarg.arg}" in call for call in calls if function.args.kwarg)
+
+
+def _arguments(arguments: ast.arguments) -> Iterator[tuple[str, ast.expr | None]]:
+    positional = [each for each in (*arguments.posonlyargs, *arguments.args) if each.arg not in ("self", "cls")]
+    missing = len(positional) - len(arguments.defaults)
+    for position, each in enumerate(positional):
+        yield each.arg, None if position < missing else arguments.defaults[position - missing]
+    yield from ((each.arg, value) for each, value in zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True))
+
+
+def _written(scope: Scope, node: ast.expr) -> str:
+    """A default as YAML would have it; of a constant, its value."""
+    if isinstance(node, ast.Name | ast.Attribute):
+        named = look_up(scope, ast.unparse(node))
+        node = named.node if named is not None and isinstance(named.node, ast.expr) else node
+    if isinstance(node, ast.Constant):
+        words = {None: "null", True: "true", False: "false"}
+        return words[node.value] if node.value is None or isinstance(node.value, bool) else str(node.value)
+    return ast.unparse(node).replace("(", "[").replace(")", "]")

@@ -31,7 +31,6 @@ def test_mistakes_and_help_need_nothing_heavy(tmp_path: Path) -> None:
         "study --trails 3",
         "study --space agn --data cluster",
         "study --space agnn --data cluster --space.layrs 3",
-        "study --space agnn --data cluster --space.layers many",
         "study --space agnn --data cluster --sampler TPE",
         "study --space agnn --data cluster --pruner Median",
         "study --space agnn --data cluster --references [gcm]",
@@ -115,7 +114,7 @@ def _fails(error: BaseException) -> object:
 def test_an_error_that_nobody_foresaw_is_one_line_and_a_file(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
-    monkeypatch.setattr("automl_plugins.cli.early.look", _fails(ZeroDivisionError("two\nlines")))
+    monkeypatch.setattr("automl_plugins.cli.commands.checked", _fails(ZeroDivisionError("two\nlines")))
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     with pytest.raises(ZeroDivisionError):
         main(["study"])
@@ -138,15 +137,15 @@ def test_lightnings_answer_to_ctrl_c_has_its_code(
         except KeyboardInterrupt:
             raise SystemExit(1)  # noqa: B904 - so does Lightning
 
-    monkeypatch.setattr("automl_plugins.cli.early.look", look)
+    monkeypatch.setattr("automl_plugins.cli.commands.checked", look)
     assert main(["fit"]) == INTERRUPTED
     assert "goes on from here" in capsys.readouterr().err
-    monkeypatch.setattr("automl_plugins.cli.early.look", _fails(SystemExit(3)))
+    monkeypatch.setattr("automl_plugins.cli.commands.checked", _fails(SystemExit(3)))
     assert main(["fit"]) == 3
 
 
 def test_sigterm_is_heard_in_every_phase(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    monkeypatch.setattr("automl_plugins.cli.early.look", lambda *_: os.kill(os.getpid(), signal.SIGTERM))
+    monkeypatch.setattr("automl_plugins.cli.commands.checked", lambda *_: os.kill(os.getpid(), signal.SIGTERM))
     assert main(["evaluate", "run"]) == INTERRUPTED
     assert capsys.readouterr().err == "automl-plugins evaluate: stopped; the same command goes on from here\n"
     assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL

@@ -92,7 +92,7 @@ def line(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
         ("--space egnas --space.nodes 1000000", ["space.nodes is at most 50", "1000000"]),
         ("--space auto-deeplab --space.layers 1000000", ["space.layers is at most 100", "1000000"]),
         ("--space.dropout .nan", ["space.dropout is a number, and finite", "nan"]),
-        ("--seed 4294967296", ["seed is at most 4294967295"]),
+        ("--seed 4294967296", ["seed is at most 4,294,967,2"]),
         ("--trainer.max_epochs -1", ["trainer.max_epochs=-1 never ends"]),
         ("--space.dropout 1.5", ["space.dropout is at least 0 and less than 1", "1.5"]),
         ("--space.max_parameters 0", ["space.max_parameters is at least 1", "0"]),

@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from automl_plugins.cli import main
-from automl_plugins.cli.kept import is_ours, keep
+from automl_plugins.cli.record import is_ours, keep
 from automl_plugins.studies.folder import OWN_CONFIG
 
 pytestmark = pytest.mark.filterwarnings("ignore")

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from automl_plugins.cli.paths import absolute_paths
+from automl_plugins.cli.record import absolute_paths
 
 
 def test_a_kept_config_names_its_files_from_any_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,6 +13,7 @@ import pytest
 import yaml
 
 from automl_plugins.cli import main
+from gnn_space import AGNNSpace
 
 VALID = {
     "space": {"class_path": "agnn", "init_args": {"layers": 1}},
@@ -75,7 +76,9 @@ def test_a_trainer_makes_what_lightning_takes_and_nothing_else(
     if command == "search":
         settings.pop("trials")
     elif command != "study":
-        settings["architecture"] = "none.json"
+        choices = {choice.name: choice.options[0] for choice in AGNNSpace(layers=1).choices}
+        Path("found.json").write_text(AGNNSpace(layers=1).architecture(choices).to_json())
+        settings["architecture"] = "found.json"
     assert named in refused(capsys, settings, command)
 
 

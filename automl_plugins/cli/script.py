@@ -1,26 +1,52 @@
-"""A training script that is run with our settings in its environment."""
+"""Training scripts that stay as they are, started with our settings in their environment."""
 
 from __future__ import annotations
 
 import json
 import os
 import shlex
+import shutil
 import signal
 import subprocess
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Any
 
 from automl_plugins.cli.attached import VARIABLE
+from automl_plugins.cli.errors import UsageError
+from automl_plugins.cli.settings import Given
 
 INTERRUPTED = 130
 """The exit code after Ctrl-C or SIGTERM."""
 
 
-def shown(script: Sequence[str]) -> str:
+def typed(script: Sequence[str]) -> str:
     """A command as it is typed."""
     return shlex.join(script)
+
+
+def name_of(script: Sequence[str]) -> str:
+    """The name of a command's folder: that of its Python file, or else of its program."""
+    files = [part for part in script if part.endswith(".py")] or script[:1]
+    return Path(files[0]).stem
+
+
+def check_script(given: Given) -> None:
+    """Refuse a command line that names no network to replace, or no script that can be started.
+
+    Raises:
+        UsageError: it does.
+    """
+    if given.get("target") is None:
+        raise UsageError(
+            "target is missing; it is the attribute of the script's LightningModule to replace, such as net"
+        )
+    if not given.script:
+        raise UsageError("the script is missing; it comes last: -- python train.py ...")
+    if shutil.which(given.script[0]) is None:
+        raise UsageError(f"{given.script[0]!r}: there is no such program")
 
 
 def launch(script: Sequence[str], settings: Mapping[str, Any]) -> int:

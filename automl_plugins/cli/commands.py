@@ -1,0 +1,265 @@
+"""The commands: what each takes, and its help, without importing anything heavy."""
+
+from __future__ import annotations
+
+import ast
+import os
+import textwrap
+from collections.abc import Collection
+from dataclasses import dataclass, replace
+from functools import cache
+from pathlib import Path
+
+import docstring_parser
+
+from automl_plugins import registry
+from automl_plugins.cli.classes import (
+    ARGUMENTS,
+    GROUPS,
+    KINDS,
+    SEARCH,
+    STUDY,
+    SUPPLIED,
+    check_keys,
+    class_path,
+    registered,
+)
+from automl_plugins.cli.errors import UsageError, shown
+from automl_plugins.cli.settings import Given, looked_at, parsed, read_yaml
+from automl_plugins.cli.source import arguments_of, resolve
+from automl_plugins.system.nearest import did_you_mean
+
+TABLES = ("nas-bench-graph", "nas-bench-201", "transnas-bench-101")
+_WIDTH = 92
+
+
+@dataclass(frozen=True)
+class Command:
+    """A command.
+
+    Args:
+        home: its module in this package.
+        keys: what it takes, as flags and in a config.
+        target: what is said where its argument without a key is missing; None: it takes none.
+        is_strict: a config may hold no keys of other commands.
+        texts: keys that name no class here.
+    """
+
+    home: str
+    keys: tuple[str, ...] = ()
+    target: str | None = None
+    is_strict: bool = False
+    texts: tuple[str, ...] = ()
+
+
+@cache
+def _study_keys() -> tuple[str, ...]:
+    """The arguments of `Study`."""
+    study = resolve(STUDY)
+    return () if study is None else tuple(arguments_of(study)[0])
+
+
+SCRIPT_KEYS = ("target", "space", "task", "search", "seed", "folder")
+"""What a search takes inside a training script."""
+METHOD_KEYS = {
+    "fit": ("ckpt_path", "weights_only"),
+    "validate": ("ckpt_path", "verbose", "weights_only"),
+    "test": ("ckpt_path", "verbose", "weights_only"),
+    "predict": ("return_predictions", "ckpt_path", "weights_only"),
+}
+"""Command -> arguments of the Trainer's method of that name."""
+_FIT_KEYS = ("architecture", "space", "data", "module", "trainer", "seed_everything", "seed", "folder")
+COMMANDS = {
+    "study": Command("study", is_strict=True),
+    "search": Command("search", ("space", "data", "module", "trainer", "search", "seed", "folder"), is_strict=True),
+    "derive": Command(
+        "derive",
+        ("space", "output", "target", "relaxation", "search"),
+        "name what to derive from: a search's folder or a checkpoint",
+    ),
+    "attach": Command("attach", ("architecture", "target", "space", "task")),
+    "show": Command(
+        "show", ("space", "trial", "arm", "figure"), "name what to show: a run folder, an architecture.json or a space"
+    ),
+    "evaluate": Command("evaluate", ("random",), "name what to evaluate: a run folder or an architecture.json"),
+    "export": Command(
+        "export",
+        ("architecture", "weights", "size", "format", "space", "task", "data"),
+        "name the file to write, such as model.onnx",
+    ),
+    "list": Command("listing", target=""),
+    "benchmark": Command(
+        "benchmark",
+        ("data", "sampler", "budget", "seeds", "seed", "folder", "figure"),
+        f"name a table: {', '.join(TABLES)}",
+        texts=("data",),
+    ),
+    **{
+        name: Command("fit", (*_FIT_KEYS, "optimizer", "lr_scheduler", *keys))
+        for name, keys in METHOD_KEYS.items()
+    },
+}
+
+
+def keys_of(name: str, given: Given) -> tuple[str, ...]:
+    """The keys that a command takes."""
+    if name == "search" and is_script(given):
+        return SCRIPT_KEYS
+    keys = COMMANDS[name].keys
+    return keys + _study_keys() if name in ("study", "evaluate") else keys
+
+
+def is_script(given: Given) -> bool:
+    """Whether a search is inside a training script."""
+    return bool(given.script) or "target" in given
+
+
+def checked(name: str, given: Given) -> Given:
+    """What a command was given, every key known and every class looked at; of a config, what it takes.
+
+    Raises:
+        UsageError: a mistake.
+    """
+    command, keys = COMMANDS[name], keys_of(name, given)
+    elsewhere = {key for other in COMMANDS.values() for key in other.keys} | set(_study_keys()) | {"command", "model"}
+    for key, value in given.items:
+        taken = {key.partition(".")[0].rstrip("+"): parsed(value)} if key else value
+        lenient = () if key or command.is_strict else elsewhere
+        if not keys and taken:
+            raise UsageError(f"--{next(iter(taken))}: {name} takes no settings")
+        near = ("config", "print_config", *(("target",) if name == "search" else ()))
+        check_keys(taken, [*keys, *lenient], near=near)
+    for surplus in given.targets[0 if command.target is None else 1 :]:
+        raise UsageError(f"{surplus!r} is one argument too many; settings are given as --key value")
+    if command.target and not given.targets:
+        raise UsageError(command.target)
+    for target in given.targets:
+        _check_target(name, target)
+    return _taken(name, given)
+
+
+def _check_target(name: str, target: str) -> None:
+    """Refuse an argument without a key that names nothing.
+
+    Raises:
+        UsageError: it does.
+    """
+    spaces, is_there = registry.names("spaces"), os.path.lexists(target)
+    if name == "benchmark" and target not in TABLES:
+        raise UsageError(f"there is no table {target!r}; {did_you_mean(target, TABLES)}")
+    if name == "list" and target not in GROUPS:
+        raise UsageError(f"group={target!r}: there is no such group; {did_you_mean(target, GROUPS)}")
+    if not is_there and (name in ("evaluate", "derive") or (name == "show" and ("/" in target or ".json" in target))):
+        raise UsageError(f"{target!r}: there is no such file or folder")
+    if not is_there and name == "show" and target not in spaces and "." not in target and "Space" not in target:
+        raise UsageError(f"{target!r} is no run folder, no file and no space; {did_you_mean(target, spaces)}")
+
+
+def over_run(name: str, given: Given, config: Path, *others: str) -> Given:
+    """What a command was given over what it takes of the configuration that a run keeps, where there is one.
+
+    Args:
+        name: of the command.
+        given: the command line.
+        config: the run's file.
+        others: keys that are not taken from it.
+
+    Raises:
+        UsageError: the file is broken, or names a class that there is not.
+    """
+    if not config.is_file():
+        return given
+    kept = _taken(name, Given((("", read_yaml(config)),))).without(*others)
+    return looked_at(replace(given, items=(*kept.items, *given.items)), COMMANDS[name].texts)
+
+
+def _taken(name: str, given: Given) -> Given:
+    """What a command takes of what it was given, every class looked at."""
+    given = _flattened(given) if COMMANDS[name].home == "fit" else given
+    others = {key.partition(".")[0].rstrip("+") for key, _ in given.values()} - set(keys_of(name, given))
+    return looked_at(given.without(*others), COMMANDS[name].texts)
+
+
+def _flattened(given: Given) -> Given:
+    """The same in which what a config has under `model`, where Lightning saves it, stands beside the rest.
+
+    Raises:
+        UsageError: `model` holds anything else.
+    """
+    items = []
+    for key, value in given.items:
+        model = value.get("model") if not key else None
+        if model is not None:
+            check = model if isinstance(model, dict) else {"": model}
+            known = ("architecture", "space", "module", "module_arguments")
+            if not set(check) <= set(known):
+                told = f"model={shown(model)}: it has {', '.join(known)}; name the LightningModule as `module`"
+                raise UsageError(told)
+            module = model.get("module") or model.get("module_arguments")
+            value = {**value, **{name: model[name] for name in known[:2] if name in model}, "module": module}
+        items.append((key, value if key else {name: each for name, each in value.items() if name != "model"}))
+    return replace(given, items=tuple(items))
+
+
+def help_of(name: str) -> str:
+    """The help of a command: the docstring of its module, with the arguments of the classes that it names."""
+    file = Path(__file__).with_name(f"{COMMANDS[name].home}.py")
+    text = ast.get_docstring(ast.parse(file.read_text("utf-8"))) or ""
+    places = {
+        "{command}": name,
+        "{study}": arguments_help(STUDY, width=24),
+        "{search}": arguments_help(SEARCH, SUPPLIED["search"], indent=4),
+        "{method}": "".join(f"--{key} VALUE  " for key in METHOD_KEYS.get(name, ())).rstrip(),
+        "{groups}": ", ".join(GROUPS),
+        "{relaxations}": ", ".join(registry.names("relaxations")),
+        "{tables}": ", ".join(TABLES),
+    }
+    for place, content in places.items():
+        text = text.replace(place, content)
+    return f"{text}\n"
+
+
+def help_of_class(key: str, named: str | None) -> str:
+    """The help of a class that a setting may name: its summary and its arguments.
+
+    Args:
+        key: `space`, `data`, `module`, `sampler`, `pruner`, `strategy`, `trainer`, `search` or `task`.
+        named: a registered name, a class or a class path; None: the names that there are.
+
+    Raises:
+        UsageError: there is no such key or name.
+    """
+    kinds = {name.rpartition(".")[2]: kind for name, kind in KINDS.items() if kind.group is not None} | KINDS
+    if key in ARGUMENTS:
+        path = ARGUMENTS[key]
+    elif key not in kinds:
+        helped = [*(name for name, kind in kinds.items() if kind.group is not None), *ARGUMENTS]
+        raise UsageError(f"--{key}.help: there is help for {', '.join(helped)}")
+    elif named is None:
+        names = registered(kinds[key].group or "") or kinds[key].names()
+        return f"{key}: one of {', '.join(names)}, or a class path; see --{key}.help NAME\n"
+    else:
+        path = class_path(key, named, kinds[key])
+    definition = resolve(path)
+    if definition is None:
+        raise UsageError(f"--{key}.help {named}: its source cannot be read")
+    summary = definition.docstring.partition("\n")[0]
+    arguments = arguments_help(path, SUPPLIED.get(key, ())) or "  (none)"
+    return f"{summary}\n\narguments, as --{key}.NAME VALUE:\n{arguments}\n"
+
+
+def arguments_help(path: str, skip: Collection[str] = (), indent: int = 2, width: int = 22) -> str:
+    """The arguments of a class, a line or more for each, with their defaults."""
+    definition = resolve(path)
+    if definition is None:
+        return ""
+    parsed_docstring = docstring_parser.parse(definition.docstring)
+    meanings = {each.arg_name: each.description or "" for each in parsed_docstring.params}
+    lines = []
+    for name, default in arguments_of(definition)[0].items():
+        if name not in skip:
+            text = f"{' '.join(meanings.get(name, '').split())} ({'needed' if default is None else default})".strip()
+            first, *rest = textwrap.wrap(text, _WIDTH)
+            lines.append(f"{' ' * indent}{name:<{width}} {first}")
+            lines += [" " * (indent + width + 1) + line for line in rest]
+    return "\n".join(lines)

@@ -1,0 +1,138 @@
+"""Refusals of jsonargparse in one line of our words: the setting, its value, what is accepted, the nearest name."""
+
+from __future__ import annotations
+
+import importlib
+import re
+import typing
+from collections.abc import Iterator
+
+from automl_plugins.cli.classes import ARGUMENTS, SUPPLIED
+from automl_plugins.cli.errors import one_line, shown
+from automl_plugins.cli.settings import Given
+from automl_plugins.cli.source import arguments_of, resolve
+from automl_plugins.system.nearest import did_you_mean
+
+_MOST = 300
+_WORDS = {
+    "int": "an integer",
+    "float": "a number",
+    "str": "text",
+    "bool": "true or false",
+    "NoneType": "null",
+    "None": "null",
+    "Any": "any value",
+    **dict.fromkeys(("Path", "PathLike"), "a path"),
+    **dict.fromkeys(("dict", "Dict", "Mapping", "MutableMapping"), "a mapping"),
+    **dict.fromkeys(("list", "List", "tuple", "Tuple", "Sequence", "Iterable", "Collection", "set"), "a list"),
+    "Callable": "a function",
+}
+_END = re.compile(
+    r"Option '(?P<option>[^']+)' is not accepted"
+    r"|arguments are required: (?P<missing>\w+)"
+    r"|Importing '(?P<denied>[^']+)' is not allowed"
+    r"|(?P<abstract>\S+) is abstract"
+    r"|Import path (?P<other>\S+) does not correspond to a subclass of (?P<base>\w+)"
+    r"|Not a valid subclass of (?P<kind>\w+)"
+    r"|Subtypes: \[(?P<types>.+)\]"
+    r"|^ *Expected an? (?P<type>(?!dot import).+?)(?:\. Got value:.*)?$"
+)
+"""The end of a branch of a message: what is wrong."""
+
+
+def explained(message: str, given: Given) -> str:
+    """One line for a message of jsonargparse's.
+
+    Args:
+        message: a tree by indentation: keys, classes whose arguments they are, and in the end what is wrong.
+        given: the settings that it is about.
+    """
+    lines = message.splitlines()
+    depths = [len(line) - len(line.lstrip(" -")) for line in lines]
+    ends = [place for place, line in enumerate(lines) if _END.search(line)]
+    if not ends:
+        return one_line(message)[:_MOST]
+    last = max(ends, key=lambda place: depths[place])
+    branch = [lines[last]]
+    for place in range(last, -1, -1):
+        if depths[place] < depths[last]:
+            branch, last = [lines[place], *branch], place
+    wrong = _END.search(branch[-1])
+    text = "\n".join(branch)
+    key = given.spelled(".".join(re.findall(r'Parser key "([^"]+)"', text)))
+    classes = re.findall(r"class_path[ =]'([^']+)'", text)
+    found = {} if wrong is None else {name: value for name, value in wrong.groupdict().items() if value}
+    return one_line(_told(key, classes[-1] if classes else ARGUMENTS.get(key, ""), given, **found))
+
+
+def _told(
+    key: str,
+    cls: str,
+    given: Given,
+    option: str = "",
+    missing: str = "",
+    denied: str = "",
+    abstract: str = "",
+    other: str = "",
+    base: str = "",
+    kind: str = "",
+    types: str = "",
+    type: str = "",  # noqa: A002 - a name of `_END`
+) -> str:
+    if option:
+        inner = given.spelled(f"{key}.{option}")
+        definition = resolve(cls)
+        takes = arguments_of(definition)[0] if definition is not None else {}
+        hint = did_you_mean(option, [name for name in takes if name not in SUPPLIED.get(key, ())])
+        return f"{inner}={shown(given.get(inner))}: there is no such key; {hint}"
+    if missing:
+        return f"{key}.{missing} is missing; it is {_described(_type_of(cls, missing))}" if cls else f"{missing} is missing"
+    if denied:
+        return f"{key}={shown(denied)}: it is no class or function that may be named here"
+    if abstract:
+        return f"{key}={shown(abstract)}: it is abstract; name a class that is derived from it"
+    if other:
+        return f"{key}={shown(other)}: it is no {base}"
+    accepted = f"a {kind}, by name or class_path" if kind else _described(types or type)
+    return f"{key} is {accepted}; got {shown(given.get(key))}"
+
+
+def _type_of(cls: str, name: str) -> str:
+    """The type of a class's argument, as text; the class has been imported before."""
+    module, _, attribute = cls.rpartition(".")
+    function = getattr(getattr(importlib.import_module(module), attribute), "__init__")
+    hint = typing.get_type_hints(function).get(name, typing.Any)
+    return str(hint)
+
+
+def _described(types: str) -> str:
+    """Types, as Python writes them, in words."""
+    words = dict.fromkeys(_described_one(each) for each in _parts(types))
+    return " or ".join(sorted(words, key=lambda word: word in ("true or false", "null")))
+
+
+def _described_one(written: str) -> str:
+    head, _, inner = written.removeprefix("<class '").removesuffix("'>").partition("[")
+    name, inner = head.rpartition(".")[2], inner.removesuffix("]")
+    if name in ("Union", "Optional"):
+        return _described(inner) + (" or null" if name == "Optional" else "")
+    if name == "Literal":
+        return f"one of {inner.replace(chr(39), '')}"
+    word = _WORDS.get(name, f"a {name}, by name or class_path")
+    if inner and word in ("a list", "a mapping"):
+        parts = [part for part in _parts(inner) if part != "..."]
+        return f"{word} (of {_described(parts[-1])})"
+    return word
+
+
+def _parts(types: str) -> Iterator[str]:
+    """The members of `A | B`, or of `A, B`, brackets kept whole."""
+    depth, part = 0, ""
+    for character in types:
+        depth += {"[": 1, "]": -1}.get(character, 0)
+        if depth == 0 and character in ",|":
+            yield part.strip()
+            part = ""
+        else:
+            part += character
+    yield part.strip()

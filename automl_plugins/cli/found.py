@@ -1,0 +1,141 @@
+"""Networks that were found, in the files that runs leave: read, checked, built and drawn."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.console import Console
+from torch import nn
+
+from automl_plugins import registry
+from automl_plugins.cli.errors import UsageError, told_briefly
+from automl_plugins.cli.settings import Given, read_text
+from automl_plugins.spaces.architecture import Architecture
+from automl_plugins.spaces.space import SearchSpace
+from automl_plugins.spaces.task import Task
+from automl_plugins.studies.comparison import Contender
+from automl_plugins.studies.folder import RunFolder
+
+
+@dataclass(frozen=True)
+class Found:
+    """A network in a file: an architecture.json, or the winner.json of a run whose winner was made by hand.
+
+    Args:
+        path: of the file.
+    """
+
+    path: Path
+
+    @property
+    def run(self) -> RunFolder:
+        """The folder of the file, which may be a run's."""
+        return RunFolder(self.path.parent)
+
+    @property
+    def is_reference(self) -> bool:
+        """Whether it was made by hand."""
+        return self.path.name == self.run.winner.name
+
+    def under(self, given: Given) -> Given:
+        """What a command was given, over the name of the space that the architecture is of.
+
+        Raises:
+            UsageError: the file cannot be read, or there is no such space.
+        """
+        return given if self.is_reference else given.under({"space": {"class_path": architecture_in(self.path).space}})
+
+    def contender(self, space: SearchSpace) -> Contender:
+        """The network by its architecture, or by its name.
+
+        Raises:
+            UsageError: the file cannot be read, or is of no architecture of the space.
+        """
+        if not self.is_reference:
+            return Contender("architecture", read_architecture(space, self.path))
+        with told_briefly(str(self.path), 2, ValueError, KeyError, TypeError):
+            name = str(json.loads(read_text(self.path, "architecture"))["reference"])
+            registry.where("references", name)
+        return Contender(name, reference=name, found_by="hand")
+
+    def build(self, space: SearchSpace, task: Task) -> nn.Module:
+        """The network, freshly initialised.
+
+        Raises:
+            UsageError: see `contender`.
+            ValueError: it does not fit the task.
+        """
+        contender = self.contender(space)
+        if contender.architecture is not None:
+            return space.network(contender.architecture, task)
+        network: nn.Module = registry.load("references", str(contender.reference))(task)
+        return network
+
+
+def found_at(target: str, key: str = "architecture") -> Found:
+    """The network that a file or the folder of a run has.
+
+    Args:
+        target: a run's folder, an architecture.json or a winner.json.
+        key: what the messages call it; empty where it has no key.
+
+    Raises:
+        UsageError: there is none.
+    """
+    path, folder = Path(target), RunFolder(Path(target))
+    if path.is_dir():
+        path = folder.winner if folder.winner.is_file() and not folder.architecture.is_file() else folder.architecture
+    if not path.exists():
+        hint = " (the run has no winner yet)" if Path(target).is_dir() else ""
+        raise UsageError(f"{f'{key}=' if key else ''}{str(path)!r}: there is no such file{hint}")
+    return Found(path)
+
+
+def architecture_in(path: Path) -> Architecture:
+    """The architecture in a file, of whichever space.
+
+    Raises:
+        UsageError: it cannot be read, or is none.
+    """
+    text = read_text(path, "architecture")
+    try:
+        return Architecture.from_json(text)
+    except (ValueError, RecursionError) as error:
+        reason = "it is nested too deep" if isinstance(error, RecursionError) else error
+        raise UsageError(f"{path}: {reason}") from error
+
+
+def read_architecture(space: SearchSpace, path: Path) -> Architecture:
+    """Read an architecture.json of a space.
+
+    Raises:
+        UsageError: it cannot be read, or is no architecture of the space.
+    """
+    architecture = architecture_in(path)
+    with told_briefly(str(path), 2, ValueError, OverflowError):
+        space.validate(architecture)
+    return architecture
+
+
+def draw(console: Console, space: SearchSpace, path: Path, figure: str | None = None) -> None:
+    """Print the drawing of an architecture.json, and save its figure where one is asked for.
+
+    Args:
+        console: where it is printed.
+        space: of the architecture.
+        path: of the architecture.json.
+        figure: an image file; its ending says which kind.
+
+    Raises:
+        UsageError: it cannot be read, or is no architecture of the space; the figure cannot be made.
+    """
+    architecture = read_architecture(space, path)
+    console.out(space.drawing(architecture), highlight=False)
+    if figure is not None:
+        with told_briefly("figure", 1, OSError, ValueError, ImportError):
+            made = space.figure(architecture)
+            Path(figure).parent.mkdir(parents=True, exist_ok=True)
+            made.savefig(figure, dpi=150)
+        console.out(f"kept: {figure}", highlight=False)
