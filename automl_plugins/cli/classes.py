@@ -310,7 +310,9 @@ def _imported(key: str, path: str) -> Any:
         with without_deprecations():
             home = importlib.import_module(module)
     except Exception as error:  # importing a plugin runs code that is not ours
-        raise UsageError(f"{key}={shown(path)}: {module} cannot be imported: {type(error).__name__}: {error}") from error
+        raise UsageError(
+            f"{key}={shown(path)}: {module} cannot be imported: {type(error).__name__}: {error}"
+        ) from error
     if not hasattr(home, name):
         raise UsageError(f"{key}={shown(path)}: {module} has no {name!r}; {did_you_mean(name, _classes(dir(home)))}")
     return getattr(home, name)

@@ -94,10 +94,7 @@ COMMANDS = {
         f"name a table: {', '.join(TABLES)}",
         texts=("data",),
     ),
-    **{
-        name: Command("fit", (*_FIT_KEYS, "optimizer", "lr_scheduler", *keys))
-        for name, keys in METHOD_KEYS.items()
-    },
+    **{name: Command("fit", (*_FIT_KEYS, "optimizer", "lr_scheduler", *keys)) for name, keys in METHOD_KEYS.items()},
 }
 
 

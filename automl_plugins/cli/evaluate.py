@@ -27,7 +27,7 @@ import numpy as np
 
 from automl_plugins.cli.commands import over_run
 from automl_plugins.cli.console import output
-from automl_plugins.cli.errors import UsageError, say
+from automl_plugins.cli.errors import UsageError, say, told_briefly
 from automl_plugins.cli.found import found_at
 from automl_plugins.cli.record import yaml_of
 from automl_plugins.cli.settings import Given
@@ -38,6 +38,7 @@ from automl_plugins.spaces.architecture import Architecture
 from automl_plugins.studies.comparison import Comparison, Contender
 from automl_plugins.studies.standing import Standing, best_of
 from automl_plugins.studies.study import Study
+from automl_plugins.system.arguments import at_least
 from automl_plugins.system.files import write_whole
 
 _POLL_SECONDS = 0.5
@@ -66,10 +67,9 @@ def run(given: Given, command: str) -> int:
         if not found.run.config.is_file():
             raise UsageError(f"config is missing: there is no {found.run.config}; give one with --config")
         given = over_run(command, given, found.run.config, *_OF_THE_SEARCH)
-    settings = study_settings(given, found.run.path / "evaluation", random=int)
-    count = settings["random"] or 0
-    if count < 0:
-        raise UsageError(f"random is at least 0; got {count}")
+    with told_briefly("", 2, ValueError):
+        count = at_least("random", given.get("random", 0), 0, most=_MOST_RANDOM)
+    settings = study_settings(given.without("random"), found.run.path / "evaluation")
     if "print_config" in given.switches:
         output().out(yaml_of(settings.plain()), end="")
         return 0

@@ -86,7 +86,11 @@ def _told(
         hint = did_you_mean(option, [name for name in takes if name not in SUPPLIED.get(key, ())])
         return f"{inner}={shown(given.get(inner))}: there is no such key; {hint}"
     if missing:
-        return f"{key}.{missing} is missing; it is {_described(_type_of(cls, missing))}" if cls else f"{missing} is missing"
+        return (
+            f"{key}.{missing} is missing; it is {_described(_type_of(cls, missing))}"
+            if cls
+            else f"{missing} is missing"
+        )
     if denied:
         return f"{key}={shown(denied)}: it is no class or function that may be named here"
     if abstract:

@@ -133,7 +133,9 @@ def _config(settings: Settings, path: Path, seed: Any) -> dict[str, Any]:
         "module": None if bare is not None else whole.pop("module"),
         "module_arguments": bare,
     }
-    others = {key: whole[key] for key in whole if key not in ("architecture", "seed", "seed_everything", "folder", "module")}
+    others = {
+        key: whole[key] for key in whole if key not in ("architecture", "seed", "seed_everything", "folder", "module")
+    }
     return {"seed_everything": seed, "model": model, **others}
 
 

@@ -40,12 +40,16 @@ class Found:
         return self.path.name == self.run.winner.name
 
     def under(self, given: Given) -> Given:
-        """What a command was given, over the name of the space that the architecture is of.
+        """What a command was given, over the name of the space that the architecture is of, where it names none.
 
         Raises:
             UsageError: the file cannot be read, or there is no such space.
         """
-        return given if self.is_reference else given.under({"space": {"class_path": architecture_in(self.path).space}})
+        if self.is_reference:
+            return given
+        name = architecture_in(self.path).space
+        is_named = given.get("space.class_path") is not None or isinstance(given.get("space"), str)
+        return given if is_named else given.under({"space": {"class_path": name}})
 
     def contender(self, space: SearchSpace) -> Contender:
         """The network by its architecture, or by its name.

@@ -98,10 +98,7 @@ class Settings:
         for key, value in given.values():
             if isinstance(value, float) and not math.isfinite(value):
                 raise UsageError(f"{key} is a number, and finite; got {value}")
-        names = [path for path in looked_at if all(part.isidentifier() for part in path.split("."))]
-        set_parsing_settings(
-            import_path_denylist=["*"], import_path_allowlist=names, instantiate_subclass_spec_in_any=False
-        )
+        _let_import()
         texts = ((key or "config", text if isinstance(text, str) else json.dumps(text)) for key, text in given.items)
         try:
             with without_deprecations():
@@ -117,7 +114,8 @@ class Settings:
         values = self.values.clone()
         values.pop("config", None)
         whole, lean = (
-            load(self._parser.dump(values, skip_unset=False, skip_default=skip_default)) for skip_default in (False, True)
+            load(self._parser.dump(values, skip_unset=False, skip_default=skip_default))
+            for skip_default in (False, True)
         )
         for key in ("sampler", "pruner"):
             if isinstance(whole.get(key), Mapping):
@@ -230,15 +228,17 @@ class Settings:
         """Check arguments of the module that is registered for the data's task, whichever it will be.
 
         Raises:
-            UsageError: no registered module of the packages that are imported takes one's value.
+            UsageError: no registered module takes one's value.
         """
+        found = {path: resolve(path) for path in dict.fromkeys(registered("modules").values())}
+        taking = [path for path, each in found.items() if each and set(arguments) <= set(arguments_of(each)[0])]
+        if not all(path.partition(".")[0] in sys.modules for path in taking):
+            return  # it may be that one, which is not worth the import of another level's packages
         failures = []
-        for path in dict.fromkeys(registered("modules").values()):
-            found = resolve(path)
-            if found is None or path.partition(".")[0] not in sys.modules or not set(arguments) <= set(arguments_of(found)[0]):
-                continue
+        for path in taking:
+            spec = look("module", {"class_path": path, "init_args": arguments})
+            _let_import()
             try:
-                spec = {"class_path": path, "init_args": arguments}
                 self._parser.parse_object({"module": spec}, defaults=False)
             except Exception as error:
                 failures.append(explained(str(error), self.given))
@@ -268,3 +268,11 @@ class Settings:
         told = next((refusal for refusal in refusals if refusal.startswith("module.")), None)
         if told is not None:
             raise UsageError(told)
+
+
+def _let_import() -> None:
+    """Have jsonargparse import what has been looked at, and nothing else."""
+    names = [path for path in looked_at if all(part.isidentifier() for part in path.split("."))]
+    set_parsing_settings(
+        import_path_denylist=["*"], import_path_allowlist=names, instantiate_subclass_spec_in_any=False
+    )

@@ -286,7 +286,9 @@ def _search(settings: Settings, project: Project, options: Mapping[str, Any]) ->
         write_whole(folder.search, summary.to_json())
 
 
-def _fit(trainer: pl.Trainer, module: pl.LightningModule, data: pl.LightningDataModule, files: LastTwo, clock: Clock) -> None:
+def _fit(
+    trainer: pl.Trainer, module: pl.LightningModule, data: pl.LightningDataModule, files: LastTwo, clock: Clock
+) -> None:
     """Train, from the last checkpoint where there is one.
 
     Raises:

@@ -11,7 +11,16 @@ from typing import Any
 
 import yaml
 
-from automl_plugins.cli.classes import ARGUMENTS, BY_NAME, KINDS, SUPPLIED, check_arguments, check_bare_module, look, registered
+from automl_plugins.cli.classes import (
+    ARGUMENTS,
+    BY_NAME,
+    KINDS,
+    SUPPLIED,
+    check_arguments,
+    check_bare_module,
+    look,
+    registered,
+)
 from automl_plugins.cli.errors import UsageError
 from automl_plugins.system.nearest import did_you_mean
 

@@ -131,7 +131,9 @@ def scope_of(module: str) -> Scope | None:
                 name = alias.asname or alias.name.partition(".")[0]
                 scope.imported.setdefault(name, alias.name if alias.asname else name)
         elif isinstance(node, ast.ImportFrom):
-            home = ".".join(filter(None, (*package.split(".")[: len(package.split(".")) - node.level + 1], node.module)))
+            home = ".".join(
+                filter(None, (*package.split(".")[: len(package.split(".")) - node.level + 1], node.module))
+            )
             home = home if node.level else node.module or ""
             scope.stars.extend(home for alias in node.names if alias.name == "*")
             for alias in node.names:
@@ -233,7 +235,9 @@ def arguments_of(definition: Definition) -> tuple[dict[str, str | None], bool]:
                 found.setdefault(name, None if default is None else _written(each.scope, default))
             if function.args.kwarg is None or not _hands_on(function):
                 return found, function.args.kwarg is not None
-        elif isinstance(each.node, ast.ClassDef) and any("dataclass" in ast.unparse(m) for m in each.node.decorator_list):
+        elif isinstance(each.node, ast.ClassDef) and any(
+            "dataclass" in ast.unparse(m) for m in each.node.decorator_list
+        ):
             for node in each.node.body:
                 if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
                     found.setdefault(node.target.id, None if node.value is None else _written(each.scope, node.value))

@@ -82,19 +82,18 @@ def run(given: Given, command: str) -> int:
     return 0
 
 
-def study_settings(given: Given, folder: Path, **others: Any) -> Settings:
+def study_settings(given: Given, folder: Path) -> Settings:
     """The settings of a study, checked as far as its data need not be read.
 
     Args:
         given: the command line.
         folder: of the run, where none is named.
-        others: further keys, with their types.
 
     Raises:
         UsageError: whatever is wrong with them.
     """
     given.needs("space", "data")
-    settings = Settings(given.under({"folder": str(folder)}), _KEYS, Study, **others)
+    settings = Settings(given.under({"folder": str(folder)}), _KEYS, Study)
     given.check_folder(Path(settings["folder"]))
     storage = settings["storage"]
     if storage is not None and not storage.endswith(".journal") and "://" not in storage:
@@ -110,9 +109,8 @@ def make_study(settings: Settings) -> Study:
     """
     made: dict[str, Any] = {key: settings.make(key) for key in ("space", "data", "task", "module")}
     made["trainer"] = settings.trainer()
-    arguments = {key: value for key, value in settings.plain().items() if key != "random"}
     with told_briefly("", 2, ValueError, TypeError):
-        return Study(**{**arguments, **made, "folder": Path(settings["folder"])})
+        return Study(**{**settings.plain(), **made, "folder": Path(settings["folder"])})
 
 
 def begin(study: Study, settings: Settings) -> None:

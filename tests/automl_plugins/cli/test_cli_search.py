@@ -24,6 +24,7 @@ from torch.utils.data import DataLoader, TensorDataset
 from automl_plugins import Architecture
 from automl_plugins.cli import main
 from automl_plugins.search import ArchitectureSearch
+from automl_plugins.studies.folder import OWN_CONFIG
 
 # What one training says of loggers, intervals and devices is not this file's subject.
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -178,14 +179,15 @@ def test_a_config_of_the_users_own_is_never_written_over(capsys: pytest.CaptureF
     command = ["search", "--config", str(own), "--folder", str(tmp_path)]
     said(capsys, *command)
     assert own.read_text() == "# see my notes, p. 12\n" + SMALL
-    assert yaml.safe_load((tmp_path / "search.yaml").read_text())["search"]["strategy"] == "darts"
+    assert yaml.safe_load((tmp_path / OWN_CONFIG).read_text())["search"]["strategy"] == "darts"
     assert "2 epochs" in said(capsys, *command)
     assert "begun with 0.1" in refused(capsys, *command, "--search.learning_rate", "0.2")
 
 
 def test_print_config_is_whole_and_starts_the_same_search(capsys: pytest.CaptureFixture[str]) -> None:
     whole = yaml.safe_load(said(capsys, "search", "--config", "small.yaml", "--print_config"))
-    assert whole == yaml.safe_load(Path("runs/small/config.yaml").read_text())
+    kept = yaml.safe_load(Path("runs/small/config.yaml").read_text())
+    assert whole | {"folder": str(Path("runs/small").absolute())} == kept, "what is kept does not depend on the folder"
     assert whole["search"]["strategy"] == "darts"
     assert whole["data"]["init_args"]["batch_size"] == 8
 
@@ -334,9 +336,9 @@ def test_a_mistake_is_told_in_one_line(flags: str, named: list[str], capsys: pyt
 def test_a_space_without_a_supernet_is_told_so(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from automl_plugins.cli import search_settings
+    from automl_plugins.cli import search
 
-    monkeypatch.setattr(search_settings, "SupernetSpace", type("SupernetSpace", (), {}))
+    monkeypatch.setattr(search, "SupernetSpace", type("SupernetSpace", (), {}))
     told = refused(capsys, "search", "--config", "small.yaml")
     assert "space='PerceptronSpace': it has no supernet" in told
     assert "automl-plugins study" in told
