@@ -112,8 +112,8 @@ def _run(command: str, rest: list[str]) -> int:
             sys.stdout.write(help_of(command))
             return 0
         if token.startswith("--") and key.endswith(".help"):
-            after = [each for each in own[position + 1 : position + 2] if not each.startswith("--")]
-            sys.stdout.write(help_of_class(key.removesuffix(".help"), name if equals else (after or [None])[0]))
+            after = next((each for each in own[position + 1 : position + 2] if not each.startswith("--")), None)
+            sys.stdout.write(help_of_class(key.removesuffix(".help"), name if equals else after))
             return 0
     given = checked(command, read(rest))
     return int(import_module(f"automl_plugins.cli.{COMMANDS[command].home}").run(given, command))

@@ -1,7 +1,8 @@
-"""usage: automl-plugins attach --architecture FILE [--target net] [--key value] -- python train.py ...
+"""Train what was found in a training script that knows nothing of a search, and stays as it is.
 
-Run a training script that knows nothing of a search, and stays as it is, with the network of an architecture.json
-in place of its own. Lightning hands the script our callback, which replaces the network before the optimizers are made.
+usage: automl-plugins attach --architecture FILE [--target net] [--key value] -- python train.py ...
+
+Lightning hands the script our callback, which replaces the network before the optimizers are made.
 
 options:
   --architecture FILE      what to train
@@ -30,18 +31,7 @@ from automl_plugins.cli.settings import Given
 
 
 def run(given: Given, command: str) -> int:
-    """Run the command.
-
-    Args:
-        given: what follows it.
-        command: its name.
-
-    Returns:
-        The exit code.
-
-    Raises:
-        UsageError: a mistake in the arguments; or the script failed, then its code is the script's.
-    """
+    """Run the command, see `automl_plugins.cli.commands.Command`."""
     if given.get("architecture") is None:
         raise UsageError("architecture is missing; it is an architecture.json, such as a search leaves in its folder")
     found = found_at(str(given.get("architecture")))

@@ -1,4 +1,6 @@
-"""usage: automl-plugins benchmark <table> [--data D] [--sampler S] [--budget 400] [--seeds 30] [--figure F.png]
+"""Judge samplers on tables of architectures that have all been trained.
+
+usage: automl-plugins benchmark <table> [--data D] [--sampler S] [--budget 400] [--seeds 30] [--figure F.png]
 
 Search a table of architectures that have all been trained, by validation score alone, and see how far the
 search is from the best of all. Only architectures that are new to a search count.
@@ -25,10 +27,11 @@ from pathlib import Path
 
 import optuna
 
+from automl_plugins.cli.classes import KINDS
 from automl_plugins.cli.console import output
 from automl_plugins.cli.errors import told_briefly
 from automl_plugins.cli.parser import Settings
-from automl_plugins.cli.settings import Given
+from automl_plugins.cli.settings import Given, parsed
 from automl_plugins.report.judgement import judgement_figure, judgement_table
 from automl_plugins.studies.optuna_parts import sampler_factory
 from automl_plugins.system.arguments import at_least
@@ -36,6 +39,7 @@ from automl_plugins.tables import nas_bench_201, nas_bench_graph, transnas_bench
 from automl_plugins.tables.judge import judge
 from automl_plugins.tables.table import Table
 
+_TEXTS = ("data", "folder", "figure")
 _TABLES: dict[str, tuple[Callable[..., Table], float]] = {
     "nas-bench-graph": (nas_bench_graph, 100.0),
     "nas-bench-201": (nas_bench_201, 1.0),
@@ -44,40 +48,34 @@ _TABLES: dict[str, tuple[Callable[..., Table], float]] = {
 
 
 def run(given: Given, command: str) -> int:
-    """Run the command.
-
-    Args:
-        given: what follows it.
-        command: its name.
-
-    Returns:
-        The exit code.
-
-    Raises:
-        UsageError: a mistake in the arguments, or a table that is not there.
-    """
+    """Run the command, see `automl_plugins.cli.commands.Command`."""
     name = given.targets[0]
     read_table, scale = _TABLES[name]
     default = next(iter(inspect.signature(read_table).parameters.values())).default
-    defaults = {"data": default, "sampler": "evolution", "budget": 400, "seeds": 30, "seed": 0}
-    given = given.under({key: value for key, value in defaults.items() if key not in given})
-    kinds = {"data": str, "budget": int, "seeds": int, "seed": int, "folder": str | None, "figure": str | None}
-    settings = Settings(given, ("samplers",), **kinds)
+    several = parsed(given.get("sampler", "evolution"))
+    kinds = dict.fromkeys(("budget", "seeds", "seed"), int | None) | dict.fromkeys(_TEXTS, str | None)
+    settings = Settings(given.without("sampler"), (), **kinds)
+    if isinstance(several, list):
+        samplers = [Settings(Given().under({"sampler": each}), ("sampler",)) for each in several]
+    else:
+        samplers = [Settings(given.without(*kinds).under({"sampler": "evolution"}), ("sampler",))]
     with told_briefly("", 2, ValueError):
-        budget, seed = at_least("budget", settings["budget"], 1), at_least("seed", settings["seed"], 0)
-        seeds = range(seed, seed + at_least("seeds", settings["seeds"], 1))
+        numbers = {"budget": 400, "seeds": 30} | {key: settings[key] for key in kinds if settings[key] is not None}
+        budget, seed = at_least("budget", numbers["budget"], 1), at_least("seed", settings["seed"] or 0, 0)
+        seeds = range(seed, seed + at_least("seeds", numbers["seeds"], 1))
+    data = settings["data"] or default
     with told_briefly("data", 2, ValueError), told_briefly("folder", 1, FileNotFoundError):
-        table = read_table(settings["data"], folder=settings["folder"])
+        table = read_table(data, folder=settings["folder"])
     makers = {"RandomSampler": sampler_factory("RandomSampler")}
     with told_briefly("sampler", 2, ValueError, TypeError):
-        for config in settings.samplers():
-            label = config if isinstance(config, str) else str(config["class_path"])
-            makers.setdefault(label.rpartition(".")[2], sampler_factory(config, table.space))
+        for config in (each.plain()["sampler"] for each in samplers):
+            label = config if isinstance(config, str) else KINDS["sampler"].short(config["class_path"])
+            makers.setdefault(label, sampler_factory(config, table.space))
     # Optuna tells of every study and trial.
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     judgements = [judge(table, label, partial(make, ordinal=0), budget, seeds) for label, make in makers.items()]
     output().print(judgement_table(judgements, scale))
-    figure = settings["figure"] if "figure" in given else f"runs/benchmark/{name}-{settings['data']}.png"
+    figure = settings["figure"] if "figure" in given else f"runs/benchmark/{name}-{data}.png"
     if figure is not None:
         with told_briefly("figure", 1, OSError, ValueError, ImportError):
             judgement_figure(judgements, Path(figure), scale)

@@ -67,6 +67,12 @@ class Kind:
         classes = {name: f"{self.home}.{name}" for name in (scope.names if scope else ()) if name[:1].isupper()}
         return {**classes, **{path.rpartition(".")[2]: path for path in found.values()}, **found}
 
+    def short(self, path: str) -> str:
+        """The name under which a class is registered, or else the name of the class, where it may be given so."""
+        places = {name: getattr(resolve(known), "path", known) for name, known in reversed(self.names().items())}
+        home = getattr(resolve(path), "path", path)
+        return next((name for name, place in places.items() if place == home), path)
+
 
 def _of_trainer(home: str, *bases: str, is_closed: bool = False) -> Kind:
     return Kind(tuple(f"{PACKAGE}.{home}.{base}" for base in bases), home=f"{PACKAGE}.{home}", is_closed=is_closed)
@@ -92,8 +98,6 @@ KINDS = {
     ),
 }
 """Key -> the kind of class that it names."""
-BY_NAME = ("sampler", "pruner", "search.strategy")
-"""Keys whose classes are made later; a name alone stays one."""
 ANY = Kind(("torch.nn.Module", *(base for kind in KINDS.values() for base in kind.bases)))
 """The kind of a nested argument; jsonargparse knows which of them it takes."""
 
@@ -146,8 +150,7 @@ def look(key: str, value: Any) -> Any:
     if isinstance(value, str) and key not in ARGUMENTS:
         if kind is None or not _names_class(value, kind):
             return _function(value)
-        path = class_path(key, value, kind)
-        return value if key in BY_NAME else path
+        return class_path(key, value, kind)
     if key in ARGUMENTS and value is not None and not (isinstance(value, Mapping) and "class_path" not in value):
         raise UsageError(f"{key} is a mapping of arguments of {ARGUMENTS[key].rpartition('.')[2]}; got {shown(value)}")
     if not isinstance(value, Mapping) or key == "reward":  # the names of rewards are their own
@@ -238,9 +241,9 @@ def _names_class(value: str, kind: Kind) -> bool:
 def _function(value: str) -> str:
     """A text; what it names may be imported where it is a function of a package that a class was named of."""
     packages = {path.partition(".")[0] for path in looked_at}
-    if value.partition(".")[0] in packages and (found := resolve(value)) is not None:
-        if isinstance(found.node, ast.FunctionDef) and found.path.partition(".")[0] in packages:
-            _allow(value, found.path)
+    found = resolve(value) if value.partition(".")[0] in packages else None
+    if found is not None and isinstance(found.node, ast.FunctionDef) and found.path.partition(".")[0] in packages:
+        _allow(value, found.path)
     return value
 
 

@@ -35,7 +35,10 @@ _WIDTH = 92
 
 @dataclass(frozen=True)
 class Command:
-    """A command.
+    """A command, whose module has a function `run(given: Given, command: str) -> int`.
+
+    It is handed what was `checked` and the command's name; it returns the exit code, and raises a UsageError for a
+    mistake. The docstring of the module is the command's help.
 
     Args:
         home: its module in this package.

@@ -1,6 +1,6 @@
-"""usage: automl-plugins derive <target> [--output architecture.json] [--space NAME] [--key value]
+"""Decode the architecture logits of a checkpoint, write the architecture and draw it.
 
-Decode the architecture logits of a checkpoint, write the architecture and draw it.
+usage: automl-plugins derive <target> [--output architecture.json] [--space NAME] [--key value]
 
 target:
   a search's folder     its last checkpoint, also while the search goes on
@@ -38,24 +38,13 @@ from automl_plugins.system.nearest import did_you_mean
 
 
 def run(given: Given, command: str) -> int:
-    """Run the command.
-
-    Args:
-        given: what follows it.
-        command: its name.
-
-    Returns:
-        The exit code.
-
-    Raises:
-        UsageError: a mistake in the arguments, or a checkpoint without a search.
-    """
+    """Run the command, see `automl_plugins.cli.commands.Command`."""
     target = Path(given.targets[0])
     path = _newest(RunFolder(target)) if target.is_dir() else target
     runs = [each for each in map(RunFolder, (target, *path.parents[:2])) if each.config.is_file()]
     given = over_run(command, given, runs[0].config, "target", "output", "relaxation") if runs else given
     given.needs("space")
-    kinds = {key: str | None for key in ("output", "target", "relaxation")}
+    kinds = dict.fromkeys(("output", "target", "relaxation"), str | None)
     settings = Settings(given, ("space", "search"), **kinds)
     space = settings.make("space")
     if not isinstance(space, SupernetSpace):

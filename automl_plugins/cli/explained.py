@@ -13,7 +13,7 @@ from automl_plugins.cli.settings import Given
 from automl_plugins.cli.source import arguments_of, resolve
 from automl_plugins.system.nearest import did_you_mean
 
-_MOST = 300
+_MOST, _LONGEST = 300, 2_000
 _WORDS = {
     "int": "an integer",
     "float": "a number",
@@ -47,7 +47,7 @@ def explained(message: str, given: Given) -> str:
         message: a tree by indentation: keys, classes whose arguments they are, and in the end what is wrong.
         given: the settings that it is about.
     """
-    lines = message.splitlines()
+    lines = [line[:_LONGEST] for line in message.splitlines()]
     depths = [len(line) - len(line.lstrip(" -")) for line in lines]
     ends = [place for place, line in enumerate(lines) if _END.search(line)]
     if not ends:
@@ -77,7 +77,7 @@ def _told(
     base: str = "",
     kind: str = "",
     types: str = "",
-    type: str = "",  # noqa: A002 - a name of `_END`
+    type: str = "",
 ) -> str:
     if option:
         inner = given.spelled(f"{key}.{option}")
@@ -104,7 +104,7 @@ def _told(
 def _type_of(cls: str, name: str) -> str:
     """The type of a class's argument, as text; the class has been imported before."""
     module, _, attribute = cls.rpartition(".")
-    function = getattr(getattr(importlib.import_module(module), attribute), "__init__")
+    function = getattr(importlib.import_module(module), attribute).__init__
     hint = typing.get_type_hints(function).get(name, typing.Any)
     return str(hint)
 

@@ -1,7 +1,8 @@
-"""usage: automl-plugins export --architecture FILE --size HEIGHTxWIDTH [--weights FILE] [--key value] <output>
+"""Write a trained network of pixels for other runtimes, and compare it with the module.
 
-Write a trained network of pixels for other runtimes, for any number of images of one size, and compare it
-with the module.
+usage: automl-plugins export --architecture FILE --size HEIGHTxWIDTH [--weights FILE] [--key value] <output>
+
+The file takes any number of images of one size.
 
 output:
   model.onnx               ONNX; needs the packages of automl-plugins[onnx]
@@ -45,24 +46,13 @@ _SUFFIXES = {".onnx": "onnx", ".pt2": "torch"}
 
 
 def run(given: Given, command: str) -> int:
-    """Run the command.
-
-    Args:
-        given: what follows it.
-        command: its name.
-
-    Returns:
-        The exit code.
-
-    Raises:
-        UsageError: a mistake in the arguments, or a network that cannot be exported; the latter's code is 1.
-    """
+    """Run the command, see `automl_plugins.cli.commands.Command`."""
     for key in ("architecture", "size"):
         if given.get(key) is None:
             raise UsageError(f"{key} is missing; see `automl-plugins export --help`")
     found = found_at(str(given.get("architecture")))
     given = found.under(over_run(command, given, found.run.config))
-    kinds = {key: str | None for key in ("architecture", "size", "format", "weights")}
+    kinds = dict.fromkeys(("architecture", "size", "format", "weights"), str | None)
     settings = Settings(given, ("space", "data", "task"), **kinds)
     written, size = Path(given.targets[0]), _size(settings["size"])
     form = settings["format"] or _SUFFIXES.get(written.suffix)

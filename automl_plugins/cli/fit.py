@@ -1,8 +1,9 @@
-"""usage: automl-plugins {command} --architecture runs/x/architecture.json [--config FILE] [--key value]
+"""Do with the network of an architecture.json what LightningCLI's `{command}` does.
 
-LightningCLI's `{command}` for the network of an architecture.json. The config.yaml beside the file, which a study
-or a search writes, gives the space, the data, the module, the Trainer's arguments and the seed; so does that
-config itself, whose folder then holds the architecture:
+usage: automl-plugins {command} --architecture runs/x/architecture.json [--config FILE] [--key value]
+
+The config.yaml beside the file, which a study or a search writes, gives the space, the data, the module, the
+Trainer's arguments and the seed; so does that config itself, whose folder then holds the architecture:
 
   automl-plugins fit --architecture runs/solubility/architecture.json
   automl-plugins fit --config runs/solubility/config.yaml --trainer.max_epochs 200
@@ -22,24 +23,22 @@ options:
   --config FILE            YAML with any of these keys; may come several times
   --print_config           print the whole configuration and end
 
+`predict` keeps what the module gave for each batch, in their order, as a list in predictions.pt beside the logs.
+A run whose winner was made by hand is trained, tested and so on with that network.
+
 Checkpoints, loggers and lightning_logs are Lightning's own. A checkpoint opens with
 `Module.load_from_checkpoint(path, network=space.network(architecture, task), task=task)`.
 """
 
 from __future__ import annotations
 
-import importlib
-import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import torch
-from torch import nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
-from automl_plugins import registry
 from automl_plugins.cli.commands import METHOD_KEYS, over_run
 from automl_plugins.cli.console import output
 from automl_plugins.cli.errors import UsageError, say, told_briefly, without_deprecations
@@ -47,12 +46,10 @@ from automl_plugins.cli.found import Found, found_at
 from automl_plugins.cli.parser import Settings
 from automl_plugins.cli.record import keep, other_data, yaml_of
 from automl_plugins.cli.settings import Given
-from automl_plugins.errors import StudyError
 from automl_plugins.studies.folder import RunFolder
 from automl_plugins.system.files import save_whole
 from automl_plugins.training.lightning import pl
-from automl_plugins.training.project import MOST_SEED, Project
-from automl_plugins.training.registered_module import RegisteredModule
+from automl_plugins.training.project import MOST_SEED
 
 _TYPES: dict[str, Any] = {
     "architecture": str | None,
@@ -65,18 +62,7 @@ _TYPES: dict[str, Any] = {
 
 
 def run(given: Given, command: str) -> int:
-    """Run one of the Trainer's methods.
-
-    Args:
-        given: what follows it.
-        command: `fit`, `validate`, `test` or `predict`.
-
-    Returns:
-        The exit code.
-
-    Raises:
-        UsageError: a mistake in the arguments.
-    """
+    """Run the command, see `automl_plugins.cli.commands.Command`."""
     found = _found(given)
     given = found.under(given if given.configs else over_run(command, given, found.run.config))
     given.needs("space", "data")

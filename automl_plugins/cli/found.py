@@ -12,10 +12,10 @@ from torch import nn
 from automl_plugins import registry
 from automl_plugins.cli.errors import UsageError, told_briefly
 from automl_plugins.cli.settings import Given, read_text
+from automl_plugins.objectives.contender import Contender
 from automl_plugins.spaces.architecture import Architecture
 from automl_plugins.spaces.space import SearchSpace
 from automl_plugins.spaces.task import Task
-from automl_plugins.studies.comparison import Contender
 from automl_plugins.studies.folder import RunFolder
 
 

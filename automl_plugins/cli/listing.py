@@ -1,6 +1,6 @@
-"""usage: automl-plugins list [group]
+"""List what is installed, of one group or of all: {groups}.
 
-What is installed, of one group or of all: {groups}.
+usage: automl-plugins list [group]
 """
 
 from __future__ import annotations
@@ -15,15 +15,7 @@ from automl_plugins.cli.source import resolve
 
 
 def run(given: Given, command: str) -> int:
-    """Run the command.
-
-    Args:
-        given: what follows it.
-        command: its name.
-
-    Returns:
-        The exit code.
-    """
+    """Run the command, see `automl_plugins.cli.commands.Command`."""
     console = output()
     for group in given.targets or GROUPS:
         _show(console, group)

@@ -9,7 +9,6 @@ import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import MISSING, fields
-from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
 from jsonargparse import ArgumentParser, Namespace, set_loader, set_parsing_settings
@@ -17,7 +16,7 @@ from optuna.pruners import BasePruner
 from optuna.samplers import BaseSampler
 from torch import nn
 
-from automl_plugins.cli.classes import SUPPLIED, look, looked_at, registered
+from automl_plugins.cli.classes import KINDS, SUPPLIED, look, looked_at, registered
 from automl_plugins.cli.errors import UsageError, told_briefly, without_deprecations
 from automl_plugins.cli.explained import explained
 from automl_plugins.cli.settings import Given, load
@@ -25,7 +24,7 @@ from automl_plugins.cli.source import arguments_of, resolve
 from automl_plugins.search import ArchitectureSearch, Strategy
 from automl_plugins.spaces.space import SearchSpace
 from automl_plugins.spaces.task import Level, Target, Task
-from automl_plugins.studies.study import Study
+from automl_plugins.supernets.space import SupernetSpace
 from automl_plugins.training.fit import ModuleFactory
 from automl_plugins.training.lightning import pl
 from automl_plugins.training.project import Project
@@ -38,9 +37,13 @@ _TYPES: dict[str, Any] = {
     "data": pl.LightningDataModule,
     "module": ModuleFactory,
     "task": Task | None,
-    "sampler": str | BaseSampler,
-    "pruner": str | BasePruner,
 }
+_LATER: dict[str, tuple[type, str | None]] = {
+    "sampler": (BaseSampler, "TPESampler"),
+    "pruner": (BasePruner, None),
+    "search.strategy": (Strategy, "darts"),
+}
+"""Keys whose classes are made later, of their names and arguments: their bases, and the names where left out."""
 _REFUSALS = (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
 """What a module may raise for a task that is not its own."""
 
@@ -51,7 +54,7 @@ class Settings:
     Args:
         given: the command line.
         keys: those of `space`, `data`, `module`, `task`, `trainer`, `search`, `sampler` and `pruner` that it takes; or
-            `part of a task`, or several `samplers`.
+            `part of a task`.
         function: a function or class all other arguments of which are keys, too.
         others: further keys, with their types.
 
@@ -62,14 +65,12 @@ class Settings:
     def __init__(self, given: Given, keys: Sequence[str], function: Any = None, **others: Any) -> None:
         self.given = given
         self.bare_module = given.bare_module if "module" in keys else None
-        self._parser = ArgumentParser(
-            exit_on_error=False, allow_abbrev=False, parser_mode="automl-plugins", print_config=None
-        )
+        self._parser = _bare_parser()
         self._parser.add_argument("--config", action="config")
         for key in keys:
             self._add(key)
         if function is not None:
-            self._parser.add_function_arguments(function, skip=set(_TYPES) | {"trainer"}, fail_untyped=False)
+            self._parser.add_function_arguments(function, skip={*_TYPES, *_LATER, "trainer"}, fail_untyped=False)
         for key, kind in others.items():
             self._parser.add_argument(f"--{key}", type=kind)
         self.values = self._parse(given if self.bare_module is None else given.without("module"))
@@ -77,22 +78,25 @@ class Settings:
             self._check_bare_module(self.bare_module)
 
     def _add(self, key: str) -> None:
+        parser = self._parser
         if key == "trainer":
-            self._parser.add_class_arguments(pl.Trainer, key, fail_untyped=False, instantiate=False)
+            parser.add_class_arguments(pl.Trainer, key, fail_untyped=False, instantiate=False)
         elif key == "search":
             skip = {"strategy", *SUPPLIED[key]}
-            self._parser.add_class_arguments(ArchitectureSearch, key, skip=skip, fail_untyped=False, instantiate=False)
-            strategy = look("search.strategy", "darts")
-            self._parser.add_argument("--search.strategy", type=str | Strategy, default=strategy)
+            parser.add_class_arguments(ArchitectureSearch, key, skip=skip, fail_untyped=False, instantiate=False)
+            self._add("search.strategy")
         elif key == "part of a task":
             for name, hint in get_type_hints(Task).items():
-                self._parser.add_argument(f"--task.{name}", type=hint | None)
-        elif key == "samplers":
-            sampler = str | BaseSampler
-            self._parser.add_argument("--sampler", type=list[sampler] | sampler)  # type: ignore[valid-type]
+                parser.add_argument(f"--task.{name}", type=hint | None)
+        elif key in _LATER:
+            base, default = _LATER[key]
+            parser.add_subclass_arguments(base, key, as_group=False, skip=set(SUPPLIED.get(key, ())))
+            if default is not None:
+                path = look(key, default)
+                _let_import()
+                parser.set_defaults({key: {"class_path": path}})
         else:
-            default = look(key, "TPESampler") if key == "sampler" else None
-            self._parser.add_argument(f"--{key}", type=_TYPES[key], default=default)
+            parser.add_argument(f"--{key}", type=_TYPES[key])
 
     def _parse(self, given: Given) -> Namespace:
         for key, value in given.values():
@@ -117,13 +121,15 @@ class Settings:
             load(self._parser.dump(values, skip_unset=False, skip_default=skip_default))
             for skip_default in (False, True)
         )
-        for key in ("sampler", "pruner"):
-            if isinstance(whole.get(key), Mapping):
-                whole[key] = {"class_path": whole[key]["class_path"], **lean.get(key, {})}
+        for key in _LATER:
+            outer, _, name = key.rpartition(".")
+            part = whole.get(outer, {}) if outer else whole
+            if part.get(name) is not None:
+                arguments = ((lean.get(outer, {}) if outer else lean).get(name) or {}).get("init_args")
+                named = KINDS[key].short(part[name]["class_path"])
+                part[name] = {"class_path": named, "init_args": arguments} if arguments else named
         if "trainer" in whole:
             whole["trainer"] = {name: whole["trainer"][name] for name in self._of_trainer()}
-        if isinstance(whole.get("search", {}).get("strategy"), Mapping):
-            whole["search"]["strategy"] |= lean["search"]["strategy"]
         return whole if self.bare_module is None else {**whole, "module": self.bare_module}
 
     def _of_trainer(self) -> list[str]:
@@ -142,10 +148,24 @@ class Settings:
             return None
         else:
             with self._told(key), without_deprecations():
-                made = self._parser.instantiate(Namespace({key: self.values[key]}))[key]
+                made = self._parser.instantiate(Namespace({key: self.values[key]}))[key]  # type: ignore[no-untyped-call]
         if key == "module":
             self._try_module(made)
         return made
+
+    def supernet_space(self) -> SupernetSpace:
+        """The space of a search.
+
+        Raises:
+            UsageError: it cannot be made, or has no supernet.
+        """
+        space = self.make("space")
+        if not isinstance(space, SupernetSpace):
+            raise UsageError(
+                f"space={type(space).__name__!r}: it has no supernet to learn by gradients; "
+                "`automl-plugins study` searches it by trials"
+            )
+        return space
 
     def search(self, **arguments: Any) -> ArchitectureSearch:
         """The callback of a differentiable search.
@@ -163,8 +183,7 @@ class Settings:
     @property
     def strategy_name(self) -> str:
         """The name of a search's strategy, or of its class."""
-        strategy = self.values["search.strategy"]
-        return strategy if isinstance(strategy, str) else str(strategy.class_path).rpartition(".")[2]
+        return KINDS["search.strategy"].short(self.values["search.strategy"]["class_path"]).rpartition(".")[2]
 
     def part_of_a_task(self) -> dict[str, Any]:
         """The arguments of a task that were given; the rest comes from the datamodule of a training script.
@@ -178,24 +197,19 @@ class Settings:
                 Task(**given)
         return given
 
-    def samplers(self) -> list[Any]:
-        """The samplers that are compared, each by its name, or with its class and arguments."""
-        value = self.plain()["sampler"]
-        return list(self.given.get("sampler")) if isinstance(value, list) else [value]
-
-    def project(self, *keys: str, folder: Path | None = None) -> Project:
+    def project(self, *keys: str, **arguments: Any) -> Project:
         """The project of a training; nothing is read yet.
 
         Args:
             keys: those of `module` and `task` that the command takes, beside the space and the data.
-            folder: where results are kept.
+            arguments: further ones of the project.
 
         Raises:
             UsageError: whatever is wrong with them.
         """
         made = {key: self.make(key) for key in ("space", "data", *keys)}
         with told_briefly("", 2, ValueError, TypeError):
-            return Project(**made, seed=self.values.get("seed") or 0, folder=folder)
+            return Project(**made, seed=self.values.get("seed") or 0, **arguments)
 
     def trainer(self) -> dict[str, Any]:
         """The arguments of Lightning's Trainer that were given, with the objects that they name.
@@ -215,9 +229,7 @@ class Settings:
         try:
             yield
         except (ValueError, TypeError) as error:
-            # Of a union, jsonargparse tells why each member was refused.
-            reasons = re.findall(r"^ *- (?!Expected)(.+)$", str(error), re.MULTILINE)
-            raise UsageError(self._of_argument(key, reasons[0] if reasons else str(error))) from error
+            raise UsageError(self._of_argument(key, str(error))) from error
 
     def _of_argument(self, key: str, message: str) -> str:
         first = re.split(r"\W", message, maxsplit=1)[0]
@@ -235,12 +247,14 @@ class Settings:
         if not all(path.partition(".")[0] in sys.modules for path in taking):
             return  # it may be that one, which is not worth the import of another level's packages
         failures = []
+        parser = _bare_parser()
+        parser.add_argument("--module", type=ModuleFactory)
         for path in taking:
             spec = look("module", {"class_path": path, "init_args": arguments})
             _let_import()
             try:
-                self._parser.parse_object({"module": spec}, defaults=False)
-            except Exception as error:
+                parser.parse_object({"module": spec})
+            except Exception as error:  # noqa: BLE001 - as above
                 failures.append(explained(str(error), self.given))
             else:
                 return
@@ -268,6 +282,10 @@ class Settings:
         told = next((refusal for refusal in refusals if refusal.startswith("module.")), None)
         if told is not None:
             raise UsageError(told)
+
+
+def _bare_parser() -> ArgumentParser:
+    return ArgumentParser(exit_on_error=False, allow_abbrev=False, parser_mode="automl-plugins", print_config=None)
 
 
 def _let_import() -> None:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import yaml
+from filelock import FileLock, Timeout
 
 from automl_plugins.cli.errors import UsageError, shown, told_briefly
 from automl_plugins.cli.settings import read_yaml
@@ -128,6 +130,39 @@ def other_data(folder: RunFolder, data: pl.LightningDataModule) -> str | None:
     of_study = (read_object(folder.description) or {}).get("data")
     kept = of_study if isinstance(of_study, dict) else read_object(data_file(folder))
     return None if kept is None else data_difference(kept, data_fingerprint(datamodule_loaders(data)))
+
+
+@contextmanager
+def running_alone(folder: RunFolder) -> Iterator[None]:
+    """Hold the lock of a folder inside; the kernel lets go of it when this process dies.
+
+    Raises:
+        UsageError: another process holds it; its code is 1.
+    """
+    if not is_first_process():
+        yield
+        return
+    with told_briefly("folder", 2, OSError):
+        folder.path.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(folder.path / "search.lock")
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            raise UsageError(
+                f"folder={str(folder.path)!r}: another search is running in it; wait for it, or give this one another "
+                "--folder",
+                code=1,
+            ) from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def is_first_process() -> bool:
+    """Whether this is not one that Lightning has started for another device."""
+    rank_zero: Any = pl.utilities.rank_zero
+    return bool(rank_zero.rank_zero_only.rank == 0)
 
 
 def absolute_paths(settings: Mapping[str, Any]) -> dict[str, Any]:

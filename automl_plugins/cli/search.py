@@ -1,9 +1,9 @@
-"""usage: automl-plugins search --config FILE [--key value]
+"""Learn an architecture by gradients: a supernet is trained once, and its architecture logits with it.
+
+usage: automl-plugins search --config FILE [--key value]
        automl-plugins search --target net --space NAME [--key value] -- python train.py ...
 
-Learn an architecture by gradients: a supernet is trained once, and its architecture logits with it.
-
-The first form is LightningCLI's fit of the supernet, and takes
+The first form trains the supernet with Lightning's Trainer, and takes
   --space NAME             what to search, with arguments as --space.nodes 3 (see `automl-plugins list spaces`)
   --data NAME              the datamodule, with arguments as --data.batch_size 32; it says what the task is
   --module NAME            the LightningModule around the supernet, with arguments as --module.learning_rate 0.01;
@@ -31,12 +31,9 @@ from __future__ import annotations
 
 import copy
 import errno
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
-
-from filelock import FileLock, Timeout
 
 from automl_plugins.cli.commands import is_script
 from automl_plugins.cli.console import output
@@ -45,15 +42,17 @@ from automl_plugins.cli.found import draw, read_architecture
 from automl_plugins.cli.parser import Settings
 from automl_plugins.cli.record import (
     absolute_paths,
-    data_file,
+    is_first_process,
     keep,
     keep_data,
     kept_settings,
     other_data,
     refuse_another,
+    running_alone,
     yaml_of,
 )
 from automl_plugins.cli.search_record import Clock, summarize
+from automl_plugins.cli.search_script import search_script
 from automl_plugins.cli.settings import Given
 from automl_plugins.errors import DivergedError
 from automl_plugins.report.search import SearchSummary
@@ -87,25 +86,12 @@ _HARMLESS = (
 
 
 def run(given: Given, command: str) -> int:
-    """Run the command.
-
-    Args:
-        given: what follows it.
-        command: its name.
-
-    Returns:
-        The exit code.
-
-    Raises:
-        UsageError: a mistake in the arguments.
-    """
+    """Run the command, see `automl_plugins.cli.commands.Command`."""
     if is_script(given):
-        from automl_plugins.cli.search_script import search_script
-
         return search_script(given)
     settings = _settings(given, Path("runs", given.stem("data")))
     folder = RunFolder(Path(settings["folder"]))
-    space = supernet_space(settings)
+    space = settings.supernet_space()
     project = settings.project("module", folder=folder.path)
     options = settings.trainer()
     if options.get("enable_checkpointing") is False:
@@ -143,54 +129,6 @@ def _settings(given: Given, folder: Path) -> Settings:
     settings = Settings(given, ("space", "data", "module", "trainer", "search"), seed=int, folder=str)
     given.check_folder(Path(settings["folder"]))
     return settings
-
-
-def supernet_space(settings: Settings) -> SupernetSpace:
-    """The space of a search.
-
-    Raises:
-        UsageError: it cannot be made, or has no supernet.
-    """
-    space = settings.make("space")
-    if not isinstance(space, SupernetSpace):
-        raise UsageError(
-            f"space={type(space).__name__!r}: it has no supernet to learn by gradients; "
-            "`automl-plugins study` searches it by trials"
-        )
-    return space
-
-
-@contextmanager
-def running_alone(folder: RunFolder) -> Iterator[None]:
-    """Hold the lock of a folder inside; the kernel lets go of it when this process dies.
-
-    Raises:
-        UsageError: another process holds it; its code is 1.
-    """
-    if not is_first_process():
-        yield
-        return
-    with told_briefly("folder", 2, OSError):
-        folder.path.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(folder.path / "search.lock")
-        try:
-            lock.acquire(timeout=0)
-        except Timeout:
-            raise UsageError(
-                f"folder={str(folder.path)!r}: another search is running in it; wait for it, or give this one another "
-                "--folder",
-                code=1,
-            ) from None
-    try:
-        yield
-    finally:
-        lock.release()
-
-
-def is_first_process() -> bool:
-    """Whether this is not one that Lightning has started for another device."""
-    rank_zero: Any = pl.utilities.rank_zero
-    return bool(rank_zero.rank_zero_only.rank == 0)
 
 
 def _keep(settings: Settings, folder: RunFolder) -> None:
@@ -264,7 +202,7 @@ def _search(settings: Settings, project: Project, options: Mapping[str, Any]) ->
         settings.search(path=str(folder.architecture)),
         LastCheckpoint(files),
     ]
-    space = supernet_space(settings)
+    space = settings.supernet_space()
     with (
         told_briefly("", 1, OSError, ImportError, ValueError, RuntimeError),
         without_deprecations(),

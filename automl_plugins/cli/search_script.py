@@ -10,9 +10,8 @@ from automl_plugins.cli.console import output
 from automl_plugins.cli.errors import UsageError
 from automl_plugins.cli.found import draw
 from automl_plugins.cli.parser import Settings
-from automl_plugins.cli.record import absolute_paths, keep, kept_settings, refuse_another, yaml_of
+from automl_plugins.cli.record import absolute_paths, keep, kept_settings, refuse_another, running_alone, yaml_of
 from automl_plugins.cli.script import INTERRUPTED, check_script, launch, name_of, typed
-from automl_plugins.cli.search import running_alone, supernet_space
 from automl_plugins.cli.settings import Given
 from automl_plugins.report.search import SearchSummary
 from automl_plugins.spaces.space import SearchSpace
@@ -38,7 +37,7 @@ def search_script(given: Given) -> int:
     given = given.under({"seed": 0, "folder": str(Path("runs", stem))})
     settings = Settings(given, ("space", "search", "part of a task"), seed=int, folder=str, target=str)
     given.check_folder(Path(settings["folder"]))
-    space, folder = supernet_space(settings), RunFolder(Path(settings["folder"]))
+    space, folder = settings.supernet_space(), RunFolder(Path(settings["folder"]))
     settings.search()
     keys = ("space", "search", "seed", "target")
     config = {key: settings.plain()[key] for key in keys}

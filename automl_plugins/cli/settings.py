@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,6 @@ import yaml
 
 from automl_plugins.cli.classes import (
     ARGUMENTS,
-    BY_NAME,
     KINDS,
     SUPPLIED,
     check_arguments,
@@ -250,9 +248,10 @@ def looked_at(given: Given, texts: Collection[str] = ()) -> Given:
         if key in texts:
             items.append((key, value))
             continue
-        value = _classes_by_name(key, value, given)
         count = sum(name == key for name, _ in items)
         looked = look(f"{key[:-1]}[{count}]" if key.endswith("+") else key, value if not key else parsed(value))
+        if key in ARGUMENTS and looked == {}:
+            raise UsageError(f"{key}={{}}: it gives no argument")
         for name in _PARTS:
             path = _class_named(name, key, looked)
             is_null = looked is None if key == name else not key and name in looked and looked[name] is None
@@ -271,20 +270,6 @@ def looked_at(given: Given, texts: Collection[str] = ()) -> Given:
     given = replace(given, items=tuple(items))
     check_bare_module(given.bare_module or {})
     return given
-
-
-def _classes_by_name(key: str, value: Any, given: Given) -> Any:
-    """The same with a class in place of a name whose arguments are given with flags."""
-    for name in BY_NAME:
-        if any(other.startswith(f"{name}.") for other, _ in given.items):
-            if key == name and isinstance(parsed(value), str):
-                return {"class_path": value}
-            outer, _, inner = name.rpartition(".")
-            if not key and isinstance(part := value.get(outer) if outer else value, Mapping):
-                if isinstance(part.get(inner), str):
-                    part = {**part, inner: {"class_path": part[inner]}}
-                    value = {**value, outer: part} if outer else part
-    return value
 
 
 def _class_named(name: str, key: str, value: Any) -> str | None:

@@ -1,4 +1,6 @@
-"""usage: automl-plugins show <target> [--space ...] [--figure F.png] [--trial N] [--arm search]
+"""Show a run, a search space, or an architecture drawn as text.
+
+usage: automl-plugins show <target> [--space ...] [--figure F.png] [--trial N] [--arm search]
 
 target:
   a run folder          its table, costs and winner; a run that goes on still: its trials so far; a
@@ -46,18 +48,7 @@ _SUFFIXES = (".png", ".pdf", ".svg")
 
 
 def run(given: Given, command: str) -> int:
-    """Run the command.
-
-    Args:
-        given: what follows it.
-        command: its name.
-
-    Returns:
-        The exit code.
-
-    Raises:
-        UsageError: a mistake in the arguments, or nothing of that name.
-    """
+    """Run the command, see `automl_plugins.cli.commands.Command`."""
     target = given.targets[0]
     path, folder = Path(target), RunFolder(Path(target))
     config = folder.config if path.is_dir() else RunFolder(path.parent).config

@@ -94,7 +94,8 @@ def find(module: str) -> Path | None:
             spec = PathFinder.find_spec(".".join([first, *rest[: number + 1]]), spec.submodule_search_locations)
     except (ImportError, ValueError, AttributeError):
         return None
-    return Path(spec.origin) if spec is not None and (spec.origin or "").endswith(".py") else None
+    origin = None if spec is None else spec.origin
+    return Path(origin) if origin is not None and origin.endswith(".py") else None
 
 
 def exists(module: str) -> bool:

@@ -1,6 +1,6 @@
-"""usage: automl-plugins study --config FILE [--key value]
+"""Search a space, train the best and the references over seeds, print the table.
 
-Search a space, train the best and the references over seeds, print the table.
+usage: automl-plugins study --config FILE [--key value]
 
 options:
   --config FILE            YAML with any of the keys below; may come several times
@@ -22,7 +22,6 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import optuna
 
@@ -35,6 +34,8 @@ from automl_plugins.errors import StudyError
 from automl_plugins.studies.conclusion import NothingFiniteError
 from automl_plugins.studies.folder import RunFolder
 from automl_plugins.studies.study import Study
+from automl_plugins.training.project import Project
+from automl_plugins.training.trainer_options import check_length
 
 _KEYS = ("space", "data", "module", "task", "sampler", "pruner", "trainer")
 _MAY_CHANGE = (
@@ -52,26 +53,23 @@ _MAY_CHANGE = (
 
 
 def run(given: Given, command: str) -> int:
-    """Run the command.
-
-    Args:
-        given: what follows it.
-        command: its name.
-
-    Returns:
-        The exit code.
-
-    Raises:
-        UsageError: a mistake in the arguments.
-    """
+    """Run the command, see `automl_plugins.cli.commands.Command`."""
     settings = study_settings(given, Path("runs", given.stem("data")))
     if "print_config" in given.switches:
         output().out(yaml_of(settings.plain()), end="", highlight=False)
         return 0
     # Optuna tells of every study that it makes, among our own progress.
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    study = make_study(settings)
-    begin(study, settings)
+    project = study_project(settings)
+    others = {key: value for key, value in settings.plain().items() if key not in project.arguments}
+    with told_briefly("", 2, ValueError, TypeError):
+        study = Study.of(project, **others)
+    refuse_other_settings(settings)
+    with told_briefly("data", 1, OSError, ImportError, ValueError, RuntimeError):
+        project.read_data()
+    with told_briefly("", 1, StudyError, ValueError, RuntimeError):
+        study.prepare()
+    keep(study.folder.path / "config.yaml", yaml_of(absolute_paths(settings.plain())))
     try:
         with _quiet_workers():
             study.run()
@@ -101,33 +99,30 @@ def study_settings(given: Given, folder: Path) -> Settings:
     return settings
 
 
-def make_study(settings: Settings) -> Study:
-    """The study; nothing is read or written yet.
+def study_project(settings: Settings) -> Project:
+    """The project of a study; nothing is read or written yet.
 
     Raises:
         UsageError: a value out of range, or a name that does not exist.
     """
-    made: dict[str, Any] = {key: settings.make(key) for key in ("space", "data", "task", "module")}
-    made["trainer"] = settings.trainer()
-    with told_briefly("", 2, ValueError, TypeError):
-        return Study(**{**settings.plain(), **made, "folder": Path(settings["folder"])})
+    options = settings.trainer()
+    with told_briefly("", 2, ValueError):
+        check_length(options)
+    given = {key: settings[key] for key in ("monitor", "direction")}
+    return settings.project("module", "task", trainer=options, folder=Path(settings["folder"]), **given)
 
 
-def begin(study: Study, settings: Settings) -> None:
-    """Read the data, refuse what does not fit them or the folder's run, and keep the settings.
+def refuse_other_settings(settings: Settings) -> None:
+    """Refuse a folder whose study or evaluation was begun with others.
 
     Raises:
-        UsageError: something does not fit; its code is 1 where it is the data.
+        UsageError: it was; the message names the first that differs.
     """
-    kept, mine = kept_settings(study.folder), absolute_paths(settings.plain())
+    folder = RunFolder(Path(settings["folder"]))
+    kept = kept_settings(folder)
     if kept is not None:
-        old = study_settings(Given().under(kept), study.folder.path)
-        refuse_another(study.folder, absolute_paths(old.plain()), mine, "study", _MAY_CHANGE)
-    with told_briefly("data", 1, OSError, ImportError, ValueError, RuntimeError):
-        study.read_data()
-    with told_briefly("", 1, StudyError, ValueError, RuntimeError):
-        study.prepare()
-    keep(study.folder.path / "config.yaml", yaml_of(mine))
+        before = absolute_paths(study_settings(Given().under(kept), folder.path).plain())
+        refuse_another(folder, before, absolute_paths(settings.plain()), "study", _MAY_CHANGE)
 
 
 @contextmanager

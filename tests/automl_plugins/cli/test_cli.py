@@ -255,7 +255,7 @@ def test_show_a_failure_with_its_traceback(
     def train(*arguments: object, **options: object) -> None:
         raise ValueError("broken after the first batch")
 
-    monkeypatch.setattr("automl_plugins.training.fit.train", train)
+    monkeypatch.setattr("automl_plugins.training.project.train", train)
     flags = ["--max_equal_failures", "1"]
     assert main(["study", "--config", "small.yaml", "--folder", str(tmp_path), *flags]) == 1
     assert "broken after the first batch" in capsys.readouterr().err.splitlines()[-1]

@@ -336,9 +336,9 @@ def test_a_mistake_is_told_in_one_line(flags: str, named: list[str], capsys: pyt
 def test_a_space_without_a_supernet_is_told_so(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from automl_plugins.cli import search
+    from automl_plugins.cli import parser
 
-    monkeypatch.setattr(search, "SupernetSpace", type("SupernetSpace", (), {}))
+    monkeypatch.setattr(parser, "SupernetSpace", type("SupernetSpace", (), {}))
     told = refused(capsys, "search", "--config", "small.yaml")
     assert "space='PerceptronSpace': it has no supernet" in told
     assert "automl-plugins study" in told
