@@ -145,6 +145,8 @@ def look(key: str, value: Any) -> Any:
             if isinstance(name, str) and name not in registry.names("references"):
                 hint = did_you_mean(name, registry.names("references"))
                 raise UsageError(f"references: there is no {name!r}; {hint}")
+    if key == "reward":  # the names of rewards are their own
+        return {"class_path": value} if isinstance(value, str) else value
     if isinstance(value, list) and key not in ARGUMENTS:
         return [look(f"{key}[{place}]", each) for place, each in enumerate(value)]
     if isinstance(value, str) and key not in ARGUMENTS:
@@ -153,7 +155,7 @@ def look(key: str, value: Any) -> Any:
         return class_path(key, value, kind)
     if key in ARGUMENTS and value is not None and not (isinstance(value, Mapping) and "class_path" not in value):
         raise UsageError(f"{key} is a mapping of arguments of {ARGUMENTS[key].rpartition('.')[2]}; got {shown(value)}")
-    if not isinstance(value, Mapping) or key == "reward":  # the names of rewards are their own
+    if not isinstance(value, Mapping):
         return value
     if key in ARGUMENTS:
         check_arguments(key, value, ARGUMENTS[key], SUPPLIED.get(key, ()))

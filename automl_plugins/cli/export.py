@@ -1,4 +1,4 @@
-"""Write a trained network of pixels for other runtimes, and compare it with the module.
+"""Write a trained network of images for other runtimes, and compare it with the module.
 
 usage: automl-plugins export --architecture FILE --size HEIGHTxWIDTH [--weights FILE] [--key value] <output>
 
@@ -63,8 +63,8 @@ def run(given: Given, command: str) -> int:
     space = settings.make("space")
     found.contender(space)
     task, normalisation = _task(settings)
-    if task.level != "pixel":
-        raise UsageError(f"task.level={task.level!r}: only networks of pixels are exported")
+    if task.level not in ("image", "pixel"):
+        raise UsageError(f"task.level={task.level!r}: only networks of images are exported")
     with told_briefly(str(found.path), 2, ValueError):
         network = found.build(space, task)
     _load(network, Path(settings["weights"] or found.run.network))

@@ -201,13 +201,15 @@ class Settings:
         """The project of a training; nothing is read yet.
 
         Args:
-            keys: those of `module` and `task` that the command takes, beside the space and the data.
+            keys: those of `module`, `task` and `trainer` that it is made of, beside the space and the data.
             arguments: further ones of the project.
 
         Raises:
             UsageError: whatever is wrong with them.
         """
-        made = {key: self.make(key) for key in ("space", "data", *keys)}
+        made = {key: self.make(key) for key in ("space", "data", *keys) if key != "trainer"}
+        if "trainer" in keys:
+            made["trainer"] = self.trainer()
         with told_briefly("", 2, ValueError, TypeError):
             return Project(**made, seed=self.values.get("seed") or 0, **arguments)
 

@@ -105,11 +105,11 @@ def study_project(settings: Settings) -> Project:
     Raises:
         UsageError: a value out of range, or a name that does not exist.
     """
-    options = settings.trainer()
-    with told_briefly("", 2, ValueError):
-        check_length(options)
     given = {key: settings[key] for key in ("monitor", "direction")}
-    return settings.project("module", "task", trainer=options, folder=Path(settings["folder"]), **given)
+    project = settings.project("module", "task", "trainer", folder=Path(settings["folder"]), **given)
+    with told_briefly("", 2, ValueError):
+        check_length(project.trainer)
+    return project
 
 
 def refuse_other_settings(settings: Settings) -> None:
