@@ -48,6 +48,7 @@ _MAY_CHANGE = (
     "random_search",
     "max_equal_failures",
     "trial_minutes",
+    "final_minutes",
 )
 """Settings with which a study may go on although it was begun with others: they add to it or end it earlier."""
 
