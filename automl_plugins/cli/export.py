@@ -63,14 +63,16 @@ def run(given: Given, command: str) -> int:
     space = settings.make("space")
     found.contender(space)
     task, normalisation = _task(settings)
-    if task.level not in ("image", "pixel"):
-        raise UsageError(f"task.level={task.level!r}: only networks of images are exported")
+    if space.exported_input is None:
+        raise UsageError(f"space={space.name!r}: its networks take more than one tensor, and are not exported")
     with told_briefly(str(found.path), 2, ValueError):
         network = found.build(space, task)
     _load(network, Path(settings["weights"] or found.run.network))
     images = torch.randn(1, task.in_channels, *size, generator=torch.Generator().manual_seed(0))
     with told_briefly("", 1, ImportError, OSError, RuntimeError):
-        difference = export_network(network, images, written, "onnx" if form == "onnx" else "torch")
+        difference = export_network(
+            network, images, written, "onnx" if form == "onnx" else "torch", space.exported_input
+        )
     console = output()
     console.out(f"kept: {written}; it differs from the module by {difference:.1e} of the largest output")
     if normalisation is not None:
