@@ -239,7 +239,7 @@ def test_faults_that_are_planted_are_found(tmp_path: Path) -> None:
     assert_fails(BeyondLimits, partial(within, limits="closed"), ValueError, "closed")
 
 
-# One for each kind of step: a mixture, drawn gates, a held architecture.
+# One for each kind of step: a mixture, drawn gates, a held architecture, gates of the strategy's own.
 @pytest.mark.filterwarnings("ignore:It is recommended to use `self.log")
 @pytest.mark.parametrize(
     ("suite", "limits"),
@@ -247,10 +247,16 @@ def test_faults_that_are_planted_are_found(tmp_path: Path) -> None:
         ("darts, AGNN", "cap and closed"),
         ("random, EGNAS", "cap and closed"),
         ("gdas, AutoDeepLab", "closed"),
+        ("unas, AGNN", "closed"),
     ],
 )
 def test_two_processes_agree_bit_for_bit_within_limits(suite: str, limits: str, tmp_path: Path) -> None:
     SUITES[suite]().assert_ranks_agree(limits, tmp_path)
+
+
+@pytest.mark.filterwarnings("ignore:It is recommended to use `self.log")
+def test_two_processes_agree_where_the_strategy_gives_the_weights_loss(tmp_path: Path) -> None:
+    TestFairOnAGNN().assert_ranks_agree("cap and closed", tmp_path)
 
 
 def test_a_cap_that_nothing_keeps_is_refused_before_training(tmp_path: Path) -> None:
