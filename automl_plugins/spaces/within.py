@@ -54,9 +54,12 @@ class Within:
 
     def _narrow(self, cap: int) -> None:
         generator = np.random.default_rng(0)
-        drawn = [found for found in map(self._drawn, [generator] * _DRAWS) if self.admits(found)]
-        if len(drawn) >= _ENOUGH:
-            return
+        drawn: list[Architecture] = []
+        for _ in range(_DRAWS):
+            found = self._drawn(generator)
+            drawn += [found] * self.admits(found)
+            if len(drawn) >= _ENOUGH:
+                return
         smallest = self.small
         if drawn and not self.admits(smallest):
             smallest = self._small = min(drawn, key=self.count)

@@ -11,6 +11,8 @@ from automl_plugins.testing import SupernetContract
 
 
 class TestVectorCellSpace(SupernetContract):
+    is_additive = True
+
     def space(self) -> VectorCellSpace:
         return VectorCellSpace(channels=4)
 
