@@ -51,6 +51,7 @@ from automl_plugins.training.fit import (
     train,
 )
 from automl_plugins.training.lightning import check_distribution, pl
+from automl_plugins.training.project_checks import check_kinds
 from automl_plugins.training.recording import Call, record_calls
 from automl_plugins.training.trainer_options import check_length, check_ranges
 
@@ -107,7 +108,7 @@ class Project:
         seed: int = 0,
         folder: Path | str | None = None,
     ) -> None:
-        _check_kinds(space=space, data=data, module=module, task=task, trainer=trainer)
+        check_kinds(space=space, data=data, module=module, task=task, trainer=trainer)
         if direction not in (None, "minimize", "maximize"):
             raise ValueError(f"direction is minimize or maximize; got {direction!r}")
         trainer = dict(trainer or {})
@@ -371,38 +372,3 @@ class Project:
         """
         self.read_data()
         return record_calls(network, self.make_module, self.data, self.device, self.trainer)
-
-
-def _check_kinds(**given: Any) -> None:
-    """Refuse arguments that are something else than they should be.
-
-    Raises:
-        TypeError: one is; the message says what is accepted.
-    """
-    kinds: dict[str, tuple[type, str]] = {
-        "space": (SearchSpace, "a search space, such as AGNNSpace(layers=2)"),
-        "task": (Task, "an automl_plugins.Task"),
-        "trainer": (Mapping, "a mapping of arguments of Lightning's Trainer, such as {'max_epochs': 50}"),
-    }
-    for name, (kind, words) in kinds.items():
-        value = given[name]
-        if isinstance(value, type):
-            raise TypeError(f"{name} is {words}; got the class {value.__name__} (forgotten parentheses?)")
-        if value is not None and not isinstance(value, kind):
-            raise TypeError(f"{name} is {words}; got {value!r}")
-    if given["space"] is None:
-        raise TypeError("space is a search space; got None")
-    check_distribution(given["data"])
-    if not isinstance(given["data"], pl.LightningDataModule):
-        raise TypeError(f"data is a LightningDataModule; got {given['data']!r}")
-    _check_module(given["module"])
-
-
-def _check_module(module: Any) -> None:
-    if isinstance(module, pl.LightningModule | nn.Module):
-        raise TypeError(
-            f"module makes a LightningModule of a network and its task (a class, or a function); got one that is made, "
-            f"{type(module).__name__}"
-        )
-    if module is not None and not callable(module):
-        raise TypeError(f"module is a class or function of a network and its task; got {module!r}")

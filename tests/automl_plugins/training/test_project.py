@@ -62,7 +62,7 @@ def weights(network: nn.Module) -> torch.Tensor:
 
 
 def test_one_line_makes_one_and_task_module_and_metric_follow_from_the_data() -> None:
-    made = Project(AGNNSpace(layers=2), ClusterData(), trainer={"accelerator": "cpu"})
+    made = Project(AGNNSpace(layers=2), ClusterData(3, 2, 2), trainer={"accelerator": "cpu"})
     assert made.task.level == "node"
     assert made.module.__name__ == "NodeClassification"
     assert (made.monitor, made.direction) == ("val_accuracy", "maximize")
