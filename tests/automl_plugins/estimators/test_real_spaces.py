@@ -19,6 +19,7 @@ from automl_plugins.estimators import Context, make_estimator, rank
 from automl_plugins.estimators.inherited import InheritedEstimator
 from automl_plugins.estimators.training import TrainingEstimator
 from automl_plugins.training.project import Project
+from automl_plugins.training.recalibration import recalibrate
 from gnn_space import AGNNSpace, EGNASSpace
 from gnn_space.data import ClusterData, EdgeCommunityData
 from seg_space import AutoDeepLabSpace
@@ -158,3 +159,17 @@ def test_the_inputs_of_a_project_are_what_its_module_calls_a_network_with() -> N
     estimate = InheritedEstimator(searchable, batches=1).estimate(drawn(context.training, 1)[0], context)
     assert estimate.valid
     assert estimate.score < 0  # the loss, of which less is better
+
+
+def test_of_a_loss_less_is_better_and_statistics_are_measured_anew() -> None:
+    context = Context.of(images().replace(module=LitPixels))
+    project = context.training
+    architecture = drawn(project, 1)[0]
+    trained = TrainingEstimator().estimate(architecture, context)
+    assert trained.score == -project.train(context.network(architecture), 1).score < 0
+    searchable = context.space.searchable(PIXELS)
+    project.train(searchable, 1)
+    as_it_is, anew = (InheritedEstimator(searchable, count).estimate(architecture, context).score for count in (0, 2))
+    network = context.space.inherited(searchable.supernet, architecture, PIXELS)
+    recalibrate(network, project.batches(2))
+    assert anew == pytest.approx(-project.score(network)) != pytest.approx(as_it_is)

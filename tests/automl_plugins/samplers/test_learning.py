@@ -22,6 +22,7 @@ from automl_plugins.samplers import (
     ReinforceSampler,
     TrialLog,
 )
+from automl_plugins.samplers.class_policy import ClassPolicy
 from automl_plugins.samplers.evolution import best_first
 from automl_plugins.samplers.judge import Judge
 from automl_plugins.samplers.reinforce import _softmax
@@ -332,6 +333,24 @@ def test_the_baseline_climbs_by_comparison_alone(space: ToySpace) -> None:
     assert score(baselines[-1]) >= score(start) + 2
     chances = comparator.compare(baselines, baselines)
     assert (chances[np.tril_indices(len(baselines), -1)] > 0.5).all()
+
+
+def test_the_reward_is_the_chance_against_the_baseline_less_its_moving_mean(
+    space: ToySpace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    taught: list[tuple[Architecture, Architecture, float]] = []
+    monkeypatch.setattr(ClassPolicy, "reinforce", lambda self, *lesson: taught.append(lesson))
+    judge = Judge(make_estimator(lambda architecture: 0.0, space), None)  # all are worth the same: no chance but 0.5
+    start = observed(space, 1)[0].architecture
+    sampler = ControllerSampler(space, hidden=8, reward="comparator")
+    baselines, _ = sampler.raised(judge, start, np.random.default_rng(0))
+    assert baselines == [start]
+    assert len(taught) == 100
+    assert {(parent, advantage) for parent, _, advantage in taught} == {(start, 0.0)}
+    taught.clear()
+    monkeypatch.setattr(judge, "chances", lambda several, known: np.full((len(several), len(known)), 0.25))
+    sampler.raised(judge, start, np.random.default_rng(0))
+    assert [advantage for *_, advantage in taught] == pytest.approx([-0.25 * 0.95**count for count in range(100)])
 
 
 def test_a_controller_rewarded_by_a_comparator_proposes_what_is_likely_to_be_better(space: ToySpace) -> None:

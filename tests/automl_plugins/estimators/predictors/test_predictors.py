@@ -9,12 +9,14 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import kendalltau
+from torch import nn
 
 from automl_plugins import Architecture, SearchSpace, registry
 from automl_plugins.estimators.predictors.base import Predictor, standardised
 from automl_plugins.estimators.predictors.comparator import ComparatorPredictor
 from automl_plugins.estimators.predictors.denoiser import DenoiserPredictor
 from automl_plugins.estimators.predictors.features import one_hot, path_features
+from automl_plugins.estimators.predictors.fitting import fit_network
 from automl_plugins.estimators.predictors.graphs import dense_graphs
 from automl_plugins.estimators.predictors.ranker import RankerPredictor, pairwise_loss
 from automl_plugins.estimators.predictors.ridge import RidgePredictor
@@ -170,7 +172,18 @@ def test_path_features_of_a_cell_worked_out_by_hand(space: NASBench201Space) -> 
     assert to_output[only["conv3x3"]] == 1
 
 
-# Losses.
+# Losses, and the fit.
+
+
+def test_the_learning_rate_falls_to_zero() -> None:
+    def loss(network: nn.Linear, batch: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+        return network.weight.sum()  # a constant gradient, of which Adam makes steps of one learning rate
+
+    fitted = fit_network(lambda: nn.Linear(1, 1), 10, loss, epochs=200, weight_decay=0.0, seed=0)
+    torch.manual_seed(0)
+    moved = nn.Linear(1, 1).weight - fitted.weight
+    assert moved.item() == pytest.approx(200 * 3e-3 / 2, rel=0.05)
+    assert not fitted.training
 
 
 def test_the_pairwise_losses_are_means_over_pairs_that_differ() -> None:
