@@ -117,7 +117,7 @@ def test_every_snippet_is_of_a_kind_that_is_tested() -> None:
     }
 
 
-@pytest.mark.parametrize("page", [*DOCUMENTS[1:], *REFERENCE], ids=lambda path: path.stem)
+@pytest.mark.parametrize("page", [*DOCUMENTS[1:], *REFERENCE], ids=lambda path: f"{path.parent.name}/{path.stem}")
 @pytest.mark.filterwarnings("ignore")
 def test_the_python_of_a_page_runs_from_top_to_bottom(
     page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -166,13 +166,16 @@ FEW = ("num_train", "num_val", "num_test")
 DATA = ("--data", "darcy-flow", *(text for name in FEW for text in (f"--data.{name}", "4")), "--data.resolution", "9")
 
 
-def test_the_command_line_searches_its_space_with_its_sampler_and_with_its_strategy(
+def test_the_command_line_searches_its_space_with_its_sampler_its_estimator_and_its_strategy(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
     common = ("--space", "conv-chain", "--space.layers", "2", *DATA, "--trainer.max_epochs", "1")
     trials = ("--trials", "2", "--seeds", "1", "--finalists", "1", "--random_search", "false", "--references", "[]")
     assert main(["study", *common, *trials, "--sampler", "local-search", "--folder", "study"]) == 0
+    evolution = {"population": "1", "tournament": "1", "proxy": "grad-norm", "proxy_pool": "3"}
+    sampler = ("--sampler", "evolution", *(text for key in evolution for text in (f"--sampler.{key}", evolution[key])))
+    assert main(["study", *common, *trials, *sampler, "--folder", "with_estimator"]) == 0
     strategy = ("--search.strategy", "discretization-aware", "--search.strategy.weight", "0.5")
     assert main(["search", *common, *strategy, "--folder", "search"]) == 0
     assert "conv_chain.strategy.DiscretizationAware" in Path("search/config.yaml").read_text()
