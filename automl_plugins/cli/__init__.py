@@ -29,7 +29,8 @@ Find network architectures, compare them with hand-made ones, and train what was
 
 commands:
   study      search a space, train the best and the references over seeds, print the table
-  search     learn an architecture by gradients, with a config or inside a training script of your own
+  search     learn an architecture by gradients, with a config or inside a training script of your own; or by
+             several fits (--strategy few-shot)
   derive     the architecture in a search's checkpoint
   attach     run a training script of your own with the network that was found
   show       a run, a search space, or an architecture drawn as text

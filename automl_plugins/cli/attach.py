@@ -23,7 +23,7 @@ from tempfile import TemporaryDirectory
 from automl_plugins.cli.commands import over_run
 from automl_plugins.cli.console import output
 from automl_plugins.cli.errors import UsageError
-from automl_plugins.cli.found import found_at
+from automl_plugins.cli.network_file import network_at
 from automl_plugins.cli.parser import Settings
 from automl_plugins.cli.record import yaml_of
 from automl_plugins.cli.script import INTERRUPTED, check_script, launch, typed
@@ -34,7 +34,7 @@ def run(given: Given, command: str) -> int:
     """Run the command, see `automl_plugins.cli.commands.Command`."""
     if given.get("architecture") is None:
         raise UsageError("architecture is missing; it is an architecture.json, such as a search leaves in its folder")
-    found = found_at(str(given.get("architecture")))
+    found = network_at(str(given.get("architecture")))
     given = found.under(over_run(command, given, found.run.config))
     check_script(given)
     settings = Settings(given, ("space", "part of a task"), target=str, architecture=str)

@@ -59,7 +59,7 @@ def make_callbacks(settings: dict[str, Any]) -> list[Any]:
     """
     from pathlib import Path
 
-    from automl_plugins.cli.found import read_architecture
+    from automl_plugins.cli.network_file import read_architecture
     from automl_plugins.cli.replace_network import ReplaceNetwork
     from automl_plugins.cli.search_record import Mark, SearchRecord
     from automl_plugins.search import ArchitectureSearch

@@ -20,6 +20,7 @@ from automl_plugins.cli.classes import (
     SEARCH,
     STUDY,
     SUPPLIED,
+    check_arguments,
     check_keys,
     class_path,
     registered,
@@ -106,6 +107,8 @@ def keys_of(name: str, given: Given) -> tuple[str, ...]:
     if name == "search" and is_script(given):
         return SCRIPT_KEYS
     keys = COMMANDS[name].keys
+    if given.procedure:
+        return (*keys, "procedure")
     return keys + _study_keys() if name in ("study", "evaluate") else keys
 
 
@@ -120,6 +123,9 @@ def checked(name: str, given: Given) -> Given:
     Raises:
         UsageError: a mistake.
     """
+    if name == "search":  # `--strategy` is short for `--search.strategy`
+        items = ((f"search.{key}" if f"{key}.".startswith("strategy.") else key, value) for key, value in given.items)
+        given = replace(given, items=tuple(items))
     command, keys = COMMANDS[name], keys_of(name, given)
     elsewhere = {key for other in COMMANDS.values() for key in other.keys} | set(_study_keys()) | {"command", "model"}
     for key, value in given.items:
@@ -135,7 +141,25 @@ def checked(name: str, given: Given) -> Given:
         raise UsageError(command.target)
     for target in given.targets:
         _check_target(name, target)
-    return _taken(name, given)
+    return _taken(name, _with_procedure(given) if name == "search" else given)
+
+
+def _with_procedure(given: Given) -> Given:
+    """The same with a procedure apart, where a search's strategy names one in place of a strategy of one fit.
+
+    Raises:
+        UsageError: it does not take an argument.
+    """
+    name = given.get("search.strategy.class_path", given.get("search.strategy"))
+    if name not in registry.names("procedures"):
+        return given
+    key = "search.strategy."
+    own = {each.removeprefix(key).removeprefix("init_args."): value for each, value in given.values() if key in each}
+    arguments = {each: value for each, value in own.items() if each not in ("class_path", "init_args")}
+    check_arguments("search.strategy", arguments, registry.where("procedures", name).replace(":", "."), ("project",))
+    check_keys({each: given.get(f"search.{each}") for each in given.names("search")}, ("strategy",), "search.")
+    items = (*given.without("search").items, ("", {"procedure": arguments}))
+    return replace(given, items=items, procedure=name)
 
 
 def _check_target(name: str, target: str) -> None:

@@ -25,7 +25,7 @@ from pathlib import Path
 from automl_plugins.cli.commands import over_run
 from automl_plugins.cli.console import output
 from automl_plugins.cli.errors import UsageError, say, told_briefly
-from automl_plugins.cli.found import found_at
+from automl_plugins.cli.network_file import network_at
 from automl_plugins.cli.record import absolute_paths, keep, keep_data, other_data, yaml_of
 from automl_plugins.cli.settings import Given
 from automl_plugins.cli.study import refuse_other_settings, study_project, study_settings
@@ -43,7 +43,7 @@ _OF_THE_SEARCH = ("folder", "references", "storage", "workers", "trials")
 
 def run(given: Given, command: str) -> int:
     """Run the command, see `automl_plugins.cli.commands.Command`."""
-    found, given = found_at(given.targets[0], key=""), given.without_in_configs("folder")
+    found, given = network_at(given.targets[0], key=""), given.without_in_configs("folder")
     if not given.configs:
         if not found.run.config.is_file():
             raise UsageError(f"config is missing: there is no {found.run.config}; give one with --config")

@@ -35,7 +35,7 @@ import torch
 from automl_plugins.cli.commands import over_run
 from automl_plugins.cli.console import output
 from automl_plugins.cli.errors import UsageError, told_briefly
-from automl_plugins.cli.found import found_at
+from automl_plugins.cli.network_file import network_at
 from automl_plugins.cli.parser import Settings
 from automl_plugins.cli.settings import Given
 from automl_plugins.spaces.task import Task
@@ -50,7 +50,7 @@ def run(given: Given, command: str) -> int:
     for key in ("architecture", "size"):
         if given.get(key) is None:
             raise UsageError(f"{key} is missing; see `automl-plugins export --help`")
-    found = found_at(str(given.get("architecture")))
+    found = network_at(str(given.get("architecture")))
     given = found.under(over_run(command, given, found.run.config))
     kinds = dict.fromkeys(("architecture", "size", "format", "weights"), str | None)
     settings = Settings(given, ("space", "data", "task"), **kinds)

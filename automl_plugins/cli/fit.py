@@ -42,7 +42,7 @@ from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 from automl_plugins.cli.commands import METHOD_KEYS, over_run
 from automl_plugins.cli.console import output
 from automl_plugins.cli.errors import UsageError, say, told_briefly, without_deprecations
-from automl_plugins.cli.found import Found, found_at
+from automl_plugins.cli.network_file import NetworkFile, network_at
 from automl_plugins.cli.parser import Settings
 from automl_plugins.cli.record import keep, other_data, yaml_of
 from automl_plugins.cli.settings import Given
@@ -96,13 +96,13 @@ def run(given: Given, command: str) -> int:
     return 0
 
 
-def _found(given: Given) -> Found:
+def _found(given: Given) -> NetworkFile:
     """The network that is named, that beside the config, or that of the config's folder."""
     named = given.get("architecture")
     beside = [folder for folder in (config.parent for config in reversed(given.configs)) if _has_network(folder)]
     if named is None and not beside and given.get("folder") is None:
         raise UsageError("architecture is missing; it is an architecture.json, such as a study leaves in its folder")
-    return found_at(str(named if named is not None else beside[0] if beside else given.get("folder")))
+    return network_at(str(named if named is not None else beside[0] if beside else given.get("folder")))
 
 
 def _has_network(folder: Path) -> bool:

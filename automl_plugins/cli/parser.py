@@ -133,7 +133,7 @@ class Settings:
         return whole if self.bare_module is None else {**whole, "module": self.bare_module}
 
     def _of_trainer(self) -> list[str]:
-        given = {key.split(".")[1].rstrip("+") for key, _ in self.given.values() if key.startswith("trainer.")}
+        given = self.given.names("trainer")
         return [name for name in self.values["trainer"].as_dict() if name in given]
 
     def make(self, key: str) -> Any:

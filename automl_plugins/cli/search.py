@@ -9,7 +9,9 @@ The first form trains the supernet with Lightning's Trainer, and takes
   --module NAME            the LightningModule around the supernet, with arguments as --module.learning_rate 0.01;
                            the registered one for the data's task where left out
   --trainer.KEY VALUE      an argument of Lightning's Trainer; --trainer.callbacks+=EarlyStopping adds to a list
-  --search.KEY VALUE       how it is searched:
+  --strategy NAME          short for --search.strategy: a strategy, or a procedure of several fits (few-shot), whose
+                           arguments follow as --strategy.KEY VALUE; see `automl-plugins list strategies`
+  --search.KEY VALUE       how it is searched, with a strategy:
 {search}
   --seed N                 the seed (0)
   --folder F               where the search is kept (runs/<name of the config file>); the same command again goes
@@ -38,8 +40,9 @@ from typing import Any
 from automl_plugins.cli.commands import is_script
 from automl_plugins.cli.console import output
 from automl_plugins.cli.errors import UsageError, told_briefly, without_deprecations
-from automl_plugins.cli.found import draw, read_architecture
+from automl_plugins.cli.network_file import draw, read_architecture
 from automl_plugins.cli.parser import Settings
+from automl_plugins.cli.procedure import run_procedure
 from automl_plugins.cli.record import (
     absolute_paths,
     is_first_process,
@@ -89,6 +92,8 @@ def run(given: Given, command: str) -> int:
     """Run the command, see `automl_plugins.cli.commands.Command`."""
     if is_script(given):
         return search_script(given)
+    if given.procedure:
+        return run_procedure(given)
     settings = _settings(given, Path("runs", given.stem("data")))
     folder = RunFolder(Path(settings["folder"]))
     space = settings.supernet_space()

@@ -8,7 +8,7 @@ from typing import Any
 
 from automl_plugins.cli.console import output
 from automl_plugins.cli.errors import UsageError
-from automl_plugins.cli.found import draw
+from automl_plugins.cli.network_file import draw
 from automl_plugins.cli.parser import Settings
 from automl_plugins.cli.record import absolute_paths, keep, kept_settings, refuse_another, running_alone, yaml_of
 from automl_plugins.cli.script import INTERRUPTED, check_script, launch, name_of, typed

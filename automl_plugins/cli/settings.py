@@ -101,6 +101,7 @@ class Given:
         switches: flags that take no value (`--help`, `--print_config`).
         configs: the YAML files.
         script: the command after `--`.
+        procedure: the one that a search's strategy names; its arguments are under a key `procedure`.
     """
 
     items: tuple[tuple[str, Any], ...] = ()
@@ -108,6 +109,7 @@ class Given:
     switches: frozenset[str] = frozenset()
     configs: tuple[Path, ...] = ()
     script: tuple[str, ...] = ()
+    procedure: str = ""
 
     def __contains__(self, key: str) -> bool:
         return any(name.startswith((f"{key}.", f"{key}+")) or name == key for name, _ in self.values())
@@ -120,6 +122,11 @@ class Given:
     def get(self, key: str, default: Any = None) -> Any:
         """The value that a key was given last."""
         return next((value for name, value in reversed([*self.values()]) if name == key and value is not None), default)
+
+    def names(self, key: str) -> list[str]:
+        """The names under a key, such as those of the Trainer's arguments."""
+        under = (name for name, _ in self.values() if name.startswith(f"{key}."))
+        return list(dict.fromkeys(name.split(".")[1].rstrip("+") for name in under))
 
     def spelled(self, key: str) -> str:
         """A key of a class's argument as it was given: beside the class's name, or under `init_args`."""

@@ -30,7 +30,7 @@ from rich.table import Table
 from automl_plugins.cli.commands import over_run
 from automl_plugins.cli.console import output
 from automl_plugins.cli.errors import UsageError, shown, told_briefly
-from automl_plugins.cli.found import Found, draw
+from automl_plugins.cli.network_file import NetworkFile, draw
 from automl_plugins.cli.parser import Settings
 from automl_plugins.cli.settings import Given, read_yaml
 from automl_plugins.report.search import SearchSummary
@@ -53,7 +53,7 @@ def run(given: Given, command: str) -> int:
     path, folder = Path(target), RunFolder(Path(target))
     config = folder.config if path.is_dir() else RunFolder(path.parent).config
     if path.is_file():
-        given = Found(path).under(over_run(command, given, config))
+        given = NetworkFile(path).under(over_run(command, given, config))
     elif path.is_dir():
         given = over_run(command, given, config)
     else:

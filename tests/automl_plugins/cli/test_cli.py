@@ -377,3 +377,43 @@ def test_fit_takes_the_config_of_a_study(capsys: pytest.CaptureFixture[str]) -> 
     assert whole["model"]["module"]["init_args"]["learning_rate"] == 0.1
     assert whole["data"]["init_args"]["num_train"] == 4
     assert whole["trainer"]["max_epochs"] == 1
+
+
+def test_the_data_that_have_changed_since_the_run_are_named(capsys: pytest.CaptureFixture[str]) -> None:
+    flags = ["--trainer.logger", "false", "--trainer.enable_checkpointing", "false"]
+    for changed in (["--data.num_test", "4"], []):
+        assert main(["test", "--config", "runs/small/config.yaml", *changed, *flags]) == 0
+        told = capsys.readouterr().err
+        assert ("the data are not those that the run in runs/small was of" in told) is bool(changed)
+
+
+def test_predictions_are_kept_beside_the_logs(capsys: pytest.CaptureFixture[str]) -> None:
+    shown = said(capsys, "predict", "--architecture", "runs/small", "--trainer.default_root_dir", "predicted")
+    kept = Path("predicted/lightning_logs/version_0/predictions.pt")
+    assert f"kept: {kept}" in shown
+    predictions = torch.load(kept, weights_only=True)
+    assert len(predictions) == 1, "of two graphs, in one batch"
+    assert predictions[0].shape[1] == 6
+
+
+def test_a_winner_that_was_made_by_hand_is_evaluated_and_tested(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "winner.json").write_text('{"label": "gcn", "reference": "gcn", "found_by": "hand"}')
+    (tmp_path / "config.yaml").write_text(Path("runs/small/config.yaml").read_text())
+    assert "test_accuracy" in said(capsys, "test", "--architecture", str(tmp_path))
+    shown = said(capsys, "evaluate", str(tmp_path), "--seeds", "1", "--random", "1")
+    assert "gcn" in shown
+    (tmp_path / "winner.json").write_text('{"reference": "gcm"}')
+    assert main(["test", "--architecture", str(tmp_path)]) == 2
+    assert "did you mean 'gcn'?" in capsys.readouterr().err
+
+
+def test_an_optimizer_takes_the_place_of_the_modules_own(capsys: pytest.CaptureFixture[str]) -> None:
+    flags = ["--optimizer", "SGD", "--optimizer.lr", "0.5", "--lr_scheduler", "StepLR", "--lr_scheduler.step_size", "1"]
+    root = ["--trainer.default_root_dir", "replaced"]
+    said(capsys, "fit", "--architecture", "runs/small/architecture.json", *flags, *root)
+    (checkpoint,) = Path("replaced").glob("**/*.ckpt")
+    state = torch.load(checkpoint, weights_only=True)
+    assert state["optimizer_states"][0]["param_groups"][0]["momentum"] == 0
+    assert state["lr_schedulers"][0]["step_size"] == 1

@@ -208,3 +208,12 @@ def test_flags_of_fit(flags: str, named: list[str], capsys: pytest.CaptureFixtur
     Path("found.json").write_text(space.architecture(choices).to_json())
     told = line(capsys, "fit", "--architecture", "found.json", "--config", "valid.yaml", *flags.split())
     assert all(part in told for part in named), told
+
+
+def test_an_output_of_another_ending_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    from gnn_space import AGNNSpace
+
+    choices = {choice.name: choice.options[0] for choice in AGNNSpace(layers=1).choices}
+    Path("found.json").write_text(AGNNSpace(layers=1).architecture(choices).to_json())
+    told = line(capsys, "export", "--architecture", "found.json", "--size", "32", "--space.layers", "1", "model.foo")
+    assert "'model.foo' ends in none of .onnx, .pt2" in told

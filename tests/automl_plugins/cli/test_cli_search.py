@@ -558,3 +558,28 @@ def test_what_a_script_is_given_can_be_printed(capsys: pytest.CaptureFixture[str
     whole = yaml.safe_load(said(capsys, "search", *flags, "--", "python3", "train.py"))
     assert whole["command"] == ["python3", "train.py"]
     assert not Path("runs/printed").exists()
+
+
+# A procedure.
+
+
+def test_a_search_takes_a_procedure_in_place_of_a_strategy(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("split.yaml").write_text(SMALL.replace("search: {learning_rate: 0.1}\n", ""))
+    command = ["search", "--config", "split.yaml", "--strategy", "few-shot", "--strategy.epochs", "2"]
+    shown = said(capsys, *command, "--folder", "runs/few")
+    assert "found, the best:" in shown
+    kept = json.loads(Path("runs/few/found.json").read_text())
+    assert len(kept) > 1
+    assert Architecture.from_json(json.dumps(kept[0]["architecture"])) == found("runs/few")
+    assert "val_loss" in kept[0]["figures"]
+    assert "1. val_loss" in said(capsys, "search", "--config", "runs/few/config.yaml")
+    assert "layer0" in said(capsys, "show", "runs/few")
+
+
+def test_a_procedures_mistakes_are_named(capsys: pytest.CaptureFixture[str]) -> None:
+    told = refused(capsys, "search", "--config", "small.yaml", "--strategy", "few-shot")
+    assert "search.learning_rate=0.1: there is no such key" in told
+    Path("split.yaml").write_text(SMALL.replace("search: {learning_rate: 0.1}\n", ""))
+    command = ["search", "--config", "split.yaml", "--search.strategy", "few-shot"]
+    assert "search.strategy.epoch=2" in refused(capsys, *command, "--search.strategy.epoch", "2")
+    assert "epochs is an integer" in refused(capsys, *command, "--search.strategy.epochs", "many")

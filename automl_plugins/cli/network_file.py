@@ -20,7 +20,7 @@ from automl_plugins.studies.folder import RunFolder
 
 
 @dataclass(frozen=True)
-class Found:
+class NetworkFile:
     """A network in a file: an architecture.json, or the winner.json of a run whose winner was made by hand.
 
     Args:
@@ -78,7 +78,7 @@ class Found:
         return network
 
 
-def found_at(target: str, key: str = "architecture") -> Found:
+def network_at(target: str, key: str = "architecture") -> NetworkFile:
     """The network that a file or the folder of a run has.
 
     Args:
@@ -94,7 +94,7 @@ def found_at(target: str, key: str = "architecture") -> Found:
     if not path.exists():
         hint = " (the run has no winner yet)" if Path(target).is_dir() else ""
         raise UsageError(f"{f'{key}=' if key else ''}{str(path)!r}: there is no such file{hint}")
-    return Found(path)
+    return NetworkFile(path)
 
 
 def architecture_in(path: Path) -> Architecture:

@@ -1,0 +1,82 @@
+"""`automl-plugins search --search.strategy NAME` where NAME is a procedure: a search of several fits, or of none."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, get_type_hints
+
+from automl_plugins import registry
+from automl_plugins.cli.console import output
+from automl_plugins.cli.errors import UsageError, told_briefly
+from automl_plugins.cli.network_file import draw
+from automl_plugins.cli.parser import Settings
+from automl_plugins.cli.record import (
+    absolute_paths,
+    keep,
+    keep_data,
+    kept_settings,
+    other_data,
+    refuse_another,
+    running_alone,
+    yaml_of,
+)
+from automl_plugins.cli.settings import Given
+from automl_plugins.errors import DivergedError, StudyError
+from automl_plugins.studies.folder import RunFolder
+from automl_plugins.system.files import write_whole
+
+_KEYS = ("space", "data", "module", "trainer", "seed", "folder")
+
+
+def run_procedure(given: Given) -> int:
+    """Run a procedure over a project, and keep what it has found, the best first.
+
+    Raises:
+        UsageError: a mistake in the arguments, or the project cannot be searched so; the latter's code is 1.
+    """
+    given.needs("space", "data")
+    function = registry.load("procedures", given.procedure)
+    hints = {f"procedure.{name}": hint for name, hint in get_type_hints(function).items() if name != "return"}
+    hints.pop("procedure.project")
+    given = given.under({"seed": 0, "folder": str(Path("runs", given.stem("data")))})
+    settings = Settings(given, _KEYS[:4], seed=int, folder=str, **hints)
+    given.check_folder(Path(settings["folder"]))
+    arguments = {name: settings[f"procedure.{name}"] for name in given.names("procedure")}
+    config = _config(settings, given.procedure, arguments)
+    folder = RunFolder(Path(settings["folder"]))
+    project = settings.project("module", "trainer", folder=folder.path)
+    if "print_config" in given.switches:
+        output().out(yaml_of(config))
+        return 0
+    with running_alone(folder):
+        kept = kept_settings(folder)
+        if kept is not None:
+            refuse_another(folder, absolute_paths(kept), absolute_paths(config), "search", ("folder",))
+        keep(folder.path / "config.yaml", yaml_of(absolute_paths(config)))
+        with told_briefly("", 1, StudyError, DivergedError, OSError, ImportError, ValueError, RuntimeError, TypeError):
+            project.read_data()
+            if (difference := other_data(folder, project.data)) is not None:
+                raise UsageError(f"the search in {folder.path} was of other data: {difference}; give --folder", 1)
+            keep_data(folder, project.data)
+            found = function(project, **arguments)
+        networks = [
+            {"architecture": json.loads(each.architecture.to_json()), "figures": each.figures} for each in found
+        ]
+        write_whole(folder.path / "found.json", json.dumps(networks, indent=2))
+        write_whole(folder.architecture, found[0].architecture.to_json())
+    console = output()
+    for number, each in enumerate(found, start=1):
+        figures = ", ".join(f"{name} {value}" for name, value in each.figures.items())
+        console.out(f"{number}. {figures or 'without figures'}")
+    console.out("\nfound, the best:")
+    draw(console, project.space, folder.architecture)
+    console.out(f"\nkept: {folder.architecture} {folder.config} {folder.path / 'found.json'}")
+    return 0
+
+
+def _config(settings: Settings, name: str, arguments: dict[str, Any]) -> dict[str, Any]:
+    """The whole configuration, with which `search` runs the same procedure."""
+    whole = settings.plain()
+    procedure = {"class_path": name, "init_args": arguments} if arguments else name
+    return {**{key: whole[key] for key in _KEYS}, "search": {"strategy": procedure}}
