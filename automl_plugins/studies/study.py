@@ -131,6 +131,8 @@ class Study:
         trial_minutes: float | None = None,
         final_minutes: float | None = None,
     ) -> None:
+        # The last final training's seed is `seed + seeds`.
+        at_least("seed", seed, 0, most=MOST_SEED - at_least("seeds", seeds, 1))
         self.project = Project(
             space,
             data,
@@ -166,7 +168,6 @@ class Study:
             trial_minutes=trial_minutes,
             final_minutes=final_minutes,
         )
-        at_least("seed", seed, 0, most=MOST_SEED - seeds)  # the last final training's is `seed + seeds`
         self.store = TrialStore(self.folder, self.plan.storage)
         self._is_prepared = False
 
