@@ -21,7 +21,7 @@ def height_and_width(name: str, value: Size) -> tuple[int, int] | None:
     if value is None:
         return None
     pair: tuple[Any, ...] = tuple(value) if isinstance(value, list | tuple) else (value, value)
-    if len(pair) != 2 or not all(isinstance(each, int) and each >= 1 for each in pair):
+    if len(pair) != 2 or not all(isinstance(side, int) and side >= 1 for side in pair):
         raise ValueError(f"{name} is a height and a width of at least 1, or one number for both; got {value}")
     return pair[0], pair[1]
 

@@ -69,7 +69,7 @@ class CamVidData(MaskFilesData):
         if names is None:
             return paired(images, masks)
         for name in names:
-            for found, what in ((images, split), (masks, f"{split}annot")):
-                if name not in found:
+            for files, what in ((images, split), (masks, f"{split}annot")):
+                if name not in files:
                     raise ValueError(f"{self.path / split}.txt names {name!r}, which is not in {self.path / what}")
         return [ImageFiles(images[name], (masks[name],)) for name in names]

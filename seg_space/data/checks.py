@@ -31,13 +31,13 @@ def check_splits(splits: Mapping[str, Sequence[ImageFiles]]) -> None:
     for name, files in splits.items():
         if not files:
             raise ValueError(f"the split {name!r} has no image; each of training, validation and test needs some")
-        for each in files:
-            status = each.image.stat()
+        for sample in files:
+            status = sample.image.stat()
             # One file may have several names, by links.
             owner = owners.setdefault((status.st_dev, status.st_ino), name)
             if owner != name:
-                raise ValueError(f"{each.image} is in the splits {owner!r} and {name!r}; leave it in one of them")
-            by_size[status.st_size].append((name, each.image))
+                raise ValueError(f"{sample.image} is in the splits {owner!r} and {name!r}; leave it in one of them")
+            by_size[status.st_size].append((name, sample.image))
     equal: list[tuple[Path, Path]] = []
     for alike in by_size.values():
         first: dict[bytes, tuple[str, Path]] = {}
@@ -140,9 +140,9 @@ class TargetsSeen:
             raise ValueError("no pixel of any training mask counts: all are ignored; give masks of classes")
         # One label that never occurs is a warning, all of them leave nothing to learn.
         if complete and (occurs.sum(dim=1) <= 1).all():
-            found = [self._named(layer, value) for layer, value in occurs.nonzero().tolist()]
+            alike = [self._named(layer, value) for layer, value in occurs.nonzero().tolist()]
             raise ValueError(
-                f"all pixels of all training masks are {', '.join(dict.fromkeys(found))}, so there is nothing to "
+                f"all pixels of all training masks are {', '.join(dict.fromkeys(alike))}, so there is nothing to "
                 "learn; see whether the masks hold the numbers of classes"
             )
         if complete and self.task.target != "binary":

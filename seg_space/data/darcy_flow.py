@@ -146,9 +146,9 @@ def _read(file: Path, shape: tuple[int, ...]) -> Samples:
     with np.load(file, allow_pickle=False) as content:
         arrays = {name: content[name] for name in content.files}
     for name, dtype in (("high", np.bool_), ("pressure", np.float32)):
-        found = arrays.get(name)
-        if found is None or found.shape != shape or found.dtype != dtype:
-            described = "nothing" if found is None else f"{found.dtype} of shape {found.shape}"
+        array = arrays.get(name)
+        if array is None or array.shape != shape or array.dtype != dtype:
+            described = "nothing" if array is None else f"{array.dtype} of shape {array.shape}"
             raise ValueError(
                 f"{file} holds {described} as {name!r}, not {np.dtype(dtype)} of shape {shape}; delete the file, and "
                 "it is generated anew"

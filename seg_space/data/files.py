@@ -38,7 +38,7 @@ def folder_of(path: Path, what: str) -> Path:
         FileNotFoundError: it is not; the message names what is beside it.
     """
     if not path.is_dir():
-        near = sorted(each.name for each in path.parent.iterdir()) if path.parent.is_dir() else []
+        near = sorted(neighbour.name for neighbour in path.parent.iterdir()) if path.parent.is_dir() else []
         there = f"; {path.parent} holds {some_of(near)}" if near else ""
         raise FileNotFoundError(f"{path} is no folder, but {what} belong there{there}")
     return path
@@ -51,19 +51,19 @@ def listing(folder: Path, what: str, suffixes: Sequence[str]) -> dict[str, Path]
         FileNotFoundError: there is no such folder.
         ValueError: it is empty, or holds other files or two of one name.
     """
-    found: dict[str, Path] = {}
+    by_name: dict[str, Path] = {}
     for path in sorted(folder_of(folder, what).iterdir()):
         if _is_hidden(path):
             continue
         _check_suffix(path, what, suffixes)
         # macOS writes letters with accents as two characters, others as one.
         name = unicodedata.normalize("NFC", path.stem)
-        if name in found:
-            raise ValueError(f"{found[name]} and {path.name} have one name; only one of them can be meant")
-        found[name] = path
-    if not found:
+        if name in by_name:
+            raise ValueError(f"{by_name[name]} and {path.name} have one name; only one of them can be meant")
+        by_name[name] = path
+    if not by_name:
         raise ValueError(f"{folder} is empty; {what} ({', '.join(suffixes)}) belong there")
-    return found
+    return by_name
 
 
 def images_below(folder: Path) -> list[Path]:
@@ -121,7 +121,7 @@ def _other_suffix(images: Mapping[str, Path], masks: Mapping[str, Path]) -> str:
     name = next(iter(images))
     for mask in masks:
         suffix = mask.removeprefix(name)
-        if suffix and suffix != mask and all(f"{each}{suffix}" in masks for each in images):
+        if suffix and suffix != mask and all(f"{image}{suffix}" in masks for image in images):
             return f"; all masks have the suffix {suffix!r}, so say mask_suffix: {suffix}"
     return ""
 

@@ -100,7 +100,7 @@ def _check_palette(first_path: Path, first: bytes, path: Path, palette: bytes) -
     common = min(len(first), len(palette))
     if first[:common] != palette[:common]:
         number = next(place for place in range(common) if first[place] != palette[place]) // 3
-        colours = [tuple(each[3 * number : 3 * number + 3]) for each in (first, palette)]
+        colours = [tuple(colors[3 * number : 3 * number + 3]) for colors in (first, palette)]
         warnings.warn(
             f"the number {number} is the colour {colours[0]} in the palette of {first_path}, but {colours[1]} in that "
             f"of {path}; the numbers are what counts, so see whether they stand for the same classes in both",

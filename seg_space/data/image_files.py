@@ -71,10 +71,10 @@ class ImageFilesData(ImageDataModule):
             splits = dict(zip(("training", "validation", "test"), self._files(), strict=True))
         except (FileNotFoundError, ValueError) as error:
             raise type(error)(f"{error}{layout_hint(self.path, type(self).__name__)}") from error
-        every = [each for files in splits.values() for each in files]
+        every = [sample for files in splits.values() for sample in files]
         sizes = check_headers(every)
         if self.size is None and self.task.level == "image":
-            check_one_size([each.image for each in every], sizes)
+            check_one_size([sample.image for sample in every], sizes)
         check_splits(splits)
         remaining = iter(sizes)
         train, val, test = (

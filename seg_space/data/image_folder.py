@@ -114,7 +114,7 @@ class ImageFolderData(ImageFilesData):
                 both = sum(self.fractions[:2])
                 train, val = self._split(train, [share / both for share in self.fractions[:2]])
                 (test,) = held_out
-        check_classes([self._number(each.image) for each in train], self.classes)
+        check_classes([self._number(sample.image) for sample in train], self.classes)
         return train, val, test
 
     def _images(self, folder: Path) -> list[ImageFiles]:
@@ -126,7 +126,7 @@ class ImageFolderData(ImageFilesData):
         return [ImageFiles(image) for below in folders if below.is_dir() for image in images_below(below)]
 
     def _split(self, files: Sequence[ImageFiles], fractions: Sequence[float]) -> list[list[ImageFiles]]:
-        parts = stratified_split([self._number(each.image) for each in files], fractions, self.seed)
+        parts = stratified_split([self._number(sample.image) for sample in files], fractions, self.seed)
         return [[files[index] for index in part.tolist()] for part in parts]
 
     def _number(self, image: Path) -> int:
@@ -134,10 +134,10 @@ class ImageFolderData(ImageFilesData):
         return self.classes.index(folders[1 if self._parts else 0])
 
     def _reader(self, files: Sequence[ImageFiles]) -> Callable[[int], Tensor]:
-        targets = torch.tensor([self._number(each.image) for each in files], dtype=torch.int64)
+        targets = torch.tensor([self._number(sample.image) for sample in files], dtype=torch.int64)
         return targets.__getitem__
 
 
 def _folders(path: Path) -> Iterator[Path]:
     """The folders in a folder, sorted; hidden ones are passed over."""
-    return (each for each in sorted(path.iterdir()) if each.is_dir() and not each.name.startswith("."))
+    return (inner for inner in sorted(path.iterdir()) if inner.is_dir() and not inner.name.startswith("."))

@@ -161,4 +161,4 @@ class ImageTableData(ImageFilesData):
         return [torch.tensor([row for row, cell in enumerate(cells) if cell == split]) for split in SPLITS]
 
     def _reader(self, files: Sequence[ImageFiles]) -> Callable[[int], Tensor]:
-        return self._targets[[self._rows[each.image] for each in files]].__getitem__
+        return self._targets[[self._rows[sample.image] for sample in files]].__getitem__

@@ -94,5 +94,5 @@ class ImagesAndMasks(MaskFilesData):
         folders = [folder / "masks"]
         if self.target == "multilabel":
             folders = [folder / "masks" / label for label in self.classes]
-        by_folder = [paired(images, listing(each, "masks", MASK_SUFFIXES), self.mask_suffix) for each in folders]
+        by_folder = [paired(images, listing(path, "masks", MASK_SUFFIXES), self.mask_suffix) for path in folders]
         return [ImageFiles(rows[0].image, tuple(row.masks[0] for row in rows)) for rows in zip(*by_folder, strict=True)]

@@ -103,7 +103,7 @@ class FileSource:
     ) -> None:
         self.files, self.channels, self.size, self.target = files, channels, size, target
         pixels = sum(height * width for height, width in (self.size or size for size in sizes))
-        layers = channels + max(len(each.masks) for each in files)
+        layers = channels + max(len(sample.masks) for sample in files)
         fits = pixels * layers <= KEPT_BYTES
         self._decoded = [self._read(index) for index in range(len(files))] if fits else None
         if not fits:

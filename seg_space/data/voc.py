@@ -55,8 +55,8 @@ class VOCData(HeldOutData):
         names = listed(file)
         if names is None:
             raise FileNotFoundError(f"{file} is missing; it lists the images of a split, one name a line")
-        files = [ImageFiles(images / f"{each}.jpg", (masks / f"{each}.png",)) for each in names]
-        for path in (path for each in files for path in (each.image, *each.masks)):
+        files = [ImageFiles(images / f"{stem}.jpg", (masks / f"{stem}.png",)) for stem in names]
+        for path in (path for sample in files for path in (sample.image, *sample.masks)):
             if not path.is_file():
                 raise FileNotFoundError(f"{file} names {path.stem!r}, but there is no {path}")
         return files

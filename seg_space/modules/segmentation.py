@@ -91,8 +91,8 @@ class SemanticSegmentation(PixelModule):
         return targets != self.ignore_index
 
     def _update(self, metrics: MetricCollection, outputs: Tensor, targets: Tensor) -> None:
-        found = outputs.argmax(dim=1) if self.task.target == "classes" else (outputs > 0).long()
-        metrics.update(found, targets)
+        predictions = outputs.argmax(dim=1) if self.task.target == "classes" else (outputs > 0).long()
+        metrics.update(predictions, targets)
 
     def _values(self, stage: str, computed: dict[str, Tensor]) -> dict[str, Tensor]:
         confusion = computed[f"{stage}_confusion"]

@@ -144,7 +144,7 @@ class SmpSpace(SearchSpace):
         depth = int(str(architecture["encoder_depth"]))
         strides = [2**level for level in range(1, depth + 1)]
         if stride:
-            strides = [min(each, int(str(architecture[stride[0]]))) for each in strides]
+            strides = [min(reached, int(str(architecture[stride[0]]))) for reached in strides]
         return [
             Operation("images", "images"),
             Operation(
