@@ -42,6 +42,7 @@ class Kind:
     Args:
         bases: import paths of what its classes are derived from.
         group: the registered ones, a group of `GROUPS`.
+        further: another group of the kind.
         home: a module whose classes may be named without it.
         is_closed: no other text may stand there.
     """
@@ -50,6 +51,7 @@ class Kind:
     group: str | None = None
     home: str | None = None
     is_closed: bool = True
+    further: str | None = None
 
     @property
     def words(self) -> str:
@@ -62,7 +64,9 @@ class Kind:
         Raises:
             UsageError: two distributions give a name to different things.
         """
-        found = registered(self.group) if self.group is not None else {}
+        found = {
+            name: path for group in (self.further, self.group) if group for name, path in registered(group).items()
+        }
         scope = scope_of(self.home) if self.home is not None else None
         classes = {name: f"{self.home}.{name}" for name in (scope.names if scope else ()) if name[:1].isupper()}
         return {**classes, **{path.rpartition(".")[2]: path for path in found.values()}, **found}
@@ -100,6 +104,9 @@ KINDS = {
 """Key -> the kind of class that it names."""
 ANY = Kind(("torch.nn.Module", *(base for kind in KINDS.values() for base in kind.bases)))
 """The kind of a nested argument; jsonargparse knows which of them it takes."""
+ESTIMATOR = Kind(("automl_plugins.estimators.base.Estimator",), "estimators", further="predictors")
+"""The kind of some arguments of samplers, which make it by themselves of a mapping; a text is one of its names."""
+_OF_ESTIMATORS = re.compile(r"sampler\.(init_args\.)?(predictor|proxy|reward)")
 
 looked_at = {"automl_plugins.Task", TASK, *_FUNCTIONS}
 """Import paths that jsonargparse may import."""
@@ -161,7 +168,7 @@ def look(key: str, value: Any) -> Any:
         check_arguments(key, value, ARGUMENTS[key], SUPPLIED.get(key, ()))
     if kind is None and "class_path" not in value:
         return {name: look(f"{key}.{name}" if key else str(name), each) for name, each in value.items()}
-    return _spec(key, value, kind or ANY)
+    return _spec(key, value, kind or (ESTIMATOR if _OF_ESTIMATORS.fullmatch(key) else ANY))
 
 
 def _spec(key: str, value: Mapping[str, Any], kind: Kind) -> dict[str, Any]:

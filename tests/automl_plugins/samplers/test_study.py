@@ -59,3 +59,36 @@ def test_a_study_searches_with_a_controller_that_a_comparator_rewards(make_study
     study = make_study(sampler={"class_path": "controller", "init_args": arguments}, trials=4)
     study.run()
     assert len({tuple(sorted(trial.params.items())) for trial in study.arm_trials("search")}) == 4
+
+
+@pytest.mark.parametrize(
+    ("sampler", "argument", "estimator", "options"),
+    [
+        ("evolution", "proxy", "training", {"epochs": 2}),
+        ("controller", "reward", "comparator", {"epochs": 5}),
+        ("predictor", "predictor", "ranker", {"loss": "hinge"}),
+    ],
+)
+def test_an_estimator_and_its_arguments_are_named_in_a_configuration(
+    sampler: str,
+    argument: str,
+    estimator: str,
+    options: dict[str, object],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    config = tmp_path / "config.yaml"
+
+    def shown(**estimators: object) -> str:
+        part = {"class_path": sampler, "init_args": {argument: estimators}}
+        config.write_text(yaml.safe_dump({"space": "agnn", "data": "freesolv", "sampler": part}))
+        main(["study", "--config", str(config), "--print_config"])
+        out, err = capsys.readouterr()
+        return out or err
+
+    given = yaml.safe_load(shown(class_path=estimator, init_args=options))["sampler"]["init_args"][argument]
+    assert given["class_path"].rpartition(".")[2].lower().startswith(estimator)
+    assert given["init_args"] == options
+    assert "it is no Estimator" in shown(class_path="optuna.samplers.TPESampler")
+    assert "no such Estimator; did you mean" in shown(class_path=f"{estimator}r")
+    assert "did you mean" in shown(class_path=estimator, init_args={f"{next(iter(options))}s": 1})
