@@ -17,7 +17,8 @@ _CURE = (
 class HandWritten(torch.autograd.Function):
     """A function of a joint supernet whose backward pass is written by hand.
 
-    A subclass decorates its `backward` with `first_order`. torch's `once_differentiable` would not do: it raises only
+    A subclass decorates its `backward` with `first_order`, unless it consists of functions that can be differentiated
+    again. torch's `once_differentiable` would not do: it raises only
     where a second derivative passes through the function itself, and leaves out without a word what reaches the asked
     input on other ways.
     """
@@ -29,8 +30,7 @@ class HandWritten(torch.autograd.Function):
         Raises:
             RuntimeError: inside a transform of `torch.func`.
         """
-        if _inside_transform():
-            _refuse("transforms of torch.func (grad, jvp, vmap, hessian) do not reach through")
+        refuse_transforms()
         return super().apply(*arguments)
 
     @staticmethod
@@ -41,6 +41,16 @@ class HandWritten(torch.autograd.Function):
             RuntimeError: always.
         """
         _refuse("forward-mode derivatives do not reach through")
+
+
+def refuse_transforms() -> None:
+    """Refuse to run inside a transform of `torch.func`.
+
+    Raises:
+        RuntimeError: the caller is inside one.
+    """
+    if _inside_transform():
+        _refuse("transforms of torch.func (grad, jvp, vmap, hessian) do not reach through")
 
 
 def first_order(backward: Callable[..., Any]) -> Callable[..., Any]:

@@ -1,168 +1,149 @@
-"""All operations that read one state of a cell, computed together."""
+"""EGNAS's operations of one name, computed side by side before their normalisation.
+
+Linear maps are in homogeneous coordinates: rows end with a one, and the last row of a map `[inputs + 1, outputs]` is
+its bias. Maps then compose as matrices do, a bias takes no pass of its own, and a sum over edges counts it as often.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping
 
 import torch
 from torch import Tensor
 from torch.nn import functional
+from torch.utils.checkpoint import checkpoint
 
-from gnn_space.egnas.edge_order import EdgeOrder
-from gnn_space.egnas.functions import GRU, Relation, block_linear
-from gnn_space.egnas.gated_norm import gated_norm
-from gnn_space.egnas.messages import Messages
+from gnn_space.egnas.graph_index import GraphIndex
 from gnn_space.egnas.operations import SLOPE
-from gnn_space.egnas.plan import Step
-from gnn_space.egnas.weight_stack import WeightStack
+from gnn_space.egnas.plan import Kind
+
+Weights = Mapping[str, Tensor]
+"""Stacked weights `[count, ...]` of operations, by their names in one of them."""
 
 
-class NodeUpdates(WeightStack):
-    """`NodeOperation`s that read the same state.
+def with_one(rows: Tensor) -> Tensor:
+    """Rows `[..., channels]` in homogeneous coordinates."""
+    return functional.pad(rows, (0, 1), value=1.0)
 
-    First linear maps are one matrix product. The second layer of the modulation is folded
-    into the scale and shift that follow. Sums and means map their edges' shifts after summing.
+
+def affine(weight: Tensor, bias: Tensor, keeps_one: bool = False) -> Tensor:
+    """Linear maps in homogeneous coordinates.
+
+    Args:
+        weight: `[count, outputs, inputs]`.
+        bias: `[count, outputs]`.
+        keeps_one: give the results in homogeneous coordinates, too: one more output.
+
+    Returns:
+        `[count, inputs + 1, outputs]`.
     """
-
-    def forward(
-        self, nodes: Tensor, edges: Tensor, order: EdgeOrder, steps: Sequence[Step], gates: Tensor
-    ) -> dict[int, Tensor]:
-        """What the operations add to later states.
-
-        Args:
-            nodes: the state, `[num_nodes, node_channels]`.
-            edges: the state, `[num_edges, edge_channels]`.
-            order: of the edges.
-            steps: the operations that are open.
-            gates: theirs, `[num_steps]`.
-
-        Returns:
-            For each target, `[num_nodes, node_channels]`.
-        """
-        maxima = [step for step in steps if step.operation == "max"]
-        sums = [step for step in steps if step.operation != "max"]
-        hidden = functional.leaky_relu(nodes, SLOPE)
-        hidden = _first_layer(hidden, self.select("message.0.weight", steps), self.select("message.0.bias", steps))
-        modulation = _first_layer(
-            edges, self.select("modulation.0.weight", steps), self.select("modulation.0.bias", steps)
-        )
-        inner, inner_bias = self.select("modulation.2.weight", steps), self.select("modulation.2.bias", steps)
-        scale = _after(self.select("scale.weight", steps), self.select("scale.bias", steps), inner, inner_bias)
-        shift, shift_bias = _after(
-            self.select("shift.weight", steps), self.select("shift.bias", steps), inner, inner_bias
-        )
-        products, modulations, most = Messages.apply(
-            hidden,
-            modulation,
-            self.select("message.2.weight", steps),
-            self.select("message.2.bias", steps),
-            *scale,
-            shift[len(sums) :],
-            shift_bias[len(sums) :],
-            order,
-        )
-        output, bias = self.select("output.weight", steps), self.select("output.bias", steps)
-        results = []
-        if sums:
-            degree = order.in_degree.to(nodes.dtype).unsqueeze(1)
-            shifted = block_linear(modulations, shift[: len(sums)]) + degree * shift_bias[: len(sums)].flatten()
-            received = products + shifted
-            if any(step.operation == "mean" for step in sums):
-                divisors = torch.ones(len(nodes), len(sums), 1, dtype=nodes.dtype, device=nodes.device)
-                for position, step in enumerate(sums):
-                    if step.operation == "mean":
-                        divisors[:, position] = degree.clamp(min=1)
-                received = (received.unflatten(1, (len(sums), -1)) / divisors).flatten(1)
-            results.append(block_linear(received, output[: len(sums)], bias[: len(sums)]))
-        if maxima:
-            results.append(block_linear(most, output[len(sums) :], bias[len(sums) :]))
-        return gated_norm(self, steps, gates, results, self.training)
+    rows = torch.cat([weight, bias.unsqueeze(2)], dim=2)
+    if keeps_one:
+        one = rows.new_zeros(len(rows), 1, rows.size(2))
+        one[:, :, -1] = 1.0
+        rows = torch.cat([rows, one], dim=1)
+    return rows.mT
 
 
-class EdgeUpdates(WeightStack):
-    """`EdgeOperation`s that read the same state.
+def _linear(weights: Weights, name: str, keeps_one: bool = False) -> Tensor:
+    """The maps of a linear layer."""
+    return affine(weights[f"{name}.weight"], weights[f"{name}.bias"], keeps_one)
 
-    The first layer of the relation is split into terms of nodes, which are computed on nodes and
-    gathered. Its second layer is folded into the maps that follow, and so is that of `concat`'s
-    perceptron into the output.
+
+def _outputs(weights: Weights, rows: Tensor) -> Tensor:
+    """The last linear maps, of rows that are not in homogeneous coordinates."""
+    return torch.baddbmm(weights["output.bias"].unsqueeze(1), rows, weights["output.weight"].mT)
+
+
+def node_updates(aggregation: str, weights: Weights, nodes: Tensor, edges: Tensor, graph: GraphIndex) -> Tensor:
+    """`NodeOperation`s of one aggregation, each with states of its own.
+
+    Args:
+        aggregation: the operations' name.
+        weights: theirs.
+        nodes: `[count, num_nodes, node_channels + 1]`, rectified, in homogeneous coordinates.
+        edges: `[count, num_edges, edge_channels + 1]`, in homogeneous coordinates.
+        graph: the edges.
+
+    Returns:
+        `[count, num_nodes, node_channels]`.
     """
-
-    def forward(
-        self, nodes: Tensor, edges: Tensor, order: EdgeOrder, steps: Sequence[Step], gates: Tensor
-    ) -> dict[int, Tensor]:
-        """What the operations add to later states.
-
-        Args:
-            nodes: the state, `[num_nodes, node_channels]`.
-            edges: the state, `[num_edges, edge_channels]`.
-            order: of the edges.
-            steps: the operations that are open.
-            gates: theirs, `[num_steps]`.
-
-        Returns:
-            For each target, `[num_edges, edge_channels]`.
-        """
-        # V_i, V_j and V_i - V_j: two terms of nodes.
-        target, source, difference = self.select("relation.0.weight", steps).chunk(3, dim=2)
-        weight = torch.cat([target + difference, source - difference]).flatten(0, 1)
-        bias = self.select("relation.0.bias", steps).flatten()
-        relation = Relation.apply(functional.linear(nodes, weight, functional.pad(bias, (0, len(bias)))), order)
-        rectified = functional.leaky_relu(edges, SLOPE)
-        results = []
-        counts = [sum(step.operation == name for step in steps) for name in ("concat", "gru", "film")]
-        relations = relation.split([count * edges.size(1) for count in counts], dim=1)
-        first = 0
-        for name, count, rows in zip(("concat", "gru", "film"), counts, relations, strict=True):
-            if count:
-                own = steps[first : first + count]
-                results.append(getattr(self, f"_{name}")(rows, rectified, own))
-                first += count
-        return gated_norm(self, steps, gates, results, self.training)
-
-    def _concat(self, relation: Tensor, edges: Tensor, steps: Sequence[Step]) -> Tensor:
-        of_relation, of_edges = self.select("join.0.weight", steps).chunk(2, dim=2)
-        weight, bias = _after(of_relation, self.select("join.0.bias", steps), *self._inner(steps))
-        hidden = functional.linear(edges, of_edges.flatten(0, 1), bias.flatten())
-        hidden = functional.leaky_relu_(hidden.add_(block_linear(relation, weight)), SLOPE)
-        inner = self.select("join.2.weight", steps), self.select("join.2.bias", steps)
-        return block_linear(hidden, *_after(*self._output(steps), *inner))
-
-    def _gru(self, relation: Tensor, edges: Tensor, steps: Sequence[Step]) -> Tensor:
-        weight, bias = _after(
-            self.select("cell.weight_ih", steps), self.select("cell.bias_ih", steps), *self._inner(steps)
-        )
-        weight_hidden, bias_hidden = self.select("cell.weight_hh", steps), self.select("cell.bias_hh", steps)
-        reset, update, of_input = (
-            block_linear(relation, *gate) for gate in zip(weight.chunk(3, 1), bias.chunk(3, 1), strict=True)
-        )
-        of_hidden = (
-            functional.linear(edges, weight.flatten(0, 1), bias.flatten())
-            for weight, bias in zip(weight_hidden.chunk(3, 1), bias_hidden.chunk(3, 1), strict=True)
-        )
-        reset, update = reset.add_(next(of_hidden)), update.add_(next(of_hidden))
-        return block_linear(GRU.apply(reset, update, of_input, next(of_hidden), edges), *self._output(steps))
-
-    def _film(self, relation: Tensor, edges: Tensor, steps: Sequence[Step]) -> Tensor:
-        inner = self._inner(steps)
-        scale = block_linear(
-            relation, *_after(self.select("scale.weight", steps), self.select("scale.bias", steps), *inner)
-        ).sigmoid_()
-        output, bias = self._output(steps)
-        shift = _after(self.select("shift.weight", steps), self.select("shift.bias", steps), *inner)
-        scaled = (scale.unflatten(1, (len(steps), -1)) * edges.unsqueeze(1)).flatten(1)
-        return block_linear(scaled, output).add_(block_linear(relation, *_after(output, bias, *shift)))
-
-    def _inner(self, steps: Sequence[Step]) -> tuple[Tensor, Tensor]:
-        return self.select("relation.2.weight", steps), self.select("relation.2.bias", steps)
-
-    def _output(self, steps: Sequence[Step]) -> tuple[Tensor, Tensor]:
-        return self.select("output.weight", steps), self.select("output.bias", steps)
+    hidden = functional.leaky_relu_(nodes @ _linear(weights, "message.0", True), SLOPE)
+    modulation = functional.leaky_relu_(edges @ _linear(weights, "modulation.0", True), SLOPE)
+    arguments = (aggregation, weights, hidden, modulation, graph)
+    if aggregation == "max" and not weights["output.weight"].requires_grad:
+        # A step of the gates keeps less, and maxima are more work than sums.
+        return _aggregate(*arguments)
+    # Messages are most of the memory, and little of the work: they are computed again in the backward pass.
+    return checkpoint(_aggregate, *arguments, use_reentrant=False, preserve_rng_state=False)
 
 
-def _first_layer(rows: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    return functional.leaky_relu_(functional.linear(rows, weight.flatten(0, 1), bias.flatten()), SLOPE)
+def _aggregate(aggregation: str, weights: Weights, hidden: Tensor, modulation: Tensor, graph: GraphIndex) -> Tensor:
+    """The updates from the hidden layers of messages and modulations on."""
+    inner = _linear(weights, "modulation.2", True)
+    scale = (modulation @ (inner @ _linear(weights, "scale"))).sigmoid_()
+    shift = inner @ _linear(weights, "shift")
+    sent = graph.of_sources(hidden @ _linear(weights, "message.2"))
+    if aggregation == "max":
+        received = graph.max((modulation @ shift).addcmul_(scale, sent))
+    else:
+        # It takes fewer products to map a sum than to sum what was mapped.
+        received = graph.sum(scale * sent) + graph.sum(modulation) @ shift
+        if aggregation == "mean":
+            received = received / graph.in_degree.clamp(min=1).unsqueeze(1)
+    return _outputs(weights, received)
 
 
-def _after(weight: Tensor, bias: Tensor, inner: Tensor, inner_bias: Tensor) -> tuple[Tensor, Tensor]:
-    """One linear map for two, the inner one first; `[num_operations, ...]` each."""
-    return weight @ inner, torch.baddbmm(bias.unsqueeze(2), weight, inner_bias.unsqueeze(2)).squeeze(2)
+def edge_updates(update: str, weights: Weights, nodes: Tensor, edges: Tensor, graph: GraphIndex) -> Tensor:
+    """`EdgeOperation`s of one update, each with states of its own.
+
+    Args:
+        update: the operations' name.
+        weights: theirs.
+        nodes: `[count, num_nodes, node_channels + 1]`, in homogeneous coordinates.
+        edges: `[count, num_edges, edge_channels]`, rectified.
+        graph: the edges.
+
+    Returns:
+        `[count, num_edges, edge_channels]`.
+    """
+    # Of V_i, V_j and V_i - V_j: a term of each end, which is computed on nodes.
+    target, source, difference = weights["relation.0.weight"].chunk(3, dim=2)
+    of_targets = nodes @ affine(target + difference, weights["relation.0.bias"], True)
+    of_sources = nodes @ functional.pad((source - difference).mT, (0, 1, 0, 1))
+    relation = graph.of_targets(of_targets).add_(graph.of_sources(of_sources))
+    relation = functional.leaky_relu_(relation, SLOPE)
+    return _FORMS[update](weights, relation, _linear(weights, "relation.2", True), edges)
+
+
+def _concat(weights: Weights, relation: Tensor, inner: Tensor, edges: Tensor) -> Tensor:
+    of_relation, of_edges = weights["join.0.weight"].chunk(2, dim=2)
+    hidden = edges @ functional.pad(of_edges.mT, (0, 1))
+    hidden = hidden.baddbmm_(relation, inner @ affine(of_relation, weights["join.0.bias"], True))
+    return functional.leaky_relu_(hidden, SLOPE) @ (_linear(weights, "join.2", True) @ _linear(weights, "output"))
+
+
+def _gru(weights: Weights, relation: Tensor, inner: Tensor, edges: Tensor) -> Tensor:
+    input_bias, state_bias = weights["cell.bias_ih"].chunk(3, 1), weights["cell.bias_hh"].chunk(3, 1)
+    # Two of the gates add both biases up.
+    biases = torch.cat([input_bias[0] + state_bias[0], input_bias[1] + state_bias[1], input_bias[2]], dim=1)
+    inputs = (inner @ affine(weights["cell.weight_ih"], biases)).chunk(3, dim=2)
+    states = weights["cell.weight_hh"].mT.chunk(3, dim=2)
+    reset, update = ((edges @ states[gate]).baddbmm_(relation, inputs[gate]).sigmoid_() for gate in (0, 1))
+    candidate = torch.baddbmm(state_bias[2].unsqueeze(1), edges, states[2])
+    candidate = (relation @ inputs[2]).addcmul_(reset, candidate).tanh_()
+    return _outputs(weights, torch.lerp(candidate, edges, update))
+
+
+def _film(weights: Weights, relation: Tensor, inner: Tensor, edges: Tensor) -> Tensor:
+    scale = (relation @ (inner @ _linear(weights, "scale"))).sigmoid_()
+    shift = inner @ _linear(weights, "shift", True) @ _linear(weights, "output")
+    return (relation @ shift).baddbmm_(scale * edges, weights["output.weight"].mT)
+
+
+_FORMS: dict[str, Callable[[Weights, Tensor, Tensor, Tensor], Tensor]] = {"concat": _concat, "gru": _gru, "film": _film}
+UPDATES: Mapping[Kind, Callable[[str, Weights, Tensor, Tensor, GraphIndex], Tensor]] = {
+    "node": node_updates,
+    "edge": edge_updates,
+}
+"""The updates of nodes and edges: of an operation's name, weights, nodes, edges and graph."""

@@ -20,6 +20,7 @@ from automl_plugins.supernets.derivatives import HandWritten
 from automl_plugins.supernets.gates import Gates
 from automl_plugins.supernets.space import SupernetSpace
 from gnn_space import AGNNSpace, EGNASSpace
+from gnn_space.egnas.graph_index import GraphIndex, _Gather, _Sum
 from seg_space import AutoDeepLabSpace
 from seg_space.auto_deeplab.depthwise import _Depthwise
 
@@ -28,9 +29,12 @@ GRAPH = Task("graph", "regression", 3, 1, edge_channels=2)
 PIXEL = Task("pixel", "classes", 3, 2)
 SMALL: dict[str, Any] = {"layers": 2, "blocks": 2, "filters": 2, "stem": (2, 4)}
 # Whether there is a joint form, beside the plain one.
+SECOND_ORDER = ("egnas", "egnas, recomputed")
+"""The spaces whose joint form can be differentiated twice."""
 SPACES: dict[str, tuple[SupernetSpace, bool]] = {
     "agnn": (AGNNSpace(layers=1, hidden_channels=(2, 4), heads=(1, 2), dropout=0.0), False),
-    "egnas": (EGNASSpace(cells=1, nodes=1, node_channels=4, edge_channels=3), True),
+    "egnas": (EGNASSpace(cells=1, nodes=2, node_channels=4, edge_channels=3), True),
+    "egnas, recomputed": (EGNASSpace(cells=1, nodes=1, node_channels=4, edge_channels=3, checkpointing=True), True),
     "auto-deeplab": (AutoDeepLabSpace(**SMALL), True),
     "auto-deeplab, recomputed": (AutoDeepLabSpace(**SMALL, checkpointing=True), True),
     "auto-deeplab, merged": (AutoDeepLabSpace(**SMALL, merge_inputs=True), True),
@@ -88,9 +92,9 @@ def test_every_function_with_a_derivative_of_its_own_refuses_a_second_one_or_has
         for each in below(torch.autograd.Function)
         if each.__module__.split(".")[0].endswith(("_space", "_plugins"))
     ]
-    assert {"BlockLinear", "Messages", "_GatedNorm", "_Stage", "_Depthwise"} <= {each.__name__ for each in ours}
+    assert {"_Gather", "_Sum", "_Stage", "_Depthwise"} <= {each.__name__ for each in ours}
     for function in ours:
-        if function in (HandWritten, _Depthwise):  # the latter is right: see below
+        if function in (HandWritten, _Depthwise, _Gather, _Sum):  # the others are right: see below
             continue
         assert issubclass(function, HandWritten), f"{function.__name__} could be wrong in silence"
         with torch.enable_grad(), pytest.raises(RuntimeError, match=REFUSAL):
@@ -105,9 +109,18 @@ def test_depthwise_convolutions_of_networks_have_second_derivatives() -> None:
         assert torch.autograd.gradgradcheck(lambda *each, by=dilation: _Depthwise.apply(*each, by), (x, weight))
 
 
+@pytest.mark.parametrize("name", ["of_sources", "of_targets", "sum", "max"])
+def test_gathering_and_reducing_along_edges_have_second_derivatives(name: str) -> None:
+    torch.manual_seed(0)
+    graph = GraphIndex(torch.randint(0, 5, (2, 12)), 5)
+    rows = torch.randn(2, 5 if name.startswith("of") else 12, 3, requires_grad=True)
+    assert torch.autograd.gradcheck(getattr(graph, name), (rows,))
+    assert torch.autograd.gradgradcheck(getattr(graph, name), (rows,))
+
+
 @pytest.mark.parametrize("name", SPACES)
-def test_gradients_of_gradients_are_refused_by_a_joint_supernet_and_right_without(name: str) -> None:
-    if SPACES[name][1]:
+def test_gradients_of_gradients_are_right_without_a_joint_supernet_and_refused_by_it_or_right(name: str) -> None:
+    if SPACES[name][1] and name not in SECOND_ORDER:
         supernet, gates, loss = supernet_of(name, joint=True)
         matrix = gates.clone().requires_grad_()
         with pytest.raises(RuntimeError, match=REFUSAL):
@@ -117,14 +130,15 @@ def test_gradients_of_gradients_are_refused_by_a_joint_supernet_and_right_withou
         with pytest.raises(RuntimeError, match=REFUSAL):
             loss(supernet, matrix).backward(create_graph=True)
         loss(supernet, matrix).backward()
-    plain, gates, loss = supernet_of(name, joint=False)
-    torch.manual_seed(1)
-    direction = torch.where(gates > 0, torch.randn(gates.shape), 0.0)
-    matrix = gates.clone().requires_grad_()
-    (second,) = torch.autograd.grad(penalty(plain, matrix, loss), matrix)
-    step = 1e-6
-    above, below = (penalty(plain, gates + sign * step * direction, loss).item() for sign in (1, -1))
-    assert float((second * direction).sum()) == pytest.approx((above - below) / (2 * step), rel=1e-3, abs=1e-7)
+    for joint in (True, False) if name in SECOND_ORDER else (False,):
+        supernet, gates, loss = supernet_of(name, joint)
+        torch.manual_seed(1)
+        direction = torch.where(gates > 0, torch.randn(gates.shape), 0.0)
+        matrix = gates.clone().requires_grad_()
+        (second,) = torch.autograd.grad(penalty(supernet, matrix, loss), matrix)
+        step = 1e-6
+        above, below = (penalty(supernet, gates + sign * step * direction, loss).item() for sign in (1, -1))
+        assert float((second * direction).sum()) == pytest.approx((above - below) / (2 * step), rel=1e-3, abs=1e-7)
 
 
 def test_recomputation_does_not_change_a_second_derivative() -> None:
