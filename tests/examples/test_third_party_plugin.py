@@ -178,7 +178,7 @@ def test_the_command_line_searches_its_space_with_its_sampler_its_estimator_and_
     assert main(["study", *common, *trials, *sampler, "--folder", "with_estimator"]) == 0
     strategy = ("--search.strategy", "discretization-aware", "--search.strategy.weight", "0.5")
     assert main(["search", *common, *strategy, "--folder", "search"]) == 0
-    assert "conv_chain.strategy.DiscretizationAware" in Path("search/config.yaml").read_text()
+    assert "class_path: discretization-aware" in Path("search/config.yaml").read_text()
     assert '"space": "conv-chain"' in Path("search/architecture.json").read_text()
 
 
