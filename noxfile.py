@@ -10,7 +10,7 @@ import sys
 import nox
 
 nox.options.default_venv_backend = "none"
-nox.options.sessions = ["lint", "types", "imports", "circles", "site", "tests"]
+nox.options.sessions = ["lint", "types", "imports", "circles", "words", "site", "tests"]
 
 # With several threads a process, two busy processes slow each other down many times over.
 ENVIRONMENT = {"OMP_NUM_THREADS": "1"}

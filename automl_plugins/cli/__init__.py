@@ -101,7 +101,7 @@ def main(arguments: list[str] | None = None) -> int:
 def _run(command: str, rest: list[str]) -> int:
     """Answer what can be answered at once, or run the command.
 
-    What a command takes from the rest of the package takes seconds to import, so it waits until all is known to exist.
+    The parts of the package that a command needs take seconds to import, so they wait until all is known to exist.
     """
     from automl_plugins.cli.commands import COMMANDS, checked, help_of, help_of_class
     from automl_plugins.cli.settings import read

@@ -1,4 +1,4 @@
-"""What an untouched training script meets: a factory of callbacks that Lightning asks at every new Trainer.
+"""The part that an untouched training script meets: a factory of callbacks that Lightning asks at every new Trainer.
 
 Both distributions of Lightning find it through their entry points. It gives none, and imports nothing, unless
 `automl-plugins search` or `attach` has started the script.

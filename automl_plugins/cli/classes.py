@@ -243,7 +243,7 @@ def check_keys(given: Mapping[str, Any], valid: Collection[str], prefix: str = "
 
 
 def _names_class(value: str, kind: Kind) -> bool:
-    """Whether a text names a class, where other texts are taken, too."""
+    """True where a text names a class, where other texts are taken, too."""
     return kind.is_closed or value in kind.names() or ("." in value and exists(value.partition(".")[0]))
 
 
@@ -301,7 +301,7 @@ def _defined_at(key: str, path: str, kind: Kind) -> str:
 
 
 def _other_distribution(path: str, kind: Kind) -> str | None:
-    """What to say of a class that is of the right kind, but of the other Lightning distribution."""
+    """The message for a class that is of the right kind, but of the other Lightning distribution."""
     other = "lightning.pytorch" if PACKAGE == "pytorch_lightning" else "pytorch_lightning"
     found = resolve(path)
     bases = [resolve(base.replace(PACKAGE, other, 1)) for base in kind.bases if base.startswith(f"{PACKAGE}.")]
@@ -312,7 +312,7 @@ def _other_distribution(path: str, kind: Kind) -> str | None:
 
 
 def _imported(key: str, path: str) -> Any:
-    """What an import path names.
+    """The object that an import path names.
 
     Raises:
         UsageError: there is no such module, it cannot be imported, or it has nothing of that name.

@@ -64,7 +64,7 @@ def _study_keys() -> tuple[str, ...]:
 
 
 SCRIPT_KEYS = ("target", "space", "task", "search", "seed", "folder")
-"""What a search takes inside a training script."""
+"""The settings of a search inside a training script."""
 METHOD_KEYS = {
     "fit": ("ckpt_path", "weights_only"),
     "validate": ("ckpt_path", "verbose", "weights_only"),
@@ -113,12 +113,12 @@ def keys_of(name: str, given: Given) -> tuple[str, ...]:
 
 
 def is_script(given: Given) -> bool:
-    """Whether a search is inside a training script."""
+    """True where a search is inside a training script."""
     return bool(given.script) or "target" in given
 
 
 def checked(name: str, given: Given) -> Given:
-    """What a command was given, every key known and every class looked at; of a config, what it takes.
+    """The settings that a command was given, every key known and every class looked at; of a config, those it takes.
 
     Raises:
         UsageError: a mistake.
@@ -180,7 +180,7 @@ def _check_target(name: str, target: str) -> None:
 
 
 def over_run(name: str, given: Given, config: Path, *others: str) -> Given:
-    """What a command was given over what it takes of the configuration that a run keeps, where there is one.
+    """The settings of a command, over those that it takes of the configuration that a run keeps, if there is one.
 
     Args:
         name: of the command.
@@ -198,7 +198,7 @@ def over_run(name: str, given: Given, config: Path, *others: str) -> Given:
 
 
 def _taken(name: str, given: Given) -> Given:
-    """What a command takes of what it was given, every class looked at."""
+    """The part of the given settings that a command takes, every class looked at."""
     given = _flattened(given) if COMMANDS[name].home == "fit" else given
     others = {key.partition(".")[0].rstrip("+") for key, _ in given.values()} - set(keys_of(name, given))
     return looked_at(given.without(*others), COMMANDS[name].texts)

@@ -1,4 +1,4 @@
-"""Where results are printed."""
+"""The console that results are printed on."""
 
 from __future__ import annotations
 

@@ -80,7 +80,7 @@ def _read(path: Path) -> Mapping[str, Any]:
 
 
 def _relaxation(settings: Settings) -> Relaxation:
-    """How logits become gates: as asked for, or as the search's strategy has it."""
+    """The map from logits to gates: as asked for, or as the search's strategy has it."""
     if settings["relaxation"] is not None:
         with told_briefly("relaxation", 2, ValueError):
             return make_relaxation(settings["relaxation"])

@@ -1,4 +1,4 @@
-"""What a person reads when something is wrong: one line, and an exit code."""
+"""Errors as a person reads them: one line, and an exit code."""
 
 from __future__ import annotations
 

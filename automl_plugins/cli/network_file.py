@@ -36,11 +36,11 @@ class NetworkFile:
 
     @property
     def is_reference(self) -> bool:
-        """Whether it was made by hand."""
+        """True where it was made by hand."""
         return self.path.name == self.run.winner.name
 
     def under(self, given: Given) -> Given:
-        """What a command was given, over the name of the space that the architecture is of, where it names none.
+        """The settings of a command, over the name of the space that the architecture is of, where they name none.
 
         Raises:
             UsageError: the file cannot be read, or there is no such space.

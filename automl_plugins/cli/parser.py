@@ -45,7 +45,7 @@ _LATER: dict[str, tuple[type, str | None]] = {
 }
 """Keys whose classes are made later, of their names and arguments: their bases, and the names where left out."""
 _REFUSALS = (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
-"""What a module may raise for a task that is not its own."""
+"""Errors that a module may raise for a task that is not its own."""
 
 
 class Settings:
@@ -137,7 +137,7 @@ class Settings:
         return [name for name in self.values["trainer"].as_dict() if name in given]
 
     def make(self, key: str) -> Any:
-        """What a setting stands for; None: it was not given.
+        """The value that a setting stands for; None: it was not given.
 
         Raises:
             UsageError: it refuses an argument; the message names the argument with its key.

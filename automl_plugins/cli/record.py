@@ -1,4 +1,4 @@
-"""What a run keeps of its configuration: in a file of ours, never over one that somebody else wrote or changed."""
+"""The configuration that a run keeps: in a file of ours, never over one that somebody else wrote or changed."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def keep(path: Path, text: str) -> Path:
 
 
 def is_ours(path: Path) -> bool:
-    """Whether a file is as we wrote it; one that is empty, as after a power cut, is nobody's."""
+    """True where a file is as we wrote it; one that is empty, as after a power cut, is nobody's."""
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError):
@@ -160,7 +160,7 @@ def running_alone(folder: RunFolder) -> Iterator[None]:
 
 
 def is_first_process() -> bool:
-    """Whether this is not one that Lightning has started for another device."""
+    """True where this is not one that Lightning has started for another device."""
     rank_zero: Any = pl.utilities.rank_zero
     return bool(rank_zero.rank_zero_only.rank == 0)
 

@@ -72,7 +72,7 @@ from automl_plugins.training.lightning import pl
 from automl_plugins.training.project import Project
 
 _DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
-"""What a logger, say, may meet when it writes."""
+"""Errors that a logger, say, may meet when it writes."""
 _HARMLESS = (
     "logger",
     "enable_progress_bar",
@@ -169,9 +169,9 @@ def _epochs(settings: Mapping[str, Any]) -> int:
 
 
 def has_ended(folder: RunFolder, space: SupernetSpace) -> bool:
-    """Whether a folder keeps a search that has ended.
+    """True where a folder keeps a search that has ended.
 
-    Where one of its files is broken (by a power cut, say), it is written again from the last checkpoint.
+    If one of its files is broken (by a power cut, say), it is written again from the last checkpoint.
     """
     if not folder.search.exists():
         return False

@@ -195,7 +195,7 @@ def _flat(key: str, value: Any) -> Iterator[tuple[str, Any]]:
 
 
 def parsed(text: Any) -> Any:
-    """What YAML makes of a flag's text."""
+    """The value that YAML makes of a flag's text."""
     try:
         # YAML makes null of nothing, but `--trial_epochs=` is a value that was forgotten.
         return load(text) if isinstance(text, str) and text else text

@@ -1,6 +1,6 @@
 """Classes read from their source, without importing them: what a config names is looked at before it is run.
 
-Importing torch takes seconds and importing anything runs code. What a class takes, what it is derived from and
+Importing torch takes seconds and importing anything runs code. The arguments of a class, its bases and
 what its docstring says stands in its source, so a name that stands for something else than what is expected is
 refused before its module is imported, and help comes at once.
 """
@@ -42,7 +42,7 @@ class Definition:
 
     @property
     def is_class(self) -> bool:
-        """Whether it is a class."""
+        """True where it is a class."""
         return isinstance(self.node, ast.ClassDef)
 
     @property
@@ -78,7 +78,7 @@ class Scope:
 
     @property
     def is_open(self) -> bool:
-        """Whether it may have further names, which only running it would tell."""
+        """True where it may have further names, which only running it would tell."""
         return "__getattr__" in self.defined or bool(self.stars)
 
 
@@ -99,7 +99,7 @@ def find(module: str) -> Path | None:
 
 
 def exists(module: str) -> bool:
-    """Whether there is a module of that name, not in a package, readable or not."""
+    """True where there is a module of that name, not in a package, readable or not."""
     try:
         return importlib.util.find_spec(module) is not None
     except (ImportError, ValueError):
@@ -208,7 +208,7 @@ def lineage(cls: Definition) -> list[Definition]:
 
 
 def is_subclass(cls: Definition, expected: Definition) -> bool | None:
-    """Whether a class is derived from another one, or is it; None: its source does not tell."""
+    """True where a class is derived from another one, or is it; None: its source does not tell."""
     family = lineage(cls)
     if any(each.path == expected.path for each in family):
         return True
@@ -246,7 +246,7 @@ def arguments_of(definition: Definition) -> tuple[dict[str, str | None], bool]:
 
 
 def _hands_on(function: ast.FunctionDef) -> bool:
-    """Whether a constructor hands what it does not know to that of the next class."""
+    """True where a constructor hands what it does not know to that of the next class."""
     calls = [ast.unparse(node) for node in ast.walk(function) if isinstance(node, ast.Call)]
     return any(".__init__(" in call and f"**{function.args.kwarg.arg}" in call for call in calls if function.args.kwarg)
 

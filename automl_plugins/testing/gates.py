@@ -18,7 +18,7 @@ class GateSuite(SupernetSuite):
     """Gates, decoding, masks and costs of options."""
 
     is_additive: ClassVar[bool] = False
-    """Whether parameters add up over gates, each with an option as cheap as leaving it away."""
+    """True where parameters add up over gates, each with an option as cheap as leaving it away."""
 
     def test_an_architecture_has_one_hot_gates_that_decode_to_it(self) -> None:
         space = self.space()

@@ -51,7 +51,7 @@ def scale_of(gradient: Tensor | None) -> float:
 
 
 def is_finite(gradient: Tensor | None) -> bool:
-    """Whether a gradient has finite values alone; options that were not run have none."""
+    """True where a gradient has finite values alone; options that were not run have none."""
     return gradient is None or bool(gradient.isfinite().all())
 
 

@@ -45,7 +45,7 @@ class _Sources:
         return self._stacked[kind, sources]
 
     def needs_gradient(self, source: int) -> bool:
-        """Whether anything before a state is trained."""
+        """True where anything before a state is trained."""
         return any(state is not None and state.requires_grad for state in self.states[source])
 
 
@@ -135,7 +135,7 @@ def _stack_name(step: Step) -> str:
 def _groups(steps: Sequence[Step], sources: _Sources) -> list[list[Step]]:
     """Steps that are computed side by side.
 
-    What reads untrained states alone, as the first cell does in a step of the gates, needs no backward pass.
+    A part that reads untrained states alone, as the first cell in a step of the gates, needs no backward pass.
     """
     groups: dict[tuple[str, int], list[Step]] = {}
     for step in steps:

@@ -44,7 +44,7 @@ class EGNASSpace(SupernetSpace):
     `none` beside them (`cell0.node2.from0.node_operation`); a state keeps the `inputs` sources whose
     best operation other than `none` scores highest, as in DARTS.
 
-    Where we depart from the code: what does not reach the output (the last cell's edges, on node
+    Departures from the code: what does not reach the output (the last cell's edges, on node
     level) is not built; the readout's hidden layer has `node_channels` channels; edges without
     features have a learned constant state; eigenvectors of positional encodings change sign at random
     in training and are computed in the forward pass, so that any loader will do.
@@ -132,7 +132,7 @@ class EGNASSpace(SupernetSpace):
     # Cells, states and names.
 
     def cell_name(self, cell: int) -> str:
-        """What the choices of a cell begin with."""
+        """The prefix of a cell's choices."""
         return "cell" if self.share_cells else f"cell{cell}"
 
     def _cell_names(self) -> Sequence[str]:
@@ -218,7 +218,7 @@ class EGNASSpace(SupernetSpace):
         )
 
     def supernet_plan(self, task: Task) -> StackPlan:
-        """What the supernet's cells compute where every option is open."""
+        """The plan of the supernet's cells with every option open."""
         return plan_stack([self.all_steps()] * self.cells, self.states, task.level)
 
     @property

@@ -82,7 +82,7 @@ class ImageTableData(ImageFilesData):
 
     @property
     def task(self) -> Task:
-        """What a network must fit; no image is read for it."""
+        """The task that a network must fit; no image is read for it."""
         count = len(self.classes) if self.target == "classes" else len(self.target_columns)
         return Task("image", self.target, in_channels=self.channels, out_channels=count)
 
