@@ -1,7 +1,7 @@
 """Classes read from their source, without importing them: what a config names is looked at before it is run.
 
 Importing torch takes seconds and importing anything runs code. The arguments of a class, its bases and
-what its docstring says stands in its source, so a name that stands for something else than what is expected is
+what its docstring says stand in its source, so a name that stands for something else than what is expected is
 refused before its module is imported, and help comes at once.
 """
 
