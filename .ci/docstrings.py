@@ -1,7 +1,8 @@
 """Docstrings for the site, as an extension of griffe.
 
 Formulas (`:math:` roles and `.. math::` blocks, in the notation of LaTeX) become MathML, which browsers show without a
-script. A class is shown in the file that defines it, and not again in the packages that import it for their users.
+script. A class is shown in the file that defines it, and not again in the packages that import it for their users. The
+docstring of a command, which is its help, is shown as it is printed.
 """
 
 from __future__ import annotations
@@ -23,8 +24,10 @@ class Docstrings(Extension):
     """Changes what was read before it is shown."""
 
     def on_module(self, *, mod: Module, **_: Any) -> None:
-        """Forget that a package exports names of its files."""
+        """Forget that a package exports names of its files, and keep the lines of a command's help."""
         mod.exports = None
+        if mod.docstring is not None and "usage: " in mod.docstring.value:
+            mod.docstring.value = f"```text\n{mod.docstring.value}\n```"
 
     def on_object(self, *, obj: Object, **_: Any) -> None:
         """Write the formulas of an object's docstring."""
