@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import MISSING, fields
 from typing import Any, get_args, get_type_hints
 
-from jsonargparse import ArgumentParser, Namespace, set_loader, set_parsing_settings
+from jsonargparse import ArgumentParser, Namespace, _common, set_loader, set_parsing_settings
 from optuna.pruners import BasePruner
 from optuna.samplers import BaseSampler
 from torch import nn
@@ -93,8 +93,8 @@ class Settings:
             parser.add_subclass_arguments(base, key, as_group=False, skip=set(SUPPLIED.get(key, ())))
             if default is not None:
                 path = look(key, default)
-                _let_import()
-                parser.set_defaults({key: {"class_path": path}})
+                with _looking_first():
+                    parser.set_defaults({key: {"class_path": path}})
         else:
             parser.add_argument(f"--{key}", type=_TYPES[key])
 
@@ -102,10 +102,9 @@ class Settings:
         for key, value in given.values():
             if isinstance(value, float) and not math.isfinite(value):
                 raise UsageError(f"{key} is a number, and finite; got {value}")
-        _let_import()
         texts = ((key or "config", text if isinstance(text, str) else json.dumps(text)) for key, text in given.items)
         try:
-            with without_deprecations():
+            with without_deprecations(), _looking_first():
                 return self._parser.parse_args([f"--{key}={text}" for key, text in texts])
         except Exception as error:  # jsonargparse raises nearly anything for what it does not expect
             raise UsageError(explained(str(error), given)) from error
@@ -117,10 +116,9 @@ class Settings:
         """The whole configuration as plain values; of the Trainer and of parts that are made later, what was given."""
         values = self.values.clone()
         values.pop("config", None)
-        whole, lean = (
-            load(self._parser.dump(values, skip_unset=False, skip_default=skip_default))
-            for skip_default in (False, True)
-        )
+        with _looking_first():
+            dumped = [self._parser.dump(values, skip_unset=False, skip_default=skip) for skip in (False, True)]
+        whole, lean = map(load, dumped)
         for key in _LATER:
             outer, _, name = key.rpartition(".")
             part = whole.get(outer, {}) if outer else whole
@@ -147,7 +145,7 @@ class Settings:
         elif self.values.get(key) is None:
             return None
         else:
-            with self._told(key), without_deprecations():
+            with self._told(key), without_deprecations(), _looking_first():
                 made = self._parser.instantiate(Namespace({key: self.values[key]}))[key]  # type: ignore[no-untyped-call]
         if key == "module":
             self._try_module(made)
@@ -253,9 +251,9 @@ class Settings:
         parser.add_argument("--module", type=ModuleFactory)
         for path in taking:
             spec = look("module", {"class_path": path, "init_args": arguments})
-            _let_import()
             try:
-                parser.parse_object({"module": spec})
+                with _looking_first():
+                    parser.parse_object({"module": spec})
             except Exception as error:  # noqa: BLE001 - as above
                 failures.append(explained(str(error), self.given))
             else:
@@ -290,9 +288,15 @@ def _bare_parser() -> ArgumentParser:
     return ArgumentParser(exit_on_error=False, allow_abbrev=False, parser_mode="automl-plugins", print_config=None)
 
 
-def _let_import() -> None:
-    """Have jsonargparse import what has been looked at, and nothing else."""
+@contextlib.contextmanager
+def _looking_first() -> Iterator[None]:
+    """Have jsonargparse import what has been looked at, and nothing else; other parsers of this process stay alone."""
+    before = dict(_common.parsing_settings)  # there is no public way back
     names = [path for path in looked_at if all(part.isidentifier() for part in path.split("."))]
     set_parsing_settings(
         import_path_denylist=["*"], import_path_allowlist=names, instantiate_subclass_spec_in_any=False
     )
+    try:
+        yield
+    finally:
+        _common.parsing_settings.update(before)

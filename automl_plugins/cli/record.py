@@ -1,4 +1,4 @@
-"""The configuration that a run keeps: in a file of ours, never over one that somebody else wrote or changed."""
+"""The configuration and data that a run was begun with, kept in files of ours, never over somebody else's."""
 
 from __future__ import annotations
 
@@ -160,7 +160,7 @@ def running_alone(folder: RunFolder) -> Iterator[None]:
 
 
 def is_first_process() -> bool:
-    """True where this is not one that Lightning has started for another device."""
+    """False in a process that Lightning has started for another device."""
     rank_zero: Any = pl.utilities.rank_zero
     return bool(rank_zero.rank_zero_only.rank == 0)
 

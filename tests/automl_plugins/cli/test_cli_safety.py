@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 import yaml
+from jsonargparse import ArgumentParser
+from torch import nn
 
 from automl_plugins.cli import main
 from gnn_space import AGNNSpace
@@ -168,3 +170,11 @@ def test_what_lightning_takes_is_still_taken(capsys: pytest.CaptureFixture[str])
     kept = yaml.safe_load(capsys.readouterr().out)["trainer"]
     assert kept["callbacks"][1]["class_path"] == "pytorch_lightning.callbacks.LearningRateMonitor"
     assert kept["callbacks"][2]["init_args"]["save_last"] is True
+
+
+def test_other_parsers_of_the_process_stay_as_they_are(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("mine.yaml").write_text(yaml.safe_dump(VALID))
+    assert main(["study", "--config", "mine.yaml", "--print_config"]) == 0
+    parser = ArgumentParser(exit_on_error=False)
+    parser.add_argument("--network", type=nn.Module)
+    assert parser.parse_args(["--network", "torch.nn.Identity"]).network.class_path == "torch.nn.Identity"
