@@ -81,7 +81,7 @@ class Fits:
         files.path.parent.mkdir(parents=True, exist_ok=True)
         with seeded(self.project.seed), quiet_lightning(), interrupts_as_such():
             trainer = self._trainer(epochs, search, LastCheckpoint(files))
-            trainer.fit(module, datamodule=self.project.data, ckpt_path=checkpoint)
+            trainer.fit(module, datamodule=self.project.data, ckpt_path=checkpoint, weights_only=True)
         ended.touch()
         return searchable.architecture()
 
