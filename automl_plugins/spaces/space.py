@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
-from difflib import get_close_matches
 from functools import partial
 from typing import TYPE_CHECKING, ClassVar, Self
 
@@ -18,9 +17,10 @@ from automl_plugins.spaces.mutation import complete, mutate, neighbours
 from automl_plugins.spaces.narrowing import narrowed
 from automl_plugins.spaces.operation import Operation
 from automl_plugins.spaces.size import count_architectures
+from automl_plugins.spaces.suggestion import suggest
 from automl_plugins.spaces.task import Level, Task
+from automl_plugins.spaces.validity import check_choices, check_values, is_foreign
 from automl_plugins.spaces.within import Within, prune_beyond, too_many
-from automl_plugins.system.nearest import did_you_mean
 
 if TYPE_CHECKING:
     import numpy as np
@@ -60,24 +60,11 @@ class SearchSpace(ABC):
         self.choices = tuple(choices)
         self.max_parameters = max_parameters
         self._by_name = {choice.name: choice for choice in self.choices}
-        if len(self._by_name) < len(self.choices):
-            raise ValueError(f"two choices of the space {self.name!r} have one name")
         if max_parameters is not None and max_parameters < 1:
             raise ValueError(f"max_parameters is at least 1 or null; got {max_parameters}")
         self._within: Within | None = None
         self._whole: Self | None = None
-        self._check_requirements()
-
-    def _check_requirements(self) -> None:
-        earlier: dict[str, Choice] = {}
-        for choice in self.choices:
-            for alternative in choice.alternatives:
-                for parent, values in alternative.items():
-                    if parent not in earlier:
-                        raise ValueError(f"choice {choice.name!r} requires {parent!r}, which is no earlier choice")
-                    for value in values:
-                        earlier[parent].index(value)
-            earlier[choice.name] = choice
+        check_choices(self.choices, self.name)
 
     # What a subclass says.
 
@@ -169,14 +156,10 @@ class SearchSpace(ABC):
         Raises:
             ValueError: the values are not those of an architecture of this space; see `validate`.
         """
-        own = {name: value for name, value in values.items() if not self._is_foreign(name)}
+        own = {name: value for name, value in values.items() if not is_foreign(name, self._by_name)}
         architecture = Architecture(self.name, self.version, own)
         self.validate(architecture)
         return Architecture(self.name, self.version, {name: values[name] for name in self._by_name if name in values})
-
-    def _is_foreign(self, name: str) -> bool:
-        """Nothing of this space: a misspelt choice, or one of a larger space of this kind, is near one of ours."""
-        return name not in self._by_name and not get_close_matches(name, self._by_name, 1, cutoff=0.8)
 
     def validate(self, architecture: Architecture) -> None:
         """Check that an architecture belongs to this space.
@@ -192,17 +175,7 @@ class SearchSpace(ABC):
                 f"the architecture is of version {architecture.version} of the space {self.name!r}; "
                 f"this is version {self.version}, where the same choices mean another network"
             )
-        for name in architecture:
-            if name not in self._by_name:
-                raise ValueError(f"the space {self.name!r} has no choice {name!r}; {did_you_mean(name, self._by_name)}")
-        for choice in self.whole.choices:
-            active = choice.is_active(architecture)
-            if active and choice.name not in architecture:
-                raise ValueError(f"choice {choice.name!r} is missing; options: {', '.join(map(repr, choice.options))}")
-            if not active and choice.name in architecture:
-                raise ValueError(f"choice {choice.name!r} is not active here: it requires {choice.condition}")
-            if active:
-                choice.index(architecture[choice.name])
+        check_values(self.whole.choices, architecture, self.name)
 
     def sample(self, generator: Generator) -> Architecture:
         """Draw every active choice uniformly, in order; see `within` for draws that keep the cap.
@@ -253,14 +226,8 @@ class SearchSpace(ABC):
         # A sampler that was made of the whole space proposes all of its options; Optuna wants one distribution a study.
         sampler = getattr(getattr(trial, "study", None), "sampler", None)
         proposes_all = getattr(getattr(sampler, "space", None), "choices", None) == self.whole.choices
-        left = {choice.name: choice for choice in (self.whole if proposes_all else self).choices}
-        values: dict[str, Value] = {}
-        for choice in self.whole.choices:
-            if choice.is_active(values):
-                offered = left.get(choice.name, choice)
-                value = trial.suggest_categorical(choice.name, offered.options)
-                offered.index(value)  # a fixed trial hands back what it was given
-                values[choice.name] = value
+        offered = (self.whole if proposes_all else self).choices
+        values = suggest(trial, self.whole.choices, offered)
         architecture = self._make(values)
         if self._within is not None:
             prune_beyond(self._within, architecture)
