@@ -32,10 +32,11 @@ Checkpoints, loggers and lightning_logs are Lightning's own. A checkpoint opens 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
@@ -46,6 +47,7 @@ from automl_plugins.cli.network_file import NetworkFile, network_at
 from automl_plugins.cli.parser import Settings
 from automl_plugins.cli.record import keep, other_data, yaml_of
 from automl_plugins.cli.settings import Given
+from automl_plugins.search.checkpoint_files import read_checkpoint
 from automl_plugins.studies.folder import RunFolder
 from automl_plugins.system.files import save_whole
 from automl_plugins.training.lightning import pl
@@ -71,6 +73,8 @@ def run(given: Given, command: str) -> int:
     seed = settings["seed"] if settings["seed_everything"] is None else settings["seed_everything"]
     if seed is not None and seed is not True and not 0 <= seed <= MOST_SEED:
         raise UsageError(f"seed_everything is at least 0 and at most {MOST_SEED}; got {seed}")
+    if settings["ckpt_path"] is not None and settings["weights_only"] is not False:
+        _check_checkpoint(Path(settings["ckpt_path"]))
     project, options = settings.project("module"), settings.trainer()
     made = {key: settings.make(key) for key in ("optimizer", "lr_scheduler")}
     found.contender(project.space)
@@ -90,10 +94,29 @@ def run(given: Given, command: str) -> int:
     callbacks = options.pop("callbacks", None) or []
     trainer = pl.Trainer(**options, callbacks=[*_listed(callbacks), _KeepConfig(config)])
     arguments = {key: settings[key] for key in types if settings[key] is not None}
+    if "ckpt_path" in arguments:
+        arguments.setdefault("weights_only", True)  # Lightning unpickles what lies on this machine otherwise
     done = getattr(trainer, command)(module, datamodule=project.data, **arguments)
     if command == "predict" and done is not None and trainer.is_global_zero:
         _keep_predictions(trainer, done)
     return 0
+
+
+def _check_checkpoint(path: Path) -> None:
+    """Refuse a file that is no checkpoint of Lightning's; words such as `best` and addresses are Lightning's to read.
+
+    Raises:
+        UsageError: it is none.
+    """
+    if not path.is_file():
+        return
+    with told_briefly("ckpt_path", 1, OSError, ValueError):
+        content = read_checkpoint(path)
+    state = content.get("state_dict")
+    is_state = isinstance(state, Mapping) and all(isinstance(tensor, Tensor) for tensor in state.values())
+    if not is_state or "pytorch-lightning_version" not in content:
+        told = "it is no checkpoint of Lightning's, which has a state_dict and a pytorch-lightning_version"
+        raise UsageError(f"ckpt_path={str(path)!r}: {told}", code=1)
 
 
 def _found(given: Given) -> NetworkFile:
