@@ -143,7 +143,7 @@ def _keep(settings: Settings, folder: RunFolder) -> None:
         UsageError: another search was begun there.
     """
     kept, config = kept_settings(folder), absolute_paths(settings.plain())
-    if kept is not None:
+    if kept is not None and not ("search" in kept and _has_nothing(folder)):
         before = absolute_paths(_settings(Given().under(kept), folder.path).plain())
         old, mine = _settings_that_count(before), _settings_that_count(config)
         if _epochs(mine) > _epochs(old) > 0:
@@ -153,6 +153,13 @@ def _keep(settings: Settings, folder: RunFolder) -> None:
         refuse_another(folder, old, mine, "search")
     if is_first_process():
         keep(folder.path / "config.yaml", yaml_of(config))
+
+
+def _has_nothing(folder: RunFolder) -> bool:
+    """True where nothing was found or trained: a search that was refused, or killed before its first checkpoint."""
+    files = LastTwo(folder.checkpoint)
+    kept = (*files.paths, folder.architecture, folder.search)
+    return not any(path.exists() for path in kept)
 
 
 def _settings_that_count(config: Mapping[str, Any]) -> dict[str, Any]:

@@ -76,6 +76,11 @@ class LastTwo:
         self.previous = path.with_name("previous.ckpt")
         self._next = path.with_name("next.ckpt")
 
+    @property
+    def paths(self) -> tuple[Path, Path, Path]:
+        """The files that may hold a checkpoint, the newest first."""
+        return self._next, self.path, self.previous
+
     def save(self, trainer: Any) -> None:
         """Have a Trainer write a new one, on all of its processes."""
         trainer.save_checkpoint(self._next, weights_only=False)
@@ -91,7 +96,7 @@ class LastTwo:
         A kill between two renames leaves the newest one under the name that it was written as.
         """
         broken: list[BrokenCheckpointError] = []
-        for path in (self._next, self.path, self.previous):
+        for path in self.paths:
             try:
                 if path.exists():
                     read_checkpoint(path)

@@ -144,6 +144,16 @@ def test_another_search_in_the_same_folder_is_refused(capsys: pytest.CaptureFixt
     assert "search.learning_rate=0.2: the search in runs/small was begun with 0.1" in told
 
 
+def test_a_search_that_was_refused_before_its_first_checkpoint_leaves_the_folder_to_a_mended_one(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    command = ["search", "--config", "small.yaml", "--folder", str(tmp_path / "run")]
+    assert main([*command, "--search.warmup_epochs", "2"]) == 1
+    assert "leaves no epoch of max_epochs=2" in capsys.readouterr().err
+    assert "2 epochs" in said(capsys, *command, "--search.warmup_epochs", "1")
+    assert "search.warmup_epochs=0: the search in" in refused(capsys, *command)
+
+
 def test_a_search_goes_on_to_more_epochs_and_with_what_is_harmless(
     capsys: pytest.CaptureFixture[str], ended: Path
 ) -> None:
