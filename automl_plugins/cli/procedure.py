@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any, get_type_hints
 
@@ -23,6 +22,7 @@ from automl_plugins.cli.record import (
 )
 from automl_plugins.cli.settings import Given
 from automl_plugins.errors import DivergedError, StudyError
+from automl_plugins.search.report import write_found
 from automl_plugins.studies.folder import RunFolder
 from automl_plugins.system.files import write_whole
 
@@ -53,18 +53,18 @@ def run_procedure(given: Given) -> int:
         kept = kept_settings(folder)
         if kept is not None:
             refuse_another(folder, absolute_paths(kept), absolute_paths(config), "search", ("folder",))
-        keep(folder.path / "config.yaml", yaml_of(absolute_paths(config)))
         with told_briefly("", 1, StudyError, DivergedError, OSError, ImportError, ValueError, RuntimeError, TypeError):
             project.read_data()
             if (difference := other_data(folder, project.data)) is not None:
                 raise UsageError(f"the search in {folder.path} was of other data: {difference}; give --folder", 1)
-            keep_data(folder, project.data)
             found = function(project, **arguments)
-        networks = [
-            {"architecture": json.loads(each.architecture.to_json()), "figures": each.figures} for each in found
-        ]
-        write_whole(folder.path / "found.json", json.dumps(networks, indent=2))
+        if not found:
+            raise UsageError(f"{given.procedure} has found no architecture", 1)
+        # Last: a call that the procedure refuses leaves the folder to a mended one.
+        keep_data(folder, project.data)
+        write_found(folder.path / "found.json", {given.procedure: found})
         write_whole(folder.architecture, found[0].architecture.to_json())
+        keep(folder.path / "config.yaml", yaml_of(absolute_paths(config)))
     console = output()
     for number, each in enumerate(found, start=1):
         figures = ", ".join(f"{name} {value}" for name, value in each.figures.items())
