@@ -60,7 +60,14 @@ class WeightStep:
                 loss = self._strategy.weight_loss(present)
             except SkippedStep:
                 return None
-            return own(batch, *others) if loss is None else loss
+            if loss is None:
+                return own(batch, *others)
+            if not isinstance(loss, torch.Tensor) or not loss.requires_grad:
+                raise TypeError(
+                    f"weight_loss of {type(self._strategy).__name__} gives {loss!r}, which is no tensor with a "
+                    "gradient; give a loss of `step`, or None for the user's own"
+                )
+            return loss
 
         attributes[_NAME] = training_step
 

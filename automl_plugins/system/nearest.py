@@ -15,10 +15,15 @@ def nearest(name: str, valid: Iterable[str]) -> str | None:
     return lowered[matches[0]] if matches else None
 
 
-def did_you_mean(name: str, valid: Iterable[str]) -> str:
-    """The end of an error message: the nearest valid name, else all of them."""
+def did_you_mean(name: object, valid: Iterable[str]) -> str:
+    """The end of an error message: the nearest valid name, else all of them.
+
+    Args:
+        name: as somebody gave it, which may be no text at all.
+        valid: the names that there are.
+    """
     names = sorted(valid)
-    match = nearest(name, names)
+    match = nearest(str(name), names)
     if match is not None:
         return f"did you mean {match!r}?"
     return f"valid: {', '.join(names)}" if names else "there is none to choose from"

@@ -177,6 +177,8 @@ def test_a_choice_that_there_is_not_and_a_space_without_supernets_are_refused_be
     monkeypatch.setattr(Fits, "run", lambda *_: pytest.fail("something is trained"))
     with pytest.raises(ValueError, match=r"there is no choice 'layer0.head'.*layer0.heads"):
         few_shot(agnn(tmp_path / "a"), "layer0.head")
+    with pytest.raises(ValueError, match="there is no choice 3 to split"):
+        few_shot(agnn(tmp_path / "a"), 3)
     with pytest.raises(TypeError, match="the space 'smp' has none"):
         few_shot(auto_deeplab(tmp_path / "b").replace(space=SmpSpace()))
     with pytest.raises(ValueError, match="takes two options"):

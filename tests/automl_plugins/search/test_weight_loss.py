@@ -266,6 +266,16 @@ def test_a_step_of_the_user_without_a_loss_is_skipped(trainer: Callable[..., pl.
     assert watch.moved == [False, True] * 2
 
 
+@pytest.mark.parametrize("loss", [torch.tensor(1.0), "1", 1.0])
+def test_a_loss_of_the_weights_without_a_gradient_is_refused(trainer: Callable[..., pl.Trainer], loss: Any) -> None:
+    class Constant(DARTS):
+        def weight_loss(self, step: SearchStep) -> Any:
+            return loss
+
+    with pytest.raises(TypeError, match=r"weight_loss of Constant gives .*, which is no tensor with a gradient"):
+        trainer(ArchitectureSearch(Constant())).fit(LitUser(), datamodule=UserData())
+
+
 def test_a_module_gets_its_own_step_back_after_an_error(trainer: Callable[..., pl.Trainer]) -> None:
     class Failing(DARTS):
         uses_search_data: ClassVar[bool] = False

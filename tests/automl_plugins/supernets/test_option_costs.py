@@ -130,3 +130,9 @@ def test_activations_are_what_is_kept_for_the_backward_pass() -> None:
     values = torch.randn(2**18, requires_grad=True)
     assert activation_mib(Squares(), (values,)) == 2.0
     assert activation_mib(nn.Identity(), (values,)) == 0.0
+
+
+def test_a_figure_that_is_measured_needs_inputs() -> None:
+    space = AutoDeepLabSpace(layers=2, blocks=1, filters=1, stem=(2,), stem_stride=1)
+    with pytest.raises(ValueError, match="figure='macs' is measured on inputs"):
+        space.option_costs(Task("pixel", "classes", 3, 2), figure="macs")
