@@ -62,9 +62,7 @@ def cost_of(network: nn.Module, inputs: Sequence[Any], figure: CostFigure) -> fl
     if figure not in measures:
         raise ValueError(f"the figure of an option's cost is one of {', '.join(get_args(CostFigure))}; got {figure!r}")
     if figure != "params" and not len(inputs):
-        raise ValueError(
-            f"figure={figure!r} is measured on inputs, the arguments of a forward pass; none are given"
-        )
+        raise ValueError(f"figure={figure!r} is measured on inputs, the arguments of a forward pass; none are given")
     device = next((tensor.device for tensor in tensors_in(inputs)), None)
     if device is not None:
         network.to(device)
