@@ -38,6 +38,7 @@ class Summary:
         economical: the label of the cheapest one within a standard error of the winner; None where one seed tells
             of no error.
         verdict: sentences on the winner, the economical one, and the worth of the search.
+        sampler: the class of the sampler that the search's trials came from.
     """
 
     space: str
@@ -51,6 +52,7 @@ class Summary:
     winner: str | None = None
     economical: str | None = None
     verdict: Sequence[str] = field(default_factory=list)
+    sampler: str = ""
 
     def to_json(self) -> str:
         """The summary as JSON, with which `from_json` gives it back; what is undefined is `null`."""
@@ -106,8 +108,9 @@ class Summary:
         return table
 
     def costs(self) -> list[str]:
-        """A sentence for each search: how many trials it ran and what they cost."""
-        return [cost_line(arm, cost) for arm, cost in self.searches.items()]
+        """A sentence for each search: its sampler, how many trials it ran and what they cost."""
+        names = {"search": f"search ({self.sampler})"} if self.sampler else {}
+        return [cost_line(names.get(arm, arm), cost) for arm, cost in self.searches.items()]
 
     def lines(self) -> list[str]:
         """All that is said under the table: what went wrong, the searches' costs, their fronts, the verdict."""

@@ -107,6 +107,7 @@ def _summary(finals: Finals, standings: Sequence[Standing]) -> Summary:
         winner=None if winner is None else label(winner),
         economical=None if economical is None else label(economical),
         verdict=verdict,
+        sampler=finals.plan.sampler.cls.__name__,
     )
 
 

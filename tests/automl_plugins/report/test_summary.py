@@ -40,6 +40,7 @@ SUMMARY = Summary(
     ],
     searches={"search": COST},
     seeds=[1, 2, 3],
+    sampler="TPESampler",
 )
 
 
@@ -57,9 +58,9 @@ def test_the_table_has_a_line_for_each_network() -> None:
     assert "sky" not in text
 
 
-def test_each_search_says_what_it_cost() -> None:
+def test_each_search_says_its_sampler_and_what_it_cost() -> None:
     assert SUMMARY.costs() == [
-        "search: 60 trials (40 completed, 15 pruned, 3 diverged, 2 failed; 3 of them seen before, without a training, "
-        "9 more refused before they were built), "
+        "search (TPESampler): 60 trials (40 completed, 15 pruned, 3 diverged, 2 failed; "
+        "3 of them seen before, without a training, 9 more refused before they were built), "
         "12,345 optimizer steps, 678 CPU seconds"
     ]
