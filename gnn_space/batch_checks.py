@@ -33,7 +33,20 @@ def check_batch(batch: Data, task: Task, stage: str, weights: torch.dtype) -> No
         _check_rows(where, "edge_attr", batch.edge_attr, batch.edge_index.size(1), task.edge_channels)
         _check_type(where, "edge_attr", batch.edge_attr, "edge_categories", task.edge_categories, weights)
         check_finite(where, "edge features", batch.edge_attr)
+    if task.graph_channels:
+        _check_graph_features(where, batch, task, weights)
     _check_targets(where, batch.y, _mask(where, batch, task, stage), task)
+
+
+def _check_graph_features(where: str, batch: Data, task: Task, weights: torch.dtype) -> None:
+    values = getattr(batch, "graph_attr", None)
+    if values is None:
+        raise ValueError(f"{where} has no graph_attr, and the task has graph_channels={task.graph_channels}")
+    _check_rows(where, "graph_attr", values, int(getattr(batch, "num_graphs", 1)), task.graph_channels)
+    if values.dtype != weights:
+        kinds = [str(kind).removeprefix("torch.") for kind in (values.dtype, weights)]
+        raise ValueError(f"{where}: graph_attr is of {kinds[0]}, and the network's weights of {kinds[1]}")
+    check_finite(where, "features of graphs", values)
 
 
 def _check_rows(where: str, name: str, values: Tensor, rows: int, columns: int) -> None:

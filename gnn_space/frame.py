@@ -40,10 +40,11 @@ class TakesGraphs(nn.Module):
     """A module that may be called with a graph or batch of PyG in place of its tensors: `network(data)`."""
 
     def __call__(self, x: Any, *inputs: Any, **options: Any) -> Any:
-        """`forward(x, edge_index, edge_attr, batch, num_graphs)`, of the graph where one is given."""
+        """`forward(x, edge_index, edge_attr, batch, num_graphs, graph_attr)`, of the graph where one is given."""
         if not inputs and not isinstance(x, Tensor) and hasattr(x, "edge_index"):
             graph = x
-            x, inputs = graph.x, (graph.edge_index, graph.edge_attr, graph.batch, getattr(graph, "num_graphs", None))
+            counts = getattr(graph, "num_graphs", None), getattr(graph, "graph_attr", None)
+            x, inputs = graph.x, (graph.edge_index, graph.edge_attr, graph.batch, *counts)
         return super().__call__(x, *inputs, **options)
 
 
@@ -109,37 +110,59 @@ class InputEncoder(nn.Module):
         return self.nodes(x), self.edges(edge_attr)
 
 
+def graph_features(graph_attr: Tensor | None, channels: int) -> list[Tensor]:
+    """The features of whole graphs, `[num_graphs, channels]`, for a readout to join; none where a task has none.
+
+    Raises:
+        ValueError: the task has some, and the batch brings none or others.
+    """
+    if not channels:
+        return []
+    if graph_attr is None or graph_attr.size(-1) != channels:
+        got = "None" if graph_attr is None else f"of the shape {list(graph_attr.shape)}"
+        raise ValueError(f"the network's task has {channels} features of a whole graph, but graph_attr is {got}")
+    return [graph_attr]
+
+
 class Head(nn.Module):
     """From node states to the task's outputs.
 
     Node level: a linear map. Edge level: a two-layer perceptron of both ends' states, and of the
     edge's features where there are any. Graph level: a two-layer perceptron of the mean, the sum
-    and the maximum of a graph's node states.
+    and the maximum of a graph's node states, and of the graph's own features where the task has them.
 
     Shapes:
-        node states: `[num_nodes, channels]`; edge features: `[num_edges, edge_channels]`.
+        node states: `[num_nodes, channels]`; edge features: `[num_edges, edge_channels]`; features of whole graphs:
+        `[num_graphs, task.graph_channels]`.
         output: `[num_nodes | num_edges | num_graphs, task.out_channels]`.
     """
 
     def __init__(self, task: Task, channels: int, edge_channels: int, hidden_channels: int = 64) -> None:
         super().__init__()
-        self.level = task.level
+        self.level, self.graph_channels = task.level, task.graph_channels
         if task.level == "node":
             self.output: nn.Module = nn.Linear(channels, task.out_channels)
             return
-        inputs = 3 * channels if task.level == "graph" else 2 * channels + edge_channels
+        inputs = 3 * channels + task.graph_channels if task.level == "graph" else 2 * channels + edge_channels
         self.output = nn.Sequential(
             nn.Linear(inputs, hidden_channels), nn.ReLU(), nn.Linear(hidden_channels, task.out_channels)
         )
 
     def forward(
-        self, x: Tensor, edge_index: Tensor, edge_attr: Tensor | None, batch: Tensor | None, num_graphs: int | None
+        self,
+        x: Tensor,
+        edge_index: Tensor,
+        edge_attr: Tensor | None,
+        batch: Tensor | None,
+        num_graphs: int | None,
+        graph_attr: Tensor | None = None,
     ) -> Tensor:
         if self.level == "graph":
             pools = (global_mean_pool, global_add_pool, global_max_pool)
             if batch is None:
                 batch, num_graphs = x.new_zeros(x.size(0), dtype=torch.long), 1
-            return self.output(torch.cat([pool(x, batch, num_graphs) for pool in pools], dim=-1))
+            pooled = [pool(x, batch, num_graphs) for pool in pools]
+            return self.output(torch.cat([*pooled, *graph_features(graph_attr, self.graph_channels)], dim=-1))
         if self.level == "edge":
             ends = [x.index_select(0, edge_index[0]), x.index_select(0, edge_index[1])]
             return self.output(torch.cat(ends if edge_attr is None else [*ends, edge_attr], dim=-1))

@@ -86,6 +86,7 @@ class GatedGCN(nn.Module):
         edge_attr: Tensor | None = None,
         batch: Tensor | None = None,
         num_graphs: int | None = None,
+        graph_attr: Tensor | None = None,
     ) -> Tensor:
         x, edge_attr = self.encoder(x, edge_attr)
         x = self.nodes(x)
@@ -95,4 +96,4 @@ class GatedGCN(nn.Module):
             edges = self.edges(edge_attr)
         for layer in self.layers:
             x, edges = layer(x, edges, edge_index)
-        return self.head(x, edge_index, edges, batch, num_graphs)
+        return self.head(x, edge_index, edges, batch, num_graphs, graph_attr)

@@ -22,7 +22,9 @@ class _GraphModule(TaskModule):
         membership = getattr(batch, "batch", None)
         # `num_graphs` of a batch is known on the host; asking the tensor would wait for the device.
         num_graphs = None if membership is None else batch.num_graphs
-        return self.network(batch.x, batch.edge_index, batch.edge_attr, membership, num_graphs)
+        inputs = (batch.x, batch.edge_index, batch.edge_attr, membership, num_graphs)
+        # A network that somebody else wrote need not know of features of whole graphs.
+        return self.network(*inputs, batch.graph_attr) if self.task.graph_channels else self.network(*inputs)
 
     @property
     def _type(self) -> torch.dtype:

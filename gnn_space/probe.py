@@ -22,7 +22,8 @@ _HOPS = 3
 class GraphProbe:
     """The probe of graphs, see `automl_plugins.spaces.probe.Probe`.
 
-    Inputs are `(x, edge_index, edge_attr, batch, num_graphs)`, the last ones optional, as of all networks here.
+    Inputs are `(x, edge_index, edge_attr, batch, num_graphs, graph_attr)`, as of all networks here; the last ones are
+    optional.
 
     Args:
         task: of level `node`, `edge` or `graph`.
@@ -49,12 +50,14 @@ class GraphProbe:
         edge_attr = None
         if self.task.edge_channels:
             edge_attr = _features(edge_index.shape[1], self.task.edge_channels, self.task.edge_categories, generator)
-        return x, edge_index, edge_attr, batch, count
+        graphs = self.task.graph_channels
+        graph_attr = (torch.randn(count, graphs, generator=generator),) if graphs else ()
+        return x, edge_index, edge_attr, batch, count, *graph_attr
 
     def positive(self, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
         """Ones in place of real-valued features."""
         x, edge_index, edge_attr, *rest = (*inputs, None)[: max(len(inputs), 3)]
-        return _ones(x), edge_index, _ones(edge_attr), *rest
+        return _ones(x), edge_index, _ones(edge_attr), *rest[:2], *map(_ones, rest[2:])
 
     def units(self, features: Tensor, inputs: tuple[Any, ...]) -> Tensor | None:
         """Rows of nodes, edges or graphs; of nodes, the mean at graph level, and the source's row at edge level."""

@@ -84,6 +84,7 @@ class _Reference(nn.Module):
         edge_attr: Tensor | None = None,
         batch: Tensor | None = None,
         num_graphs: int | None = None,
+        graph_attr: Tensor | None = None,
     ) -> Tensor:
         x, edge_attr = self.encoder(x, edge_attr)
         if x.layout == torch.sparse_csr and not self.transforms_first:
@@ -93,7 +94,7 @@ class _Reference(nn.Module):
             x = norm(self._convolve(layer, x, edge_index, edge_attr))
             if self.head is not None or position < len(self.layers) - 1:
                 x = self.act(x)
-        return x if self.head is None else self.head(x, edge_index, edge_attr, batch, num_graphs)
+        return x if self.head is None else self.head(x, edge_index, edge_attr, batch, num_graphs, graph_attr)
 
 
 class GCN(_Reference):
@@ -172,6 +173,7 @@ class APPNP(nn.Module):
         edge_attr: Tensor | None = None,
         batch: Tensor | None = None,
         num_graphs: int | None = None,
+        graph_attr: Tensor | None = None,
     ) -> Tensor:
         x, _ = self.encoder(x, edge_attr)
         x = torch.relu(self.hidden(feature_dropout(x, 0.5, self.training)))

@@ -24,10 +24,12 @@ class Task:
         node_categories: for categorical node features, the number of values of each column
             (`x` is then an integer tensor `[num_nodes, in_channels]`); empty: `x` is real-valued.
         edge_categories: the same for edges.
+        graph_channels: real-valued features of a whole graph, which networks read beside its nodes (a molecule's
+            descriptors); on graph level only; 0: there are none.
 
     Raises:
-        ValueError: a number out of range, an unknown level or target, or categories whose number
-            is not that of the channels.
+        ValueError: a number out of range, an unknown level or target, categories whose number
+            is not that of the channels, or features of whole graphs on another level.
     """
 
     level: Level
@@ -37,6 +39,7 @@ class Task:
     edge_channels: int = 0
     node_categories: tuple[int, ...] = ()
     edge_categories: tuple[int, ...] = ()
+    graph_channels: int = 0
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "node_categories", tuple(self.node_categories))
@@ -44,10 +47,12 @@ class Task:
         for name, value, valid in (("level", self.level, get_args(Level)), ("target", self.target, get_args(Target))):
             if value not in valid:
                 raise ValueError(f"Task.{name} is one of {', '.join(valid)}; got {value!r}")
-        for name, least in (("in_channels", 1), ("out_channels", 1), ("edge_channels", 0)):
+        for name, least in (("in_channels", 1), ("out_channels", 1), ("edge_channels", 0), ("graph_channels", 0)):
             value = getattr(self, name)
             if type(value) is not int or value < least:
                 raise ValueError(f"Task.{name} is an integer of at least {least}; got {value!r}")
+        if self.graph_channels and self.level != "graph":
+            raise ValueError(f"Task.graph_channels={self.graph_channels} is for the level graph; got {self.level!r}")
         if self.target == "binary" and self.out_channels != 1:
             raise ValueError(f"a binary task has one output; got Task.out_channels={self.out_channels}")
         for name, categories, channels in (

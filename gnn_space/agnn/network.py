@@ -57,6 +57,7 @@ class AGNNNetwork(TakesGraphs):
         edge_attr: Tensor | None = None,
         batch: Tensor | None = None,
         num_graphs: int | None = None,
+        graph_attr: Tensor | None = None,
     ) -> Tensor:
         x, edge_attr = self.encoder(x, edge_attr)
         loops, loop_attr = with_self_loops(edge_index, edge_attr, x.size(0))
@@ -66,7 +67,7 @@ class AGNNNetwork(TakesGraphs):
             x = state + self.skips[position - 1](x) if self.skips and position > 0 else state
         if self.head.level == "node":
             x = feature_dropout(x, self.dropout, self.training)
-        return self.head(x, edge_index, edge_attr, batch, num_graphs)
+        return self.head(x, edge_index, edge_attr, batch, num_graphs, graph_attr)
 
 
 def with_self_loops(edge_index: Tensor, edge_attr: Tensor | None, num_nodes: int) -> tuple[Tensor, Tensor | None]:

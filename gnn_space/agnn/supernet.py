@@ -74,6 +74,7 @@ class AGNNSupernet(TakesGraphs, Supernet):
         edge_attr: Tensor | None = None,
         batch: Tensor | None = None,
         num_graphs: int | None = None,
+        graph_attr: Tensor | None = None,
         *,
         gates: Mapping[str, Tensor],
     ) -> Tensor:
@@ -87,7 +88,7 @@ class AGNNSupernet(TakesGraphs, Supernet):
             x = feature_dropout(x, self.dropout, self.training)
         window = self.widest if widths is None else widths.window
         weights = self._head_weights(window)
-        return functional_call(self.head, weights, (x, edge_index, edge_attr, batch, num_graphs))
+        return functional_call(self.head, weights, (x, edge_index, edge_attr, batch, num_graphs, graph_attr))
 
     def _head_weights(self, window: Window) -> dict[str, Tensor]:
         """The head's weights whose columns belong to channels of the last layer, narrowed to a window."""

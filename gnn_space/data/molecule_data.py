@@ -20,6 +20,7 @@ from automl_plugins.system.nearest import did_you_mean
 from automl_plugins.training.data.splits import random_split
 from automl_plugins.training.data.targets import check_labels
 from automl_plugins.training.lightning import pl
+from gnn_space.data.descriptors import check_descriptors, molecule_features
 from gnn_space.data.graphs import ManyGraphs, ManyGraphsData
 from gnn_space.data.scaffolds import scaffold_split
 from gnn_space.data.smiles import ATOM_CATEGORIES, BOND_CATEGORIES, import_chem, molecule_graph, molecule_store, parse
@@ -73,7 +74,8 @@ class MoleculeData(ManyGraphsData):
 
     A batch has integer `x` `[num_atoms, 9]` and `edge_attr` `[num_edges, 3]`, the columns of
     `torch_geometric.utils.from_smiles`, and `y` `[num_graphs, num_targets]` as floats, in the
-    table's own units, nan where a target is missing. Molecules that do not parse are left out, with
+    table's own units, nan where a target is missing; with `descriptors` also `graph_attr`
+    `[num_graphs, graph_channels]`. Molecules that do not parse are left out, with
     one warning; `skipped` lists them, and a study writes them to `skipped_molecules.csv`.
 
     Subclasses implement `_read`. Needs `pip install "automl-plugins[molecules]"`.
@@ -85,6 +87,8 @@ class MoleculeData(ManyGraphsData):
         batch_size: molecules of a batch.
         seed: of the split and of the order of training batches.
         split: `random`, by seed, or `scaffold`: molecules of one ring system are in one part.
+        descriptors: features of whole molecules, which networks read at their readout: `rdkit`, `morgan`, or both,
+            see `gnn_space.data.descriptors.molecule_features`.
 
     Raises:
         ValueError: an argument is out of range.
@@ -98,6 +102,7 @@ class MoleculeData(ManyGraphsData):
         batch_size: int,
         seed: int,
         split: MoleculeSplit = "random",
+        descriptors: str | Sequence[str] = (),
     ) -> None:
         super().__init__(batch_size, seed)
         one_of("target", target, get_args(MoleculeTarget))
@@ -105,6 +110,7 @@ class MoleculeData(ManyGraphsData):
         self.num_targets = num_targets
         self.fractions = three_fractions("fractions", fractions)
         self.split = one_of("split", split, get_args(MoleculeSplit))
+        self.descriptors = check_descriptors(descriptors)
 
     @property
     def skipped(self) -> list[str]:
@@ -139,8 +145,12 @@ class MoleculeData(ManyGraphsData):
         molecules = [parse(smiles) for smiles in table.smiles]
         kept = [row for row, molecule in enumerate(molecules) if molecule is not None]
         skipped = self._skip(table, molecules)
-        parts = self._parts(table, kept, [molecules[row] for row in kept])
-        graphs = [molecule_graph(molecules[row]) for row in kept]
+        found = [molecules[row] for row in kept]
+        parts = self._parts(table, kept, found)
+        graphs = [molecule_graph(molecule) for molecule in found]
+        if self.descriptors:
+            for graph, row in zip(graphs, molecule_features(found, self.descriptors, parts[0]), strict=True):
+                graph.graph_attr = row.unsqueeze(0)
         targets = torch.from_numpy(table.targets[kept]).to(torch.float32).view(-1, self.num_targets)
         check_labels(self._where(), self._target_names(), self.target, *(targets[part] for part in parts))
         train, val, test = (molecule_store(*_select(graphs, targets, part)) for part in parts)
@@ -152,6 +162,7 @@ class MoleculeData(ManyGraphsData):
             edge_channels=len(BOND_CATEGORIES),
             node_categories=ATOM_CATEGORIES,
             edge_categories=BOND_CATEGORIES,
+            graph_channels=graphs[0].graph_attr.size(1) if self.descriptors else 0,
         )
         return Molecules(task, train, val, test, skipped=skipped)
 

@@ -33,6 +33,7 @@ class SmilesTable(MoleculeData):
         seed: of the split and of the order of training batches.
         split: `random`, by seed, or `scaffold`: molecules with the same rings and links between them (their
             Bemis-Murcko scaffold) are in one part, the rarest in the test, whatever the seed.
+        descriptors: features of whole molecules: `rdkit`, `morgan`, or both; see `MoleculeData`.
 
     Raises:
         ValueError: an argument is out of range; (in `setup`) the file is no table or lacks a column, a cell is
@@ -52,9 +53,10 @@ class SmilesTable(MoleculeData):
         batch_size: int = 64,
         seed: int = 0,
         split: MoleculeSplit = "random",
+        descriptors: str | tuple[str, ...] = (),
     ) -> None:
         columns = (target_columns,) if isinstance(target_columns, str) else tuple(target_columns)
-        super().__init__(target, len(columns), fractions, batch_size, seed, split)
+        super().__init__(target, len(columns), fractions, batch_size, seed, split, descriptors)
         if not columns or (target == "binary" and len(columns) > 1):
             accepted = "one column" if target == "binary" else "one column or more"
             raise ValueError(f"target_columns is {accepted} for target={target!r}; got {columns}")
@@ -102,14 +104,15 @@ class SolubilityData(MoleculeData):
     Args:
         batch_size: molecules of a batch.
         seed: of the validation molecules and of the order of training batches.
+        descriptors: features of whole molecules, see `MoleculeData`.
 
     Raises:
         ValueError: an argument is out of range.
         ImportError: (in `setup`) datamol or RDKit is not installed.
     """
 
-    def __init__(self, batch_size: int = 64, seed: int = 0) -> None:
-        super().__init__("regression", 1, (0.8, 0.1, 0.1), batch_size, seed)
+    def __init__(self, batch_size: int = 64, seed: int = 0, descriptors: str | tuple[str, ...] = ()) -> None:
+        super().__init__("regression", 1, (0.8, 0.1, 0.1), batch_size, seed, descriptors=descriptors)
 
     def _read(self) -> MoleculeTable:
         smiles, targets, splits = [], [], []
@@ -132,14 +135,21 @@ class FreesolvData(MoleculeData):
         batch_size: molecules of a batch.
         seed: of the split and of the order of training batches.
         split: `random`, by seed, or `scaffold`, see `SmilesTable`.
+        descriptors: features of whole molecules, see `MoleculeData`.
 
     Raises:
         ValueError: an argument is out of range.
         ImportError: (in `setup`) datamol or RDKit is not installed.
     """
 
-    def __init__(self, batch_size: int = 64, seed: int = 0, split: MoleculeSplit = "random") -> None:
-        super().__init__("regression", 1, (0.8, 0.1, 0.1), batch_size, seed, split)
+    def __init__(
+        self,
+        batch_size: int = 64,
+        seed: int = 0,
+        split: MoleculeSplit = "random",
+        descriptors: str | tuple[str, ...] = (),
+    ) -> None:
+        super().__init__("regression", 1, (0.8, 0.1, 0.1), batch_size, seed, split, descriptors)
 
     def _read(self) -> MoleculeTable:
         table = read_csv_table(_bundled("freesolv.csv"), ["smiles", "expt"])

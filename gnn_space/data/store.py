@@ -29,6 +29,7 @@ class GraphStore(Dataset[Data]):
         edges: edges of each graph, `[num_graphs]`.
         edge_attr: edge features `[num_edges, edge_channels]`, or None.
         level: what a row of `y` belongs to.
+        graph_attr: features of whole graphs, `[num_graphs, graph_channels]`, or None.
     """
 
     def __init__(
@@ -40,12 +41,13 @@ class GraphStore(Dataset[Data]):
         edges: Tensor,
         edge_attr: Tensor | None,
         level: StoreLevel,
+        graph_attr: Tensor | None = None,
     ) -> None:
         # The benchmarks' 12,000 graphs have 50 to 80 million edges: int16 keeps them at a quarter.
         small = len(nodes) == 0 or int(nodes.max()) <= torch.iinfo(torch.int16).max
         self.x, self.y, self.edge_attr, self.level = x, y, edge_attr, level
         self.edge_index = edge_index.to(torch.int16) if small else edge_index
-        self.nodes, self.edges = nodes, edges
+        self.nodes, self.edges, self.graph_attr = nodes, edges, graph_attr
         rows = {"node": nodes, "edge": edges, "graph": torch.ones_like(nodes)}[level]
         # Views, one a graph: joining some of them copies long runs of memory, which is as fast as
         # gathering rows for molecules and several times faster for graphs of thousands of edges.
@@ -56,7 +58,7 @@ class GraphStore(Dataset[Data]):
 
     @classmethod
     def from_graphs(cls, graphs: Sequence[Data], level: StoreLevel = "graph") -> GraphStore:
-        """A store of PyG graphs, all of which have `x` and `y`, and all or none `edge_attr`."""
+        """A store of PyG graphs, all of which have `x` and `y`, and all or none `edge_attr` and `graph_attr`."""
         first = graphs[0]
         return cls(
             x=torch.cat([graph.x for graph in graphs]),
@@ -66,6 +68,7 @@ class GraphStore(Dataset[Data]):
             edges=torch.tensor([graph.num_edges for graph in graphs]),
             edge_attr=torch.cat([graph.edge_attr for graph in graphs]) if first.edge_attr is not None else None,
             level=level,
+            graph_attr=torch.cat([graph.graph_attr for graph in graphs]) if "graph_attr" in first else None,
         )
 
     def __len__(self) -> int:
@@ -75,6 +78,8 @@ class GraphStore(Dataset[Data]):
         graph = Data(x=self._x[index], edge_index=self._edge_index[index].to(torch.int64), y=self._y[index])
         if self._edge_attr is not None:
             graph.edge_attr = self._edge_attr[index]
+        if self.graph_attr is not None:
+            graph.graph_attr = self.graph_attr[index : index + 1]
         return graph
 
     def __getitems__(self, indices: list[int]) -> Batch:
@@ -103,6 +108,9 @@ class GraphStore(Dataset[Data]):
         if self._edge_attr is not None:
             batch.edge_attr = torch.cat([self._edge_attr[index] for index in indices])
             slices["edge_attr"], increments["edge_attr"] = edge_bounds, nothing
+        if self.graph_attr is not None:
+            batch.graph_attr = self.graph_attr.index_select(0, chosen)
+            slices["graph_attr"], increments["graph_attr"] = one_each, nothing
         # What PyG's own collation leaves behind, so that `batch.to_data_list()` works.
         batch._num_graphs = len(indices)
         batch._slice_dict, batch._inc_dict = slices, increments

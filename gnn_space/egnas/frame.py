@@ -15,7 +15,7 @@ from automl_plugins.spaces.task import Task
 from gnn_space.egnas.operations import SLOPE
 from gnn_space.egnas.plan import CellPlan, Kind
 from gnn_space.egnas.sizes import EGNASSizes
-from gnn_space.frame import CategoricalEncoder, batch_norm
+from gnn_space.frame import CategoricalEncoder, batch_norm, graph_features
 from gnn_space.positional import laplacian_eigenvectors
 
 
@@ -126,7 +126,7 @@ class Embedding(nn.Module):
 class Readout(nn.Module):
     """From the last cell's states to the task's outputs, by a two-layer perceptron.
 
-    Node level reads the nodes, edge level the edges, graph level mean and maximum of both.
+    Node level reads the nodes, edge level the edges, graph level mean and maximum of both, and features of the graph.
 
     Args:
         task: the level, and how many outputs.
@@ -135,11 +135,11 @@ class Readout(nn.Module):
 
     def __init__(self, task: Task, sizes: EGNASSizes) -> None:
         super().__init__()
-        self.level = task.level
+        self.level, self.graph_channels = task.level, task.graph_channels
         channels = {
             "node": sizes.node_channels,
             "edge": sizes.edge_channels,
-            "graph": 2 * (sizes.node_channels + sizes.edge_channels),
+            "graph": 2 * (sizes.node_channels + sizes.edge_channels) + task.graph_channels,
         }[task.level]
         self.perceptron = nn.Sequential(
             nn.Linear(channels, sizes.node_channels),
@@ -147,7 +147,9 @@ class Readout(nn.Module):
             nn.Linear(sizes.node_channels, task.out_channels),
         )
 
-    def forward(self, states: States, edge_index: Tensor, batch: Tensor, num_graphs: int) -> Tensor:
+    def forward(
+        self, states: States, edge_index: Tensor, batch: Tensor, num_graphs: int, graph_attr: Tensor | None = None
+    ) -> Tensor:
         if self.level == "node":
             return self.perceptron(states.nodes)
         if self.level == "edge":
@@ -158,7 +160,7 @@ class Readout(nn.Module):
             for state, membership in ((states.nodes, batch), (states.edges, edge_batch))
             for pool in (global_mean_pool, global_max_pool)
         ]
-        return self.perceptron(torch.cat(pooled, dim=1))
+        return self.perceptron(torch.cat([*pooled, *graph_features(graph_attr, self.graph_channels)], dim=1))
 
 
 def membership(x: Tensor, batch: Tensor | None, num_graphs: int | None) -> tuple[Tensor, int]:

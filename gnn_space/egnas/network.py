@@ -83,9 +83,10 @@ class EGNASNetwork(TakesGraphs):
         edge_attr: Tensor | None = None,
         batch: Tensor | None = None,
         num_graphs: int | None = None,
+        graph_attr: Tensor | None = None,
     ) -> Tensor:
         batch, num_graphs = membership(x, batch, num_graphs)
         states = [self.embedding(x, edge_index, edge_attr, batch, num_graphs)] * 2
         for cell in self.cells:
             states.append(cell(states[-2], states[-1], edge_index))
-        return self.readout(states[-1], edge_index, batch, num_graphs)
+        return self.readout(states[-1], edge_index, batch, num_graphs, graph_attr)

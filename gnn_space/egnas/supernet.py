@@ -71,6 +71,7 @@ class EGNASSupernet(TakesGraphs, Supernet):
         edge_attr: Tensor | None = None,
         batch: Tensor | None = None,
         num_graphs: int | None = None,
+        graph_attr: Tensor | None = None,
         *,
         gates: Mapping[str, Tensor],
     ) -> Tensor:
@@ -82,7 +83,7 @@ class EGNASSupernet(TakesGraphs, Supernet):
         states = [self.embedding(x, edge_index, edge_attr, batch, num_graphs)] * 2
         for cell in self.cells:
             states.append(cell(states[-2], states[-1], graph, gates))
-        return self.readout(states[-1], edge_index, batch, num_graphs)
+        return self.readout(states[-1], edge_index, batch, num_graphs, graph_attr)
 
     def plain(self) -> EGNASSupernet:
         """The plain form, with copies of these weights, in the same training mode; of a plain one itself."""

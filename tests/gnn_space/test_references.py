@@ -15,13 +15,14 @@ from torch_geometric.data import Batch, Data
 from automl_plugins import Task
 from automl_plugins.spaces.task import Level
 from gnn_space.data.npz import NpzGraphData
+from gnn_space.dmpnn import DMPNN
 from gnn_space.gated_gcn import GatedGCN
 from gnn_space.references import APPNP, GAT, GCN, GIN, GraphSAGE
 
 # torch says so once in a process, wherever the first such tensor is made.
 pytestmark = pytest.mark.filterwarnings("ignore:Sparse CSR tensor support is in beta")
 
-REFERENCES = (GCN, GAT, GraphSAGE, GIN, GatedGCN, APPNP)
+REFERENCES = (GCN, GAT, GraphSAGE, GIN, GatedGCN, APPNP, DMPNN)
 LEVELS: tuple[Level, ...] = ("node", "edge", "graph")
 OFFERED = [(reference, level) for reference in REFERENCES for level in LEVELS if level in reference.levels]
 PLAIN = Task("node", "classes", in_channels=5, out_channels=3)
@@ -87,9 +88,10 @@ def test_other_levels_are_refused(reference: type[nn.Module]) -> None:
             reference(replace(PLAIN, level=level))
 
 
-def test_appnp_is_for_nodes() -> None:
-    assert APPNP.levels == {"node"}
-    assert all(reference.levels == {"node", "edge", "graph"} for reference in REFERENCES if reference is not APPNP)
+def test_appnp_is_for_nodes_and_dmpnn_for_nodes_and_graphs() -> None:
+    assert (APPNP.levels, DMPNN.levels) == ({"node"}, {"node", "graph"})
+    others = [reference for reference in REFERENCES if reference not in (APPNP, DMPNN)]
+    assert all(reference.levels == {"node", "edge", "graph"} for reference in others)
 
 
 @over_offered
@@ -119,14 +121,14 @@ def test_a_batch_gives_what_its_graphs_give_one_by_one(reference: type[nn.Module
 
 
 @over_offered
-def test_gin_gat_and_gated_gcn_read_edge_features(reference: type[nn.Module], level: Level) -> None:
+def test_gin_gat_gated_gcn_and_dmpnn_read_edge_features(reference: type[nn.Module], level: Level) -> None:
     task = replace(WITH_EDGES, level=level)
     network = reference(task).eval()
     graph = graph_for(task)
     before = run(network, graph)
     graph.edge_attr[0] += 1.0
     changed = (run(network, graph) - before).abs().amax(dim=1) > 1e-6
-    if reference in (GIN, GAT, GatedGCN):
+    if reference in (GIN, GAT, GatedGCN, DMPNN):
         # More than the edge's own end: its features travel on with the messages.
         assert changed.sum() >= {"node": 2, "edge": 2, "graph": 1}[level]
     else:

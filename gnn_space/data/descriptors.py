@@ -1,0 +1,88 @@
+"""Features of whole molecules: RDKit's descriptors, and counts of circular fragments."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Literal, get_args
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from automl_plugins.system.nearest import did_you_mean
+
+Descriptors = Literal["rdkit", "morgan"]
+
+_MORGAN_COLUMNS = 2048
+_MORGAN_RADIUS = 2
+
+
+def check_descriptors(names: str | Sequence[str]) -> tuple[Descriptors, ...]:
+    """The names of kinds of descriptors, each once, in their order.
+
+    Raises:
+        ValueError: there is no such kind, or one is named twice.
+    """
+    found = (names,) if isinstance(names, str) else tuple(names)
+    for name in found:
+        if name not in get_args(Descriptors):
+            raise ValueError(f"descriptors: there is no {name!r}; {did_you_mean(str(name), get_args(Descriptors))}")
+    if len(set(found)) < len(found):
+        raise ValueError(f"descriptors names a kind twice: {', '.join(found)}")
+    return found  # type: ignore[return-value]
+
+
+def molecule_features(molecules: Sequence[Any], names: Sequence[Descriptors], training: Tensor) -> Tensor:
+    """The features of whole molecules, float32 `[num_molecules, channels]`.
+
+    - `rdkit`: all descriptors that RDKit lists (two hundred odd; how many, its version decides), each scaled by rank:
+      the share of *training* molecules that lie below, minus one half, so that no outlier and no unit counts. A
+      descriptor that RDKit cannot compute is 0, the middle.
+    - `morgan`: how often each of 2,048 hashed circular fragments of radius 2 occurs (Rogers and Hahn 2010).
+
+    Args:
+        molecules: RDKit's.
+        names: kinds of features, side by side in this order.
+        training: places of the training molecules, the only ones that ranks are made of.
+    """
+    kinds: dict[Descriptors, Callable[[], Tensor]] = {
+        "rdkit": lambda: ranks(_rdkit(molecules), training),
+        "morgan": lambda: _morgan(molecules),
+    }
+    return torch.cat([kinds[name]() for name in names], dim=1)
+
+
+def ranks(values: np.ndarray, training: Tensor) -> Tensor:
+    """Columns scaled by rank to -1/2 .. 1/2, float32; ties lie in the middle of their ranks, nan at 0.
+
+    Args:
+        values: `[num_rows, num_columns]`, infinities allowed.
+        training: the rows that are ranked against.
+    """
+    scaled = np.zeros(values.shape, dtype=np.float32)
+    for column, entries in enumerate(values.T):
+        known = np.sort(entries[training.numpy()])
+        known = known[~np.isnan(known)]
+        if len(known) == 0:
+            continue
+        middle = (np.searchsorted(known, entries, "left") + np.searchsorted(known, entries, "right")) / 2
+        scaled[:, column] = np.where(np.isnan(entries), 0.0, middle / len(known) - 0.5)
+    return torch.from_numpy(scaled)
+
+
+def _rdkit(molecules: Sequence[Any]) -> np.ndarray:
+    from rdkit import rdBase
+    from rdkit.Chem import Descriptors as functions
+
+    calculate: Callable[..., dict[str, float]] = functions.CalcMolDescriptors
+    with rdBase.BlockLogs():
+        rows = [list(calculate(molecule, missingVal=np.nan).values()) for molecule in molecules]
+    return np.array(rows, dtype=np.float64)
+
+
+def _morgan(molecules: Sequence[Any]) -> Tensor:
+    from rdkit.Chem.rdFingerprintGenerator import GetMorganGenerator
+
+    generator = GetMorganGenerator(radius=_MORGAN_RADIUS, fpSize=_MORGAN_COLUMNS)
+    counts = [generator.GetCountFingerprintAsNumPy(molecule) for molecule in molecules]
+    return torch.from_numpy(np.stack(counts).astype(np.float32))
