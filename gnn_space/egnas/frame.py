@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from torch_geometric.nn import global_max_pool, global_mean_pool
+from torch_geometric.nn import global_add_pool, global_max_pool, global_mean_pool
 
 from automl_plugins.spaces.counting import part
 from automl_plugins.spaces.task import Task
@@ -52,8 +53,32 @@ class Merge(nn.Module):
         return functional.dropout(self.output(hidden), self.dropout, self.training)
 
 
+class Sum(nn.Module):
+    """A cell's output of one kind without maps: the sum of its new states, each rectified.
+
+    Around a cell of one state it is the frame of hand-made layers: an operation, normalised, then the rectifier, and a
+    residual connection around them.
+
+    Args:
+        dropout: rate for the output.
+
+    Shapes:
+        states: `[num_rows, channels]` each; output `[num_rows, channels]`.
+    """
+
+    def __init__(self, dropout: float) -> None:
+        super().__init__()
+        self.dropout = dropout
+
+    def forward(self, states: Sequence[Tensor]) -> Tensor:
+        total = functools.reduce(torch.add, [state.relu() for state in states])
+        return functional.dropout(total, self.dropout, self.training)
+
+
 def make_merges(plan: CellPlan, sizes: EGNASSizes) -> nn.ModuleDict:
     """The merges of a cell's outputs, by kind."""
+    if sizes.merge == "sum":
+        return nn.ModuleDict({kind: Sum(sizes.dropout) for kind in ("node", "edge") if kind in plan.outputs})
     channels = {
         "node": (sizes.node_channels, sizes.merge_node_channels),
         "edge": (sizes.edge_channels, sizes.merge_edge_channels),
@@ -67,11 +92,19 @@ def make_merges(plan: CellPlan, sizes: EGNASSizes) -> nn.ModuleDict:
     )
 
 
-def merged(merges: nn.ModuleDict, nodes: Sequence[Tensor | None], edges: Sequence[Tensor | None]) -> States:
+def merged(
+    merges: nn.ModuleDict, sizes: EGNASSizes, nodes: Sequence[Tensor | None], edges: Sequence[Tensor | None]
+) -> States:
     """A cell's outputs."""
-    return States(
-        merges["node"](nodes) if "node" in merges else None, merges["edge"](edges) if "edge" in merges else None
-    )
+    outputs: list[Tensor | None] = []
+    for kind, states in (("node", nodes), ("edge", edges)):
+        output = None
+        if kind in merges:
+            output = merges[kind]([states[state] for state in sizes.merged_states(len(states))])
+            if sizes.residual:
+                output = states[1] + output
+        outputs.append(output)
+    return States(*outputs)
 
 
 class Embedding(nn.Module):
@@ -126,7 +159,8 @@ class Embedding(nn.Module):
 class Readout(nn.Module):
     """From the last cell's states to the task's outputs, by a two-layer perceptron.
 
-    Node level reads the nodes, edge level the edges, graph level mean and maximum of both, and features of the graph.
+    Node level reads the nodes, edge level the edges, graph level mean and maximum of both (and the sum, where
+    `sizes.sum_readout` says so), and features of the graph.
 
     Args:
         task: the level, and how many outputs.
@@ -136,10 +170,11 @@ class Readout(nn.Module):
     def __init__(self, task: Task, sizes: EGNASSizes) -> None:
         super().__init__()
         self.level, self.graph_channels = task.level, task.graph_channels
+        self.pools = [global_mean_pool, global_max_pool, *([global_add_pool] if sizes.sum_readout else [])]
         channels = {
             "node": sizes.node_channels,
             "edge": sizes.edge_channels,
-            "graph": 2 * (sizes.node_channels + sizes.edge_channels) + task.graph_channels,
+            "graph": len(self.pools) * (sizes.node_channels + sizes.edge_channels) + task.graph_channels,
         }[task.level]
         self.perceptron = nn.Sequential(
             nn.Linear(channels, sizes.node_channels),
@@ -158,7 +193,7 @@ class Readout(nn.Module):
         pooled = [
             pool(state, membership, num_graphs)
             for state, membership in ((states.nodes, batch), (states.edges, edge_batch))
-            for pool in (global_mean_pool, global_max_pool)
+            for pool in self.pools
         ]
         return self.perceptron(torch.cat([*pooled, *graph_features(graph_attr, self.graph_channels)], dim=1))
 

@@ -11,13 +11,14 @@ from torch.nn import functional
 
 from automl_plugins.supernets.gates import Gates
 from automl_plugins.supernets.recomputation import recomputed
+from gnn_space.egnas.catalogue import Form, joint_form
 from gnn_space.egnas.frame import States, merged
 from gnn_space.egnas.graph_index import GraphIndex
 from gnn_space.egnas.mixed_cell import MixedCell
 from gnn_space.egnas.operation_stack import OperationStack
 from gnn_space.egnas.operations import SLOPE
 from gnn_space.egnas.plan import Kind, Step
-from gnn_space.egnas.updates import UPDATES, with_one
+from gnn_space.egnas.updates import with_one
 
 
 class _Sources:
@@ -25,8 +26,8 @@ class _Sources:
 
     def __init__(self) -> None:
         self.states: list[States] = []
-        self._read: list[dict[Kind, tuple[Tensor, Tensor]]] = []
-        self._stacked: dict[tuple[Kind, Sequence[int]], tuple[Tensor, Tensor]] = {}
+        self._read: list[dict[Form, tuple[Tensor, Tensor]]] = []
+        self._stacked: dict[tuple[Form, Sequence[int]], tuple[Tensor, Tensor]] = {}
 
     def append(self, state: States) -> None:
         """Add a state, which operations read if it has both nodes and edges."""
@@ -36,13 +37,14 @@ class _Sources:
         if nodes is not None and edges is not None:
             self._read[-1]["node"] = with_one(functional.leaky_relu(nodes, SLOPE)), with_one(edges)
             self._read[-1]["edge"] = with_one(nodes), functional.leaky_relu(edges, SLOPE)
+            self._read[-1]["both"] = with_one(nodes), with_one(edges)
 
-    def stacked(self, kind: Kind, sources: tuple[int, ...]) -> tuple[Tensor, Tensor]:
-        """Nodes and edges as operations of a kind read them, `[num_sources, num_rows, channels]`."""
-        if (kind, sources) not in self._stacked:
-            nodes, edges = zip(*(self._read[source][kind] for source in sources), strict=True)
-            self._stacked[kind, sources] = torch.stack(nodes), torch.stack(edges)
-        return self._stacked[kind, sources]
+    def stacked(self, form: Form, sources: tuple[int, ...]) -> tuple[Tensor, Tensor]:
+        """Nodes and edges as operations of a form read them, `[num_sources, num_rows, channels]`."""
+        if (form, sources) not in self._stacked:
+            nodes, edges = zip(*(self._read[source][form] for source in sources), strict=True)
+            self._stacked[form, sources] = torch.stack(nodes), torch.stack(edges)
+        return self._stacked[form, sources]
 
     def needs_gradient(self, source: int) -> bool:
         """True where anything before a state is trained."""
@@ -60,6 +62,7 @@ class JointCell(nn.Module):
     def __init__(self, cell: MixedCell, checkpointing: bool) -> None:
         super().__init__()
         self.plan = cell.plan
+        self.sizes = cell.sizes
         self.places = cell.places
         self.merges = cell.merges
         self.checkpointing = checkpointing
@@ -94,7 +97,7 @@ class JointCell(nn.Module):
                 sources.append(
                     States(*(self._incoming(kind, target, sources, graph, gates) for kind in ("node", "edge")))
                 )
-        return merged(self.merges, *zip(*sources.states, strict=True))
+        return merged(self.merges, self.sizes, *zip(*sources.states, strict=True))
 
     def _incoming(self, kind: Kind, target: int, sources: _Sources, graph: GraphIndex, gates: Gates) -> Tensor | None:
         steps = self.plan.into(kind, target)
@@ -119,10 +122,11 @@ class JointCell(nn.Module):
             state = sources.states[source][("node", "edge").index(kind)]
             return weights[0] * cast(Tensor, state)
         stack = cast(OperationStack, self.stacks[_stack_name(steps[0])])
-        nodes, edges = sources.stacked(kind, tuple(step.source for step in steps))
+        form, update = joint_form(kind, operation)
+        nodes, edges = sources.stacked(form, tuple(step.source for step in steps))
 
         def run() -> Tensor:
-            results = UPDATES[kind](operation, stack.select(steps), nodes, edges, graph)
+            results = update(stack.select(steps), nodes, edges, graph)
             return stack.normalise(steps, results, weights)
 
         return recomputed(stack, run) if self.checkpointing else run()

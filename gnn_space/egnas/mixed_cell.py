@@ -9,9 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from automl_plugins.supernets.gates import Gates
+from gnn_space.egnas.catalogue import make_operation
 from gnn_space.egnas.frame import States, make_merges, merged
 from gnn_space.egnas.graph_index import GraphIndex
-from gnn_space.egnas.operations import make_operation
 from gnn_space.egnas.plan import CellPlan, GatePlace, Kind, Step
 from gnn_space.egnas.sizes import EGNASSizes
 
@@ -30,10 +30,12 @@ class MixedCell(nn.Module):
     def __init__(self, plan: CellPlan, places: Mapping[Step, GatePlace], sizes: EGNASSizes) -> None:
         super().__init__()
         self.plan = plan
+        self.sizes = sizes
+        channels = sizes.node_channels, sizes.edge_channels
         self.operations = nn.ModuleDict(
             {
                 # Without weights in the normalisation: they would undo what the gates say.
-                step.key: make_operation(step.operation, sizes.node_channels, sizes.edge_channels, affine=False)
+                step.key: make_operation(step.kind, step.operation, *channels, affine=False)
                 for step in plan.steps
                 if step.has_weights
             }
@@ -48,7 +50,7 @@ class MixedCell(nn.Module):
             new_edges = self._incoming("edge", target, nodes, edges, graph, gates)
             nodes.append(new_nodes)
             edges.append(new_edges)
-        return merged(self.merges, nodes, edges)
+        return merged(self.merges, self.sizes, nodes, edges)
 
     def _incoming(
         self,

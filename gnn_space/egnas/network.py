@@ -6,8 +6,8 @@ from torch import Tensor, nn
 
 from automl_plugins.spaces.counting import part
 from automl_plugins.spaces.task import Task
+from gnn_space.egnas.catalogue import make_operation
 from gnn_space.egnas.frame import Embedding, Readout, States, make_merges, membership, merged
-from gnn_space.egnas.operations import make_operation
 from gnn_space.egnas.plan import CellPlan, Kind, StackPlan
 from gnn_space.egnas.sizes import EGNASSizes
 from gnn_space.frame import TakesGraphs
@@ -24,9 +24,11 @@ class Cell(nn.Module):
     def __init__(self, plan: CellPlan, sizes: EGNASSizes) -> None:
         super().__init__()
         self.plan = plan
+        self.sizes = sizes
+        channels = sizes.node_channels, sizes.edge_channels
         self.operations = nn.ModuleDict(
             {
-                step.key: part(make_operation, step.operation, sizes.node_channels, sizes.edge_channels, affine=True)
+                step.key: part(make_operation, step.kind, step.operation, *channels, affine=True)
                 for step in plan.steps
                 if step.has_weights
             }
@@ -40,7 +42,7 @@ class Cell(nn.Module):
             new_edges = self._incoming("edge", target, nodes, edges, edge_index)
             nodes.append(new_nodes)
             edges.append(new_edges)
-        return merged(self.merges, nodes, edges)
+        return merged(self.merges, self.sizes, nodes, edges)
 
     def _incoming(
         self, kind: Kind, target: int, nodes: list[Tensor | None], edges: list[Tensor | None], edge_index: Tensor

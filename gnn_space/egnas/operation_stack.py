@@ -48,7 +48,7 @@ class OperationStack(nn.Module):
         first, end = rows[0], rows[-1] + 1
         if rows == list(range(first, end)):
             return {name: weight[first:end] for name, weight in weights.items()}
-        index = torch.tensor(rows, device=weights["output.bias"].device)
+        index = torch.tensor(rows, device=next(iter(weights.values())).device)
         return {name: weight.index_select(0, index) for name, weight in weights.items()}
 
     def normalise(self, steps: Sequence[Step], results: Tensor, gates: Sequence[Tensor]) -> Tensor:

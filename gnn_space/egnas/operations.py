@@ -1,4 +1,4 @@
-"""EGNAS's operations: those that update node states, and those that update edge states."""
+"""The paper's operations of EGNAS: those that update node states, and those that update edge states."""
 
 from __future__ import annotations
 
@@ -10,11 +10,7 @@ from torch_geometric.utils import scatter
 from gnn_space.frame import batch_norm
 
 AGGREGATIONS = ("mean", "sum", "max")
-NODE_OPERATIONS = ("identity", *AGGREGATIONS)
 EDGE_UPDATES = ("concat", "gru", "film")
-EDGE_OPERATIONS = ("identity", *EDGE_UPDATES)
-NONE = "none"
-"""The operation that gives zero: an option of the supernet's gates, not of an architecture."""
 
 SLOPE = 0.2
 """Negative slope of every leaky rectifier."""
@@ -114,10 +110,3 @@ class EdgeOperation(nn.Module):
         else:
             updated = self.scale(relation).sigmoid() * edges + self.shift(relation)
         return self.norm(self.output(updated))
-
-
-def make_operation(name: str, node_channels: int, edge_channels: int, affine: bool) -> nn.Module:
-    """An operation with weights, by its name."""
-    if name in AGGREGATIONS:
-        return NodeOperation(node_channels, edge_channels, name, affine)
-    return EdgeOperation(node_channels, edge_channels, name, affine)

@@ -10,9 +10,11 @@ from collections.abc import Mapping, Sequence
 from typing import Literal, NamedTuple
 
 from automl_plugins.spaces.task import Level
-from gnn_space.egnas.operations import AGGREGATIONS, EDGE_UPDATES
 
 Kind = Literal["node", "edge"]
+NONE = "none"
+"""The operation that gives zero: an option of the supernet's gates, not of an architecture."""
+IDENTITY = "identity"
 
 
 class Step(NamedTuple):
@@ -38,7 +40,7 @@ class Step(NamedTuple):
     @property
     def has_weights(self) -> bool:
         """True where it has a module."""
-        return self.operation in AGGREGATIONS or self.operation in EDGE_UPDATES
+        return self.operation not in (IDENTITY, NONE)
 
     @property
     def reads(self) -> tuple[tuple[Kind, int], ...]:
@@ -85,7 +87,9 @@ class StackPlan(NamedTuple):
     embedded: frozenset[Kind]
 
 
-def plan_stack(cells: Sequence[Sequence[Step]], states: int, level: Level) -> StackPlan:
+def plan_stack(
+    cells: Sequence[Sequence[Step]], states: int, level: Level, read: Sequence[int] | None = None
+) -> StackPlan:
     """Leave out what does not reach the output: its weights would never have a gradient.
 
     On node level, say, nothing reads the edges that the last cell gives.
@@ -94,7 +98,9 @@ def plan_stack(cells: Sequence[Sequence[Step]], states: int, level: Level) -> St
         cells: each cell's steps.
         states: the number of states of a kind in a cell, inputs included.
         level: what the head reads: nodes, edges, or (level `graph`) both.
+        read: the states that a cell's output is made of, see `EGNASSizes.read_states`; all of them where left out.
     """
+    read = range(states) if read is None else read
     read_by_head: Mapping[str, tuple[Kind, ...]] = {"node": ("node",), "edge": ("edge",), "graph": ("node", "edge")}
     # Position 0 and 1 are the embedded input; cell c gives position c + 2 and reads c and c + 1.
     needed: list[set[Kind]] = [set() for _ in range(len(cells) + 2)]
@@ -102,7 +108,7 @@ def plan_stack(cells: Sequence[Sequence[Step]], states: int, level: Level) -> St
     plans: list[CellPlan] = []
     for position in reversed(range(len(cells))):
         outputs = frozenset(needed[position + 2])
-        live: set[tuple[Kind, int]] = {(kind, state) for kind in outputs for state in range(states)}
+        live: set[tuple[Kind, int]] = {(kind, state) for kind in outputs for state in read}
         kept: list[Step] = []
         for target in reversed(range(2, states)):
             for step in cells[position]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import combinations
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor
@@ -16,13 +16,12 @@ from automl_plugins.spaces.task import Level, Task
 from automl_plugins.supernets.gates import Closed
 from automl_plugins.supernets.rules import strongest_inputs
 from automl_plugins.supernets.space import SupernetSpace
+from gnn_space.egnas.catalogue import OPERATIONS
 from gnn_space.egnas.network import EGNASNetwork
-from gnn_space.egnas.operations import EDGE_OPERATIONS, NODE_OPERATIONS, NONE
-from gnn_space.egnas.plan import GatePlace, Kind, StackPlan, Step, plan_stack
-from gnn_space.egnas.sizes import EGNASSizes
+from gnn_space.egnas.plan import IDENTITY, NONE, GatePlace, Kind, StackPlan, Step, plan_stack
+from gnn_space.egnas.sizes import EGNASSizes, MergeForm
 from gnn_space.egnas.supernet import EGNASSupernet
 
-OPERATIONS: Mapping[Kind, tuple[str, ...]] = {"node": NODE_OPERATIONS, "edge": EDGE_OPERATIONS}
 _KINDS: tuple[Kind, ...] = ("node", "edge")
 
 
@@ -44,6 +43,10 @@ class EGNASSpace(SupernetSpace):
     `none` beside them (`cell0.node2.from0.node_operation`); a state keeps the `inputs` sources whose
     best operation other than `none` scores highest, as in DARTS.
 
+    With `operations="extended"`, `residual=True`, `merge="sum"`, one node, one input and as many edge as node channels,
+    a stack of GatedGCN's layers is a point of the space: every state reads state 1 with `gated`. The paper's maps behind
+    a cell cannot be such a frame, since they rectify and normalise once more.
+
     Departures from the code: what does not reach the output (the last cell's edges, on node
     level) is not built; the readout's hidden layer has `node_channels` channels; edges without
     features have a learned constant state; eigenvectors of positional encodings change sign at random
@@ -61,18 +64,23 @@ class EGNASSpace(SupernetSpace):
         positional_encodings: Laplacian eigenvectors added to the nodes; 0: none. The paper has 8 for ZINC and
             20 for CLUSTER and PATTERN.
         dropout: rate for the outputs of cells.
+        operations: `paper`, or `extended`: beside the paper's, GatedGCN's normalised gates for nodes and for edges
+            (`gated`), GINE's message (`gine`) and attention of one head (`attention`), see `gnn_space.egnas.extended`.
+        residual: add the output of the cell before to each cell's.
+        merge: a cell's output: `maps` of all its states, the paper's, or the `sum` of its new states, rectified.
+        sum_readout: let graph level read sums of node and edge states, beside the paper's means and maxima.
         max_parameters: networks with more trainable parameters are refused before they are built.
         checkpointing: the supernet computes operations again in the backward pass: a quarter of the memory, 1.3 times
             the time.
 
     Raises:
-        ValueError: a number out of range.
+        ValueError: a number out of range, or an unknown name.
     """
 
     name: ClassVar[str] = "egnas"
     version: ClassVar[int] = 1
     levels: ClassVar[frozenset[Level]] = frozenset(("node", "edge", "graph"))
-    parameter_free: ClassVar[frozenset[Value]] = frozenset((NONE, "identity"))
+    parameter_free: ClassVar[frozenset[Value]] = frozenset((NONE, IDENTITY))
 
     def __init__(
         self,
@@ -86,6 +94,10 @@ class EGNASSpace(SupernetSpace):
         merge_edge_channels: int = 30,
         positional_encodings: int = 0,
         dropout: float = 0.0,
+        operations: Literal["paper", "extended"] = "paper",
+        residual: bool = False,
+        merge: MergeForm = "maps",
+        sum_readout: bool = False,
         max_parameters: int | None = None,
         checkpointing: bool = False,
     ) -> None:
@@ -94,8 +106,18 @@ class EGNASSpace(SupernetSpace):
                 raise ValueError(f"{argument} is at least 1; got {value}")
             if argument in ("cells", "nodes") and value > MOST_NODES:
                 raise ValueError(f"{argument} is at most {MOST_NODES}; got {value}")
+        if operations not in OPERATIONS:
+            raise ValueError(f"operations is one of {', '.join(OPERATIONS)}; got {operations!r}")
         self.sizes = EGNASSizes(
-            node_channels, edge_channels, merge_node_channels, merge_edge_channels, positional_encodings, dropout
+            node_channels,
+            edge_channels,
+            merge_node_channels,
+            merge_edge_channels,
+            positional_encodings,
+            dropout,
+            residual,
+            merge,
+            sum_readout,
         )
         self.cells = cells
         self.nodes = nodes
@@ -107,7 +129,12 @@ class EGNASSpace(SupernetSpace):
         self.merge_edge_channels = merge_edge_channels
         self.positional_encodings = positional_encodings
         self.dropout = dropout
+        self._operations = operations  # the argument; `operations` draws
+        self.residual = residual
+        self.merge = merge
+        self.sum_readout = sum_readout
         self.checkpointing = checkpointing
+        self._offered = OPERATIONS[operations]
         choices = [
             choice
             for cell in self._cell_names()
@@ -115,7 +142,7 @@ class EGNASSpace(SupernetSpace):
             for choice in self._choices_of(cell, kind, target)
         ]
         self._gate_choices = tuple(
-            Choice(_gate_name(cell, kind, target, source), (NONE, *OPERATIONS[kind]))
+            Choice(_gate_name(cell, kind, target, source), (NONE, *self._offered[kind]))
             for cell in self._cell_names()
             for kind, target in self._targets()
             for source in range(target)
@@ -153,7 +180,7 @@ class EGNASSpace(SupernetSpace):
         prefix, kept = f"{cell}.{kind}{target}", self._kept(target)
         yield Choice(f"{prefix}.inputs", tuple("+".join(map(str, each)) for each in combinations(range(target), kept)))
         for slot in range(kept):
-            yield Choice(f"{prefix}.input{slot}.{kind}_operation", OPERATIONS[kind])
+            yield Choice(f"{prefix}.input{slot}.{kind}_operation", self._offered[kind])
 
     def steps(self, architecture: Architecture, cell: int) -> list[Step]:
         """The operations of a cell of an architecture, in order of their targets."""
@@ -172,14 +199,14 @@ class EGNASSpace(SupernetSpace):
             Step(kind, target, source, operation)
             for kind, target in self._targets()
             for source in range(target)
-            for operation in OPERATIONS[kind]
+            for operation in self._offered[kind]
         ]
 
     # What a space says.
 
     def build(self, architecture: Architecture, task: Task) -> EGNASNetwork:
         cells = [self.steps(architecture, cell) for cell in range(self.cells)]
-        return EGNASNetwork(plan_stack(cells, self.states, task.level), task, self.sizes)
+        return EGNASNetwork(self._plan(cells, task), task, self.sizes)
 
     def operations(self, architecture: Architecture) -> Sequence[Operation]:
         operations = [Operation("nodes", "embedded nodes"), Operation("edges", "embedded edges")]
@@ -203,7 +230,7 @@ class EGNASSpace(SupernetSpace):
             given: dict[Kind, str] = {}
             for kind in _KINDS:
                 given[kind] = f"cell{cell}.{kind}s"
-                every = tuple(dict.fromkeys(states[kind, state] for state in range(self.states)))
+                every = tuple(dict.fromkeys(states[kind, state] for state in self.sizes.read_states(self.states)))
                 operations.append(Operation(given[kind], f"merged {kind}s", every))
             outputs = [outputs[-1], given]
         last = outputs[-1]
@@ -219,7 +246,10 @@ class EGNASSpace(SupernetSpace):
 
     def supernet_plan(self, task: Task) -> StackPlan:
         """The plan of the supernet's cells with every option open."""
-        return plan_stack([self.all_steps()] * self.cells, self.states, task.level)
+        return self._plan([self.all_steps()] * self.cells, task)
+
+    def _plan(self, cells: Sequence[Sequence[Step]], task: Task) -> StackPlan:
+        return plan_stack(cells, self.states, task.level, self.sizes.read_states(self.states))
 
     @property
     def gate_choices(self) -> tuple[Choice, ...]:
@@ -247,7 +277,7 @@ class EGNASSpace(SupernetSpace):
 
         def operations(source: int) -> list[str]:
             without = closed.get(_gate_name(cell, kind, target, source), frozenset())
-            return [operation for operation in OPERATIONS[kind] if operation not in without]
+            return [operation for operation in self._offered[kind] if operation not in without]
 
         if slot is not None:
             sources = str(values[f"{cell}.{kind}{target}.inputs"]).split("+")
@@ -265,7 +295,7 @@ class EGNASSpace(SupernetSpace):
                 kept = strongest_inputs(rows, self._kept(target))
                 values[f"{prefix}.inputs"] = "+".join(str(source) for source, _ in kept)
                 for slot, (_, operation) in enumerate(kept):
-                    values[f"{prefix}.input{slot}.{kind}_operation"] = OPERATIONS[kind][operation]
+                    values[f"{prefix}.input{slot}.{kind}_operation"] = self._offered[kind][operation]
         return self.architecture(values)
 
 

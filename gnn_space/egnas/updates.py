@@ -15,7 +15,6 @@ from torch.utils.checkpoint import checkpoint
 
 from gnn_space.egnas.graph_index import GraphIndex
 from gnn_space.egnas.operations import SLOPE
-from gnn_space.egnas.plan import Kind
 
 Weights = Mapping[str, Tensor]
 """Stacked weights `[count, ...]` of operations, by their names in one of them."""
@@ -45,7 +44,7 @@ def affine(weight: Tensor, bias: Tensor, keeps_one: bool = False) -> Tensor:
     return rows.mT
 
 
-def _linear(weights: Weights, name: str, keeps_one: bool = False) -> Tensor:
+def linear_map(weights: Weights, name: str, keeps_one: bool = False) -> Tensor:
     """The maps of a linear layer."""
     return affine(weights[f"{name}.weight"], weights[f"{name}.bias"], keeps_one)
 
@@ -68,8 +67,8 @@ def node_updates(aggregation: str, weights: Weights, nodes: Tensor, edges: Tenso
     Returns:
         `[count, num_nodes, node_channels]`.
     """
-    hidden = functional.leaky_relu_(nodes @ _linear(weights, "message.0", True), SLOPE)
-    modulation = functional.leaky_relu_(edges @ _linear(weights, "modulation.0", True), SLOPE)
+    hidden = functional.leaky_relu_(nodes @ linear_map(weights, "message.0", True), SLOPE)
+    modulation = functional.leaky_relu_(edges @ linear_map(weights, "modulation.0", True), SLOPE)
     arguments = (aggregation, weights, hidden, modulation, graph)
     if aggregation == "max" and not weights["output.weight"].requires_grad:
         # A step of the gates keeps less, and maxima are more work than sums.
@@ -80,10 +79,10 @@ def node_updates(aggregation: str, weights: Weights, nodes: Tensor, edges: Tenso
 
 def _aggregate(aggregation: str, weights: Weights, hidden: Tensor, modulation: Tensor, graph: GraphIndex) -> Tensor:
     """The updates from the hidden layers of messages and modulations on."""
-    inner = _linear(weights, "modulation.2", True)
-    scale = (modulation @ (inner @ _linear(weights, "scale"))).sigmoid_()
-    shift = inner @ _linear(weights, "shift")
-    sent = graph.of_sources(hidden @ _linear(weights, "message.2"))
+    inner = linear_map(weights, "modulation.2", True)
+    scale = (modulation @ (inner @ linear_map(weights, "scale"))).sigmoid_()
+    shift = inner @ linear_map(weights, "shift")
+    sent = graph.of_sources(hidden @ linear_map(weights, "message.2"))
     if aggregation == "max":
         received = graph.max((modulation @ shift).addcmul_(scale, sent))
     else:
@@ -113,14 +112,14 @@ def edge_updates(update: str, weights: Weights, nodes: Tensor, edges: Tensor, gr
     of_sources = nodes @ functional.pad((source - difference).mT, (0, 1, 0, 1))
     relation = graph.of_targets(of_targets).add_(graph.of_sources(of_sources))
     relation = functional.leaky_relu_(relation, SLOPE)
-    return _FORMS[update](weights, relation, _linear(weights, "relation.2", True), edges)
+    return _FORMS[update](weights, relation, linear_map(weights, "relation.2", True), edges)
 
 
 def _concat(weights: Weights, relation: Tensor, inner: Tensor, edges: Tensor) -> Tensor:
     of_relation, of_edges = weights["join.0.weight"].chunk(2, dim=2)
     hidden = edges @ functional.pad(of_edges.mT, (0, 1))
     hidden = hidden.baddbmm_(relation, inner @ affine(of_relation, weights["join.0.bias"], True))
-    return functional.leaky_relu_(hidden, SLOPE) @ (_linear(weights, "join.2", True) @ _linear(weights, "output"))
+    return functional.leaky_relu_(hidden, SLOPE) @ (linear_map(weights, "join.2", True) @ linear_map(weights, "output"))
 
 
 def _gru(weights: Weights, relation: Tensor, inner: Tensor, edges: Tensor) -> Tensor:
@@ -136,14 +135,9 @@ def _gru(weights: Weights, relation: Tensor, inner: Tensor, edges: Tensor) -> Te
 
 
 def _film(weights: Weights, relation: Tensor, inner: Tensor, edges: Tensor) -> Tensor:
-    scale = (relation @ (inner @ _linear(weights, "scale"))).sigmoid_()
-    shift = inner @ _linear(weights, "shift", True) @ _linear(weights, "output")
+    scale = (relation @ (inner @ linear_map(weights, "scale"))).sigmoid_()
+    shift = inner @ linear_map(weights, "shift", True) @ linear_map(weights, "output")
     return (relation @ shift).baddbmm_(scale * edges, weights["output.weight"].mT)
 
 
 _FORMS: dict[str, Callable[[Weights, Tensor, Tensor, Tensor], Tensor]] = {"concat": _concat, "gru": _gru, "film": _film}
-UPDATES: Mapping[Kind, Callable[[str, Weights, Tensor, Tensor, GraphIndex], Tensor]] = {
-    "node": node_updates,
-    "edge": edge_updates,
-}
-"""The updates of nodes and edges: of an operation's name, weights, nodes, edges and graph."""

@@ -43,9 +43,11 @@ def random_graph(num_nodes, num_edges, edge_channels, generator):
 
 
 def random_gates(space, form, generator):
-    weights = torch.rand(len(space.gate_choices), 5, generator=generator)
+    counts = torch.tensor([len(choice.options) for choice in space.gate_choices])
+    own = torch.arange(int(counts.max())) < counts.unsqueeze(1)
+    weights = torch.rand(own.shape, generator=generator) * own
     if form == "one-hot":
-        return torch.nn.functional.one_hot(weights.argmax(1), 5).to(weights)
+        return torch.nn.functional.one_hot(weights.argmax(1), own.size(1)).to(weights)
     if form == "partly closed":
         return weights * (torch.rand(weights.shape, generator=generator) < 0.4)
     return weights
@@ -124,6 +126,14 @@ def test_values_gradients_and_running_statistics_are_those_of_the_plain_form(
     graph = random_graph(num_nodes, num_edges, 2, generator)
     matrix = random_gates(space, form, generator)
     assert_agree(space, make_task(level), graph, matrix, training)
+
+
+@pytest.mark.parametrize("form", ["soft", "one-hot", "partly closed"])
+def test_the_operations_of_hand_made_networks_agree_with_the_plain_form_too(form):
+    space = make_space(operations="extended", residual=True, merge="sum", sum_readout=True)
+    generator = torch.Generator().manual_seed(0)
+    graph = random_graph(8, 20, 2, generator)
+    assert_agree(space, make_task(), graph, random_gates(space, form, generator), True)
 
 
 @pytest.mark.parametrize("level", ["node", "edge", "graph"])
