@@ -43,7 +43,7 @@ def make_operation(kind: Kind, name: str, node_channels: int, edge_channels: int
 
 
 def joint_form(kind: Kind, name: str) -> tuple[Form, _Update]:
-    """How operations of one name read states, and what computes them side by side."""
+    """The form in which operations of one name read states, and the function that computes them side by side."""
     if (kind, name) in _EXTENDED:
         return "both", _EXTENDED[kind, name][1]
     return kind, partial(node_updates if kind == "node" else edge_updates, name)

@@ -43,9 +43,9 @@ class EGNASSpace(SupernetSpace):
     `none` beside them (`cell0.node2.from0.node_operation`); a state keeps the `inputs` sources whose
     best operation other than `none` scores highest, as in DARTS.
 
-    With `operations="extended"`, `residual=True`, `merge="sum"`, one node, one input and as many edge as node channels,
-    a stack of GatedGCN's layers is a point of the space: every state reads state 1 with `gated`. The paper's maps behind
-    a cell cannot be such a frame, since they rectify and normalise once more.
+    With `operations="extended"`, `residual=True`, `merge="sum"`, one node, one input and as many edge as node
+    channels, a stack of GatedGCN's layers is a point of the space: every state reads state 1 with `gated`. The
+    paper's maps behind a cell cannot be such a frame, since they rectify and normalise once more.
 
     Departures from the code: what does not reach the output (the last cell's edges, on node
     level) is not built; the readout's hidden layer has `node_channels` channels; edges without
