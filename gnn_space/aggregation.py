@@ -2,14 +2,34 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import torch
 from torch import Tensor
-from torch_geometric.utils import degree, scatter
+from torch.autograd import Function
+from torch_geometric.utils import scatter, softmax
+
+from gnn_space.compressed import CompressedEdges
+from gnn_space.maxima import maximum
+from gnn_space.products import dots, product
 
 REDUCTIONS = ("sum", "mean", "max")
 
+MESSAGES_BELOW = 2**19
+"""Elements of messages, `num_edges * heads * channels`, below which they are made, because sorting edges costs more.
+
+Measured, forward and backward in float32 on one core, on graphs of 2 to 35 edges a node: one layer alone breaks even
+between 2^19 and 2^20, three that share their `CompressedEdges` at 2^18; a batch of 64 small molecules stays below, a
+batch of 16 graphs of 110 nodes is above."""
+_SCORES_BELOW = 2**16
+
 
 def aggregate(
-    x: Tensor, edge_index: Tensor, weights: Tensor | None = None, reduce: str = "sum", num_nodes: int | None = None
+    x: Tensor,
+    edge_index: Tensor | CompressedEdges,
+    weights: Tensor | None = None,
+    reduce: str = "sum",
+    num_nodes: int | None = None,
 ) -> Tensor:
     r"""The features that each node receives along its incoming edges, each edge's times its weight.
 
@@ -19,9 +39,15 @@ def aggregate(
     A mean divides by the number of incoming edges, not by the sum of their weights. A node without incoming edges
     receives 0, under `max` too.
 
+    From `MESSAGES_BELOW` elements of messages on none is made: sums and means are sparse products on compressed rows,
+    which differ from the plain form by rounding alone, and a maximum finds the edge that each number comes from (its
+    gradient goes to one of several equals, where the plain form shares it among them). Both can be differentiated any
+    number of times. Half precisions are then added up in float32.
+
     Args:
         x: `[num_nodes, heads, channels]` or `[num_nodes, channels]`.
-        edge_index: `[2, num_edges]`, sources in row 0 and targets in row 1.
+        edge_index: `[2, num_edges]`, sources in row 0 and targets in row 1; or `CompressedEdges` of it, which a
+            network makes once for all layers.
         weights: `[num_edges, heads]`, or one for all heads, `[num_edges, 1]` or `[num_edges]`; None: all are one.
         reduce: `sum`, `mean` or `max`.
         num_nodes: rows of the result; None: as many as `x` has.
@@ -30,15 +56,105 @@ def aggregate(
         `[num_nodes, heads, channels]` or `[num_nodes, channels]`, as `x`.
 
     Raises:
-        ValueError: another `reduce`, or weights that fit neither the edges nor the heads.
+        ValueError: another `reduce`, weights that fit neither the edges nor the heads, or (on the CPU) edges that
+            lead from or to nodes that are not there.
     """
     if reduce not in REDUCTIONS:
         raise ValueError(f"reduce={reduce!r} is none of {', '.join(REDUCTIONS)}")
-    num_nodes = x.size(0) if num_nodes is None else num_nodes
+    edges = edge_index
+    if not isinstance(edges, CompressedEdges):
+        edges = CompressedEdges(edges, x.size(0) if num_nodes is None else num_nodes, x.size(0))
     by_head = x if x.dim() == 3 else x.unsqueeze(1)
-    factors = None if weights is None else _one_a_head(weights, edge_index.size(1), by_head.size(1))
-    received = _by_messages(by_head, edge_index, factors, reduce, num_nodes)
+    factors = None if weights is None else _one_a_head(weights, edges.num_edges, by_head.size(1))
+    form = by_messages if _few(edges, by_head) else by_products
+    received = form(by_head, edges, factors, reduce)
     return received if x.dim() == 3 else received.squeeze(1)
+
+
+def by_messages(x: Tensor, edges: CompressedEdges, weights: Tensor | None, reduce: str) -> Tensor:
+    """The plain form: a message for each edge, `[num_edges, heads, channels]`."""
+    message = x.index_select(0, edges.source)
+    if weights is not None:
+        message = message * weights.unsqueeze(-1)
+    return reduced(message, edges, reduce)
+
+
+def reduced(message: Tensor, edges: CompressedEdges, reduce: str) -> Tensor:
+    """The messages `[num_edges, heads, channels]` of each node's incoming edges, summed, averaged or maximised."""
+    if reduce == "max":
+        return scatter(message, edges.target, 0, edges.num_nodes, reduce="max")
+    received = scatter(message, edges.target, 0, edges.num_nodes, reduce="sum")
+    return _averaged(received, edges) if reduce == "mean" else received
+
+
+def by_products(x: Tensor, edges: CompressedEdges, weights: Tensor | None, reduce: str) -> Tensor:
+    """The form without messages: sparse products on compressed rows, and for a maximum the edges that it comes from."""
+    if reduce == "max" and edges.num_edges:
+        return maximum(x, weights, edges)
+    received = product(x, weights, edges)
+    return _averaged(received, edges) if reduce == "mean" else received
+
+
+def edge_dots(a: Tensor, b: Tensor, edges: CompressedEdges) -> Tensor:
+    """The inner product of each edge's ends, `[num_edges, heads]`.
+
+    Args:
+        a: of targets, `[num_nodes, heads, channels]`.
+        b: of sources, likewise.
+        edges: of the graph.
+    """
+    if _few(edges, a):
+        return (a.index_select(0, edges.target) * b.index_select(0, edges.source)).sum(-1)
+    return dots(a, b, edges)
+
+
+def edge_softmax(scores: Tensor, edges: CompressedEdges) -> Tensor:
+    """The softmax of scores `[num_edges, heads]` over the incoming edges of each node.
+
+    Args:
+        scores: in the order of the edges.
+        edges: of the graph.
+    """
+    if scores.numel() < _SCORES_BELOW:
+        return softmax(scores, edges.target, num_nodes=edges.num_nodes)
+    return _Softmax.apply(scores, edges)
+
+
+class _Softmax(Function):
+    """`edge_softmax` on compressed rows; its gradient is made of torch's operations."""
+
+    @staticmethod
+    def forward(scores: Tensor, edges: CompressedEdges) -> Tensor:
+        rows = edges.by_target
+        # Sorted rows find their maxima in a fraction of the time that scattering takes.
+        greatest = torch.segment_reduce(rows.ordered(scores), "max", offsets=rows.pointers.long(), axis=0)
+        shares = scores.sub(greatest.index_select(0, edges.target)).exp_()
+        return shares.div_(_sums(shares, edges))
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+        _, ctx.edges = inputs
+        ctx.save_for_backward(output)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        (shares,) = ctx.saved_tensors
+        weighted = shares * gradient
+        return weighted - shares * _sums(weighted, ctx.edges), None
+
+
+def _few(edges: CompressedEdges, x: Tensor) -> bool:
+    return edges.num_edges * x.size(1) * x.size(2) < MESSAGES_BELOW
+
+
+def _sums(along: Tensor, edges: CompressedEdges) -> Tensor:
+    """The sum of `[num_edges, heads]` over the incoming edges of each edge's target, for each edge."""
+    sums = along.new_zeros(edges.num_nodes, along.size(1)).index_add(0, edges.target, along)
+    return sums.index_select(0, edges.target)
+
+
+def _averaged(received: Tensor, edges: CompressedEdges) -> Tensor:
+    return received / edges.in_degree.clamp(min=1).to(received.dtype).view(-1, 1, 1)
 
 
 def _one_a_head(weights: Tensor, num_edges: int, heads: int) -> Tensor:
@@ -50,16 +166,3 @@ def _one_a_head(weights: Tensor, num_edges: int, heads: int) -> Tensor:
             f"[{num_edges}, {heads}], [{num_edges}, 1] or [{num_edges}]"
         )
     return columns
-
-
-def _by_messages(x: Tensor, edge_index: Tensor, weights: Tensor | None, reduce: str, num_nodes: int) -> Tensor:
-    """The plain form: a message for each edge, `[num_edges, heads, channels]`."""
-    message = x.index_select(0, edge_index[0])
-    if weights is not None:
-        message = message * weights.unsqueeze(-1)
-    if reduce == "max":
-        return scatter(message, edge_index[1], 0, num_nodes, reduce="max")
-    received = scatter(message, edge_index[1], 0, num_nodes, reduce="sum")
-    if reduce == "mean":
-        received = received / degree(edge_index[1], num_nodes, x.dtype).clamp(min=1).view(-1, 1, 1)
-    return received

@@ -11,8 +11,10 @@ from torch_geometric.nn import MessagePassing
 from torch_geometric.nn.inits import glorot
 from torch_geometric.utils import degree, softmax
 
+from gnn_space.aggregation import REDUCTIONS
+
 ATTENTIONS = ("constant", "gcn", "gat", "sym-gat", "cos", "linear", "gene-linear")
-AGGREGATIONS = ("sum", "mean", "max")
+AGGREGATIONS = REDUCTIONS
 COMBINES = ("identity", "mlp")
 ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
     "sigmoid": nn.Sigmoid,

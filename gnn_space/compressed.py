@@ -1,0 +1,138 @@
+"""The edges of a graph as compressed rows, made once for all layers of a network's forward pass."""
+
+from __future__ import annotations
+
+import warnings
+from functools import cache, cached_property
+
+import torch
+from torch import Tensor
+
+
+class Rows:
+    """Edges ordered by one end: row i holds those of node i.
+
+    Args:
+        rows: the end that orders them, `[num_edges]`.
+        columns: the other end, `[num_edges]`.
+        num_rows: nodes at the end that orders.
+        num_columns: nodes at the other.
+
+    Attributes:
+        shape: `(num_rows, num_columns)`.
+        order: `[num_edges]`, the edge at each position; None: the edges came in this order.
+        pointers: `[num_rows + 1]`, the position at which each row begins.
+        columns: `[num_edges]`, the other end at each position.
+    """
+
+    def __init__(self, rows: Tensor, columns: Tensor, num_rows: int, num_columns: int) -> None:
+        self.shape = (num_rows, num_columns)
+        self.order: Tensor | None = None
+        if not bool((rows[1:] >= rows[:-1]).all()):
+            # Narrow integers are sorted in a fraction of the time.
+            self.order = torch.argsort(rows.to(_narrowest(num_rows)), stable=True)
+        # MKL copies indices of 64 bits.
+        index = torch.int32 if max(rows.numel(), num_rows, num_columns) < 2**31 else torch.int64
+        counts = torch.bincount(rows, minlength=num_rows)
+        self.pointers = torch.zeros(num_rows + 1, dtype=index, device=rows.device)
+        torch.cumsum(counts, 0, out=self.pointers[1:])
+        self.columns = self.ordered(columns).to(index)
+        self._ones: dict[torch.dtype, Tensor] = {}
+
+    def ordered(self, along: Tensor) -> Tensor:
+        """A tensor along edges, `[num_edges, ...]`, in the order of the rows."""
+        return along if self.order is None else along.index_select(0, self.order)
+
+    def as_given(self, along: Tensor) -> Tensor:
+        """The inverse of `ordered`."""
+        return along if self.order is None else torch.empty_like(along).index_copy_(0, self.order, along)
+
+    def matrix(self, values: Tensor) -> Tensor:
+        """The sparse matrix with these values `[num_edges]`, in the order of the rows; parallel edges stay apart."""
+        _without_warning()
+        return torch.sparse_csr_tensor(self.pointers, self.columns, values, self.shape, check_invariants=False)
+
+    def ones(self, dtype: torch.dtype) -> Tensor:
+        """The sparse matrix of ones."""
+        if dtype not in self._ones:
+            self._ones[dtype] = self.matrix(torch.ones(self.columns.numel(), dtype=dtype, device=self.columns.device))
+        return self._ones[dtype]
+
+
+class CompressedEdges:
+    """The edges of a graph, with what products on compressed rows need: made when first asked for, and kept.
+
+    A network makes one in each forward pass and hands it to its layers in place of the `edge_index`; forward and
+    backward passes of all layers, heads and steps of propagation then share the sorting. It is of the `edge_index` that
+    it was made of, so nothing is looked up and nothing goes stale. All that belongs to edges (weights, features)
+    keeps the order of that `edge_index`.
+
+    Args:
+        edge_index: `[2, num_edges]`, sources in row 0 and targets in row 1, in any order.
+        num_nodes: nodes that receive.
+        num_sources: nodes that send; None: the same.
+
+    Raises:
+        ValueError: (on the CPU: asking a GPU would wait for it) an edge leads from or to a node that is not there.
+    """
+
+    def __init__(self, edge_index: Tensor, num_nodes: int, num_sources: int | None = None) -> None:
+        self.edge_index = edge_index
+        self.num_nodes = num_nodes
+        self.num_sources = num_nodes if num_sources is None else num_sources
+        if edge_index.device.type == "cpu" and edge_index.numel():
+            _refuse_others("sources", edge_index[0], self.num_sources)
+            _refuse_others("targets", edge_index[1], num_nodes)
+
+    @property
+    def source(self) -> Tensor:
+        """Of each edge, `[num_edges]`."""
+        return self.edge_index[0]
+
+    @property
+    def target(self) -> Tensor:
+        """Of each edge, `[num_edges]`."""
+        return self.edge_index[1]
+
+    @property
+    def num_edges(self) -> int:
+        """Parallel edges counted each."""
+        return self.edge_index.size(1)
+
+    @cached_property
+    def by_target(self) -> Rows:
+        """Rows of the edges into each node."""
+        return Rows(self.target, self.source, self.num_nodes, self.num_sources)
+
+    @cached_property
+    def by_source(self) -> Rows:
+        """Rows of the edges out of each node."""
+        return Rows(self.source, self.target, self.num_sources, self.num_nodes)
+
+    @cached_property
+    def in_degree(self) -> Tensor:
+        """Edges into each node, `[num_nodes]`, integers."""
+        return torch.bincount(self.target, minlength=self.num_nodes)
+
+
+def compressed(edge_index: Tensor | CompressedEdges, num_nodes: int) -> CompressedEdges:
+    """The edges among `num_nodes` nodes; what is compressed already is given back."""
+    return edge_index if isinstance(edge_index, CompressedEdges) else CompressedEdges(edge_index, num_nodes)
+
+
+@cache
+def _without_warning() -> None:
+    """Use up the warning that torch gives once, that its CSR tensors are in beta state: they have been for years."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Sparse CSR tensor support is in beta state")
+        torch.zeros(1, 1).to_sparse_csr()
+
+
+def _narrowest(count: int) -> torch.dtype:
+    return torch.int16 if count <= 2**15 else torch.int32 if count <= 2**31 else torch.int64
+
+
+def _refuse_others(ends: str, nodes: Tensor, count: int) -> None:
+    least, most = (int(each) for each in nodes.aminmax())
+    if least < 0 or most >= count:
+        raise ValueError(f"edge_index has {ends} from {least} to {most}; the {count} nodes are 0 to {count - 1}")
