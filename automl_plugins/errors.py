@@ -18,8 +18,12 @@ class Terminated(KeyboardInterrupt):
     """SIGTERM, heard as Ctrl-C is: what runs is ended in good order."""
 
 
-class ParameterCapError(ValueError):
-    """An architecture whose network would have more parameters than the space's cap allows."""
+class LimitError(ValueError):
+    """An architecture whose network would cost more than limits allow, or limits that admit none."""
+
+
+class ParameterCapError(LimitError):
+    """The same, of the limit of parameters."""
 
 
 class DivergedError(RuntimeError):

@@ -14,7 +14,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from automl_plugins.measures.calls import example_calls
 from automl_plugins.spaces.architecture import Architecture
 from automl_plugins.spaces.probe import Inputs, Probe, probe_of
 from automl_plugins.spaces.space import SearchSpace
@@ -151,7 +150,7 @@ class Context:
 
 def _arguments(project: Project) -> Inputs:
     """The arguments of the first call, those by name in their places."""
-    call = example_calls(project)[0]
+    call = project.example_calls[0]
     if not call.kwargs:
         return call.args
     with torch.device("meta"):

@@ -12,10 +12,9 @@ from typing import Any
 from filelock import FileLock
 from torch import nn
 
-from automl_plugins.measures.calls import example_calls
 from automl_plugins.measures.energy import Meter, energy_meter, measure_energy
 from automl_plugins.measures.latency import LatencyCache, measure_latency
-from automl_plugins.measures.macs import macs
+from automl_plugins.measures.macs import activations, macs
 from automl_plugins.measures.memory import memory_mib
 from automl_plugins.measures.params import params
 from automl_plugins.spaces.architecture import Architecture
@@ -24,9 +23,9 @@ from automl_plugins.training.fit import seeded
 from automl_plugins.training.project import Project
 from automl_plugins.training.recording import Call, Repeated
 
-FIGURES = ("params", "macs", "latency_ms", "energy_mj", "memory_mib")
+FIGURES = ("params", "macs", "activations", "latency_ms", "energy_mj", "memory_mib")
 """The costs by name: trainable parameters; and of the network's calls in one validation batch, multiply-accumulates,
-milliseconds, millijoules, and the MiB that inference takes."""
+elements of the tensors that operations make, milliseconds, millijoules, and the MiB that inference takes."""
 _FORMER = {"num_parameters": "params", "peak_memory_mib": "memory_mib"}
 
 
@@ -50,7 +49,7 @@ class Figures:
     """Measures the costs of architectures, on what the module calls its network with for the first validation batch.
 
     The calls are recorded once, with a random architecture, in a validation step that Lightning runs; see
-    `example_calls`. If a step calls its network several times, the costs are those of all calls together. The
+    `Project.example_calls`. If a step calls its network several times, the costs are those of all calls together. The
     network alone is measured, in evaluation mode, without the module around it.
 
     Workers measure one at a time, but other workers go on with their trainings meanwhile: on a machine that they
@@ -119,6 +118,7 @@ class Figures:
         measures: dict[str, Callable[[], float]] = {
             "params": count,
             "macs": lambda: macs(self._repeated(build), self._calls),
+            "activations": lambda: activations(self._repeated(build), self._calls),
             "latency_ms": latency,
             "energy_mj": lambda: self._energy(build),
             "memory_mib": lambda: memory_mib(self._repeated(build), self._calls),
@@ -154,7 +154,7 @@ class Figures:
     @cached_property
     def _calls(self) -> tuple[Call, ...]:
         try:
-            return example_calls(self.project)
+            return self.project.example_calls
         except ValueError as error:
             wanted = ", ".join(name for name in self.names if name != "params")
             raise ValueError(f"{wanted} cannot be measured: {error}") from error

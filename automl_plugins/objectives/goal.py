@@ -8,10 +8,23 @@ from typing import TYPE_CHECKING, Any
 from automl_plugins.measures.figures import check_figure
 from automl_plugins.objectives.limits import set_limits
 from automl_plugins.objectives.named_rewards import check_number, make_reward
+from automl_plugins.spaces.budget import COUNTED
+from automl_plugins.spaces.limits import REFERENCES
 from automl_plugins.training.best_validation import Direction
 
 if TYPE_CHECKING:
     import optuna
+
+
+def counted_limits(limits: Any) -> dict[str, Any] | None:
+    """The limits of a study that its space is narrowed to: of figures counted before a training, and the factor.
+
+    Args:
+        limits: as a study takes them, unchecked.
+    """
+    if not isinstance(limits, Mapping):
+        return None
+    return {name: limit for name, limit in limits.items() if name in (*COUNTED, REFERENCES)}
 
 
 class Goal:
@@ -19,7 +32,8 @@ class Goal:
 
     Args:
         costs: figures to minimise beside the metric; with any, a study has a front instead of one best trial.
-        limits: figure -> the most that it may be, as Optuna constraints.
+        limits: figure -> the most that it may be, as Optuna constraints; null: anything. Those that are counted before
+            a training, and the factor `references`, are the project's, too: see `counted_limits`.
         reward: a name of `REWARDS` with its arguments beside `class_path`, as a mapping; the value is then the
             reward, to be maximised, and not the metric.
 
@@ -29,14 +43,18 @@ class Goal:
     """
 
     def __init__(
-        self, costs: Sequence[str] = (), limits: Mapping[str, float] | None = None, reward: Any = None
+        self, costs: Sequence[str] = (), limits: Mapping[str, float | None] | None = None, reward: Any = None
     ) -> None:
         if isinstance(costs, str):
             raise ValueError(f"costs is a list of figures; got {costs!r}; write [{costs}]")
         if limits is not None and not isinstance(limits, Mapping):
             raise ValueError(f"limits says of figures the most that each may be, such as macs: 1.0e+9; got {limits!r}")
         self.costs = tuple(costs)
-        self.limits = dict(limits or {})
+        self.asked_limits = dict(limits or {})
+        """The limits as they were asked for."""
+        self.limits = {
+            name: limit for name, limit in self.asked_limits.items() if name != REFERENCES and limit is not None
+        }
         self.reward = None if reward is None else make_reward(reward)
         if self.reward is not None and self.costs:
             raise ValueError("reward: it makes one value of all, so give either a reward or costs to minimise")

@@ -5,22 +5,24 @@ from __future__ import annotations
 import copy
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
-from functools import partial
 from typing import TYPE_CHECKING, ClassVar, Self
 
 from automl_plugins.errors import ParameterCapError
 from automl_plugins.spaces.architecture import Architecture
+from automl_plugins.spaces.budget import Budget, Run
 from automl_plugins.spaces.choice import Choice, Value
 from automl_plugins.spaces.drawing import draw
 from automl_plugins.spaces.encoding import OperationGraph, encode, operation_graph, vocabulary_of
+from automl_plugins.spaces.limits import Limits, budget_of
 from automl_plugins.spaces.mutation import complete, mutate, neighbours
 from automl_plugins.spaces.narrowing import narrowed
 from automl_plugins.spaces.operation import Operation
+from automl_plugins.spaces.refusal import prolong_startup, refuse_beyond
 from automl_plugins.spaces.size import count_architectures
 from automl_plugins.spaces.suggestion import suggest
 from automl_plugins.spaces.task import Level, Task
 from automl_plugins.spaces.validity import check_choices, check_values, is_foreign
-from automl_plugins.spaces.within import Within, prune_beyond, too_many
+from automl_plugins.spaces.within import Within
 
 if TYPE_CHECKING:
     import numpy as np
@@ -93,28 +95,43 @@ class SearchSpace(ABC):
 
     # What follows from it.
 
-    def within(self, task: Task) -> Self:
-        """The same space, its options and draws narrowed to what a task and the cap of parameters admit.
+    def within(self, task: Task, limits: Limits | None = None, run: Run | None = None) -> Self:
+        """The same space, its options and draws narrowed to what a task and limits of cost admit.
 
-        One instance is made for a study, and its sampler is made of it. `sample`, `mutate` and `neighbours` keep
-        `max_parameters`; of `choices` are left those options that the task admits (`options_for`) and that some
-        architecture within the cap was found to have. `suggest` asks for these as ordinary categorical parameters: a
-        sampler may still combine them to something beyond the cap, which is pruned.
+        One instance is made for a study, and its sampler is made of it. `sample`, `mutate`, `neighbours` and a
+        searchable keep the limits; of `choices` are left those options that the task admits (`options_for`) and that
+        some architecture within the limits has: each has a witness, which was counted. `suggest` asks for these as
+        ordinary categorical parameters: a sampler may still combine them to something beyond the limits, which is
+        ended as a broken constraint (`trial.constraints`, `optuna.TrialPruned`).
 
         Architectures, networks and the supernet are those of the whole space.
 
+        Args:
+            task: what networks must fit.
+            limits: the most `params`, `macs` and `activations` that a network may have, see `limits.Limits`, beside
+                `max_parameters`. Those that are left out are `references` (4 where that is left out, too) times the
+                dearest of the space's `references(task)`; of a space that has none, they are unlimited, unless
+                `references` is given: then it is the dearest of the hand-made networks registered for the level.
+            run: calls a network on example inputs, on which it is counted; 8 made-up graphs or images where left out.
+
         Raises:
-            ValueError: the space has no networks for the task.
-            ParameterCapError: no network within the cap was found; the message names the smallest one's size.
+            ValueError: the space has no networks for the task, limits without meaning, or networks cannot be counted.
+            LimitError: no network within the limits was found; the message names the smallest one's size
+                (`ParameterCapError` where it is that of parameters).
         """
         whole = self.whole
         whole.check_task(task)
         closed = {choice.name: set(choice.options) - set(whole.options_for(choice, task)) for choice in whole.choices}
-        count = partial(whole.num_parameters, task=task)
         space = copy.copy(whole)
-        space._within = Within(narrowed(whole.choices, closed), whole._make, count, whole.max_parameters)
+        budget = budget_of(whole, task, limits, run)
+        space._within = Within(narrowed(whole.choices, closed), whole._make, budget)
         space._whole, space.choices = whole, space._within.choices
         return space
+
+    @property
+    def budget(self) -> Budget | None:
+        """The limits that `within` gave the space, and what was counted; None: it was not narrowed."""
+        return None if self._within is None else self._within.budget
 
     @property
     def whole(self) -> Self:
@@ -178,7 +195,7 @@ class SearchSpace(ABC):
         check_values(self.whole.choices, architecture, self.name)
 
     def sample(self, generator: Generator) -> Architecture:
-        """Draw every active choice uniformly, in order; see `within` for draws that keep the cap.
+        """Draw every active choice uniformly, in order; see `within` for draws that keep limits.
 
         Args:
             generator: a `numpy.random.Generator` or a `torch.Generator`; nothing else is random.
@@ -221,16 +238,19 @@ class SearchSpace(ABC):
 
         Raises:
             ValueError: the trial was told to use a value that is no option.
-            optuna.TrialPruned: the space was narrowed (`within`), and the proposal is beyond its cap.
+            optuna.TrialPruned: the space was narrowed (`within`), and the proposal is beyond its limits.
         """
         # A sampler that was made of the whole space proposes all of its options; Optuna wants one distribution a study.
-        sampler = getattr(getattr(trial, "study", None), "sampler", None)
+        study: optuna.Study | None = getattr(trial, "study", None)
+        if study is not None and self._within is not None:
+            prolong_startup(study)
+        sampler = getattr(study, "sampler", None)
         proposes_all = getattr(getattr(sampler, "space", None), "choices", None) == self.whole.choices
         offered = (self.whole if proposes_all else self).choices
         values = suggest(trial, self.whole.choices, offered)
         architecture = self._make(values)
         if self._within is not None:
-            prune_beyond(self._within, architecture)
+            refuse_beyond(trial, self._within, architecture)
         return architecture
 
     @property
@@ -302,5 +322,6 @@ class SearchSpace(ABC):
         if self.max_parameters is not None:
             count = self.num_parameters(architecture, task)
             if count > self.max_parameters:
-                raise ParameterCapError(f"the network would have {too_many(count, self.max_parameters)}")
+                cap = self.max_parameters
+                raise ParameterCapError(f"the network would have {count:,} parameters; max_parameters is {cap:,}")
         return self.build(architecture, task)

@@ -1,113 +1,126 @@
-"""The draws of a space that was narrowed to a task: within the task's options and the cap of parameters."""
+"""The draws of a space that was narrowed to a task: within the task's options and limits of cost."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from automl_plugins.errors import ParameterCapError
 from automl_plugins.spaces.architecture import Architecture
-from automl_plugins.spaces.choice import Choice
+from automl_plugins.spaces.budget import Budget
+from automl_plugins.spaces.choice import Choice, Value
 from automl_plugins.spaces.draws import Draws, draw_integer
 from automl_plugins.spaces.mutation import Make, complete, mutate, neighbours
-from automl_plugins.spaces.narrowing import Count, cheapest, impossible_options, narrowed
+from automl_plugins.spaces.narrowing import Witnesses, cheapest, narrowed
 
 if TYPE_CHECKING:
     from automl_plugins.spaces.draws import Generator
 
 _DRAWS = 16
-"""Draws that are tried before one is brought within the cap: above a rate of one in five, 97 of 100 are found so."""
-_ENOUGH = 4
-"""Draws within the cap, of `_DRAWS`, from which on the options are left as they are."""
-_MOST_PROBES = 300
-"""Networks that are counted to find out which options can be had within the cap; others are left open."""
-_NEIGHBOURS = 1000
-"""Neighbours that are looked through for one within the cap, where random ones are not."""
-_MOST_COUNTS = 20_000
-"""Counts that are remembered."""
+"""Draws that are tried before one is brought within: above a rate of one in five, 97 of 100 are found so."""
+_FIRST_DRAWS = 48
+"""Draws among which options are looked for: nine of ten of eight options each turn up in as many."""
+_STARTS = 3
+"""Admitted draws, the cheapest, that are given options which were not drawn."""
+_NEIGHBOURS = 200
+"""Neighbours that are looked at for one that is admitted, where random ones are not."""
+
+_MOST_LOOKED = 600
+"""Architectures that are looked at to find a small one."""
 
 
 class Within:
-    """Architectures of some choices within a cap of parameters.
+    """Architectures of some choices within a budget.
 
     Args:
         choices: of the space, with the options that the task admits.
         make: an architecture of values.
-        count: the trainable parameters of an architecture's network.
-        cap: the most that there may be; None: no cap.
+        budget: the limits of what networks may cost; it may have none.
 
     Raises:
-        ParameterCapError: no network within the cap was found; the message names the smallest one's size.
+        LimitError: no network within the limits was found; the message names the smallest one's size.
+        ValueError: of none of the networks could the costs be counted.
     """
 
-    def __init__(self, choices: Sequence[Choice], make: Make, count: Count, cap: int | None) -> None:
-        self.choices, self.cap = tuple(choices), cap
-        self._make, self._count = make, count
+    def __init__(self, choices: Sequence[Choice], make: Make, budget: Budget) -> None:
+        self.choices = self._inner = tuple(choices)
+        self.budget = budget
+        self.witnesses: Mapping[tuple[str, Value], Architecture] = {}
+        """For each option that is left, by its choice's name, an admitted architecture; empty without limits."""
+        self._make = make
         self._admitted = {choice.name: choice.options for choice in choices}
-        self._counts: dict[Architecture, int] = {}
         self._small: Architecture | None = None
-        if cap is not None:
-            self._narrow(cap)
+        if budget.limits:
+            self._narrow()
 
-    def _narrow(self, cap: int) -> None:
-        generator = np.random.default_rng(0)
-        drawn: list[Architecture] = []
-        for _ in range(_DRAWS):
-            found = self._drawn(generator)
-            drawn += [found] * self.admits(found)
-            if len(drawn) >= _ENOUGH:
-                return
-        smallest = self.small
-        if drawn and not self.admits(smallest):
-            smallest = self._small = min(drawn, key=self.count)
-        if not self.admits(smallest):
-            raise ParameterCapError(
-                f"max_parameters={cap:,} admits no network of the space {smallest.space!r} for this task: the smallest "
-                f"one that was found has {self.count(smallest):,} parameters; allow as many, or make the space narrower"
-            )
-        impossible = impossible_options(self._draws, smallest, self.count, cap, _MOST_PROBES)
-        self.choices = narrowed(self.choices, impossible)
+    def _narrow(self) -> None:
+        witnesses = Witnesses(self._draws, self.budget)
+        witnesses.draw(_FIRST_DRAWS)
+        self._check_counted(witnesses)
+        witnesses.near(sorted(witnesses.drawn, key=self.budget.load)[:_STARTS])
+        if witnesses.missing:
+            self._small = self._smallest(witnesses)
+            witnesses.add(self._small)
+            witnesses.descend(self._small)
+        closed: dict[str, set[Value]] = {choice.name: set() for choice in self._inner}
+        for choice, option in witnesses.missing:
+            closed[choice.name].add(option)
+        # A choice that no admitted architecture makes is not offered; a draw that comes to it is drawn again.
+        self._inner = narrowed(self._inner, closed)
+        self.choices = tuple(choice for choice in self._inner if closed[choice.name] != set(choice.options))
+        self.witnesses = witnesses.found
+
+    def _smallest(self, witnesses: Witnesses) -> Architecture:
+        start = witnesses.least or self._drawn(np.random.default_rng(0))
+        small = cheapest(self._draws, start, self.budget.load, _MOST_LOOKED)
+        if not self.budget.admits(small):
+            if not witnesses.drawn:
+                raise self.budget.admits_nothing(small)
+            small = min(witnesses.drawn, key=self.budget.load)
+        return small
+
+    def _check_counted(self, witnesses: Witnesses) -> None:
+        failure = self.budget.failure
+        if failure is not None and not any(map(self.budget.figures, witnesses.drawn)):
+            raise ValueError(
+                f"{' and '.join(self.budget.limits)} cannot be counted: a network fails on the example inputs with "
+                f"{type(failure).__name__}: {(str(failure).splitlines() or [''])[0]}"
+            ) from failure
 
     @property
     def _draws(self) -> Draws:
-        return Draws(self.choices, self._make, lambda choice, values: choice.options)
+        return Draws(self._inner, self._make, lambda choice, values: choice.options)
 
     @property
     def small(self) -> Architecture:
-        """A small architecture, see `narrowing.cheapest`; within the cap if one was found there."""
+        """An admitted architecture of a small load, see `narrowing.cheapest`."""
         if self._small is None:
-            draws = self._draws
-            self._small = cheapest(draws, self._drawn(np.random.default_rng(0)), self.count)
+            drawn = self._drawn(np.random.default_rng(0))
+            small = cheapest(self._draws, drawn, self.budget.load, _MOST_LOOKED)
+            admitted = [small] if self.budget.admits(small) else list(self.witnesses.values())
+            self._small = min(admitted, key=self.budget.load)
         return self._small
 
-    def count(self, architecture: Architecture) -> int:
-        """The trainable parameters of the network of an architecture."""
-        if architecture not in self._counts:
-            if len(self._counts) >= _MOST_COUNTS:
-                self._counts.clear()
-            self._counts[architecture] = self._count(architecture)
-        return self._counts[architecture]
-
     def admits(self, architecture: Architecture) -> bool:
-        """True where an architecture has options of the task alone, and its network keeps the cap."""
-        return self.refusal(architecture) is None
+        """True where an architecture has options of the task alone, and its network keeps the limits."""
+        return self._foreign(architecture) is None and self.budget.admits(architecture)
 
     def refusal(self, architecture: Architecture) -> str | None:
         """The reason why an architecture is not admitted; None: it is."""
+        return self._foreign(architecture) or self.budget.refusal(architecture)
+
+    def _foreign(self, architecture: Architecture) -> str | None:
         for name, value in architecture.items():
             if value not in self._admitted.get(name, ()):
                 return f"the task admits no {value!r} for {name!r}"
-        if self.cap is None or self.count(architecture) <= self.cap:
-            return None
-        return too_many(self.count(architecture), self.cap)
+        return None
 
     def sample(self, generator: Generator) -> Architecture:
-        """Every active choice uniformly, in order, drawn again until the cap is kept.
+        """Every active choice uniformly, in order, drawn again until the limits are kept.
 
-        If hardly any draw keeps it, one is brought within: choice by choice, in a random order, it takes the values
+        If hardly any draw keeps them, one is brought within: choice by choice, in a random order, it takes the values
         of a small architecture, as few of them as are needed.
         """
         for _ in range(_DRAWS):
@@ -119,45 +132,28 @@ class Within:
     def mutate(self, architecture: Architecture, generator: Generator) -> Architecture:
         """Another option for one active choice; choices that become active are drawn, others stay.
 
-        If no such neighbour that was looked at is within the cap, a mutation is brought within it, so that more
+        If no such neighbour that was looked at is within the limits, a mutation is brought within it, so that more
         than one choice changes.
 
         Raises:
             ValueError: no active choice has a second option.
         """
         for _ in range(_DRAWS):
-            mutated = mutate(self.choices, architecture, self._make, generator)
+            mutated = mutate(self._inner, architecture, self._make, generator)
             if self.admits(mutated):
                 return mutated
-        near = list(islice(self.neighbours(architecture), _NEIGHBOURS))
+        looked = islice(neighbours(self._inner, architecture, self._make), _NEIGHBOURS)
+        near = [neighbour for neighbour in looked if self.admits(neighbour)]
         if near:
             return near[draw_integer(len(near), generator)]
         return self._brought_within(mutated, generator)
 
     def neighbours(self, architecture: Architecture) -> Iterator[Architecture]:
-        """All architectures within the cap that differ in one choice and in what follows from it, each once."""
-        return filter(self.admits, neighbours(self.choices, architecture, self._make))
+        """All architectures within the limits that differ in one choice and in what follows from it, each once."""
+        return filter(self.admits, neighbours(self._inner, architecture, self._make))
 
     def _drawn(self, generator: Generator) -> Architecture:
-        return self._make(complete(self.choices, {}, generator))
+        return self._make(complete(self._inner, {}, generator))
 
     def _brought_within(self, drawn: Architecture, generator: Generator) -> Architecture:
         return self._draws.brought_within(drawn, self.small, self.small, self.admits, generator)
-
-
-def prune_beyond(within: Within, architecture: Architecture) -> None:
-    """End an Optuna trial that proposes an architecture which is not admitted.
-
-    Raises:
-        optuna.TrialPruned: it is not; samplers learn from pruned trials to propose others.
-    """
-    refusal = within.refusal(architecture)
-    if refusal is not None:
-        import optuna
-
-        raise optuna.TrialPruned(refusal)
-
-
-def too_many(count: int, cap: int) -> str:
-    """A network beyond a cap, in words."""
-    return f"{count:,} parameters; max_parameters is {cap:,}"

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from optuna.pruners import BasePruner
-from optuna.samplers import RandomSampler
 
+from automl_plugins.samplers.uniform import UniformSampler
 from automl_plugins.studies.optuna_parts import SamplerFactory
 from automl_plugins.studies.plan import Plan
 from automl_plugins.studies.trial_store import TrialStore
@@ -55,7 +55,7 @@ def arms_of(project: Project, plan: Plan, store: TrialStore) -> list[Arm]:
             name=name,
             study_name=store.study_name(name),
             storage=store.location,
-            sampler=SamplerFactory(RandomSampler) if name == "random" else plan.sampler.over(project.narrowed),
+            sampler=_random(project) if name == "random" else plan.sampler.over(project.narrowed),
             pruner=plan.pruner,
             directions=plan.goal.directions(project.direction),
             trials=plan.trials,
@@ -65,3 +65,7 @@ def arms_of(project: Project, plan: Plan, store: TrialStore) -> list[Arm]:
         )
         for name in plan.arms
     ]
+
+
+def _random(project: Project) -> SamplerFactory:
+    return SamplerFactory(UniformSampler, space=project.narrowed)

@@ -99,7 +99,7 @@ class Evaluation:
     def _drawn(self) -> list[Contender]:
         """Random architectures whose networks the space does not refuse, always the same ones."""
         project, count = self.comparison.project, self.random
-        space, cap = project.space, project.space.max_parameters
+        space = project.space
         if count > space.size:
             raise StudyError(f"random={count}: the space has {space.size:,} architectures")
         generator = np.random.default_rng(project.seed)
@@ -107,9 +107,7 @@ class Evaluation:
         for _ in range(_DRAWS * count):
             if len(drawn) == count:
                 break
-            architecture = space.sample(generator)
-            if cap is None or space.num_parameters(architecture, project.task) <= cap:
-                drawn[architecture] = None
+            drawn[project.narrowed.sample(generator)] = None
         if len(drawn) < count:
             raise StudyError(f"random={count}: the space has given {len(drawn)} different architectures that fit")
         return [

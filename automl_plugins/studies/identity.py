@@ -216,7 +216,7 @@ def identity_of(project: Project, plan: Plan, storage: str | None) -> Identity:
         "sampler": plan.sampler.described,
         "pruner": describe(plan.pruner),
         "costs": list(plan.goal.costs),
-        "limits": plan.goal.limits,
+        "limits": plan.goal.asked_limits,
         "reward": describe(plan.goal.reward),
         "sharing": plan.sharing,
         "trial_epochs": plan.trial_epochs,

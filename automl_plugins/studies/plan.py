@@ -88,7 +88,7 @@ def make_plan(
     sampler: PartConfig | BaseSampler,
     pruner: PartConfig | BasePruner | None,
     costs: Sequence[str],
-    limits: dict[str, float] | None,
+    limits: dict[str, float | None] | None,
     reward: PartConfig | None,
     sharing: bool,
     storage: str | None,

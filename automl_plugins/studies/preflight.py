@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, suppress
 from functools import partial
-from itertools import islice
 
 import numpy as np
 from torch import nn
@@ -21,8 +20,6 @@ from automl_plugins.training.project import Project
 
 _TRIES = 8
 """Random architectures that are tried before a study is refused: that some cannot be trained is for trials to find."""
-_DRAWS = 200
-"""The number of draws for an architecture within the space's cap."""
 
 
 class Preflight:
@@ -50,7 +47,7 @@ class Preflight:
         """
         first: StudyError | None = None
         # The smallest first: one that is too large for this machine would take the whole process with it.
-        drawn = sorted(islice(self._architectures(), _TRIES), key=self._size)
+        drawn = sorted(self._architectures(), key=self._size)
         for number, architecture in enumerate(drawn):
             build = partial(self.project.space.network, architecture, self.project.task)
             try:
@@ -64,12 +61,8 @@ class Preflight:
                 first = first or StudyError(f"a network cannot be trained on one batch: {error}")
                 continue
             return architecture, score
-        if first is not None:
-            raise StudyError(f"{first} (so with all of {_TRIES} random architectures)") from first.__cause__
-        raise StudyError(
-            f"none of {_DRAWS} random architectures has at most max_parameters={self.project.space.max_parameters:,} "
-            "parameters on this task; raise the limit, or make the space's networks smaller"
-        )
+        cause = None if first is None else first.__cause__
+        raise StudyError(f"{first} (so with all of {_TRIES} random architectures)") from cause
 
     def try_reference(self, name: str, build: Callable[[], nn.Module]) -> None:
         """Train and test a hand-made network for one batch each.
@@ -89,11 +82,7 @@ class Preflight:
 
     def _architectures(self) -> Iterator[Architecture]:
         generator = np.random.default_rng(self.project.seed)
-        for _ in range(_DRAWS):
-            architecture = self.project.space.sample(generator)
-            cap = self.project.space.max_parameters
-            if cap is None or self.project.space.num_parameters(architecture, self.project.task) <= cap:
-                yield architecture
+        yield from (self.project.narrowed.sample(generator) for _ in range(_TRIES))
 
 
 def check_splits(data: pl.LightningDataModule) -> None:

@@ -33,10 +33,13 @@ def settle_costs(project: Project, plan: Plan, figures: Figures) -> None:
     """Settle what is measured, before any training.
 
     Raises:
-        StudyError: the goal does not fit the metric, or the machine or the module cannot measure a cost.
+        StudyError: the goal does not fit the metric, the machine or the module cannot measure a cost, or limits admit
+            no network.
     """
     try:
         plan.goal.directions(project.direction)
+        if plan.arms:
+            _ = project.narrowed
         figures.prepare()
     except (ValueError, EnergyError) as error:
         raise StudyError(str(error)) from error

@@ -16,6 +16,7 @@ from automl_plugins.errors import StudyError
 from automl_plugins.estimators.context import Context
 from automl_plugins.measures.figures import Figures
 from automl_plugins.objectives.contender import Contender
+from automl_plugins.objectives.goal import counted_limits
 from automl_plugins.report.closing import print_closing
 from automl_plugins.report.summary import Summary
 from automl_plugins.spaces.space import SearchSpace
@@ -77,7 +78,10 @@ class Study:
         pruner: a class of `optuna.pruners`, or a class path with `init_args`; null never stops a trial early.
         costs: figures to minimise beside the metric (`latency_ms`, see `automl_plugins.measures.figures.FIGURES`);
             the finalists are then taken from the front, and all of them are tested.
-        limits: figure -> the most that it may be; what breaks a limit is not chosen.
+        limits: figure -> the most that it may be. Of `params`, `macs` and `activations`, a network beyond is refused
+            before it is trained, and the space narrowed (`Project.narrowed`); `references` has the factor by which
+            those that are not named may exceed the dearest of the space's references (4; null: by any). A trial that
+            breaks another limit is not chosen.
         reward: one value of the metric and a cost in place of the metric: the name of one of
             `automl_plugins.objectives.named_rewards.REWARDS` with its arguments.
         sharing: a trial starts from what earlier trials of its search have trained, where their layers are alike, see
@@ -116,7 +120,7 @@ class Study:
         sampler: PartConfig | BaseSampler = "TPESampler",
         pruner: PartConfig | BasePruner | None = None,
         costs: Sequence[str] = (),
-        limits: dict[str, float] | None = None,
+        limits: dict[str, float | None] | None = None,
         reward: PartConfig | None = None,
         sharing: bool = False,
         trainer: dict[str, Any] | None = None,
@@ -141,6 +145,7 @@ class Study:
             monitor=monitor,
             direction=direction,
             trainer=trainer,
+            limits=counted_limits(limits),
             seed=seed,
             folder=folder,
         )
@@ -179,7 +184,7 @@ class Study:
             project: what is trained on what.
             settings: the constructor's other arguments: `trials`, `sampler`, `finalists`, ...
         """
-        return cls(**project.arguments, **settings)
+        return cls(**{**project.arguments, **settings})
 
     # Running.
 

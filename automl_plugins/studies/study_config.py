@@ -76,7 +76,7 @@ def _values(project: Project, plan: Plan, storage: str | None) -> dict[str, Any]
         "sampler": plan.sampler,
         "pruner": None if isinstance(plan.pruner, NopPruner) else plan.pruner,
         "costs": list(plan.goal.costs),
-        "limits": plan.goal.limits,
+        "limits": plan.goal.asked_limits,
         "reward": plan.goal.reward,
         "trainer": project.trainer,
         "references": plan.references,

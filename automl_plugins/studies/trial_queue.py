@@ -9,12 +9,14 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
 
+import numpy as np
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
-from automl_plugins.errors import ParameterCapError, StudyError
+from automl_plugins.errors import StudyError
 from automl_plugins.report.trials import counts, outcome
 from automl_plugins.spaces.architecture import Architecture
+from automl_plugins.spaces.refusal import prolong_startup
 from automl_plugins.studies.arm import Arm
 from automl_plugins.studies.folder import RunFolder
 from automl_plugins.studies.outcomes import copy, fail, finish, is_spent, tell
@@ -27,6 +29,8 @@ from automl_plugins.training.fit import TrainingResult
 from automl_plugins.training.project import Project
 
 _MOST_REFUSALS = 200
+_PATIENCE = 20
+"""Proposals in a row that are refused before the space itself draws the next one, within its limits."""
 
 
 class NoTrial(Enum):
@@ -55,8 +59,8 @@ class TrialQueue:
     A trial is taken under a lock that the kernel holds, so exactly `trials` of them are trained.
     A trial whose worker died is asked for again with the same parameters. An architecture that was
     trained before gets its value without a training; so does one that another worker is training
-    just now, as soon as that training ends. One whose network would have too many parameters is
-    refused, which does not count.
+    just now, as soon as that training ends. One whose network would cost more than the limits allow is
+    refused, which does not count; after some in a row the space itself draws the next one, within its limits.
 
     Args:
         project: what is trained on what; its folder has the locks.
@@ -65,7 +69,7 @@ class TrialQueue:
         since: failures and refusals before this moment are not counted; a restart may have mended them.
 
     Raises:
-        StudyError: the storage has a study of this name over another space, or the cap admits no network.
+        StudyError: the storage has a study of this name over another space, or the limits admit no network.
     """
 
     def __init__(self, project: Project, arm: Arm, worker: str, since: datetime) -> None:
@@ -76,7 +80,7 @@ class TrialQueue:
         self.folder = RunFolder(project.folder)
         try:
             _ = project.narrowed
-        except ParameterCapError as error:
+        except ValueError as error:
             raise StudyError(str(error)) from error
         with self._locked():
             self.study = optuna.create_study(
@@ -136,6 +140,11 @@ class TrialQueue:
         # The ordinal counts what was asked for, whatever became of it; a retry is no new question.
         ordinal = sum("interrupted" not in trial.user_attrs for trial in trials)
         self.study.sampler = self.arm.sampler(self.arm.seed, ordinal)
+        prolong_startup(self.study)
+        latest = trials[-_PATIENCE:]
+        if len(latest) == _PATIENCE and all("refused" in trial.user_attrs for trial in latest):
+            drawn = self.project.narrowed.sample(np.random.default_rng([self.arm.seed, ordinal]))
+            self.study.enqueue_trial(dict(drawn), {"drawn": f"within the limits, after {_PATIENCE} refused proposals"})
         trial = self.study.ask()
         trial.set_user_attr("process", identity())
         trial.set_user_attr("worker", self.worker)

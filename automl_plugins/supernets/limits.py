@@ -1,7 +1,8 @@
-"""The architectures that a search may use and find: those without closed options, within the space's cap."""
+"""The architectures that a search may use and find: those without closed options, within limits of cost."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection
 from functools import cached_property
 from typing import TYPE_CHECKING, cast
@@ -9,10 +10,12 @@ from typing import TYPE_CHECKING, cast
 import torch
 from torch import Tensor
 
-from automl_plugins.errors import ParameterCapError
+from automl_plugins.errors import LimitError, ParameterCapError
 from automl_plugins.spaces.architecture import Architecture
+from automl_plugins.spaces.budget import Budget, Load
 from automl_plugins.spaces.choice import Value
 from automl_plugins.spaces.draws import Draws, draw_integer
+from automl_plugins.spaces.limits import REFERENCES, budget_of
 from automl_plugins.spaces.narrowing import cheapest
 from automl_plugins.spaces.task import Task
 from automl_plugins.supernets.gated_space import GatedSpace
@@ -24,30 +27,27 @@ if TYPE_CHECKING:
 
 _DRAWS = 16
 """Draws that are tried before one is brought within the limits: above a rate of one in five, 97 of 100 are found so."""
-_MOST_COUNTS = 20_000
-"""Counts that are remembered."""
-_MOST_PARAMETERS = 2**63
-"""The count of an architecture that must not be found."""
+_MOST_LOOKED = 2_000
+"""Architectures that are looked at to find a small one."""
+_CLOSED = Load(math.inf, math.inf)
+"""The load of an architecture that must not be found."""
 
 
 class Limits:
-    """A space's architectures without closed options, whose networks for a task keep the space's cap.
+    """A space's architectures without closed options, whose networks for a task keep limits of cost.
 
     Args:
         space: of the architectures.
         task: what their networks must fit.
         mask: which options of the gates are open, boolean `[num_choices, most_options]`.
-        counts: the parameters of networks that were counted before; more are added.
+        budget: the limits; the space's `max_parameters` alone where left out.
     """
 
-    def __init__(
-        self, space: GatedSpace, task: Task, mask: Tensor, counts: dict[Architecture, int] | None = None
-    ) -> None:
+    def __init__(self, space: GatedSpace, task: Task, mask: Tensor, budget: Budget | None = None) -> None:
         self.space, self.task = space, task
         self.mask = mask.cpu()
         self.choices = space.gate_choices
-        self.cap = space.max_parameters
-        self.counts = {} if counts is None else counts
+        self.budget = budget_of(space, task, {REFERENCES: None}) if budget is None else budget
         self.example: Architecture | None = None
         """An architecture that is known to be admitted."""
         self.closed: Closed = closed_options(self.choices, self.mask)
@@ -73,21 +73,17 @@ class Limits:
                 return name, values[name]
         return None
 
-    def count(self, architecture: Architecture) -> int:
-        """The trainable parameters of the network of an architecture."""
-        if architecture not in self.counts:
-            if len(self.counts) >= _MOST_COUNTS:
-                self.counts.clear()
-            self.counts[architecture] = self.space.num_parameters(architecture, self.task)
-        return self.counts[architecture]
+    def keeps_limits(self, architecture: Architecture) -> bool:
+        """True where the network costs no more than the limits allow."""
+        return self.budget.admits(architecture)
 
-    def keeps_cap(self, architecture: Architecture) -> bool:
-        """True where the network has no more parameters than the space allows."""
-        return self.cap is None or self.count(architecture) <= self.cap
+    def excess(self, architecture: Architecture) -> float:
+        """The part by which a network is beyond the limits; 0: it keeps them."""
+        return self.budget.load(architecture).excess
 
     def admits(self, architecture: Architecture) -> bool:
-        """True where an architecture has no closed option and keeps the cap."""
-        return self.closed_option(architecture) is None and self.keeps_cap(architecture)
+        """True where an architecture has no closed option and keeps the limits."""
+        return self.closed_option(architecture) is None and self.keeps_limits(architecture)
 
     def check_open(self, architecture: Architecture) -> None:
         """Refuse an architecture with a closed option.
@@ -110,41 +106,35 @@ class Limits:
 
         Raises:
             ValueError: it has a closed option; the message names it.
-            ParameterCapError: it has too many parameters.
+            LimitError: it costs too much.
         """
         self.check_open(architecture)
-        if not self.keeps_cap(architecture):
-            raise ParameterCapError(
-                f"the network would have {self.count(architecture):,} parameters; max_parameters is {self.cap:,}"
-            )
+        refusal = self.budget.refusal(architecture)
+        if refusal is not None:
+            kind = ParameterCapError if "params" in self.budget.broken(architecture) else LimitError
+            raise kind(f"the network would have {refusal}")
 
     def check_any(self) -> None:
         """Refuse limits that admit nothing.
 
         Raises:
-            ParameterCapError: no network within the cap was found; the message names the smallest one's size.
+            LimitError: no network within the limits was found; the message names the smallest one's size.
         """
-        if self.cap is None or (self.example is not None and self.keeps_cap(self.example)):
+        if not self.budget.limits or (self.example is not None and self.keeps_limits(self.example)):
             return
         generator = torch.Generator().manual_seed(0)
         for _ in range(_DRAWS):
             drawn = self._draw(generator)
-            if drawn is not None and self.keeps_cap(drawn):
+            if drawn is not None and self.keeps_limits(drawn):
                 self.example = drawn
                 return
-        smallest = self.count(self.smallest)
-        if smallest > self.cap:
-            kept = " with the open options" if self.closed else ""
-            raise ParameterCapError(
-                f"max_parameters={self.cap:,} admits no network of the space {self.space.name!r} for this task: the "
-                f"smallest one that was found{kept} has {smallest:,} parameters; allow as many, or make the space "
-                "narrower"
-            )
+        if not self.keeps_limits(self.smallest):
+            raise self.budget.admits_nothing(self.smallest, " with the open options" if self.closed else "")
         self.example = self.smallest
 
     def narrowed(self, mask: Tensor) -> Limits:
         """The limits with other options open, which remember what was counted."""
-        other = Limits(self.space, self.task, mask, self.counts)
+        other = Limits(self.space, self.task, mask, self.budget)
         if self.example is not None and other.closed_option(self.example) is None:
             other.example = self.example
         return other
@@ -152,31 +142,31 @@ class Limits:
     # Drawing.
 
     def sample(self, generator: Generator) -> Architecture:
-        """Draw an architecture: every active choice uniformly among its open options, in order, within the cap.
+        """Draw an architecture: every active choice uniformly among its open options, in order, within the limits.
 
-        Draws are repeated until one keeps the cap. If hardly any does, one is brought within it: choice by choice,
+        Draws are repeated until one keeps them. If hardly any does, one is brought within: choice by choice,
         in a random order, it takes the values of the smallest architecture, no more of them than it needs to.
 
         Args:
             generator: a `numpy.random.Generator` or a `torch.Generator`; nothing else is random.
 
         Raises:
-            ParameterCapError: no architecture within the cap was found.
+            LimitError: no architecture within the limits was found.
         """
         drawn: Architecture | None = None
         for _ in range(_DRAWS):
             found = self._draw(generator)
             if found is not None:
-                if self.keeps_cap(found):
+                if self.keeps_limits(found):
                     return found
                 drawn = found
         if drawn is None:
             drawn = self.decoded(self._noise(generator))
-            if self.keeps_cap(drawn):
+            if self.keeps_limits(drawn):
                 return drawn
         self.check_any()
         small = self.smallest
-        example = small if self.keeps_cap(small) else cast(Architecture, self.example)
+        example = small if self.keeps_limits(small) else cast(Architecture, self.example)
         return self._draws.brought_within(drawn, small, example, self.admits, generator)
 
     def sample_among(self, architectures: Collection[Architecture], generator: Generator) -> Architecture:
@@ -187,11 +177,11 @@ class Limits:
         """
         admitted = [architecture for architecture in architectures if self.admits(architecture)]
         if not admitted:
-            raise ValueError(f"none of {len(architectures)} architectures has open options alone and keeps the cap")
+            raise ValueError(f"none of {len(architectures)} architectures has open options alone and keeps the limits")
         return admitted[draw_integer(len(admitted), generator)]
 
     def _draw(self, generator: Generator) -> Architecture | None:
-        """One draw without closed options, cap or no cap; None: what was drawn has one after all."""
+        """One draw without closed options, limits or none; None: what was drawn has one after all."""
         if not self.closed:
             return self.space.sample(generator)
         found = self._draws.uniform(generator)
@@ -203,7 +193,7 @@ class Limits:
         entries = [float(1 + draw_integer(most, generator)) / most for _ in range(self.mask.numel())]
         return torch.tensor(entries, dtype=torch.float64).view(self.mask.shape)
 
-    # Decoding, cap or no cap; within the cap, see `nearby.most_probable`.
+    # Decoding, limits or none; within them, see `nearby.most_probable`.
 
     def decoded(self, scores: Tensor) -> Architecture:
         """The space's decoding of scores `[num_choices, most_options]`, without closed options.
@@ -221,7 +211,7 @@ class Limits:
     def smallest(self) -> Architecture:
         """An architecture without closed options whose network is small: see `narrowing.cheapest`."""
         even = torch.ones(self.mask.shape, dtype=torch.float64)
-        return cheapest(self._draws, self.decoded(even), self._count_open)
+        return cheapest(self._draws, self.decoded(even), self._load_open, _MOST_LOOKED)
 
-    def _count_open(self, architecture: Architecture) -> int:
-        return _MOST_PARAMETERS if self.closed_option(architecture) else self.count(architecture)
+    def _load_open(self, architecture: Architecture) -> Load:
+        return _CLOSED if self.closed_option(architecture) else self.budget.load(architecture)

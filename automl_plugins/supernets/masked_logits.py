@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from automl_plugins.spaces.architecture import Architecture
+from automl_plugins.spaces.budget import Budget
 from automl_plugins.spaces.choice import Value
 from automl_plugins.spaces.task import Task
 from automl_plugins.supernets.decoding import decoding_scores, mean_entropy, signature_of
@@ -33,16 +34,20 @@ class MaskedLogits(nn.Module):
 
     Args:
         space: what is searched.
-        task: what a network must fit; the cap depends on it.
+        task: what a network must fit; its costs depend on it.
         relaxation: says what is probable.
         seed: of the initial logits.
+        budget: limits of what networks may cost; the space's `max_parameters` alone where left out.
     """
 
     closed: Tensor
     signature: Tensor
 
-    def __init__(self, space: GatedSpace, task: Task, relaxation: Relaxation, seed: int = 0) -> None:
+    def __init__(
+        self, space: GatedSpace, task: Task, relaxation: Relaxation, seed: int = 0, budget: Budget | None = None
+    ) -> None:
         super().__init__()
+        self.budget = budget
         self.space = space
         self.task = task
         self.seed = seed
@@ -70,15 +75,16 @@ class MaskedLogits(nn.Module):
 
     @property
     def limits(self) -> Limits:
-        """The architectures that may be used and found: without closed options, within the space's cap."""
+        """The architectures that may be used and found: without closed options, within the limits of cost."""
         mask = self.mask.cpu()
         # The mask is a buffer, which others may load or write.
         if self._limits is None or not torch.equal(self._limits.mask, mask):
-            self._limits = Limits(self.space, self.task, mask) if self._limits is None else self._limits.narrowed(mask)
+            before = self._limits
+            self._limits = Limits(self.space, self.task, mask, self.budget) if before is None else before.narrowed(mask)
         return self._limits
 
     def sample(self, generator: Generator, among: Collection[Architecture] | None = None) -> Architecture:
-        """Draw an architecture without closed options, within the space's cap: see `Limits.sample`.
+        """Draw an architecture without closed options, within the limits of cost: see `Limits.sample`.
 
         Args:
             generator: a `numpy.random.Generator` or a `torch.Generator`; nothing else is random.
@@ -86,7 +92,7 @@ class MaskedLogits(nn.Module):
 
         Raises:
             ValueError: none of `among` is within the limits.
-            ParameterCapError: no architecture within the cap was found.
+            LimitError: no architecture within them was found.
         """
         return self.limits.sample(generator) if among is None else self.limits.sample_among(among, generator)
 
@@ -122,7 +128,7 @@ class MaskedLogits(nn.Module):
 
         Raises:
             ValueError: no such choice or option, or no architecture would be left without them; nothing is closed then.
-            ParameterCapError: none would be left within the space's cap.
+            ParameterCapError: none would be left within the limits of cost.
         """
         self._use_mask(mask_with(self.space, self.mask.cpu(), name, closed=options))
 
@@ -139,7 +145,7 @@ class MaskedLogits(nn.Module):
 
         Raises:
             ValueError: no such choice or option, no option, or no architecture would be left.
-            ParameterCapError: none would be left within the space's cap.
+            ParameterCapError: none would be left within the limits of cost.
         """
         others = [option for choice in self.choices if choice.name == name for option in choice.options]
         closed = [option for option in others if option not in options]
@@ -167,7 +173,7 @@ class MaskedLogits(nn.Module):
 
         Raises:
             ValueError: the architecture is not of the space, or has a closed option.
-            ParameterCapError: it has more parameters than the space allows.
+            LimitError: it costs more than the limits allow.
         """
         self.space.validate(architecture)
         self.limits.check(architecture)
@@ -175,14 +181,14 @@ class MaskedLogits(nn.Module):
             self.logits.copy_(strength * self.space.gates(architecture).matrix)
 
     def architecture(self) -> Architecture:
-        """The most probable architecture without closed options, within the space's cap: see `nearby.most_probable`.
+        """The most probable architecture without closed options, within the limits of cost: see `nearby.most_probable`.
 
         Raises:
             DivergedError: a logit of an open option is not a number, or infinite.
-            ParameterCapError: no architecture within the cap was found.
+            LimitError: no architecture within them was found.
         """
         scores, mask = decoding_scores(self.choices, self.logits, self.mask, self.relaxation), self.mask.cpu()
-        # Decoding within a cap takes time, and the same logits are decoded often.
+        # Decoding within limits takes time, and the same logits are decoded often.
         if self._decoded is None or not all(map(torch.equal, self._decoded[:2], (scores, mask))):
             self._decoded = (scores, mask, most_probable(self.limits, scores))
         return self._decoded[2]

@@ -1,4 +1,4 @@
-"""The most probable architecture within a cap of parameters, where the most probable one of all is beyond it."""
+"""The most probable architecture within limits of cost, where the most probable one of all is beyond it."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class _Change(NamedTuple):
 def most_probable(limits: Limits, probabilities: Tensor) -> Architecture:
     """The most probable architecture that limits admit.
 
-    If the space's own decoding breaks the cap, see `most_probable_within`.
+    If the space's own decoding breaks the limits, see `most_probable_within`.
 
     Args:
         limits: what is admitted.
@@ -37,32 +37,32 @@ def most_probable(limits: Limits, probabilities: Tensor) -> Architecture:
             Those of closed options are not read.
 
     Raises:
-        ParameterCapError: no architecture within the cap was found.
+        LimitError: no architecture within the limits was found.
     """
     found = limits.decoded(probabilities)
-    return found if limits.keeps_cap(found) else most_probable_within(limits, probabilities)
+    return found if limits.keeps_limits(found) else most_probable_within(limits, probabilities)
 
 
 def most_probable_within(limits: Limits, probabilities: Tensor) -> Architecture:
     """The most probable architecture that limits admit, by repair, draws and exchange; settled by its arguments.
 
     The probability of an architecture is the product of the probabilities of its gates' options. Several candidates
-    are made: the space's own decoding is *repaired*, by changing those gates first that save most parameters for what
-    they cost in probability, and taking back what was not needed; architectures are *drawn* by their probability; and
-    there is the smallest one. From the best of them, gates are *exchanged*, one or two at a time, until no
-    such exchange is more probable and within the cap. That finds the very best one nearly always, but
+    are made: the space's own decoding is *repaired*, by changing those gates first that save most of the excess for
+    what they cost in probability, and taking back what was not needed; architectures are *drawn* by their probability;
+    and there is the smallest one. From the best of them, gates are *exchanged*, one or two at a time, until no
+    such exchange is more probable and within the limits. That finds the very best one nearly always, but
     does not prove it: the problem is a knapsack.
 
     Args:
-        limits: what is admitted; it has a cap.
+        limits: what is admitted.
         probabilities: of the gates' options, float64 `[num_choices, most_options]`.
 
     Raises:
-        ParameterCapError: no architecture within the cap was found.
+        LimitError: no architecture within the limits was found.
     """
     search = _Search(limits, probabilities)
     candidates = [*search.repaired(), *search.drawn()]
-    candidates = [candidate for candidate in dict.fromkeys(candidates) if limits.keeps_cap(candidate)]
+    candidates = [candidate for candidate in dict.fromkeys(candidates) if limits.keeps_limits(candidate)]
     if not candidates:
         limits.check_any()
         candidates = [limits.smallest if limits.example is None else limits.example]
@@ -73,7 +73,6 @@ def most_probable_within(limits: Limits, probabilities: Tensor) -> Architecture:
 class _Search:
     def __init__(self, limits: Limits, probabilities: Tensor) -> None:
         self.limits, self.probabilities = limits, probabilities
-        self.cap = limits.cap or 0
         self.logarithms = probabilities.clamp(min=torch.finfo(torch.float64).tiny).log()
 
     def _decoded(self, mask: Tensor) -> Architecture | None:
@@ -85,7 +84,7 @@ class _Search:
         return float(self.logarithms[used].sum())
 
     def repaired(self) -> list[Architecture]:
-        """The most probable architecture, brought within the cap; empty where that fails."""
+        """The most probable architecture, brought within the limits; empty where that fails."""
         mask = self.limits.mask
         found = self._decoded(mask)
         for _ in range(_ROUNDS):
@@ -102,15 +101,14 @@ class _Search:
         return []
 
     def _changes(self, found: Architecture, mask: Tensor) -> list[_Change]:
-        """For each gate the change that saves most parameters for what it costs in probability, the best first."""
-        count, logarithm = self.limits.count(found), self.logarithm(found)
+        """For each gate the change that saves most of the excess for what it costs in probability, the best first."""
+        excess, logarithm = self.limits.excess(found), self.logarithm(found)
         best: dict[int, tuple[float, _Change]] = {}
         for row, changed in forced(self.limits.space, found, mask):
             other = self._decoded(changed)
             if other is None:
                 continue
-            # What is saved beyond the cap is of no use.
-            saved = min(count - self.limits.count(other), count - self.cap)
+            saved = excess - self.limits.excess(other)
             if saved > 0:
                 price = max(logarithm - self.logarithm(other), 0.0) / saved
                 if row not in best or price < best[row][0]:
@@ -119,7 +117,7 @@ class _Search:
 
     def _within(self, changes: list[_Change], mask: Tensor) -> Architecture | None:
         found = self._decoded(_narrowed(mask, changes))
-        return found if found is not None and self.limits.keeps_cap(found) else None
+        return found if found is not None and self.limits.keeps_limits(found) else None
 
     def _fewest(self, changes: list[_Change], mask: Tensor) -> int | None:
         """The number of changes that are enough; None: all are not."""
@@ -182,7 +180,7 @@ class _Search:
         for gain, other in self._neighbours(present):
             if gain <= 1e-12:
                 return None
-            if self.limits.keeps_cap(other):
+            if self.limits.keeps_limits(other):
                 return other
         return None
 
@@ -196,7 +194,7 @@ class _Search:
                 if gain + loss <= 1e-12:
                     break
                 counted += 1
-                if self.limits.keeps_cap(paid):
+                if self.limits.keeps_limits(paid):
                     return paid
         return None
 

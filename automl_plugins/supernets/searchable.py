@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from automl_plugins.errors import DivergedError
 from automl_plugins.spaces.architecture import Architecture
+from automl_plugins.spaces.budget import Budget
 from automl_plugins.spaces.task import Task
 from automl_plugins.supernets.eager import run_eagerly
 from automl_plugins.supernets.gated_space import GatedSpace
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     pass
 
 _REDRAWS = 32
-"""Draws of single paths at most until one keeps the cap."""
+"""Draws of single paths at most until one keeps the limits."""
 
 
 class Searchable(MaskedLogits):
@@ -33,9 +34,9 @@ class Searchable(MaskedLogits):
     loops treat them like any other. A stochastic relaxation draws anew at each forward pass in training mode;
     what it draws is a function of `seed` and of the number of draws alone, which the `state_dict` keeps.
 
-    Options may be closed and opened again (`close`, `open`, `keep`), and the space may have a cap of parameters
-    (`max_parameters`). Samples and decoded architectures keep to both; a closed option's gate is zero, whatever gates
-    are held. The mask is part of the `state_dict`.
+    Options may be closed and opened again (`close`, `open`, `keep`), and networks may have limits of cost: the space's
+    `max_parameters`, and those of `within`. Samples and decoded architectures keep to both; a closed option's gate is
+    zero, whatever gates are held. The mask is part of the `state_dict`.
 
     Args:
         space: what is searched; `SupernetSpace.searchable` makes the rest of it.
@@ -43,6 +44,7 @@ class Searchable(MaskedLogits):
         supernet: the weights, built by the space for the task.
         relaxation: how logits become gates.
         seed: of the initial logits and of the draws.
+        budget: limits of what networks may cost; the space's `max_parameters` alone where left out.
     """
 
     def __init__(
@@ -52,8 +54,9 @@ class Searchable(MaskedLogits):
         supernet: Supernet,
         relaxation: Relaxation,
         seed: int = 0,
+        budget: Budget | None = None,
     ) -> None:
-        super().__init__(space, task, relaxation, seed)
+        super().__init__(space, task, relaxation, seed, budget)
         self.supernet = supernet
         # No buffer, which averages would average and a GPU would have to be asked for.
         self.draws = torch.zeros((), dtype=torch.int64, device="cpu")
@@ -88,20 +91,20 @@ class Searchable(MaskedLogits):
         """Have the next forward passes use new noise.
 
         If single paths are drawn that are architectures, as they are where the gates are the space's choices, those
-        beyond the space's cap are drawn again, a bounded number of times.
+        beyond the limits of cost are drawn again, a bounded number of times.
         """
         for _ in range(_REDRAWS):
             self.draws += 1
-            if not self._draws_beyond_cap():
+            if not self._draws_beyond_limits():
                 break
 
-    def _draws_beyond_cap(self) -> bool:
-        if self.space.max_parameters is None or not (self.training and self.relaxation.single_path):
+    def _draws_beyond_limits(self) -> bool:
+        if not self.limits.budget.limits or not (self.training and self.relaxation.single_path):
             return False
         matrix = self.gates().matrix.detach().cpu()
         drawn = self.space.decode(Gates(self.choices, matrix))
         is_architecture = torch.equal(self.space.gates(drawn, matrix.dtype).matrix, matrix)
-        return is_architecture and not self.limits.keeps_cap(drawn)
+        return is_architecture and not self.limits.keeps_limits(drawn)
 
     # Parameters.
 
@@ -131,7 +134,7 @@ class Searchable(MaskedLogits):
         """Use these gates until told otherwise; None: those of the logits again.
 
         Of gates, those of closed options are zero nevertheless; an architecture with a closed option is refused, since
-        without it it would be another one. The cap does not count here.
+        without it it would be another one. Limits of cost do not count here.
 
         Raises:
             ValueError: the architecture is not of the space or has a closed option, or the gates are not of its
@@ -162,7 +165,7 @@ class Searchable(MaskedLogits):
 
         Raises:
             DivergedError: see `architecture`; or weights to be taken over are not finite.
-            ParameterCapError: see `architecture`.
+            LimitError: see `architecture`.
         """
         architecture = self.architecture()
         if not keep_weights:

@@ -46,6 +46,9 @@ class SupernetSpace(GatedSpace):
     ) -> Searchable:
         """The supernet with its architecture logits: what a user puts where their network was.
 
+        It samples and finds architectures within the space's `max_parameters`; that of a narrowed space (`within`)
+        keeps all of its limits.
+
         Args:
             task: what a network must fit.
             relaxation: how logits become gates: a registered name, or a relaxation.
@@ -57,7 +60,7 @@ class SupernetSpace(GatedSpace):
             ValueError: the space has no networks for the task, or no relaxation has that name.
         """
         made = make_relaxation(relaxation)
-        return Searchable(self.whole, task, self.supernet(task, joint), made, seed)
+        return Searchable(self.whole, task, self.supernet(task, joint), made, seed, self.budget)
 
     def inherited(self, supernet: Supernet, architecture: Architecture, task: Task) -> nn.Module:
         """The network of an architecture, with the supernet's weights, in the supernet's training mode.

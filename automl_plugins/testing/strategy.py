@@ -148,7 +148,7 @@ class StrategyContract(ABC):
             assert not (matrix[closed] != 0).any(), "a closed option was run"
         if self.strategy().single_path(0.0):
             for architecture in _architectures(searchable, [matrix for matrix, of_weights in seen if of_weights]):
-                assert searchable.limits.keeps_cap(architecture), f"beyond the cap was trained: {architecture}"
+                assert searchable.limits.keeps_limits(architecture), f"beyond the cap was trained: {architecture}"
         self.assert_found(searchable, closed)
 
     def assert_found(self, searchable: Searchable, closed: Tensor) -> None:

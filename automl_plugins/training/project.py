@@ -2,10 +2,12 @@
 
 ```python
 Project(
-    space, data, *, module=None, task=None, monitor=None, direction=None, trainer=None, seed=0, folder=None
+    space, data, *, module=None, task=None, monitor=None, direction=None, trainer=None, limits=None, seed=0,
+    folder=None
 )
-    .space .data .trainer .seed .folder                        as given
+    .space .data .trainer .limits .seed .folder                as given
     .task .narrowed .module .monitor .direction .sign .device  resolved once, when first asked for
+    .example_calls                                             likewise: what networks are called with
     .read_data()                                               once a process
     .replace(**arguments) -> Project
     .options(epochs=None) -> dict                              arguments of Lightning's Trainer
@@ -33,12 +35,14 @@ from torch import nn
 from automl_plugins import registry
 from automl_plugins.errors import StudyError
 from automl_plugins.spaces.architecture import Architecture
+from automl_plugins.spaces.limits import Limits, check_limits
 from automl_plugins.spaces.space import SearchSpace
 from automl_plugins.spaces.task import Task
 from automl_plugins.system.arguments import at_least
 from automl_plugins.system.generators import held_generators, undisturbed
 from automl_plugins.system.nearest import did_you_mean
 from automl_plugins.training.best_validation import Direction
+from automl_plugins.training.example_calls import example_calls
 from automl_plugins.training.fingerprint import flat_loaders, splits_of
 from automl_plugins.training.fit import (
     LEAN,
@@ -52,7 +56,7 @@ from automl_plugins.training.fit import (
 )
 from automl_plugins.training.lightning import check_distribution, pl
 from automl_plugins.training.project_checks import check_kinds
-from automl_plugins.training.recording import Call, record_calls
+from automl_plugins.training.recording import Call, Repeated, record_calls
 from automl_plugins.training.trainer_options import check_length, check_ranges
 
 MOST_SEED = 2**32 - 1
@@ -80,17 +84,20 @@ class Project:
         monitor: the validation metric to select by; the module's own `monitor` where left out.
         direction: `minimize` or `maximize` it; the module's own `direction` where left out.
         trainer: arguments of Lightning's Trainer, for every training.
+        limits: the most `params`, `macs` and `activations` that a network may have, see `spaces.limits.Limits`; they
+            narrow the space (`narrowed`).
         seed: of the data's splits, of new networks and of trainings.
         folder: where results are kept; `runs/` and the datamodule's class where left out. Nothing here writes to it.
 
     Raises:
-        ValueError: a direction, a seed or an argument of the Trainer that there is not.
+        ValueError: a direction, a seed, a limit or an argument of the Trainer that there is not.
         TypeError: an argument of another kind, or a datamodule of the other Lightning distribution.
     """
 
     space: SearchSpace
     data: pl.LightningDataModule
     trainer: Mapping[str, Any]
+    limits: Limits | None
     seed: int
     folder: Path
     _asked: Mapping[str, Any]
@@ -105,6 +112,7 @@ class Project:
         monitor: str | None = None,
         direction: Direction | None = None,
         trainer: Mapping[str, Any] | None = None,
+        limits: Limits | None = None,
         seed: int = 0,
         folder: Path | str | None = None,
     ) -> None:
@@ -114,10 +122,12 @@ class Project:
         trainer = dict(trainer or {})
         check_trainer_options(trainer)
         check_ranges(trainer)
+        check_limits(limits or {})
         self.__dict__.update(
             space=space,
             data=data,
             trainer=trainer,
+            limits=limits or None,
             seed=at_least("seed", seed, 0, most=MOST_SEED),
             folder=Path("runs", type(data).__name__) if folder is None else Path(folder).expanduser(),
             _asked={"module": module, "task": task, "monitor": monitor, "direction": direction},
@@ -131,7 +141,8 @@ class Project:
 
     def __getstate__(self) -> dict[str, Any]:
         # A datamodule that was sent with its data has nothing left to do; devices are this process's.
-        return {name: value for name, value in self.__dict__.items() if name not in ("_data_are_read", "device")}
+        own = ("_data_are_read", "device", "narrowed", "example_calls")
+        return {name: value for name, value in self.__dict__.items() if name not in own}
 
     def __repr__(self) -> str:
         return f"Project({self.space.name}, {type(self.data).__name__}, seed={self.seed}, folder={str(self.folder)!r})"
@@ -139,7 +150,8 @@ class Project:
     @property
     def arguments(self) -> dict[str, Any]:
         """The constructor's arguments with which an equal project is made."""
-        return {**{name: getattr(self, name) for name in ("space", "data", "trainer", "seed", "folder")}, **self._asked}
+        given = ("space", "data", "trainer", "limits", "seed", "folder")
+        return {**{name: getattr(self, name) for name in given}, **self._asked}
 
     def replace(self, **arguments: Any) -> Project:
         """Another project, with some of the constructor's arguments in place of this one's."""
@@ -182,12 +194,20 @@ class Project:
 
     @cached_property
     def narrowed(self) -> SearchSpace:
-        """The space within the task and its cap of parameters, which trials are drawn from: see `SearchSpace.within`.
+        """The space within the task and the limits, which trials are drawn from: see `SearchSpace.within`.
+
+        Multiply-accumulates and activations are those of the module's calls for the first validation batch.
 
         Raises:
-            ParameterCapError: no network within the cap was found.
+            LimitError: no network within the limits was found.
+            ValueError: networks cannot be counted.
         """
-        return self.space.within(self.task)
+        return self.space.within(self.task, self.limits, self._run)
+
+    def _run(self, network: nn.Module) -> object:
+        calls = self.example_calls
+        dtype = next((call.weights for call in calls if call.weights is not None), None)
+        return Repeated(network).to(self.device, dtype)(*calls)
 
     @cached_property
     def module(self) -> ModuleFactory:
@@ -360,6 +380,15 @@ class Project:
     def _handed_over(self, batch: Any) -> Any:
         batch = self.data.on_before_batch_transfer(batch, 0)
         return self.data.on_after_batch_transfer(self.data.transfer_batch_to_device(batch, self.device, 0), 0)
+
+    @cached_property
+    def example_calls(self) -> tuple[Call, ...]:
+        """The arguments that the module calls a random network of the space with: see `calls`.
+
+        Raises:
+            ValueError: the step fails, with three architectures, or does not call its network; the message says why.
+        """
+        return example_calls(self.space, self.task, self.calls, self.module)
 
     def calls(self, network: nn.Module) -> tuple[Call, ...]:
         """The arguments that the module calls a network with for the first validation batch, on the project's device.

@@ -144,7 +144,7 @@ REFUSALS = {
     ),
     "too few steps": ({"trainer": {"max_steps": 1}}, "max_steps=1: the first validation comes after 2 steps"),
     "no validation batches": ({"trainer": {"max_epochs": 1, "limit_val_batches": 0}}, "trainer.limit_val_batches=0"),
-    "cap": ({"space": PerceptronSpace(max_parameters=1)}, "none of 200 random architectures has at most"),
+    "cap": ({"space": PerceptronSpace(max_parameters=1)}, "max_parameters=1 admits no network"),
     "reward": (
         {"reward": {"class_path": "monas-mixed", "cost": "params", "most": 1e4}},
         "reward: it takes a metric of which more is better",

@@ -92,20 +92,37 @@ def test_measured_latencies_are_kept(rated: MakeStudy) -> None:
 
 
 def test_what_breaks_a_limit_is_not_chosen(rated: MakeStudy) -> None:
-    study = rated(limits={"params": 60}, finalists=8)
+    study = rated(limits={"memory_mib": 0.05}, finalists=8)
     study.run()
-    figures = [trial.user_attrs["figures"]["params"] for trial in study.arm_trials("search")]
-    assert min(figures) <= 60 < max(figures)
-    for trial, count in zip(study.arm_trials("search"), figures, strict=True):
-        assert trial.constraints == {"params": pytest.approx(count / 60 - 1)}
-    chosen = [
-        study.project.space.num_parameters(each.architecture, study.project.task)
-        for each in study.finals.finalists("search")
-    ]
+    trials = study.arm_trials("search")
+    figures = {trial.number: trial.user_attrs["figures"]["memory_mib"] for trial in trials}
+    assert min(figures.values()) <= 0.05 < max(figures.values())
+    for trial in trials:
+        assert trial.constraints == {"memory_mib": pytest.approx(figures[trial.number] / 0.05 - 1)}
+    chosen = [each.architecture for each in study.finals.finalists("search")]
+    kept = [trial.params for trial in trials if figures[trial.number] <= 0.05]
     assert chosen
-    assert max(chosen) <= 60
-    with pytest.raises(StudyError, match=r"none of the 8 trials of search keeps the limits {'params': 1}"):
-        rated(limits={"params": 1}, folder=study.folder.path / "other").run()
+    assert all(dict(each) in kept for each in chosen)
+    with pytest.raises(StudyError, match=r"none of the 8 trials of search keeps the limits {'memory_mib': 1e-06}"):
+        rated(limits={"memory_mib": 1e-6}, folder=study.folder.path / "other").run()
+
+
+def test_what_is_beyond_a_limit_that_is_counted_is_not_trained(rated: MakeStudy) -> None:
+    study = rated(limits={"params": 60, "macs": 20_000}, random_search=True, seeds=1)
+    study.run()
+    refused = []
+    for arm in ("search", "random"):
+        for trial in study.arm_trials(arm):
+            if "refused" in trial.user_attrs:
+                refused.append(trial)
+                assert max(trial.constraints.values()) > 0
+            else:
+                assert trial.user_attrs["figures"]["params"] <= 60
+                assert trial.user_attrs["figures"]["macs"] <= 20_000
+    assert refused, "the limits refuse nothing, so this shows nothing"
+    assert all("refused" not in trial.user_attrs for trial in study.arm_trials("random"))
+    with pytest.raises(StudyError, match=r"limits.macs=7 admits no network .* multiply-accumulates; allow as many"):
+        rated(limits={"macs": 7}, folder=study.folder.path / "other").run()
 
 
 def test_with_a_reward_trials_are_told_the_reward(rated: MakeStudy) -> None:

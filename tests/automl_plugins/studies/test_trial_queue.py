@@ -33,6 +33,7 @@ from automl_plugins.system import machine
 from automl_plugins.training.fit import TrainingResult
 
 FIRST = {"depth": 1, "layer0.width": 4, "activation": "relu"}
+DEEP = {"depth": 2, "layer0.width": 8, "layer1.width": 8, "activation": "relu"}
 SECOND = {"depth": 1, "layer0.width": 8, "activation": "tanh"}
 MakeQueue = Callable[..., TrialQueue]
 Work = Callable[[str], AbstractContextManager[Any]]
@@ -219,23 +220,56 @@ def test_the_twin_of_a_training_whose_worker_died_is_taken_over(make_queue: Make
 
 
 def test_a_network_above_the_cap_is_refused_and_does_not_count(make_queue: MakeQueue) -> None:
-    space = PerceptronSpace(max_parameters=40)  # FIRST has 21 parameters
-    queue = make_queue(Listed(SECOND, SECOND, FIRST), trials=1, space=space)
+    queue = make_queue(Listed(DEEP, DEEP, FIRST), trials=1, space=PerceptronSpace(max_parameters=73))
     run_out(queue)
     refused = [trial for trial in queue.study.trials if "refused" in trial.user_attrs]
-    assert [trial.params for trial in refused] == [SECOND, SECOND]
-    assert refused[0].user_attrs["refused"] == "41 parameters; max_parameters is 40"
+    assert [trial.params for trial in refused] == [DEEP, DEEP]
+    assert refused[0].user_attrs["refused"] == "113 parameters; max_parameters is 73"
+    assert refused[0].constraints == {"params": pytest.approx(113 / 73 - 1)}
     assert [trial.value is not None for trial in queue.study.trials] == [False, False, True]
 
 
-def test_a_cap_that_leaves_nothing_ends_the_study(make_queue: MakeQueue) -> None:
-    queue = make_queue(Listed(FIRST), space=PerceptronSpace(max_parameters=12))
-    queue.study = optuna.create_study()  # in memory: so many trials on disk take long
-    with pytest.raises(StudyError, match="architectures in a row were too large, the last with 21 parameters"):
-        queue.claim()
-    higher = make_queue(Listed(FIRST), since=datetime.now())
-    higher.study = queue.study
-    assert dict(taken(higher).architecture) == FIRST  # a restart with a higher cap goes on
+def test_after_many_refusals_in_a_row_the_space_draws_within_its_limits(make_queue: MakeQueue) -> None:
+    queue = make_queue(Listed(DEEP), trials=2, space=PerceptronSpace(max_parameters=73))
+    queue.study = optuna.create_study()  # in memory: many trials on disk take long
+    run_out(queue)
+    refused = ["refused" in trial.user_attrs for trial in queue.study.trials]
+    assert refused == [True] * 20 + [False] + [True] * 20 + [False]
+    assert queue.study.trials[20].user_attrs["drawn"] == "within the limits, after 20 refused proposals"
+
+
+def test_a_machine_for_which_everything_is_too_large_ends_the_study(
+    make_queue: MakeQueue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    queue = make_queue(Listed(FIRST))
+    queue.study = optuna.create_study()
+    with monkeypatch.context() as small:
+        small.setattr("automl_plugins.studies.trial_queue.too_large", lambda count: f"{count} parameters")
+        with pytest.raises(StudyError, match=r"architectures in a row were too large, the last with .* parameters"):
+            queue.claim()
+    larger = make_queue(Listed(FIRST), since=datetime.now())
+    larger.study = queue.study
+    taken(larger)  # a restart on a larger machine goes on
+
+
+def test_the_first_ten_trials_of_tpe_with_a_value_are_random_however_many_are_refused(
+    make_queue: MakeQueue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    modelled: list[tuple[int, int]] = []
+    sample = optuna.samplers.TPESampler._sample
+
+    def spied(sampler: Any, study: optuna.Study, *rest: Any) -> Any:
+        ended = [trial for trial in study.trials if trial.state.is_finished()]
+        refused = sum("refused" in trial.user_attrs for trial in ended)
+        modelled.append((len(ended) - refused, refused))
+        return sample(sampler, study, *rest)
+
+    monkeypatch.setattr(optuna.samplers.TPESampler, "_sample", spied)
+    queue = make_queue("TPESampler", trials=12, space=PerceptronSpace(max_parameters=73))
+    queue.study = optuna.create_study()
+    run_out(queue)
+    assert min(modelled)[0] == 10
+    assert min(modelled)[1] > 0, "nothing was refused, so this shows nothing"
 
 
 def test_a_cap_that_no_network_keeps_is_refused_at_once(make_queue: MakeQueue) -> None:

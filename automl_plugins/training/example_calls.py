@@ -3,52 +3,58 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from contextlib import suppress
 
 import numpy as np
+from torch import nn
 
 from automl_plugins.spaces.architecture import Architecture
 from automl_plugins.spaces.space import SearchSpace
 from automl_plugins.spaces.task import Task
 from automl_plugins.training.fit import seeded
-from automl_plugins.training.project import Project
 from automl_plugins.training.recording import Call, UncalledError
 
 _TRIES = 3
 _DRAWS = 20
 
 
-def example_calls(project: Project) -> tuple[Call, ...]:
-    """The module's calls of its network for the first validation batch, recorded with a random architecture.
+def example_calls(
+    space: SearchSpace, task: Task, record: Callable[[nn.Module], tuple[Call, ...]], module: object
+) -> tuple[Call, ...]:
+    """A module's calls of its network for the first validation batch, recorded with a random architecture.
 
     Args:
-        project: whose module makes the calls.
+        space: of the architecture.
+        task: what its network must fit.
+        record: the calls of a network.
+        module: makes the calls; for the message.
 
     Raises:
         ValueError: the step fails, with three architectures, or does not call its network; the message says why.
     """
     generator = np.random.default_rng(0)
+
+    def recorded() -> tuple[Call, ...]:
+        architecture = _drawn(space.whole, task, generator)
+        with seeded(0):
+            # The calls of a network do not depend on its size, so it may be beyond the space's limits.
+            return record(space.build(architecture, task))
+
     for _ in range(_TRIES - 1):
         # One network may not fit the data, and then it is that trial's failure.
         with suppress(Exception):
-            return _record(project, generator)
+            return recorded()
     try:
-        return _record(project, generator)
+        return recorded()
     except UncalledError:
         raise
     except Exception as error:
         reason = (str(error).strip() or "no reason given").splitlines()[0]
         raise ValueError(
             "what the network is called with is recorded in a validation step of "
-            f"{getattr(project.module, '__name__', project.module)}, which failed with {type(error).__name__}: {reason}"
+            f"{getattr(module, '__name__', module)}, which failed with {type(error).__name__}: {reason}"
         ) from error
-
-
-def _record(project: Project, generator: np.random.Generator) -> tuple[Call, ...]:
-    architecture = _drawn(project.space, project.task, generator)
-    with seeded(0):
-        # What a network is called with does not depend on its size, so it may be above the space's cap.
-        return project.calls(project.space.build(architecture, project.task))
 
 
 def _drawn(space: SearchSpace, task: Task, generator: np.random.Generator) -> Architecture:
