@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from rich.console import Console
 
 _WIDTH = 160
@@ -11,3 +13,11 @@ def output() -> Console:
     """Standard output; a file or a pipe is wide enough for the tables."""
     console = Console(highlight=False)
     return console if console.is_terminal else Console(highlight=False, width=_WIDTH)
+
+
+def figures_text(figures: Mapping[str, float]) -> str:
+    """Figures in a line: `val_miou 0.2714, params 12,345`."""
+    return ", ".join(
+        f"{name} {value:,.0f}" if float(value).is_integer() else f"{name} {value:.4f}"
+        for name, value in figures.items()
+    )

@@ -108,7 +108,7 @@ def _task(settings: Settings) -> tuple[Task, Any]:
 def _load(network: torch.nn.Module, path: Path) -> None:
     """Read weights, of the network alone or of a checkpoint around it; nothing is unpickled from their file."""
     if not path.is_file():
-        cure = "train it with `automl-plugins evaluate` or `fit`, and name the checkpoint with --weights"
+        cure = "train it with `automl-plugins fit`, which says at its end what to name with --weights"
         raise UsageError(f"weights={str(path)!r}: there is no such file; {cure}")
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)

@@ -97,6 +97,8 @@ def run(given: Given, command: str) -> int:
     if "ckpt_path" in arguments:
         arguments.setdefault("weights_only", True)  # Lightning unpickles what lies on this machine otherwise
     done = getattr(trainer, command)(module, datamodule=project.data, **arguments)
+    if command == "fit" and trainer.is_global_zero:
+        _show_kept(trainer)
     if command == "predict" and done is not None and trainer.is_global_zero:
         _keep_predictions(trainer, done)
     return 0
@@ -187,6 +189,16 @@ class _KeepConfig(pl.Callback):
         folder = Path(trainer.log_dir or trainer.default_root_dir)  # all ranks are asked
         if trainer.is_global_zero:
             keep(folder / "config.yaml", self.text)
+
+
+def _show_kept(trainer: pl.Trainer) -> None:
+    """Say where the checkpoints are; a training that keeps none says so."""
+    paths = [callback.best_model_path for callback in trainer.checkpoint_callbacks]  # type: ignore[attr-defined]
+    kept = [path for path in paths if path]
+    if kept:
+        output().out(f"kept: {' '.join(kept)}; `automl-plugins export --weights` takes it, and `test --ckpt_path`")
+    else:
+        output().out("no checkpoint was kept; a ModelCheckpoint among --trainer.callbacks keeps one")
 
 
 def _keep_predictions(trainer: pl.Trainer, predictions: Any) -> None:

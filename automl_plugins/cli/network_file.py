@@ -10,6 +10,7 @@ from rich.console import Console
 from torch import nn
 
 from automl_plugins import registry
+from automl_plugins.cli.console import output
 from automl_plugins.cli.errors import UsageError, told_briefly
 from automl_plugins.cli.settings import Given, read_text
 from automl_plugins.objectives.contender import Contender
@@ -143,3 +144,11 @@ def draw(console: Console, space: SearchSpace, path: Path, figure: str | None = 
             Path(figure).parent.mkdir(parents=True, exist_ok=True)
             made.savefig(figure, dpi=150)
         console.out(f"kept: {figure}", highlight=False)
+
+
+def show_next(folder: RunFolder) -> None:
+    """Say how to train what was found."""
+    console = output()
+    console.out("train it over seeds, or once:")
+    console.out(f"  automl-plugins evaluate {folder.path} --seeds 3")
+    console.out(f"  automl-plugins fit --config {folder.config}")

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Any, get_type_hints
 
 from automl_plugins import registry
-from automl_plugins.cli.console import output
+from automl_plugins.cli.console import figures_text, output
 from automl_plugins.cli.errors import UsageError, told_briefly
-from automl_plugins.cli.network_file import draw
+from automl_plugins.cli.network_file import draw, show_next
 from automl_plugins.cli.parser import Settings
 from automl_plugins.cli.record import (
     absolute_paths,
@@ -49,6 +50,7 @@ def run_procedure(given: Given) -> int:
     if "print_config" in given.switches:
         output().out(yaml_of(config))
         return 0
+    began = time.perf_counter()
     with running_alone(folder):
         kept = kept_settings(folder)
         if kept is not None:
@@ -66,12 +68,15 @@ def run_procedure(given: Given) -> int:
         write_whole(folder.architecture, found[0].architecture.to_json())
         keep(folder.path / "config.yaml", yaml_of(absolute_paths(config)))
     console = output()
+    took = time.perf_counter() - began
+    console.out(f"{project.space.name} on {type(project.data).__name__} with {given.procedure}: {took:.1f} s")
     for number, each in enumerate(found, start=1):
-        figures = ", ".join(f"{name} {value}" for name, value in each.figures.items())
-        console.out(f"{number}. {figures or 'without figures'}")
+        count = project.space.num_parameters(each.architecture, project.task)
+        console.out(f"{number}. {figures_text(each.figures) or 'without figures'}, {count:,} parameters")
     console.out("\nfound, the best:")
     draw(console, project.space, folder.architecture)
     console.out(f"\nkept: {folder.architecture} {folder.config} {folder.path / 'found.json'}")
+    show_next(folder)
     return 0
 
 

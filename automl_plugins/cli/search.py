@@ -33,14 +33,15 @@ from __future__ import annotations
 
 import copy
 import errno
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from automl_plugins.cli.commands import is_script
-from automl_plugins.cli.console import output
+from automl_plugins.cli.console import figures_text, output
 from automl_plugins.cli.errors import UsageError, told_briefly, without_deprecations
-from automl_plugins.cli.network_file import draw, read_architecture
+from automl_plugins.cli.network_file import draw, read_architecture, show_next
 from automl_plugins.cli.parser import Settings
 from automl_plugins.cli.procedure import run_procedure
 from automl_plugins.cli.record import (
@@ -292,8 +293,11 @@ def _show(space: SearchSpace, folder: RunFolder) -> None:
         console.out(line)
     console.out("\nfound:")
     draw(console, space, folder.architecture)
-    kept = (folder.architecture, folder.config, folder.search, folder.checkpoint)
+    others = folder.path / "found.json"
+    if others.exists():  # its decoder evaluates
+        candidates = json.loads(others.read_text(encoding="utf-8"))
+        figures = figures_text(candidates[0]["figures"])
+        console.out(f"the best of {len(candidates)} by the supernet's weights: {figures}")
+    kept = (folder.architecture, folder.config, folder.search, others, folder.checkpoint)
     console.out("\nkept: " + " ".join(str(path) for path in kept if path.exists()))
-    console.out("train it over seeds, or once:")
-    console.out(f"  automl-plugins evaluate {folder.path} --seeds 3")
-    console.out(f"  automl-plugins fit --config {folder.config}")
+    show_next(folder)

@@ -105,6 +105,8 @@ def _check(script: Sequence[str], code: int, kept: RunFolder | None, has_ended: 
         found = f"after its search; what was found is kept in {kept.architecture}"
     else:
         found = f"before its search had; what its last whole epoch had found is kept in {kept.architecture}"
+    if kept is None and code != INTERRUPTED:
+        found += "; the error above this line says why"
     ended = "was stopped" if code == INTERRUPTED else f"ended with the exit code {code}"
     raise UsageError(f"{typed(script)} {ended}, {found}", code=code or 1)
 

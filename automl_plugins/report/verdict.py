@@ -9,6 +9,9 @@ from automl_plugins.objectives.standing import Standing, best_of
 from automl_plugins.system.finite import mean_and_deviation, seconds, spread
 
 _NAMES = {"search": "the search", "random search": "random search", "hand": "a hand-made network"}
+_CLEAR = 2.0
+"""Standard errors of a difference beyond which it is called one."""
+_SEVERAL = "two standard errors"
 
 
 def winner_line(winner: Standing, label: str, monitor: str, finders: Sequence[str]) -> str:
@@ -57,6 +60,7 @@ def worth_lines(standings: Sequence[Standing], searches: Mapping[str, Mapping[st
         monitor: what is compared.
     """
     best = {name: best_of([each for each in standings if each.contender.found_by == name]) for name in _NAMES}
+    beyond = [each for each in standings if each.broken and each.mean is not None]
     mine, others = best.pop("search"), {name: each for name, each in best.items() if each is not None}
     if mine is None or not searches:
         return []
@@ -67,7 +71,7 @@ def worth_lines(standings: Sequence[Standing], searches: Mapping[str, Mapping[st
     for name, other in others.items():
         ahead = mine.is_behind(other) * -1
         error = None if mine.error is None or other.error is None else math.hypot(mine.error, other.error)
-        clear = error is not None and abs(ahead) > error
+        clear = error is not None and abs(ahead) > _CLEAR * error
         outcomes.append((ahead > 0) - (ahead < 0) if clear else 0)
         against = f"random search's {_mean(other)}" if name != "hand" else f"{other.contender.label}'s {_mean(other)}"
         if name == "hand":
@@ -76,7 +80,10 @@ def worth_lines(standings: Sequence[Standing], searches: Mapping[str, Mapping[st
             theirs = seconds(searches["random"]["cpu_seconds"])
             price = f"its trials took {seconds(took)} CPU seconds, random search's {theirs}"
         told.append(f"search's {monitor} {_mean(mine)} is {_difference(ahead, error)} {against}, {price}")
-    return [*told, _conclusion(outcomes, seeds=len(mine.values))]
+    better = [each.contender.label for each in beyond if each.is_behind(mine) < 0]
+    if better:
+        told.append(f"better than the search's, and beyond the limits: {', '.join(dict.fromkeys(better))}")
+    return [*told, _conclusion(outcomes, seeds=len(mine.values), limited=bool(beyond))]
 
 
 def _difference(ahead: float, error: float | None) -> str:
@@ -86,14 +93,15 @@ def _difference(ahead: float, error: float | None) -> str:
     return f"{abs(ahead):.4f} {'better' if ahead > 0 else 'worse'}{deviation} than"
 
 
-def _conclusion(outcomes: Sequence[int], seeds: int) -> str:
+def _conclusion(outcomes: Sequence[int], seeds: int, limited: bool) -> str:
     if seeds == 1:
         return "whether the search was worth its cost is not known from one seed: give more of them (--seeds 5)"
     if min(outcomes) < 0:
-        return "the search was not worth its cost: what took less was better by more than a standard error"
+        return f"the search was not worth its cost: what took less was better by more than {_SEVERAL}"
     if min(outcomes) == 0:
-        return "the search was not shown to be worth its cost: nothing differs by more than one standard error"
-    return "the search was worth its cost: it is ahead of all others by more than a standard error"
+        return f"the search was not shown to be worth its cost: nothing differs by more than {_SEVERAL}"
+    others = "all others within the limits" if limited else "all others"
+    return f"the search was worth its cost: it is ahead of {others} by more than {_SEVERAL}"
 
 
 def _shown(standing: Standing) -> str:

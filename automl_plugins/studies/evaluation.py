@@ -83,12 +83,16 @@ class Evaluation:
         """Add the line of random architectures and that of the best of them; a sentence on it."""
         count, whole, monitor = len(drawn), self.comparison, self.comparison.project.monitor
         each = [first.row(contender) for contender in drawn]
-        rows.append(mean_row(f"mean of {count} random ones", each))
+        if count > 1:
+            rows.append(mean_row(f"mean of {count} random ones", each))
         best = best_of([_standing(first, contender) for contender in drawn])
         if best is None:
             return [f"none of the {count} random architectures ended with a finite {monitor}"]
         self._train(whole, best.contender, since)
-        label, total = f"best of {count} random ones", sum(row.cpu_seconds or 0.0 for row in each)
+        label, total = (
+            f"best of {count} random ones" if count > 1 else "a random one",
+            sum(row.cpu_seconds or 0.0 for row in each),
+        )
         rows.append(whole.row(best.contender, label))
         standings.append(_standing(whole, best.contender))
         return [

@@ -34,6 +34,7 @@ _ENCODED = {  # UTF-32's mark begins like UTF-16's
     b"\xff\xfe": "utf-16",
     b"\xfe\xff": "utf-16",
 }
+_NUMBERS = "write 1 and 0 for yes and no, and leave empty what is not known"
 _LONGEST_HEADER = 100_000
 _DECIMAL_COMMA = re.compile(r"[+-]?\d*,\d+(e[+-]?\d+)?", re.IGNORECASE)
 
@@ -70,7 +71,7 @@ class CsvTable:
         values = _as_numbers(cells)
         if values is None:
             row = next(row for row, cell in enumerate(cells) if _as_numbers([cell]) is None)
-            raise ValueError(f"{self.where(row, column)}: a target is a number; got {_short(cells[row])}")
+            raise ValueError(f"{self.where(row, column)}: a target is a number; got {_short(cells[row])}; {_NUMBERS}")
         # Targets are float32 in the end.
         beyond = np.flatnonzero(np.abs(values) > np.finfo(np.float32).max)
         if len(beyond):

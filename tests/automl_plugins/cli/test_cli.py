@@ -208,7 +208,7 @@ def test_ctrl_c_ends_it_in_one_line(monkeypatch: pytest.MonkeyPatch, capsys: pyt
 def test_show_a_run(capsys: pytest.CaptureFixture[str]) -> None:
     shown = said(capsys, "show", "runs/small")
     assert "test_accuracy" in shown
-    assert "search: 2 trials" in shown
+    assert "search (TPESampler): 2 trials" in shown
     assert "layer0.attention" in shown
 
 

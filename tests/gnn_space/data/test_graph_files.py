@@ -60,6 +60,24 @@ def test_whole_numbers_are_read_whatever_type_they_were_saved_as(
         assert torch.equal(found[name], plain[name])
 
 
+def test_edges_and_features_may_be_in_pygs_form(tmp_path: Path) -> None:
+    sparse = loaded(write(tmp_path / "sparse.npz"))
+    without: dict[str, Any] = dict.fromkeys(name for name in GRAPH if name != "y")
+    edge_index, x = np.stack([NUMBERS, (NUMBERS + 1) % NODES]), sparse.x.numpy()
+    dense = loaded(write(tmp_path / "dense.npz", **{**without, "edge_index": edge_index, "x": x}))
+    assert all(torch.equal(dense[name], sparse[name]) for name in ("x", "edge_index", "y"))
+    for changes, message in (
+        ({"edge_index": edge_index.T, "x": x}, r"edge_index has the shape \[2, num_edges\]; got \[12, 2\]"),
+        ({"edge_index": edge_index + 1, "x": x}, "edge_index names node 12, but there are 12"),
+        ({"edge_index": edge_index + 0.5, "x": x}, r"edge_index holds whole numbers; got 0\.5"),
+        ({"edge_index": edge_index, "x": x[:, 0]}, r"x has a row for each node .*; got \[12\]"),
+        ({"edge_index": edge_index, "x": x, "y": NUMBERS[1:] % 3}, "x says 12 nodes, so y has 12 entries; got 11"),
+        ({"x": x}, "lacks adj_indptr, adj_indices; it has x, y"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            loaded(write(tmp_path / "wrong.npz", **{**without, **changes}))
+
+
 def test_a_part_is_a_list_of_nodes_or_a_mask(tmp_path: Path) -> None:
     listed = loaded(write(tmp_path / "listed.npz", **PARTS))
     masks = {name: np.isin(NUMBERS, part) for name, part in PARTS.items()}
