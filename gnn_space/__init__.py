@@ -6,26 +6,43 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from gnn_space.aggregation import aggregate
     from gnn_space.agnn import AGNNSpace
+    from gnn_space.compressed import CompressedEdges
     from gnn_space.egnas import EGNASSpace
+    from gnn_space.layers import GATLayer, GCNLayer, GINLayer, PropagationLayer, SAGELayer
     from gnn_space.modules import EdgeClassification, GraphClassification, GraphRegression, NodeClassification
 
 _HOMES = {
     "AGNNSpace": "gnn_space.agnn",
+    "CompressedEdges": "gnn_space.compressed",
     "EGNASSpace": "gnn_space.egnas",
     "EdgeClassification": "gnn_space.modules",
+    "GATLayer": "gnn_space.layers",
+    "GCNLayer": "gnn_space.layers",
+    "GINLayer": "gnn_space.layers",
     "GraphClassification": "gnn_space.modules",
     "GraphRegression": "gnn_space.modules",
     "NodeClassification": "gnn_space.modules",
+    "PropagationLayer": "gnn_space.layers",
+    "SAGELayer": "gnn_space.layers",
+    "aggregate": "gnn_space.aggregation",
 }
 
 __all__ = [
     "AGNNSpace",
+    "CompressedEdges",
     "EGNASSpace",
     "EdgeClassification",
+    "GATLayer",
+    "GCNLayer",
+    "GINLayer",
     "GraphClassification",
     "GraphRegression",
     "NodeClassification",
+    "PropagationLayer",
+    "SAGELayer",
+    "aggregate",
 ]
 
 

@@ -114,6 +114,24 @@ class CompressedEdges:
         """Edges into each node, `[num_nodes]`, integers."""
         return torch.bincount(self.target, minlength=self.num_nodes)
 
+    @cached_property
+    def loops(self) -> Tensor:
+        """True for an edge from a node to itself, `[num_edges]`."""
+        return self.source == self.target
+
+    @cached_property
+    def without_loops(self) -> CompressedEdges:
+        """The edges between different nodes, in their order; these edges themselves where no other are there."""
+        if not bool(self.loops.any()):
+            return self
+        return CompressedEdges(self.edge_index[:, ~self.loops], self.num_nodes, self.num_sources)
+
+    @cached_property
+    def looped(self) -> CompressedEdges:
+        """The edges between different nodes, in their order, and behind them one from each node to itself."""
+        nodes = torch.arange(self.num_nodes, device=self.edge_index.device)
+        return CompressedEdges(torch.cat([self.without_loops.edge_index, nodes.expand(2, -1)], dim=1), self.num_nodes)
+
 
 def compressed(edge_index: Tensor | CompressedEdges, num_nodes: int) -> CompressedEdges:
     """The edges among `num_nodes` nodes; what is compressed already is given back."""

@@ -13,11 +13,11 @@ from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
-from torch_geometric.nn import APPNP as PersonalisedPropagation
-from torch_geometric.nn import GATConv, GCNConv, GINConv, GINEConv, SAGEConv
 
 from automl_plugins.spaces.task import Level, Task
+from gnn_space.compressed import CompressedEdges
 from gnn_space.frame import Head, InputEncoder, batch_norm, feature_dropout
+from gnn_space.layers import GATLayer, GCNLayer, GINLayer, PropagationLayer, SAGELayer
 
 _LAYERS = 3
 _CHANNELS = 64
@@ -41,8 +41,6 @@ class _Reference(nn.Module):
     node_hidden: ClassVar[tuple[int, ...]] = (64,)
     node_dropout: ClassVar[float] = 0.5
     activation: ClassVar[type[nn.Module]] = nn.ReLU
-    transforms_first: ClassVar[bool] = True
-    """True where a layer maps its input linearly before it sends it on, so that it can be in CSR layout."""
     reads_edges: ClassVar[bool] = False
     """True where the convolution reads edge features."""
 
@@ -74,8 +72,8 @@ class _Reference(nn.Module):
     def _convolution(self, channels: int, width: int, edge_channels: int, last: bool) -> nn.Module:
         raise NotImplementedError(f"{type(self).__name__} does not say what its convolution is")
 
-    def _convolve(self, layer: nn.Module, x: Tensor, edge_index: Tensor, edge_attr: Tensor | None) -> Tensor:
-        return layer(x, edge_index)
+    def _convolve(self, layer: nn.Module, x: Tensor, edges: CompressedEdges, edge_attr: Tensor | None) -> Tensor:
+        return layer(x, edges)
 
     def forward(
         self,
@@ -87,11 +85,10 @@ class _Reference(nn.Module):
         graph_attr: Tensor | None = None,
     ) -> Tensor:
         x, edge_attr = self.encoder(x, edge_attr)
-        if x.layout == torch.sparse_csr and not self.transforms_first:
-            x = x.to_dense()
+        edges = CompressedEdges(edge_index, x.size(0))
         for position, (layer, norm) in enumerate(zip(self.layers, self.norms, strict=True)):
             x = feature_dropout(x, self.dropout, self.training)
-            x = norm(self._convolve(layer, x, edge_index, edge_attr))
+            x = norm(self._convolve(layer, x, edges, edge_attr))
             if self.head is not None or position < len(self.layers) - 1:
                 x = self.act(x)
         return x if self.head is None else self.head(x, edge_index, edge_attr, batch, num_graphs, graph_attr)
@@ -101,16 +98,14 @@ class GCN(_Reference):
     """Graph convolutions (Kipf and Welling 2017); 64 hidden channels on node level. It reads no edge features."""
 
     def _convolution(self, channels: int, width: int, edge_channels: int, last: bool) -> nn.Module:
-        return GCNConv(channels, width)
+        return GCNLayer(channels, width)
 
 
 class GraphSAGE(_Reference):
     """Sample and aggregate, with the mean (Hamilton et al. 2017), all neighbours kept. It reads no edge features."""
 
-    transforms_first: ClassVar[bool] = False
-
     def _convolution(self, channels: int, width: int, edge_channels: int, last: bool) -> nn.Module:
-        return SAGEConv(channels, width)
+        return SAGELayer(channels, width)
 
 
 class GAT(_Reference):
@@ -126,27 +121,24 @@ class GAT(_Reference):
     def _convolution(self, channels: int, width: int, edge_channels: int, last: bool) -> nn.Module:
         outputs = self.node_level and last
         heads = 1 if outputs else 8 if self.node_level else 4
-        return GATConv(channels, width // heads, heads, dropout=self.dropout, edge_dim=edge_channels or None)
+        return GATLayer(channels, width // heads, heads, dropout=self.dropout, edge_dim=edge_channels or None)
 
-    def _convolve(self, layer: nn.Module, x: Tensor, edge_index: Tensor, edge_attr: Tensor | None) -> Tensor:
-        return layer(x, edge_index, edge_attr)
+    def _convolve(self, layer: nn.Module, x: Tensor, edges: CompressedEdges, edge_attr: Tensor | None) -> Tensor:
+        return layer(x, edges, edge_attr)
 
 
 class GIN(_Reference):
     """Graph isomorphism network (Xu et al. 2019); with edge features, GINE (Hu et al. 2020)."""
 
-    transforms_first: ClassVar[bool] = False
     reads_edges: ClassVar[bool] = True
 
     def _convolution(self, channels: int, width: int, edge_channels: int, last: bool) -> nn.Module:
         hidden = _CHANNELS if self.node_level else width
         perceptron = nn.Sequential(nn.Linear(channels, hidden), nn.ReLU(), nn.Linear(hidden, width))
-        if edge_channels:
-            return GINEConv(perceptron, train_eps=True, edge_dim=edge_channels)
-        return GINConv(perceptron, train_eps=True)
+        return GINLayer(perceptron, edge_dim=edge_channels or None)
 
-    def _convolve(self, layer: nn.Module, x: Tensor, edge_index: Tensor, edge_attr: Tensor | None) -> Tensor:
-        return layer(x, edge_index) if edge_attr is None else layer(x, edge_index, edge_attr)
+    def _convolve(self, layer: nn.Module, x: Tensor, edges: CompressedEdges, edge_attr: Tensor | None) -> Tensor:
+        return layer(x, edges, edge_attr)
 
 
 class APPNP(nn.Module):
@@ -164,7 +156,7 @@ class APPNP(nn.Module):
         self.encoder = InputEncoder(_without_edges(task), _CHANNELS, _EDGE_CHANNELS)
         self.hidden = nn.Linear(self.encoder.node_channels, _CHANNELS)
         self.output = nn.Linear(_CHANNELS, task.out_channels)
-        self.propagation = PersonalisedPropagation(K=10, alpha=0.1, dropout=0.0)
+        self.propagation = PropagationLayer(steps=10, teleport=0.1)
 
     def forward(
         self,

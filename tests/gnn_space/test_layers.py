@@ -1,0 +1,99 @@
+"""The public layers against PyG's own, with PyG's weights."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch_geometric import nn as theirs
+
+from gnn_space import aggregation
+from gnn_space.compressed import CompressedEdges
+from gnn_space.layers import GATLayer, GCNLayer, GINLayer, PropagationLayer, SAGELayer
+
+NODES, EDGE_CHANNELS = 7, 3
+# Node 0 receives nothing; node 2 hears of node 1 twice, and of itself.
+EDGES = torch.tensor([[0, 1, 1, 2, 3, 3, 4, 5, 6, 0, 0, 4], [1, 2, 2, 2, 2, 4, 3, 4, 5, 5, 3, 1]])
+
+
+def perceptron(channels: int, width: int) -> nn.Sequential:
+    return nn.Sequential(nn.Linear(channels, width), nn.ReLU(), nn.Linear(width, width))
+
+
+PAIRS: dict[str, tuple[Callable[[int, int], nn.Module], Callable[[int, int], nn.Module], bool]] = {
+    "gcn": (theirs.GCNConv, GCNLayer, False),
+    "sage": (theirs.SAGEConv, SAGELayer, False),
+    "gat": (lambda i, o: theirs.GATConv(i, o, 3), lambda i, o: GATLayer(i, o, 3), False),
+    "gat-edges": (
+        lambda i, o: theirs.GATConv(i, o, 3, edge_dim=EDGE_CHANNELS),
+        lambda i, o: GATLayer(i, o, 3, edge_dim=EDGE_CHANNELS),
+        True,
+    ),
+    "gin": (
+        lambda i, o: theirs.GINConv(perceptron(i, o), train_eps=True, eps=0.3),
+        lambda i, o: GINLayer(perceptron(i, o)),
+        False,
+    ),
+    "gine": (
+        lambda i, o: theirs.GINEConv(perceptron(i, o), train_eps=True, eps=0.3, edge_dim=EDGE_CHANNELS),
+        lambda i, o: GINLayer(perceptron(i, o), edge_dim=EDGE_CHANNELS),
+        True,
+    ),
+    "appnp": (lambda i, o: theirs.APPNP(K=4, alpha=0.1), lambda i, o: PropagationLayer(4, 0.1), False),
+}
+
+
+@pytest.fixture(params=["messages", "products"], autouse=True)
+def _form(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Either form, whatever the size."""
+    for threshold in ("MESSAGES_BELOW", "_SCORES_BELOW"):
+        monkeypatch.setattr(aggregation, threshold, 0 if request.param == "products" else 2**40)
+
+
+def pair(name: str, channels: int, width: int) -> tuple[nn.Module, nn.Module, tuple[Tensor, ...]]:
+    """PyG's layer and ours with its weights, and their inputs behind x and the edges."""
+    torch.manual_seed(0)
+    make_theirs, make_ours, reads_edges = PAIRS[name]
+    layers = [make(channels, width).double() for make in (make_theirs, make_ours)]
+    for weight in layers[0].parameters():
+        nn.init.normal_(weight)
+    layers[1].load_state_dict(layers[0].state_dict())
+    edge_attr = torch.randn(EDGES.size(1), EDGE_CHANNELS, dtype=torch.float64)
+    return layers[0], layers[1], (edge_attr,) if reads_edges else ()
+
+
+@pytest.mark.parametrize(("channels", "width"), [(6, 4), (4, 6)], ids=["narrower", "wider"])
+@pytest.mark.parametrize("name", PAIRS)
+def test_a_layer_computes_what_pygs_computes_with_its_weights(name: str, channels: int, width: int) -> None:
+    reference, layer, others = pair(name, channels, width)
+    x = torch.randn(NODES, channels, dtype=torch.float64)
+    found = []
+    for module in (reference, layer):
+        given = x.clone().requires_grad_()
+        output = module(given, EDGES, *others)
+        output.square().sum().backward()
+        found.append({"": output, "x": given.grad, **{name: each.grad for name, each in module.named_parameters()}})
+    assert found[0].keys() == found[1].keys()
+    for part, expected in found[0].items():
+        torch.testing.assert_close(found[1][part], expected, rtol=1e-10, atol=1e-10)
+
+
+@pytest.mark.parametrize("name", [name for name in PAIRS if name != "appnp"])
+def test_features_in_csr_layout_give_what_dense_ones_give(name: str) -> None:
+    _, layer, others = pair(name, 4, 6)
+    x = torch.randn(NODES, 4, dtype=torch.float64).relu()
+    torch.testing.assert_close(layer(x.to_sparse_csr(), EDGES, *others), layer(x, EDGES, *others), rtol=0, atol=1e-10)
+
+
+@pytest.mark.parametrize("name", PAIRS)
+def test_compressed_edges_stand_for_their_edge_index(name: str) -> None:
+    _, layer, others = pair(name, 4, 6)
+    x, edges = torch.randn(NODES, 4, dtype=torch.float64), CompressedEdges(EDGES, NODES)
+    assert torch.equal(layer(x, edges, *others), layer(x, EDGES, *others))
+
+
+def test_a_perceptron_that_begins_otherwise_is_named() -> None:
+    with pytest.raises(ValueError, match=r"begins with ReLU; it needs an nn\.Linear"):
+        GINLayer(nn.Sequential(nn.ReLU(), nn.Linear(2, 2)), edge_dim=2)
