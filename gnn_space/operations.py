@@ -7,11 +7,11 @@ from collections.abc import Callable, Mapping
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from torch_geometric.nn import MessagePassing
+from torch.utils.checkpoint import checkpoint
 from torch_geometric.nn.inits import glorot
-from torch_geometric.utils import degree, softmax
 
-from gnn_space.aggregation import REDUCTIONS
+from gnn_space.aggregation import REDUCTIONS, aggregate, edge_dots, edge_softmax, reduced
+from gnn_space.compressed import CompressedEdges, compressed
 
 ATTENTIONS = ("constant", "gcn", "gat", "sym-gat", "cos", "linear", "gene-linear")
 AGGREGATIONS = REDUCTIONS
@@ -28,9 +28,11 @@ ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
 }
 
 _COMBINE_CHANNELS = 128
+_CHUNK = 2**22
+"""Elements of `[num_edges, heads, channels]` that `gene-linear` holds at a time: they stay in a core's cache."""
 
 
-class AttentionLayer(MessagePassing):
+class AttentionLayer(nn.Module):
     r"""Transform, attend, aggregate and combine: one layer of AGNN (Zhou et al. 2022, section 3.1).
 
     With :math:`h = W x` split into heads, and :math:`u = U e` for edge features :math:`e`, node i receives
@@ -55,11 +57,16 @@ class AttentionLayer(MessagePassing):
     GraphNAS and SANE normalises over the outgoing ones, and its `linear` reads :math:`h_j` twice; we
     follow the papers' formulas.) The use of edge features is ours: the paper has none.
 
+    No message is made for an edge where edges have no features, see `aggregate`. All scores but those of `gene-linear`
+    are then numbers of an edge and head from the start (those of `cos` are sampled products): `gene-linear` needs the
+    tanh of every channel of every edge, which it computes some edges at a time, and again in the backward pass.
+
     `combine` is `identity`, or `mlp`: two linear maps with 128 channels and a ReLU between them.
 
     Shapes:
-        x `[num_nodes, in_channels]`; edge_index `[2, num_edges]` with its self-loops already there;
-        edge_attr `[num_edges, edge_channels]` or None; output `[num_nodes, heads * hidden_channels]`.
+        x `[num_nodes, in_channels]`; edge_index `[2, num_edges]` with its self-loops already there, or its
+        `CompressedEdges`; edge_attr `[num_edges, edge_channels]` or None; output
+        `[num_nodes, heads * hidden_channels]`.
     """
 
     def __init__(
@@ -73,8 +80,9 @@ class AttentionLayer(MessagePassing):
         edge_channels: int = 0,
         dropout: float = 0.0,
     ) -> None:
-        super().__init__(aggr=aggregation, node_dim=0)
+        super().__init__()
         self.attention = attention
+        self.aggregation = aggregation
         self.heads = heads
         self.hidden_channels = hidden_channels
         self.dropout = dropout
@@ -87,24 +95,22 @@ class AttentionLayer(MessagePassing):
         self.combine = combine_perceptron(channels) if combine == "mlp" else nn.Identity()
         self.bias = nn.Parameter(torch.zeros(channels))
 
-    def forward(self, x: Tensor, edge_index: Tensor, edge_attr: Tensor | None = None) -> Tensor:
+    def forward(self, x: Tensor, edge_index: Tensor | CompressedEdges, edge_attr: Tensor | None = None) -> Tensor:
+        edges = compressed(edge_index, x.size(0))
         hidden = self.transform(x).view(-1, self.heads, self.hidden_channels)
         edge = None
         if self.edge_transform is not None:
             edge = self.edge_transform(edge_attr).view(-1, self.heads, self.hidden_channels)
-        coefficients = self.coefficients(hidden, edge_index, edge)
+        coefficients = self.coefficients(hidden, edges, edge)
         if coefficients is not None:
             coefficients = functional.dropout(coefficients, self.dropout, self.training)
-        received = self.propagate(edge_index, x=hidden, edge=edge, coefficients=coefficients)
+        received = received_from(hidden, edges, edge, coefficients)(self.aggregation)
         return self.combine(received.flatten(1)) + self.bias
 
-    def message(self, x_j: Tensor, edge: Tensor | None, coefficients: Tensor | None) -> Tensor:
-        return weighted_message(x_j, edge, coefficients)
-
-    def coefficients(self, hidden: Tensor, edge_index: Tensor, edge: Tensor | None) -> Tensor | None:
+    def coefficients(self, hidden: Tensor, edge_index: Tensor | CompressedEdges, edge: Tensor | None) -> Tensor | None:
         """The attention coefficients, see `attention_coefficients`."""
-        vectors = dict(self.named_parameters(recurse=False))
-        return attention_coefficients(self.attention, hidden, edge_index, edge, vectors)
+        edges, vectors = compressed(edge_index, hidden.size(0)), dict(self.named_parameters(recurse=False))
+        return attention_coefficients(self.attention, hidden, edges, edge, vectors)
 
 
 def attention_vectors(attention: str, heads: int, hidden_channels: int, has_edges: bool) -> dict[str, nn.Parameter]:
@@ -134,54 +140,62 @@ def combine_perceptron(channels: int) -> nn.Sequential:
     return nn.Sequential(nn.Linear(channels, _COMBINE_CHANNELS), nn.ReLU(), nn.Linear(_COMBINE_CHANNELS, channels))
 
 
-def weighted_message(source: Tensor, edge: Tensor | None, coefficients: Tensor | None) -> Tensor:
-    """The messages along edges, weighted by their coefficients, `[num_edges, heads, hidden_channels]`.
+def received_from(
+    hidden: Tensor, edges: CompressedEdges, edge: Tensor | None, coefficients: Tensor | None
+) -> Callable[[str], Tensor]:
+    """The states that nodes receive under a reduction by its name, `[num_nodes, heads, hidden_channels]`.
 
     Args:
-        source: the states of the edges' sources, `[num_edges, heads, hidden_channels]`.
-        edge: mapped edge features, of the same shape; None: the task has none.
-        coefficients: `[num_edges, heads]`, or ones in place of either; None: all are one.
+        hidden: `[num_nodes, heads, hidden_channels]`.
+        edges: of the graph.
+        edge: mapped edge features `[num_edges, heads, hidden_channels]`, which enter the messages; None: the task has
+            none, and no message is made.
+        coefficients: `[num_edges, heads]`, `[num_edges, 1]`, or `[1, 1]` for one number; None: all are one.
     """
-    message = source if edge is None else functional.relu(source + edge)
-    return message if coefficients is None else message * coefficients.unsqueeze(-1)
+    if edge is not None:
+        message = functional.relu(hidden.index_select(0, edges.source) + edge)
+        if coefficients is not None:
+            message = message * coefficients.unsqueeze(-1)
+        return lambda reduce: reduced(message, edges, reduce)
+    if coefficients is not None and coefficients.size(0) != edges.num_edges:
+        hidden, coefficients = hidden * coefficients.unsqueeze(-1), None
+    return lambda reduce: aggregate(hidden, edges, coefficients, reduce)
 
 
 def attention_coefficients(
-    attention: str, hidden: Tensor, edge_index: Tensor, edge: Tensor | None, vectors: Mapping[str, Tensor]
+    attention: str, hidden: Tensor, edges: CompressedEdges, edge: Tensor | None, vectors: Mapping[str, Tensor]
 ) -> Tensor | None:
     """The attention coefficients `[num_edges, heads]` (gcn: `[num_edges, 1]`), or None where all are one.
 
     Args:
         attention: one of `ATTENTIONS`.
         hidden: `[num_nodes, heads, hidden_channels]`.
-        edge_index: `[2, num_edges]`.
+        edges: of the graph.
         edge: mapped edge features `[num_edges, heads, hidden_channels]`; None: the task has none.
         vectors: what the function learns, see `attention_vectors`.
     """
-    source, target = edge_index[0], edge_index[1]
-    num_nodes = hidden.size(0)
     if attention == "constant":
         return None
     if attention == "gcn":
-        inverse_root = degree(target, num_nodes, hidden.dtype).clamp(min=1).rsqrt()
-        return (inverse_root.index_select(0, source) * inverse_root.index_select(0, target)).unsqueeze(-1)
-    return softmax(_scores(attention, hidden, source, target, edge, vectors), target, num_nodes=num_nodes)
+        inverse_root = edges.in_degree.clamp(min=1).to(hidden.dtype).rsqrt()
+        return (inverse_root.index_select(0, edges.source) * inverse_root.index_select(0, edges.target)).unsqueeze(-1)
+    return edge_softmax(_scores(attention, hidden, edges, edge, vectors), edges)
 
 
 def _scores(
-    attention: str, hidden: Tensor, source: Tensor, target: Tensor, edge: Tensor | None, vectors: Mapping[str, Tensor]
+    attention: str, hidden: Tensor, edges: CompressedEdges, edge: Tensor | None, vectors: Mapping[str, Tensor]
 ) -> Tensor:
     """The scores before the softmax, `[num_edges, heads]`."""
+    source, target = edges.source, edges.target
     weighted_target = hidden * vectors["target_weight"]
     if attention == "cos":
-        query = (weighted_target * vectors["source_weight"]).index_select(0, target)
-        key = hidden.index_select(0, source)
-        return (query * (key if edge is None else key + edge)).sum(-1)
+        query = weighted_target * vectors["source_weight"]
+        score = edge_dots(query, hidden, edges)
+        return score if edge is None else score + (query.index_select(0, target) * edge).sum(-1)
     weighted_source = hidden * vectors["source_weight"]
     weighted_edge = None if edge is None else edge * vectors["edge_weight"]
     if attention == "gene-linear":
-        terms = weighted_target.index_select(0, target) + weighted_source.index_select(0, source)
-        return (terms if weighted_edge is None else terms + weighted_edge).tanh() @ vectors["general_weight"]
+        return _general_scores(weighted_target, weighted_source, weighted_edge, vectors["general_weight"], edges)
     # A head's channels are added up before the gather: one number for an edge instead of all channels.
     as_target, as_source = weighted_target.sum(-1), weighted_source.sum(-1)
     along_edge = 0 if weighted_edge is None else weighted_edge.sum(-1)
@@ -193,3 +207,23 @@ def _scores(
         backward = as_target.index_select(0, source) + as_source.index_select(0, target) + along_edge
         score = score + functional.leaky_relu(backward, 0.2)
     return score
+
+
+def _general_scores(
+    of_target: Tensor, of_source: Tensor, of_edge: Tensor | None, vector: Tensor, edges: CompressedEdges
+) -> Tensor:
+    """The scores of `gene-linear`, some edges at a time, so that what is kept does not grow with the channels."""
+
+    def score(target: Tensor, source: Tensor, edge: Tensor | None) -> Tensor:
+        terms = of_target.index_select(0, target) + of_source.index_select(0, source)
+        return (terms if edge is None else terms + edge).tanh() @ vector
+
+    rows = max(_CHUNK // of_target[0:1].numel(), 1) if of_target.numel() else edges.num_edges + 1
+    if edges.num_edges <= rows:
+        return score(edges.target, edges.source, of_edge)
+    parts = []
+    for first in range(0, edges.num_edges, rows):
+        some = slice(first, first + rows)
+        ends = edges.target[some], edges.source[some], None if of_edge is None else of_edge[some]
+        parts.append(checkpoint(score, *ends, use_reentrant=False, preserve_rng_state=False))
+    return torch.cat(parts)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import cast
 
 import torch
@@ -11,12 +11,12 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn import functional
 from torch_geometric.nn.inits import glorot
-from torch_geometric.utils import degree, scatter
 
 from automl_plugins.spaces.choice import Choice, Value
 from automl_plugins.supernets.gates import Gates
 from gnn_space.agnn.sizes import AGNNSizes
 from gnn_space.agnn.widths import Widths, Window, open_options, same_width, widths_of
+from gnn_space.compressed import CompressedEdges
 from gnn_space.frame import batch_norm, feature_dropout
 from gnn_space.operations import (
     ACTIVATIONS,
@@ -24,7 +24,7 @@ from gnn_space.operations import (
     attention_coefficients,
     attention_vectors,
     combine_perceptron,
-    weighted_message,
+    received_from,
 )
 
 _ACTIVATIONS = {name: make() for name, make in ACTIVATIONS.items()}
@@ -69,14 +69,14 @@ class WideLayer(nn.Module):
         self.skip = nn.Linear(inputs.width, outputs.width, bias=False) if skips else None
 
     def forward(
-        self, x: Tensor, inputs: Widths | None, edge_index: Tensor, edge_attr: Tensor | None, gates: Gates
+        self, x: Tensor, inputs: Widths | None, edges: CompressedEdges, edge_attr: Tensor | None, gates: Gates
     ) -> tuple[Tensor, Widths]:
         """The layer's states, each channel with its share, and their widths.
 
         Args:
             x: `[num_nodes, channels]`, the states of the layer before, or a task's features.
             inputs: the widths of the layer before; None: `x` are features.
-            edge_index: `[2, num_edges]`, self-loops included.
+            edges: of the graph, self-loops included.
             edge_attr: `[num_edges, edge_channels]`, or None.
             gates: of all layers.
         """
@@ -89,9 +89,9 @@ class WideLayer(nn.Module):
         if self.edge_transform is not None:
             weight = self.outputs.cut(self.edge_transform.weight, window)
             edge = functional.linear(cast(Tensor, edge_attr), weight).unflatten(1, window)
-        coefficients = self._coefficients(hidden, edge_index, edge, gates, widths)
-        message = weighted_message(hidden.index_select(0, edge_index[0]), edge, coefficients)
-        received = self._aggregate(message, edge_index[1], hidden.size(0), gates).flatten(1)
+        coefficients = self._coefficients(hidden, edges, edge, gates, widths)
+        receive = received_from(hidden, edges, edge, coefficients)
+        received = self._aggregate(receive, edges.in_degree.to(hidden.dtype), gates).flatten(1)
         state = self._combine(received, gates, widths) + self.outputs.cut(self.bias, window)
         state = self._activate(self._normalise(state, window), gates) * widths.share
         if self.skip is not None and inputs is not None:
@@ -99,14 +99,14 @@ class WideLayer(nn.Module):
         return state, widths
 
     def _coefficients(
-        self, hidden: Tensor, edge_index: Tensor, edge: Tensor | None, gates: Gates, widths: Widths
+        self, hidden: Tensor, edges: CompressedEdges, edge: Tensor | None, gates: Gates, widths: Widths
     ) -> Tensor:
-        """The mixed attention coefficients, `[num_edges, heads]` or ones in place of either."""
+        """The mixed attention coefficients, `[num_edges, heads]`, `[num_edges, 1]` or `[1, 1]`."""
         constant: Tensor | None = None
         learned: list[Tensor] = []
         for name, gate in self._open(gates, "attention"):
             vectors = self._vectors(name, widths)
-            coefficients = attention_coefficients(name, hidden, edge_index, edge, vectors)
+            coefficients = attention_coefficients(name, hidden, edges, edge, vectors)
             if coefficients is None:
                 constant = gate.view(1, 1)
             else:
@@ -133,19 +133,18 @@ class WideLayer(nn.Module):
             for name, vector in parameters.items()
         }
 
-    def _aggregate(self, message: Tensor, target: Tensor, num_nodes: int, gates: Gates) -> Tensor:
-        """The messages that nodes receive, `[num_nodes, heads, channels]`."""
+    def _aggregate(self, receive: Callable[[str], Tensor], in_degree: Tensor, gates: Gates) -> Tensor:
+        """The mixture of what nodes receive, `[num_nodes, heads, channels]`."""
         opened = dict(self._open(gates, "aggregation"))
         received: list[Tensor] = []
         if "max" in opened:
-            received.append(opened["max"] * scatter(message, target, 0, num_nodes, reduce="max"))
+            received.append(opened["max"] * receive("max"))
         if "sum" in opened or "mean" in opened:
             # A mean is the sum by the number of messages, so both take one pass.
             scale: Tensor | float = opened.get("sum", 0.0)
             if "mean" in opened:
-                counts = degree(target, num_nodes, message.dtype).clamp(min=1).view(-1, 1, 1)
-                scale = scale + opened["mean"] / counts
-            received.append(scale * scatter(message, target, 0, num_nodes, reduce="sum"))
+                scale = scale + opened["mean"] / in_degree.clamp(min=1).view(-1, 1, 1)
+            received.append(scale * receive("sum"))
         return _total(received)
 
     def _combine(self, received: Tensor, gates: Gates, widths: Widths) -> Tensor:

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from automl_plugins.spaces.task import Task
 from gnn_space.agnn.sizes import AGNNSizes, LayerOptions
+from gnn_space.compressed import CompressedEdges
 from gnn_space.frame import Head, InputEncoder, TakesGraphs, batch_norm, feature_dropout
 from gnn_space.operations import ACTIVATIONS, AttentionLayer
 
@@ -61,9 +62,10 @@ class AGNNNetwork(TakesGraphs):
     ) -> Tensor:
         x, edge_attr = self.encoder(x, edge_attr)
         loops, loop_attr = with_self_loops(edge_index, edge_attr, x.size(0))
+        edges = CompressedEdges(loops, x.size(0))
         for position, layer in enumerate(self.layers):
             state = feature_dropout(x, self.dropout, self.training)
-            state = self.activations[position](self.norms[position](layer(state, loops, loop_attr)))
+            state = self.activations[position](self.norms[position](layer(state, edges, loop_attr)))
             x = state + self.skips[position - 1](x) if self.skips and position > 0 else state
         if self.head.level == "node":
             x = feature_dropout(x, self.dropout, self.training)

@@ -18,6 +18,7 @@ from gnn_space.agnn.layer import WideLayer
 from gnn_space.agnn.network import with_self_loops
 from gnn_space.agnn.sizes import CLASSES, AGNNSizes
 from gnn_space.agnn.widths import Widths, Window
+from gnn_space.compressed import CompressedEdges
 from gnn_space.frame import Head, InputEncoder, TakesGraphs, feature_dropout
 
 
@@ -81,9 +82,10 @@ class AGNNSupernet(TakesGraphs, Supernet):
         gates = Gates.of(self.choices, gates)
         x, edge_attr = self.encoder(x, edge_attr)
         loops, loop_attr = with_self_loops(edge_index, edge_attr, x.size(0))
+        edges = CompressedEdges(loops, x.size(0))
         widths: Widths | None = None
         for layer in self.layers:
-            x, widths = layer(x, widths, loops, loop_attr, gates)
+            x, widths = layer(x, widths, edges, loop_attr, gates)
         if self.head.level == "node":
             x = feature_dropout(x, self.dropout, self.training)
         window = self.widest if widths is None else widths.window

@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch_geometric.utils import softmax
 
-from gnn_space import aggregation
 from gnn_space.aggregation import REDUCTIONS, aggregate, by_messages, by_products, edge_dots, edge_softmax
 from gnn_space.compressed import CompressedEdges
 from gnn_space.maxima import _by_chunks, _by_kernel
@@ -17,14 +16,6 @@ from gnn_space.products import product
 
 # Node 0 receives nothing; node 2 hears of node 1 twice and of itself; the order is of neither end.
 EDGES = torch.tensor([[1, 3, 2, 0, 1], [2, 1, 2, 3, 2]])
-
-
-@pytest.fixture(params=["messages", "products"])
-def form(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    """Either form, whatever the size."""
-    monkeypatch.setattr(aggregation, "MESSAGES_BELOW", 0 if request.param == "products" else 2**40)
-    monkeypatch.setattr(aggregation, "_SCORES_BELOW", 0 if request.param == "products" else 2**40)
-    return request.param
 
 
 def some(*shape: int, seed: int = 0, **options: bool) -> Tensor:

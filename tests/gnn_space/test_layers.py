@@ -9,13 +9,15 @@ import torch
 from torch import Tensor, nn
 from torch_geometric import nn as theirs
 
-from gnn_space import aggregation
 from gnn_space.compressed import CompressedEdges
 from gnn_space.layers import GATLayer, GCNLayer, GINLayer, PropagationLayer, SAGELayer
 
 NODES, EDGE_CHANNELS = 7, 3
 # Node 0 receives nothing; node 2 hears of node 1 twice, and of itself.
 EDGES = torch.tensor([[0, 1, 1, 2, 3, 3, 4, 5, 6, 0, 0, 4], [1, 2, 2, 2, 2, 4, 3, 4, 5, 5, 3, 1]])
+
+
+pytestmark = pytest.mark.usefixtures("form")
 
 
 def perceptron(channels: int, width: int) -> nn.Sequential:
@@ -43,13 +45,6 @@ PAIRS: dict[str, tuple[Callable[[int, int], nn.Module], Callable[[int, int], nn.
     ),
     "appnp": (lambda i, o: theirs.APPNP(K=4, alpha=0.1), lambda i, o: PropagationLayer(4, 0.1), False),
 }
-
-
-@pytest.fixture(params=["messages", "products"], autouse=True)
-def _form(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Either form, whatever the size."""
-    for threshold in ("MESSAGES_BELOW", "_SCORES_BELOW"):
-        monkeypatch.setattr(aggregation, threshold, 0 if request.param == "products" else 2**40)
 
 
 def pair(name: str, channels: int, width: int) -> tuple[nn.Module, nn.Module, tuple[Tensor, ...]]:

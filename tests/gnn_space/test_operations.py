@@ -101,7 +101,7 @@ def by_hand(module: AttentionLayer, x: Tensor, edge_index: Tensor, edge_attr: Te
                 sent = h[sources[edge], head]
                 messages.append(a * (sent if edge_attr is None else np.maximum(sent + u[edge, head], 0)))
             if messages:
-                reduce = {"sum": np.sum, "mean": np.mean, "max": np.max}[str(module.aggr)]
+                reduce = {"sum": np.sum, "mean": np.mean, "max": np.max}[module.aggregation]
                 output[i, head] = reduce(messages, axis=0)
     flat = output.reshape(len(x), -1)
     if "combine.0.weight" in weights:
@@ -121,7 +121,9 @@ def test_the_options_are_those_of_the_paper() -> None:
 @pytest.mark.parametrize("combine", COMBINES)
 @pytest.mark.parametrize("aggregation", AGGREGATIONS)
 @pytest.mark.parametrize("attention", ATTENTIONS)
-def test_a_layer_is_the_formula_of_its_docstring(attention: str, aggregation: str, combine: str, edges: str) -> None:
+def test_a_layer_is_the_formula_of_its_docstring(
+    form: str, attention: str, aggregation: str, combine: str, edges: str
+) -> None:
     x, edge_index, features = some_graph()
     edge_attr = features if edges == "edge-features" else None
     module = layer(attention, aggregation, combine, 0 if edge_attr is None else EDGE_CHANNELS)
@@ -179,7 +181,7 @@ def test_gcn_is_pygs_gcn() -> None:
 
 @pytest.mark.parametrize("edge_channels", [0, EDGE_CHANNELS])
 @pytest.mark.parametrize("attention", ATTENTIONS)
-def test_gradients_are_those_of_finite_differences(attention: str, edge_channels: int) -> None:
+def test_gradients_are_those_of_finite_differences(form: str, attention: str, edge_channels: int) -> None:
     x, edge_index, edge_attr = some_graph()
     module = layer(attention, aggregation="mean", combine="mlp", edge_channels=edge_channels)
     names, weights = zip(*module.named_parameters(), strict=True)
@@ -193,6 +195,17 @@ def test_gradients_are_those_of_finite_differences(attention: str, edge_channels
 
     inputs = [tensor.detach().requires_grad_() for tensor in (x, *weights, *features)]
     assert torch.autograd.gradcheck(run, inputs, fast_mode=True)
+
+
+@pytest.mark.parametrize("attention", ATTENTIONS)
+def test_second_derivatives_are_right(form: str, attention: str) -> None:
+    x, edge_index, _ = some_graph()
+    module = layer(attention, aggregation="mean", heads=2)
+
+    def run(x: Tensor) -> Tensor:
+        return module(x, edge_index)
+
+    assert torch.autograd.gradgradcheck(run, (x.requires_grad_(),), fast_mode=True)
 
 
 @pytest.mark.parametrize("aggregation", AGGREGATIONS)

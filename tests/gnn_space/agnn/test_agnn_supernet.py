@@ -18,6 +18,7 @@ from automl_plugins.testing import SupernetContract
 from gnn_space import AGNNSpace
 from gnn_space.agnn.supernet import AGNNSupernet
 from gnn_space.agnn.widths import widths_of
+from gnn_space.compressed import CompressedEdges
 from gnn_space.operations import _scores
 
 pytestmark = pytest.mark.filterwarnings("ignore:Sparse CSR tensor support is in beta")
@@ -331,7 +332,7 @@ def test_scores_of_a_mixture_of_widths_count_each_channel_once(attention: str) -
     generator = torch.Generator().manual_seed(0)
     hidden = 1e-6 * torch.rand(3, 2, 4, dtype=torch.float64, generator=generator)
     edge = 1e-6 * torch.rand(3, 2, 4, dtype=torch.float64, generator=generator)
-    edge_index = torch.tensor([[0, 1, 2], [1, 2, 0]])
+    edges = CompressedEdges(torch.tensor([[0, 1, 2], [1, 2, 0]]), 3)
     with torch.no_grad():
         for vector in layer.vectors[attention].values():
             vector.abs_()
@@ -342,7 +343,7 @@ def test_scores_of_a_mixture_of_widths_count_each_channel_once(attention: str) -
         heads, channels = layer.choices["heads"], layer.choices["hidden_channels"]
         widths = widths_of(Gates.of(space.gate_choices, gates), heads, channels)
         narrow = [each[:, :, : widths.window.channels] for each in (hidden, edge)]
-        return _scores(attention, narrow[0], *edge_index, narrow[1], layer._vectors(attention, widths))
+        return _scores(attention, narrow[0], edges, narrow[1], layer._vectors(attention, widths))
 
     with torch.no_grad():
         apart = 0.3 * scores([1.0, 0.0, 0.0]) + 0.7 * scores([0.0, 0.0, 1.0])
