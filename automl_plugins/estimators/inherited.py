@@ -12,6 +12,7 @@ from automl_plugins.supernets.supernet import inherited
 from automl_plugins.system.arguments import at_least
 from automl_plugins.training.lightning import pl
 from automl_plugins.training.recalibration import recalibrate
+from automl_plugins.training.surroundings import carry_over
 
 
 class InheritedEstimator(Estimator):
@@ -22,7 +23,8 @@ class InheritedEstimator(Estimator):
     or its negative where less is better.
 
     Args:
-        searchable: a searchable that was trained, alone or within a LightningModule.
+        searchable: a searchable that was trained, alone or within a LightningModule, whose other weights then judge
+            candidates too.
         batches: training batches that statistics are measured on, see `recalibrate`; 0 leaves the supernet's.
 
     Raises:
@@ -34,6 +36,7 @@ class InheritedEstimator(Estimator):
         if len(found) != 1:
             raise TypeError(f"weights are inherited from a module with one searchable; {len(found)} are in it")
         self.searchable = found[0]
+        self.module = searchable if isinstance(searchable, pl.LightningModule) else None
         self.batches = at_least("batches", batches, 0)
 
     def estimate(self, candidate: Candidate, context: Context) -> Estimate:
@@ -48,9 +51,11 @@ class InheritedEstimator(Estimator):
         project = context.training
         searchable = self.searchable
         network = inherited(searchable.space, searchable.supernet, candidate, context.task).to(context.device)
+        module = project.make_module(network).to(context.device)
+        if self.module is not None:
+            carry_over(self.module, searchable, module, network)
         if self.batches:
-            module = project.make_module(network)
             # A module that only has steps cannot be called; its network can, with images or graphs.
             has_forward = type(module).forward is not pl.LightningModule.forward
             recalibrate(module if has_forward else network, project.batches(self.batches))
-        return Estimate(project.sign * project.score(network))
+        return Estimate(project.sign * project.score(network if self.module is None else module))

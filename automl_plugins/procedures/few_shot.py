@@ -51,18 +51,18 @@ def few_shot(
     fits = Fits(project, "few-shot", {"choice": choice, "strategy": strategy, "epochs": epochs, "child": child_epochs})
     parent = fits.searchable()
     split, options = _split(parent, choice)
-    fits.run("supernet", parent, strategy, epochs)
+    whole = fits.run("supernet", parent, strategy, epochs)
     context = Context.of(project)
     found, estimates = [], []
     for position, option in enumerate(options):
         child = fits.searchable()
         child.supernet.load_state_dict(parent.supernet.state_dict())
         child.keep(split.name, option)
-        architecture = fits.run(f"{split.name}-{position}", child, strategy, child_epochs)
-        (estimate,) = InheritedEstimator(child).estimate_all([architecture], context)
+        part = fits.run(f"{split.name}-{position}", child, strategy, child_epochs, after=whole)
+        (estimate,) = InheritedEstimator(part.module).estimate_all([part.architecture], context)
         estimates.append(estimate)
         figures = {project.monitor: project.sign * estimate.score} if estimate.valid else {}
-        found.append(Found(architecture, figures))
+        found.append(Found(part.architecture, figures))
     return [found[place] for place in rank(estimates)]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from automl_plugins.search.callback import ArchitectureSearch
 from automl_plugins.search.checkpoint_files import LastCheckpoint, LastTwo, WholeCheckpoints, read_checkpoint
@@ -18,7 +18,16 @@ from automl_plugins.system.interruption import interrupts_as_such
 from automl_plugins.training.fit import LEAN, quiet_lightning, seeded
 from automl_plugins.training.lightning import pl
 from automl_plugins.training.project import Project
+from automl_plugins.training.surroundings import carry_over
 from automl_plugins.training.trainer_options import check_length
+
+
+class Fit(NamedTuple):
+    """A search that has ended: its module, the searchable in it, and what the strategy's decoder gave."""
+
+    module: pl.LightningModule
+    searchable: Searchable
+    architecture: Architecture
 
 
 class Fits:
@@ -53,7 +62,14 @@ class Fits:
         with seeded(self.project.seed):
             return self.space.searchable(self.project.task, seed=self.project.seed)
 
-    def run(self, name: str, searchable: Searchable, strategy: str | Strategy, epochs: int | None) -> Architecture:
+    def run(
+        self,
+        name: str,
+        searchable: Searchable,
+        strategy: str | Strategy,
+        epochs: int | None,
+        after: Fit | None = None,
+    ) -> Fit:
         """Search with a searchable, in place: its weights and logits are trained.
 
         Args:
@@ -61,9 +77,7 @@ class Fits:
             searchable: which may have weights, logits and closed options from fits before.
             strategy: a registered name, or a strategy.
             epochs: how many; as many as the project's Trainer gives where None.
-
-        Returns:
-            The architecture that the strategy's decoder gives.
+            after: a fit whose module this one's begins with, but for the searchable: a head that the user's has, say.
 
         Raises:
             ValueError: there is no such strategy, or nothing says where the fit ends.
@@ -74,16 +88,19 @@ class Fits:
         files = LastTwo(self.folder / name / "last.ckpt")
         ended = files.path.with_name("ended")
         checkpoint, _ = files.newest()
-        module = self.project.make_module(searchable)
+        with seeded(self.project.seed):
+            module = self.project.make_module(searchable)
+        if after is not None:
+            carry_over(after.module, after.searchable, module, searchable)
         if checkpoint == files.path and ended.exists():
             module.load_state_dict(read_checkpoint(files.path)["state_dict"])
-            return searchable.architecture()
+            return Fit(module, searchable, searchable.architecture())
         files.path.parent.mkdir(parents=True, exist_ok=True)
         with seeded(self.project.seed), quiet_lightning(), interrupts_as_such():
             trainer = self._trainer(epochs, search, LastCheckpoint(files))
             trainer.fit(module, datamodule=self.project.data, ckpt_path=checkpoint, weights_only=True)
         ended.touch()
-        return searchable.architecture()
+        return Fit(module, searchable, searchable.architecture())
 
     def _trainer(self, epochs: int | None, *callbacks: pl.Callback) -> pl.Trainer:
         # Callbacks and loggers remember what they saw; each fit has its own.

@@ -46,6 +46,7 @@ class DivergenceWatch:
         self._finite = torch.zeros((), dtype=torch.bool, device=device)
         """True where any loss of this epoch was finite."""
         self._seen = False
+        self._steps = 0
 
     @property
     def looks_at_each_step(self) -> bool:
@@ -54,6 +55,7 @@ class DivergenceWatch:
 
     def saw(self, loss: object, step: int) -> None:
         """Take note of the loss of a step."""
+        self._steps += 1
         if not isinstance(loss, Tensor):
             return
         finite = loss.detach().isfinite().all()
@@ -68,13 +70,19 @@ class DivergenceWatch:
         step = self._least(self._first)
         return None if math.isinf(step) else f"the training loss is not finite at step {int(step)}"
 
+    @property
+    def saw_no_loss(self) -> bool:
+        """True where no step of this epoch gave a loss, on any process; all of them ask together."""
+        nothing = float(self._steps > 0 and not self._seen)
+        return self._least(torch.tensor(nothing, device=self._device)) == 1.0
+
     def of_epoch(self, module: nn.Module, logits: Iterable[Tensor], step: int) -> str | None:
         """The losses, logits or weights that are not finite at the end of an epoch, in words."""
         reason = self.of_losses()
         if reason is None and self._scaled and self._seen and not self._least(self._finite.float()):
             reason = f"no training loss of the epoch that ended at step {step} is finite"
         self._finite = torch.zeros_like(self._finite)
-        self._seen = False
+        self._seen, self._steps = False, 0
         if reason is None and not self._all_finite(logits):
             reason = f"an architecture logit is not finite after step {step}"
         if reason is None and not self._all_finite(each for each in module.parameters() if each.requires_grad):

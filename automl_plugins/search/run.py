@@ -24,7 +24,7 @@ from automl_plugins.search.source import SearchSource
 from automl_plugins.search.step import Moment, StepMaker, draw, past_the_end, share_done
 from automl_plugins.search.user_step import UserStep
 from automl_plugins.search.validation import ValidationView
-from automl_plugins.search.weight_step import WeightStep
+from automl_plugins.search.weight_step import WeightStep, has_a_say
 from automl_plugins.strategies import SearchStep, Strategy
 from automl_plugins.supernets.searchable import Searchable
 from automl_plugins.system.formats import stamp, unstamped
@@ -274,6 +274,12 @@ class SearchRun:
 
     def _check_epoch(self) -> None:
         if self._divergence is not None:
+            # A strategy may leave the weights' steps out, and manual optimization need not return a loss.
+            if self._divergence.saw_no_loss and self._module.automatic_optimization and not has_a_say(self.strategy):
+                raise ValueError(
+                    f"{type(self._module).__name__}.training_step returned no loss in a whole epoch, so nothing was "
+                    "searched; return the loss"
+                )
             found = self._divergence.of_epoch(self._module, self.outcome.logits, self._trainer.global_step)
             self.stop_if(found or self.present_learner.divergence)
 

@@ -44,8 +44,8 @@ class BestValidation(pl.Callback):
         self._hooks: list[Any] = []
         self._not_numbers: Tensor | None = None
         self._finite_losses: Tensor | None = None
-        # score, epoch, steps, whether the last validation and the end were of numbers
-        self._record = torch.tensor([math.nan, -1.0, 0.0, 1.0], dtype=torch.float64).share_memory_()
+        # score, epoch, steps, whether the last validation and the end were of numbers, validations
+        self._record = torch.tensor([math.nan, -1.0, 0.0, 1.0, 0.0], dtype=torch.float64).share_memory_()
 
     @property
     def score(self) -> float:
@@ -54,6 +54,11 @@ class BestValidation(pl.Callback):
     @property
     def best_epoch(self) -> int:
         return int(self._record[1])
+
+    @property
+    def validations(self) -> int:
+        """The number of validations, the first look before training left out."""
+        return int(self._record[4])
 
     @property
     def steps(self) -> int:
@@ -101,6 +106,7 @@ class BestValidation(pl.Callback):
         value = monitored(trainer, self.monitor)
         if trainer.is_global_zero:
             self._record[3] = self.gives_numbers
+            self._record[4] += 1
         if self.gives_numbers and math.isfinite(value) and not self.sign * value <= self.sign * self.score:
             if trainer.is_global_zero:
                 self._record[0], self._record[1] = value, trainer.current_epoch

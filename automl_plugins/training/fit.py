@@ -199,6 +199,11 @@ def train(
     with quiet_lightning(), interrupts_as_such():
         trainer = pl.Trainer(**{**LEAN, **own}, callbacks=every)
         trainer.fit(module, datamodule=data)
+    if best.validations == 0:
+        raise ValueError(
+            f"the training ended after {best.steps} steps without a validation, so it has no score; train for "
+            "longer, or validate more often (trainer.check_val_every_n_epoch, val_check_interval, limit_val_batches)"
+        )
     score, epoch = (math.nan, -1) if best.diverged else (best.score, best.best_epoch)
     return TrainingResult(score, epoch, best.steps, time.perf_counter() - wall, _cpu_seconds() - cpu)
 

@@ -1,24 +1,4 @@
-"""`Project`: space, data, module, metric and trainer, as every study, procedure, estimator and command is given them.
-
-```python
-Project(
-    space, data, *, module=None, task=None, monitor=None, direction=None, trainer=None, limits=None, seed=0,
-    folder=None
-)
-    .space .data .trainer .limits .seed .folder                as given
-    .task .narrowed .module .monitor .direction .sign .device  resolved once, when first asked for
-    .example_calls                                             likewise: what networks are called with
-    .read_data()                                               once a process
-    .replace(**arguments) -> Project
-    .options(epochs=None) -> dict                              arguments of Lightning's Trainer
-    .build(architecture, seed=None) -> nn.Module
-    .make_module(network) -> LightningModule
-    .fit(module, options=None, callbacks=(), keep_weights=False, network=None) -> TrainingResult
-    .train(network, epochs=None, seed=None, callbacks=(), keep_weights=True) -> TrainingResult
-    .validate(network) -> dict[str, float]     .score(network) -> float     .test(network) -> dict[str, float]
-    .batches(count=1, split="train") -> list   .calls(network) -> tuple[Call, ...]
-```
-"""
+"""`Project`: space, data, module, metric and trainer, which studies, procedures, estimators and commands share."""
 
 from __future__ import annotations
 
@@ -57,6 +37,7 @@ from automl_plugins.training.fit import (
 from automl_plugins.training.lightning import check_distribution, pl
 from automl_plugins.training.project_checks import check_kinds
 from automl_plugins.training.recording import Call, Repeated, record_calls
+from automl_plugins.training.surroundings import refuse_untrained
 from automl_plugins.training.trainer_options import check_length, check_ranges
 
 MOST_SEED = 2**32 - 1
@@ -116,7 +97,7 @@ class Project:
         seed: int = 0,
         folder: Path | str | None = None,
     ) -> None:
-        check_kinds(space=space, data=data, module=module, task=task, trainer=trainer)
+        check_kinds(space=space, data=data, module=module, task=task, trainer=trainer, monitor=monitor, folder=folder)
         if direction not in (None, "minimize", "maximize"):
             raise ValueError(f"direction is minimize or maximize; got {direction!r}")
         trainer = dict(trainer or {})
@@ -332,19 +313,26 @@ class Project:
             return self.fit(self.make_module(network), options, callbacks, keep_weights, network)
 
     def validate(self, network: nn.Module) -> dict[str, float]:
-        """The validation metrics of a network as it is, on one device, by the names that its module logs."""
+        """The validation metrics of a network as it is, on one device, by the names that its module logs.
+
+        Args:
+            network: the network, around which a new module is made; or a LightningModule, which is taken as it is.
+
+        Raises:
+            ValueError: the module learns more than the network, so that a new one would judge by untrained weights.
+        """
         return self._evaluate(network, "validate")
 
     def test(self, network: nn.Module) -> dict[str, float]:
-        """The test metrics of a network as it is; empty where there are no test data."""
+        """The test metrics of a network or a LightningModule, see `validate`; empty where there are no test data."""
         self.read_data()
         return self._evaluate(network, "test") if "test" in splits_of(self.data) else {}
 
     def score(self, network: nn.Module) -> float:
-        """The monitored metric of a network as it is, on the validation data; nan where it is no number.
+        """The monitored metric of a network, or of a LightningModule, on the validation data; nan: it is no number.
 
         Raises:
-            ValueError: the module does not log it.
+            ValueError: the module does not log it; or see `validate`.
         """
         metrics = self.validate(network)
         if self.monitor not in metrics:
@@ -355,7 +343,14 @@ class Project:
     def _evaluate(self, network: nn.Module, stage: str) -> dict[str, float]:
         self.read_data()
         with seeded(self.seed):
-            return evaluate(self.make_module(network), self.data, self.trainer, stage)
+            return evaluate(self._module_of(network), self.data, self.trainer, stage)
+
+    def _module_of(self, network: nn.Module) -> pl.LightningModule:
+        if isinstance(network, pl.LightningModule):
+            return network
+        module = self.make_module(network)
+        refuse_untrained(module, network)
+        return module
 
     # What networks are given.
 

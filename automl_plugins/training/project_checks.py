@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from torch import nn
@@ -18,10 +19,12 @@ def check_kinds(**given: Any) -> None:
     Raises:
         TypeError: one is; the message says what is accepted.
     """
-    kinds: dict[str, tuple[type, str]] = {
+    kinds: dict[str, tuple[Any, str]] = {
         "space": (SearchSpace, "a search space, such as AGNNSpace(layers=2)"),
         "task": (Task, "an automl_plugins.Task"),
         "trainer": (Mapping, "a mapping of arguments of Lightning's Trainer, such as {'max_epochs': 50}"),
+        "monitor": (str, "the name of a validation metric"),
+        "folder": (str | Path, "the path of a folder"),
     }
     for name, (kind, words) in kinds.items():
         value = given[name]

@@ -57,7 +57,9 @@ class RegressionModule(TaskModule):
     def setup(self, stage: str) -> None:
         super().setup(stage)
         statistics: Any = getattr(getattr(self.trainer, "datamodule", None), "target_statistics", None)
-        if stage == "fit" and statistics is not None:
+        # A new module that is asked to judge a trained network has them from the same data; a loaded one has its own.
+        is_new = not bool(self.mean.any()) and bool((self.scale == 1).all())
+        if statistics is not None and (stage == "fit" or is_new):
             mean, scale = statistics
             self.mean.copy_(mean)
             self.scale.copy_(scale.masked_fill(scale == 0, 1.0))

@@ -151,8 +151,9 @@ class MoleculeData(ManyGraphsData):
         if self.descriptors:
             for graph, row in zip(graphs, molecule_features(found, self.descriptors, parts[0]), strict=True):
                 graph.graph_attr = row.unsqueeze(0)
-        targets = torch.from_numpy(table.targets[kept]).to(torch.float32).view(-1, self.num_targets)
-        check_labels(self._where(), self._target_names(), self.target, *(targets[part] for part in parts))
+        read = torch.from_numpy(table.targets[kept]).view(-1, self.num_targets)
+        check_labels(self._where(), self._target_names(), self.target, *(read[part] for part in parts))
+        targets = read.to(torch.float32)
         train, val, test = (molecule_store(*_select(graphs, targets, part)) for part in parts)
         task = Task(
             "graph",

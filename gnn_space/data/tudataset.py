@@ -61,7 +61,8 @@ class TUData(ManyGraphsData):
         dataset = self._open()
         where = f"{self.root}, {self.name}"
         targets = _targets(dataset, where)
-        graphs = [_plain(dataset[index], y) for index, y in enumerate(targets)]
+        single = targets.to(torch.float32) if targets.is_floating_point() else targets
+        graphs = [_plain(dataset[index], y) for index, y in enumerate(single)]
         parts = random_split(len(graphs), FRACTIONS, self.seed)
         target: Target = "regression" if targets.is_floating_point() else "classes"
         if target == "regression":
@@ -96,7 +97,7 @@ def _targets(dataset: InMemoryDataset, where: str) -> Tensor:
     y = dataset._data.y
     if y is None:
         raise ValueError(f"{where}: there are neither graph labels nor graph attributes, so nothing is to be predicted")
-    y = y.to(torch.float32) if y.is_floating_point() else y
+    y = y.to(torch.float64) if y.is_floating_point() else y
     for name in ("x", "edge_index", "edge_attr"):
         values, bounds = dataset._data.get(name), (dataset.slices or {}).get(name)
         count = 0 if values is None else int(values.size(1 if name == "edge_index" else 0))

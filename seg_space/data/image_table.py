@@ -13,7 +13,7 @@ from torch import Tensor
 
 from automl_plugins.spaces.task import Target, Task
 from automl_plugins.system.arguments import names, one_of, three_fractions
-from automl_plugins.training.data.csv_table import CsvTable, read_csv_table
+from automl_plugins.training.data.csv_table import MISSING, CsvTable, read_csv_table
 from automl_plugins.training.data.splits import random_split, stratified_split
 from automl_plugins.training.data.targets import check_labels
 from seg_space.data.arguments import Size, some_channels
@@ -112,7 +112,7 @@ class ImageTableData(ImageFilesData):
         folder, rows = self.folder or self.path.parent, dict[Path, int]()
         for row, cell in enumerate(self._table.columns[self.image_column]):
             where, image = self._table.where(row, self.image_column), folder / cell
-            if not cell:
+            if cell.lower() in MISSING:
                 raise ValueError(f"{where} is empty; it names the file of an image")
             if not image.is_file():
                 raise FileNotFoundError(f"{where} names {cell!r}, but there is no {image}")
@@ -122,11 +122,13 @@ class ImageTableData(ImageFilesData):
 
     @cached_property
     def _targets(self) -> Tensor:
-        """The targets of all rows."""
+        """The targets of all rows, real values in float64."""
         if self.target == "classes":
             cells = self._table.columns[self.target_columns[0]]
-            if "" in cells:
-                raise ValueError(f"{self._table.where(cells.index(''), self.target_columns[0])} is empty; name a class")
+            for row, cell in enumerate(cells):
+                if cell.lower() in MISSING:
+                    where = self._table.where(row, self.target_columns[0])
+                    raise ValueError(f"{where}: {cell!r} is no class; name one, or leave the row out")
             return torch.tensor([self.classes.index(cell) for cell in cells])
         values = np.stack([self._table.numbers(column) for column in self.target_columns], axis=1)
         if self.target != "regression":
@@ -134,7 +136,7 @@ class ImageTableData(ImageFilesData):
             for row, column in wrong[:1].tolist():
                 where = self._table.where(row, self.target_columns[column])
                 raise ValueError(f"{where}: a {self.target} target is 0, 1 or empty; got {values[row, column]:g}")
-        return torch.from_numpy(values.astype(np.float32))
+        return torch.from_numpy(values)
 
     def _files(self) -> Splits:
         files, targets = [ImageFiles(image) for image in self._rows], self._targets
@@ -161,4 +163,5 @@ class ImageTableData(ImageFilesData):
         return [torch.tensor([row for row, cell in enumerate(cells) if cell == split]) for split in SPLITS]
 
     def _reader(self, files: Sequence[ImageFiles]) -> Callable[[int], Tensor]:
-        return self._targets[[self._rows[sample.image] for sample in files]].__getitem__
+        targets = self._targets if self.target == "classes" else self._targets.float()
+        return targets[[self._rows[sample.image] for sample in files]].__getitem__

@@ -14,6 +14,11 @@ FEW = 10
 
 _LISTED = 10
 
+_STEPS = 8
+"""Values of float32 that a standard deviation of targets should span."""
+_LEAST, _MOST = 1e-15, 1e15
+"""Standard deviations of targets whose squares float32 can hold, with room for errors far smaller and larger."""
+
 
 def check_labels(where: str, names: Sequence[str], target: str, train: Tensor, val: Tensor, test: Tensor) -> None:
     """Look at real-valued targets, or at those of yes and no, before anything is trained on them.
@@ -22,13 +27,13 @@ def check_labels(where: str, names: Sequence[str], target: str, train: Tensor, v
         where: the data, for the message.
         names: of the targets.
         target: `regression`, `binary` or `multilabel`.
-        train: `[num_samples, num_targets]`, nan where unknown.
+        train: `[num_samples, num_targets]`, nan where unknown; real values in float64, as they were read.
         val: the same of the validation samples.
         test: the same of the test samples.
 
     Raises:
-        ValueError: a target has no known value in training, all of them are constant there, or no validation target
-            tells networks apart.
+        ValueError: a target has no known value in training, all of them are constant there, no validation target
+            tells networks apart, or real values are of a size that float32, in which networks compute, cannot hold.
     """
     unknown, every = _named(names, train.isnan().all(dim=0)), _shortened(names)
     if unknown:
@@ -42,6 +47,8 @@ def check_labels(where: str, names: Sequence[str], target: str, train: Tensor, v
         raise ValueError(f"{same} ({value:g}): there is nothing to learn; name another target")
     if constant.any():
         warn_once(f"{same}: there is nothing to learn of it")
+    if target == "regression":
+        _check_scale(where, names, train)
     _check_validation(where, every, target, val)
     if test.isnan().all():
         warn_once(f"{where}: no test sample has a known target: test scores will be undefined (nan)")
@@ -51,6 +58,25 @@ def check_labels(where: str, names: Sequence[str], target: str, train: Tensor, v
     if target == "regression" and ((known == 0) | (known == 1)).all():
         better = "binary" if len(names) == 1 else "multilabel"
         warn_once(f"{where}: all targets {every} are 0 or 1, but are regressed; a target {better!r} would classify")
+
+
+def _check_scale(where: str, names: Sequence[str], train: Tensor) -> None:
+    for name, column in zip(names, train.double().T, strict=True):
+        known = column[~column.isnan()]
+        deviation, largest = float(known.std(correction=0)), float(known.abs().max())
+        if deviation == 0:
+            continue
+        told = f"{where}: the target {name} has a standard deviation of {deviation:.3g}"
+        if deviation < _STEPS * largest * torch.finfo(torch.float32).eps:
+            raise ValueError(
+                f"{told} about values of up to {largest:.3g}, which single precision hardly tells apart; subtract "
+                f"their mean ({float(known.mean()):.6g}) in the data"
+            )
+        if not _LEAST <= deviation <= _MOST:
+            raise ValueError(
+                f"{told}, whose square single precision cannot hold; write it in another unit, so that it is between "
+                f"{_LEAST:g} and {_MOST:g}"
+            )
 
 
 def _check_validation(where: str, names: str, target: str, val: Tensor) -> None:

@@ -84,9 +84,9 @@ def test_sub_supernets_start_from_the_weights_of_the_supernet_and_from_new_logit
     ends: dict[str, Mapping[str, Tensor]] = {}
     run = Fits.run
 
-    def watched(self: Fits, name: str, searchable: Searchable, *arguments: Any) -> Any:
+    def watched(self: Fits, name: str, searchable: Searchable, *arguments: Any, **others: Any) -> Any:
         starts[name] = {key: value.clone() for key, value in searchable.state_dict().items() if torch.is_tensor(value)}
-        found = run(self, name, searchable, *arguments)
+        found = run(self, name, searchable, *arguments, **others)
         ends[name] = {key: value.clone() for key, value in searchable.state_dict().items() if torch.is_tensor(value)}
         return found
 
@@ -106,17 +106,17 @@ def test_scores_are_those_of_the_weights_of_the_own_sub_supernet(
     children = []
     run = Fits.run
 
-    def watched(self: Fits, name: str, searchable: Searchable, *arguments: Any) -> Any:
-        found = run(self, name, searchable, *arguments)
-        children.append((found, searchable))
+    def watched(self: Fits, name: str, searchable: Searchable, *arguments: Any, **others: Any) -> Any:
+        found = run(self, name, searchable, *arguments, **others)
+        children.append(found)
         return found
 
     monkeypatch.setattr(Fits, "run", watched)
     project = agnn(tmp_path)
     found = {each.architecture: each.figures[project.monitor] for each in few_shot(project, "layer0.heads")}
-    for architecture, child in children[1:]:
-        (estimate,) = InheritedEstimator(child).estimate_all([architecture], Context.of(project))
-        assert found[architecture] == project.sign * estimate.score
+    for child in children[1:]:
+        (estimate,) = InheritedEstimator(child.module).estimate_all([child.architecture], Context.of(project))
+        assert found[child.architecture] == project.sign * estimate.score
 
 
 class KilledIn(pl.Callback):

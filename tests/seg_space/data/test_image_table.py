@@ -109,7 +109,11 @@ def test_images_may_lie_elsewhere(tmp_path: Path) -> None:
         (["0.png,1", ",2"], {}, r"row 3, column image is empty; it names the file of an image"),
         (["0.png,1", "1.png,old"], {}, r"row 3, column age: a target is a number; got 'old'"),
         (["0.png,1", "1.png,2"], {"target": "binary"}, r"row 3, column age: a binary target is 0, 1 or empty; got 2"),
-        (["0.png,a", "1.png,"], {"target": "classes"}, r"row 3, column age is empty; name a class"),
+        (
+            ["0.png,a", "1.png,"],
+            {"target": "classes"},
+            r"row 3, column age: '' is no class; name one, or leave the row out",
+        ),
         ([f"{index}.png,7" for index in range(20)], {}, r"all training samples have the same age \(7\)"),
     ],
 )
