@@ -36,6 +36,42 @@ def batch_norm(channels: int, affine: bool = True) -> nn.Module:
     return BatchNorm(channels, affine=affine, allow_single_element=True)
 
 
+class RowNorm(nn.Module):
+    """Layer normalisation (Ba et al. 2016): each row `[num_rows, channels]` has mean zero and variance one.
+
+    It knows no batch and keeps no statistics, so that dropout, hubs and short trainings cannot set them apart from what
+    they are in evaluation; and as many channels as its weights have, so that weights may be narrowed.
+
+    Args:
+        channels: of a row.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(channels))
+        self.bias = nn.Parameter(torch.zeros(channels))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return functional.layer_norm(x, self.weight.shape, self.weight, self.bias)
+
+
+def scale_rows(x: Tensor) -> Tensor:
+    """Features `[num_nodes, channels]`, dense or in CSR layout, times what makes each row's mean square one.
+
+    A bag of words sums to one over thousands of columns: maps of it are a thousandth of the biases behind them. A row
+    of zeros stays one.
+    """
+    if x.layout != torch.sparse_csr:
+        square = x.square().mean(dim=1, keepdim=True)
+        return x * square.masked_fill(square == 0, 1.0).rsqrt()
+    starts, values = x.crow_indices(), x.values()
+    count = starts.diff()
+    rows = torch.arange(x.size(0), device=values.device).repeat_interleave(count)
+    square = values.new_zeros(x.size(0)).index_add_(0, rows, values.square()) / x.size(1)
+    values = values * square.masked_fill(square == 0, 1.0).rsqrt().index_select(0, rows)
+    return torch.sparse_csr_tensor(starts, x.col_indices(), values, x.shape, check_invariants=False)
+
+
 class TakesGraphs(nn.Module):
     """A module that may be called with a graph or batch of PyG in place of its tensors: `network(data)`."""
 

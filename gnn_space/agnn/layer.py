@@ -17,7 +17,7 @@ from automl_plugins.supernets.gates import Gates
 from gnn_space.agnn.sizes import AGNNSizes
 from gnn_space.agnn.widths import Widths, Window, open_options, same_width, widths_of
 from gnn_space.compressed import CompressedEdges
-from gnn_space.frame import batch_norm, feature_dropout
+from gnn_space.frame import feature_dropout
 from gnn_space.operations import (
     ACTIVATIONS,
     ATTENTIONS,
@@ -65,7 +65,7 @@ class WideLayer(nn.Module):
         self.vectors = nn.ModuleDict({name: nn.ParameterDict(each) for name, each in vectors.items() if each})
         self.combine = combine_perceptron(outputs.width)
         self.bias = nn.Parameter(torch.zeros(outputs.width))
-        self.norm = batch_norm(outputs.width) if sizes.batch_norm else None
+        self.norm = sizes.make_norm(outputs.width)
         self.skip = nn.Linear(inputs.width, outputs.width, bias=False) if skips else None
 
     def forward(

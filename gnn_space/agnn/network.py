@@ -10,8 +10,26 @@ from torch import Tensor, nn
 from automl_plugins.spaces.task import Task
 from gnn_space.agnn.sizes import AGNNSizes, LayerOptions
 from gnn_space.compressed import CompressedEdges
-from gnn_space.frame import Head, InputEncoder, TakesGraphs, batch_norm, feature_dropout
+from gnn_space.frame import Head, InputEncoder, TakesGraphs, feature_dropout, scale_rows
 from gnn_space.operations import ACTIVATIONS, AttentionLayer
+
+WIDE = 64
+"""From so many columns on, features are taken for bags of words or fingerprints, whose scale says little."""
+
+
+class ScaledEncoder(InputEncoder):
+    """An encoder that scales the rows of wide real-valued features, see `gnn_space.frame.scale_rows`.
+
+    Narrow ones, which may be measurements, pass as they are.
+    """
+
+    def __init__(self, task: Task, node_embedding: int, edge_embedding: int) -> None:
+        super().__init__(task, node_embedding, edge_embedding)
+        self.scales = not task.node_categories and task.in_channels >= WIDE
+
+    def forward(self, x: Tensor, edge_attr: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        x, edge_attr = super().forward(x, edge_attr)
+        return scale_rows(x) if self.scales else x, edge_attr
 
 
 class AGNNNetwork(TakesGraphs):
@@ -32,7 +50,7 @@ class AGNNNetwork(TakesGraphs):
     def __init__(self, layers: Sequence[LayerOptions], task: Task, sizes: AGNNSizes) -> None:
         super().__init__()
         self.dropout = sizes.dropout
-        self.encoder = InputEncoder(task, sizes.node_embedding, sizes.edge_embedding)
+        self.encoder = ScaledEncoder(task, sizes.node_embedding, sizes.edge_embedding)
         self.layers = nn.ModuleList()
         self.norms = nn.ModuleList()
         self.activations = nn.ModuleList()
@@ -44,7 +62,7 @@ class AGNNNetwork(TakesGraphs):
             edge_channels = self.encoder.edge_channels
             self.layers.append(AttentionLayer(channels, **options, edge_channels=edge_channels, dropout=sizes.dropout))
             width = layer.heads * layer.hidden_channels
-            self.norms.append(batch_norm(width) if sizes.batch_norm else nn.Identity())
+            self.norms.append(sizes.make_norm(width) or nn.Identity())
             self.activations.append(activation)
             if sizes.skip_connections and position > 0:
                 self.skips.append(nn.Identity() if width == channels else nn.Linear(channels, width, bias=False))

@@ -5,6 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from torch import nn
+
+from gnn_space.frame import RowNorm, batch_norm
+
 
 class LayerOptions(NamedTuple):
     """The options of one layer: one of each of the paper's six action classes."""
@@ -27,7 +31,8 @@ class AGNNSizes:
 
     Args:
         skip_connections: add every layer's input to its output, from the second layer on.
-        batch_norm: normalise before each activation.
+        layer_norm: normalise the channels of each node before each activation.
+        batch_norm: normalise each channel over the batch there instead.
         dropout: rate for the inputs of each layer and for attention coefficients while training.
         node_embedding: channels that categorical node features are embedded in.
         edge_embedding: channels that categorical edge features are embedded in.
@@ -37,8 +42,9 @@ class AGNNSizes:
     """
 
     skip_connections: bool = False
+    layer_norm: bool = True
     batch_norm: bool = False
-    dropout: float = 0.6
+    dropout: float = 0.3
     node_embedding: int = 64
     edge_embedding: int = 16
 
@@ -48,3 +54,9 @@ class AGNNSizes:
                 raise ValueError(f"{argument} is at least 1; got {value}")
         if not 0 <= self.dropout < 1:
             raise ValueError(f"dropout is at least 0 and less than 1; got {self.dropout}")
+
+    def make_norm(self, channels: int) -> nn.Module | None:
+        """The normalisation before an activation; None: there is none."""
+        if self.batch_norm:
+            return batch_norm(channels)
+        return RowNorm(channels) if self.layer_norm else None

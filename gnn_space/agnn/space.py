@@ -19,7 +19,10 @@ from gnn_space.operations import ACTIVATIONS, AGGREGATIONS, ATTENTIONS, COMBINES
 
 HIDDEN_CHANNELS = (4, 8, 16, 32, 64, 128, 256)
 HEADS = (1, 2, 4, 6, 8, 16)
-
+_REFERENCES = {
+    "gcn": LayerOptions(64, "gcn", 1, "sum", "identity", "relu"),
+    "gat": LayerOptions(8, "gat", 8, "sum", "identity", "elu"),
+}
 
 MOST_LAYERS = 200
 """A mistyped number must not end in millions of choices."""
@@ -35,6 +38,12 @@ class AGNNSpace(SupernetSpace):
     Departures from the paper: the last layer is searched like the others, heads
     concatenated, and a linear map from it gives the outputs, so that all of its choices count on every task.
 
+    Additions to the paper, so that random draws learn: rows of wide features are scaled (`gnn_space.frame.scale_rows`),
+    the channels of each node are normalised before an activation, as GraphNAS's code, which shares the space, has a
+    batch normalisation in every layer, and dropout is 0.3 where both have 0.6, which layers of four or eight channels
+    do not survive in a short training. Chosen by validation on Cora and on generated bags of words of 500 columns.
+    `layer_norm=False, dropout=0.6` is the paper's, but for the scale of wide features.
+
     The supernet's layers are as wide as the widest option: see `gnn_space.agnn.supernet.AGNNSupernet` for
     what options share. With soft gates a layer of the paper's options computes 16 heads of 256 channels for
     every edge; where that is too much, offer fewer.
@@ -45,9 +54,10 @@ class AGNNSpace(SupernetSpace):
         heads: what the number of attention heads is chosen from.
         skip_connections: add every layer's input (through a linear map where widths differ) to
             its output, from the second layer on, as the paper does for its inductive task.
-        batch_norm: normalise before each activation.
-        dropout: rate for the inputs of each layer and for attention coefficients while training; the paper's
-            is 0.6. `constant` attention has no coefficients to drop.
+        layer_norm: normalise the channels of each node before each activation (`gnn_space.frame.RowNorm`).
+        batch_norm: normalise each channel over the batch there instead.
+        dropout: rate for the inputs of each layer and for attention coefficients while training. `constant`
+            attention has no coefficients to drop.
         node_embedding: channels that categorical node features are embedded in.
         edge_embedding: channels that categorical edge features are embedded in.
         max_parameters: networks with more trainable parameters are refused before they are built.
@@ -57,7 +67,7 @@ class AGNNSpace(SupernetSpace):
     """
 
     name: ClassVar[str] = "agnn"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     levels: ClassVar[frozenset[Level]] = frozenset(("node", "edge", "graph"))
 
     def __init__(
@@ -66,8 +76,9 @@ class AGNNSpace(SupernetSpace):
         hidden_channels: tuple[int, ...] = HIDDEN_CHANNELS,
         heads: tuple[int, ...] = HEADS,
         skip_connections: bool = False,
+        layer_norm: bool = True,
         batch_norm: bool = False,
-        dropout: float = 0.6,
+        dropout: float = 0.3,
         node_embedding: int = 64,
         edge_embedding: int = 16,
         max_parameters: int | None = None,
@@ -81,11 +92,12 @@ class AGNNSpace(SupernetSpace):
                 raise ValueError(f"{argument} is at least 1; got {value}")
         if layers > MOST_LAYERS:
             raise ValueError(f"layers is at most {MOST_LAYERS}; got {layers}")
-        self.sizes = AGNNSizes(skip_connections, batch_norm, dropout, node_embedding, edge_embedding)
+        self.sizes = AGNNSizes(skip_connections, layer_norm, batch_norm, dropout, node_embedding, edge_embedding)
         self.layers = layers
         self.hidden_channels = tuple(hidden_channels)
         self.heads = tuple(heads)
         self.skip_connections = skip_connections
+        self.layer_norm = layer_norm
         self.batch_norm = batch_norm
         self.dropout = dropout
         self.node_embedding = node_embedding
@@ -107,6 +119,16 @@ class AGNNSpace(SupernetSpace):
             for layer in range(self.layers)
         ]
         return AGNNNetwork(layers, task, self.sizes)
+
+    def references(self, task: Task) -> dict[str, Architecture]:
+        """GCN (64 channels) and GAT (eight heads of eight), each layer of them, where the space has their widths."""
+        return {
+            name: self.architecture(
+                dict(zip((choice.name for choice in self.whole.choices), layer * self.layers, strict=True))
+            )
+            for name, layer in _REFERENCES.items()
+            if layer.hidden_channels in self.hidden_channels and layer.heads in self.heads
+        }
 
     def build_supernet(self, task: Task) -> AGNNSupernet:
         return AGNNSupernet(self.gate_choices, task, self.sizes)

@@ -15,11 +15,11 @@ from automl_plugins.spaces.task import Task
 from automl_plugins.supernets.gates import Gates
 from automl_plugins.supernets.supernet import Supernet
 from gnn_space.agnn.layer import WideLayer
-from gnn_space.agnn.network import with_self_loops
+from gnn_space.agnn.network import ScaledEncoder, with_self_loops
 from gnn_space.agnn.sizes import CLASSES, AGNNSizes
 from gnn_space.agnn.widths import Widths, Window
 from gnn_space.compressed import CompressedEdges
-from gnn_space.frame import Head, InputEncoder, TakesGraphs, feature_dropout
+from gnn_space.frame import Head, TakesGraphs, feature_dropout
 
 
 class AGNNSupernet(TakesGraphs, Supernet):
@@ -55,7 +55,7 @@ class AGNNSupernet(TakesGraphs, Supernet):
         super().__init__()
         self.choices = tuple(choices)
         self.dropout = sizes.dropout
-        self.encoder = InputEncoder(task, sizes.node_embedding, sizes.edge_embedding)
+        self.encoder = ScaledEncoder(task, sizes.node_embedding, sizes.edge_embedding)
         inputs = Window(1, self.encoder.node_channels)
         self.layers = nn.ModuleList()
         for first in range(0, len(choices), len(CLASSES)):

@@ -325,7 +325,7 @@ def test_a_node_sees_as_far_as_there_are_layers(layers: int) -> None:
 def test_a_skip_connection_adds_the_input_of_its_layer() -> None:
     graph = graph_for(NODE, 4, [(0, 1), (1, 2), (2, 3)], seed=0)
     for skips in (False, True):
-        space = AGNNSpace(layers=2, skip_connections=skips)
+        space = AGNNSpace(layers=2, skip_connections=skips, layer_norm=False)
         network = built(space, uniform(space), NODE).double().eval()
         states: list[Tensor] = []
         network.layers[0].register_forward_hook(lambda _, __, output, states=states: states.append(output))
@@ -360,7 +360,44 @@ def test_batch_norm_normalises_before_each_activation() -> None:
     first = before_activation[0]
     torch.testing.assert_close(first.mean(dim=0), torch.zeros(8, dtype=torch.float64), rtol=0, atol=1e-6)
     torch.testing.assert_close(first.std(dim=0, correction=0), torch.ones(8, dtype=torch.float64), rtol=0, atol=1e-3)
-    assert not any("norm" in name for name in built(AGNNSpace(), uniform(AGNNSpace()), NODE).state_dict())
+    without = AGNNSpace(layer_norm=False)
+    assert not any("norm" in name for name in built(without, uniform(without), NODE).state_dict())
+
+
+def test_by_default_the_channels_of_each_node_are_normalised_before_each_activation() -> None:
+    space = AGNNSpace(layers=2, dropout=0.0)
+    network = built(space, uniform(space), NODE).double().eval()
+    graph = graph_for(NODE, 6, [(0, 1), (1, 2), (2, 3)], seed=0)
+    states: list[Tensor] = []
+    for norm in network.norms:
+        norm.register_forward_hook(lambda _, __, output: states.append(output))
+    run(network, Data(x=1e3 * graph.x, edge_index=graph.edge_index))
+    for state in states:
+        torch.testing.assert_close(state.mean(dim=1), torch.zeros(6, dtype=torch.float64), rtol=0, atol=1e-6)
+    torch.testing.assert_close(states[0].std(dim=1, correction=0), torch.ones(6).double(), rtol=0, atol=1e-3)
+
+
+@pytest.mark.parametrize("factor", [1e-4, 1e4])
+def test_the_scale_of_wide_features_means_nothing_and_their_layout_neither(factor: float) -> None:
+    task = replace(NODE, in_channels=70)
+    network = built(SPACE, uniform(SPACE), task).double().eval()
+    graph = graph_for(task, 4, [(0, 1), (1, 2)], seed=0)
+    graph.x = graph.x * (graph.x > 1)
+    graph.x[3] = 0.0
+    expected = run(network, graph)
+    assert_same(run(network, Data(x=factor * graph.x, edge_index=graph.edge_index)), expected)
+    assert_same(run(network, Data(x=factor * graph.x.to_sparse_csr(), edge_index=graph.edge_index)), expected)
+
+
+def test_gcn_and_gat_are_points_of_the_space() -> None:
+    space = AGNNSpace(layers=2)
+    points = space.references(NODE)
+    assert points["gcn"]["layer1.attention"] == "gcn"
+    assert points["gat"]["layer0.heads"] == points["gat"]["layer1.hidden_channels"] == 8
+    for architecture in points.values():
+        space.validate(architecture)
+        space.network(architecture, NODE)
+    assert set(AGNNSpace(hidden_channels=(4, 8)).references(NODE)) == {"gat"}
 
 
 def test_dropout_acts_while_training_only() -> None:
