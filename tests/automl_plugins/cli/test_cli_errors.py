@@ -29,7 +29,7 @@ FILES = {
     "empty.json": "{}",
     "other.json": json.dumps({"space": "agn", "version": 1, "choices": {}}),
     "old.json": json.dumps({"space": "agnn", "version": 0, "choices": {}}),
-    "choice.json": json.dumps({"space": "agnn", "version": 1, "choices": {"layer0.atention": "gat"}}),
+    "choice.json": json.dumps({"space": "agnn", "version": 2, "choices": {"layer0.atention": "gat"}}),
     "text.json": "nothing",
 }
 
