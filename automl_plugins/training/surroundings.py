@@ -1,4 +1,4 @@
-"""What a LightningModule has trained around its network: carried to a module around another network."""
+"""Weights and scales that a LightningModule has trained around its network: carried to a module around another one."""
 
 from __future__ import annotations
 

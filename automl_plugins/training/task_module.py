@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Any, ClassVar, Literal, cast
 
@@ -11,6 +10,7 @@ from torch import Tensor, nn
 from torchmetrics import Metric, MetricCollection
 
 from automl_plugins.spaces.task import Level, Task
+from automl_plugins.system.arguments import positive
 from automl_plugins.training.lightning import pl
 from automl_plugins.training.once import warn_once
 
@@ -72,15 +72,10 @@ class TaskModule(pl.LightningModule):
         if task.level != self.level:
             name = type(self).__name__
             raise ValueError(f"{name} trains {self.level}-level tasks; the task is of level {task.level!r}")
-        # Said so that nan is refused too.
-        if not 0 < learning_rate < math.inf:
-            raise ValueError(f"learning_rate is greater than 0 and finite; got {learning_rate}")
-        if not 0 <= weight_decay < math.inf:
-            raise ValueError(f"weight_decay is at least 0 and finite; got {weight_decay}")
         self.network = network
         self.task = task
-        self.learning_rate = learning_rate
-        self.weight_decay = weight_decay
+        self.learning_rate = positive("learning_rate", learning_rate)
+        self.weight_decay = positive("weight_decay", weight_decay, zero=True)
         self.metrics = nn.ModuleDict()
 
     def _track(self, metrics: dict[str, Metric | MetricCollection]) -> None:

@@ -305,10 +305,16 @@ def test_a_task_of_another_level_or_target_is_refused(
 )
 @pytest.mark.parametrize(
     ("argument", "value"),
-    [("learning_rate", 0.0), ("learning_rate", -1.0), ("learning_rate", NAN), ("weight_decay", -1.0)],
+    [
+        ("learning_rate", 0.0),
+        ("learning_rate", -1.0),
+        ("learning_rate", NAN),
+        ("weight_decay", -1.0),
+        ("learning_rate", "abc"),
+    ],
 )
 def test_a_number_out_of_range_is_named(
-    module_class: type[pl.LightningModule], task: Task, argument: str, value: float
+    module_class: type[pl.LightningModule], task: Task, argument: str, value: Any
 ) -> None:
     with pytest.raises(ValueError, match=f"{argument} is .* got {value}"):
         module_class(Echo(), task, **{argument: value})

@@ -445,7 +445,7 @@ def test_what_images_were_normalised_with_is_kept(module_class: type[pl.Lightnin
         (SemanticSegmentation, BINARY, {"ignore_index": 1}, "ignore_index is none of the classes 0 to 1; got 1"),
         (SemanticSegmentation, CLASSES, {"optimizer": "lamb"}, "optimizer is adam or sgd; got 'lamb'"),
         (SemanticSegmentation, CLASSES, {"schedule": "cosine"}, "schedule is poly or constant; got 'cosine'"),
-        (SemanticSegmentation, CLASSES, {"learning_rate": 0.0}, "learning_rate is greater than 0 and finite; got 0"),
+        (SemanticSegmentation, CLASSES, {"learning_rate": 0.0}, "learning_rate is a number greater than 0; got 0"),
     ],
 )
 def test_what_does_not_fit_is_refused_with_the_reason(
