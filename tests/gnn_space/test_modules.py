@@ -316,7 +316,7 @@ def test_a_task_of_another_level_or_target_is_refused(
 def test_a_number_out_of_range_is_named(
     module_class: type[pl.LightningModule], task: Task, argument: str, value: Any
 ) -> None:
-    with pytest.raises(ValueError, match=f"{argument} is .* got {value}"):
+    with pytest.raises(ValueError, match=f"{argument} is .* got {value!r}"):
         module_class(Echo(), task, **{argument: value})
 
 
