@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from gnn_space.agnn import AGNNSpace
     from gnn_space.compressed import CompressedEdges
     from gnn_space.egnas import EGNASSpace
+    from gnn_space.gnn_plus import GNNPlusSpace
     from gnn_space.layers import GATLayer, GCNLayer, GINLayer, PropagationLayer, SAGELayer
     from gnn_space.modules import EdgeClassification, GraphClassification, GraphRegression, NodeClassification
 
@@ -21,6 +22,7 @@ _HOMES = {
     "GATLayer": "gnn_space.layers",
     "GCNLayer": "gnn_space.layers",
     "GINLayer": "gnn_space.layers",
+    "GNNPlusSpace": "gnn_space.gnn_plus",
     "GraphClassification": "gnn_space.modules",
     "GraphRegression": "gnn_space.modules",
     "NodeClassification": "gnn_space.modules",
@@ -37,6 +39,7 @@ __all__ = [
     "GATLayer",
     "GCNLayer",
     "GINLayer",
+    "GNNPlusSpace",
     "GraphClassification",
     "GraphRegression",
     "NodeClassification",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -160,12 +160,26 @@ def graph_features(graph_attr: Tensor | None, channels: int) -> list[Tensor]:
     return [graph_attr]
 
 
+POOLS: Mapping[str, Callable[..., Tensor]] = {"mean": global_mean_pool, "sum": global_add_pool, "max": global_max_pool}
+"""From node states and their graphs to one state a graph."""
+
+READOUTS: Mapping[str, tuple[str, ...]] = {**{name: (name,) for name in POOLS}, "mean-sum-max": tuple(POOLS)}
+"""The pools that each readout joins."""
+
+
 class Head(nn.Module):
     """From node states to the task's outputs.
 
     Node level: a linear map. Edge level: a two-layer perceptron of both ends' states, and of the
-    edge's features where there are any. Graph level: a two-layer perceptron of the mean, the sum
-    and the maximum of a graph's node states, and of the graph's own features where the task has them.
+    edge's features where there are any. Graph level: a two-layer perceptron of what the readout makes of a graph's
+    node states, and of the graph's own features where the task has them.
+
+    Args:
+        task: what the network must fit.
+        channels: of node states.
+        edge_channels: of edge features or states; 0: there are none.
+        hidden_channels: between the maps of the perceptron.
+        readout: of `READOUTS`: on graph level, the mean, the sum and the maximum of node states, or one of them.
 
     Shapes:
         node states: `[num_nodes, channels]`; edge features: `[num_edges, edge_channels]`; features of whole graphs:
@@ -173,13 +187,23 @@ class Head(nn.Module):
         output: `[num_nodes | num_edges | num_graphs, task.out_channels]`.
     """
 
-    def __init__(self, task: Task, channels: int, edge_channels: int, hidden_channels: int = 64) -> None:
+    def __init__(
+        self,
+        task: Task,
+        channels: int,
+        edge_channels: int,
+        hidden_channels: int = 64,
+        readout: str = "mean-sum-max",
+    ) -> None:
         super().__init__()
         self.level, self.graph_channels = task.level, task.graph_channels
+        self.pools = READOUTS[readout]
         if task.level == "node":
             self.output: nn.Module = nn.Linear(channels, task.out_channels)
             return
-        inputs = 3 * channels + task.graph_channels if task.level == "graph" else 2 * channels + edge_channels
+        inputs = (
+            len(self.pools) * channels + task.graph_channels if task.level == "graph" else 2 * channels + edge_channels
+        )
         self.output = nn.Sequential(
             nn.Linear(inputs, hidden_channels), nn.ReLU(), nn.Linear(hidden_channels, task.out_channels)
         )
@@ -194,10 +218,9 @@ class Head(nn.Module):
         graph_attr: Tensor | None = None,
     ) -> Tensor:
         if self.level == "graph":
-            pools = (global_mean_pool, global_add_pool, global_max_pool)
             if batch is None:
                 batch, num_graphs = x.new_zeros(x.size(0), dtype=torch.long), 1
-            pooled = [pool(x, batch, num_graphs) for pool in pools]
+            pooled = [POOLS[pool](x, batch, num_graphs) for pool in self.pools]
             return self.output(torch.cat([*pooled, *graph_features(graph_attr, self.graph_channels)], dim=-1))
         if self.level == "edge":
             ends = [x.index_select(0, edge_index[0]), x.index_select(0, edge_index[1])]

@@ -13,6 +13,7 @@ from gnn_space.frame import Head, InputEncoder, batch_norm
 
 _LAYERS = 4
 _CHANNELS = 64
+_EDGE_EMBEDDING = 16
 _EPSILON = 1e-6
 
 
@@ -69,7 +70,7 @@ class GatedGCN(nn.Module):
         if task.level not in self.levels:
             levels = ", ".join(sorted(self.levels))
             raise ValueError(f"GatedGCN is for the levels {levels}; the task's is {task.level!r}")
-        self.encoder = InputEncoder(task, channels, channels)
+        self.encoder = InputEncoder(task, channels, _EDGE_EMBEDDING)
         self.nodes = nn.Linear(self.encoder.node_channels, channels)
         edge_channels = self.encoder.edge_channels
         self.edges = nn.Linear(edge_channels, channels) if edge_channels else nn.Parameter(torch.randn(channels))

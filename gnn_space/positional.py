@@ -1,4 +1,4 @@
-"""The position of a node in its graph: eigenvectors of the graph's Laplacian."""
+"""The position of a node in its graph: eigenvectors of the Laplacian, and the returns of random walks."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from torch import Tensor
 from torch_geometric.utils import to_dense_adj
 
 _LARGEST_GRAPH = 1_000
+_LARGEST_WALKED = 500
 
 
 @torch.no_grad()
@@ -52,3 +53,50 @@ def laplacian_eigenvectors(
         signs = torch.randint(0, 2, (num_graphs, 1, count), device=batch.device) * 2 - 1
         vectors = vectors * signs
     return vectors[is_node]
+
+
+@torch.no_grad()
+def return_probabilities(edge_index: Tensor, batch: Tensor, num_graphs: int, steps: int, dtype: torch.dtype) -> Tensor:
+    """The probabilities that a random walk is back after 1, 2, ... steps (Dwivedi et al. 2022, RWPE).
+
+    They are computed densely at every call, the graphs of a batch side by side, with half as many products of matrices
+    as steps. A graph of more than 500 nodes, for which that is too much, has zeros.
+
+    Args:
+        edge_index: `[2, num_edges]`.
+        batch: the graph of each node, `[num_nodes]`, ascending.
+        num_graphs: how many graphs there are.
+        steps: the longest walk.
+        dtype: of the result.
+
+    Returns:
+        `[num_nodes, steps]`.
+    """
+    counts = torch.bincount(batch, minlength=num_graphs)
+    is_small = counts <= _LARGEST_WALKED
+    result = torch.zeros(len(batch), steps, dtype=dtype, device=batch.device)
+    nodes = is_small[batch]
+    if not nodes.any():
+        return result
+    edges = edge_index[:, nodes[edge_index[0]]]
+    # Numbered anew within each graph: larger graphs would widen the matrices of all others.
+    first = torch.cumsum(counts, 0) - counts
+    width = int(counts[is_small].max())
+    adjacency = torch.zeros(num_graphs * width * width, dtype=dtype, device=batch.device)
+    graph = batch[edges[0]]
+    place = (graph * width + edges[0] - first[graph]) * width + edges[1] - first[graph]
+    adjacency = adjacency.index_add(0, place, torch.ones_like(place, dtype=dtype)).view(num_graphs, width, width)
+    walk = adjacency / adjacency.sum(dim=2, keepdim=True).clamp(min=1.0)
+    powers = [walk]
+    while len(powers) < (steps + 1) // 2:
+        powers.append(powers[-1] @ walk)
+    returns = []
+    for step in range(1, steps + 1):
+        half = step // 2
+        if half == 0:
+            returns.append(walk.diagonal(dim1=1, dim2=2))
+        else:
+            returns.append((powers[half - 1] * powers[step - half - 1].mT).sum(dim=2))
+    places = (batch * width + torch.arange(len(batch), device=batch.device) - first[batch])[nodes]
+    result[nodes] = torch.stack(returns, dim=2).flatten(0, 1)[places]
+    return result

@@ -1,0 +1,247 @@
+"""`GNNPlusSpace`: what people build graph networks of."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, ClassVar, cast
+
+from automl_plugins.spaces.architecture import Architecture
+from automl_plugins.spaces.choice import Choice, Value
+from automl_plugins.spaces.operation import Operation
+from automl_plugins.spaces.task import Level, Task
+from automl_plugins.supernets.space import SupernetSpace
+from gnn_space.frame import READOUTS
+from gnn_space.gnn_plus.messages import MESSAGES
+from gnn_space.gnn_plus.network import GNNPlusNetwork
+from gnn_space.gnn_plus.points import reference_values
+from gnn_space.gnn_plus.sizes import ACTIVATIONS, INPUTS, JUMPS, NORMS, OUTPUTS, POSITIONS, GNNPlusSizes, NetworkOptions
+from gnn_space.gnn_plus.supernet import GNNPlusSupernet
+
+MOST_LAYERS = 50
+"""A mistyped number must not end in many choices."""
+
+_ONLY: dict[str, tuple[Level, Value]] = {
+    "readout": ("graph", "mean"),
+    "positional": ("graph", "none"),
+    "output": ("node", "linear"),
+    "propagation": ("node", 0),
+}
+"""Choices that mean something on one level only, and the option that is offered elsewhere."""
+
+
+class GNNPlusSpace(SupernetSpace):
+    r"""Networks that people make by hand, and what lies between them.
+
+    Luo, Shi and Wu (ICML 2025, and NeurIPS 2024 for nodes) show that six techniques lift classic graph networks to
+    graph transformers: edge features, normalisation, dropout, residual connections, feed-forward blocks and positional
+    encodings. Here each is a choice; `references` names the networks that are points of the space.
+
+    Of a network: `depth`; `channels` of all heads together; `input`, what the first layer reads: the `features`
+    themselves, or a `linear` map of them; `norm` (`none`, `batch`, `layer`: over a node's channels), `residual`,
+    `feed_forward` (see `gnn_space.gnn_plus.network.FeedForward`) and `activation`, the same in all layers; `dropout`
+    of what every layer and the head read, and of attention coefficients; `positional` encodings that are added to the
+    mapped input; `output`: a `linear` head on node states, or the last layer's `message`, which gives the outputs
+    itself, as in Kipf's networks; `jumping`: the states that the head reads; `readout` of a graph; and `propagation` of
+    the outputs in so many steps, each with the `teleport` back to them (APPNP). A layer computes
+
+    .. math::
+        h \leftarrow \mathrm{FF}\big(h + \mathrm{act}(\mathrm{norm}(\mathrm{message}(\mathrm{dropout}(h))))\big),
+
+    with one of `MESSAGES` each. All of them but `none` read edge features; `gated` updates states of the edges, which
+    begin as a map of their features (a learned constant where there are none) and are the edge's own at the head of an
+    edge level. `gcn`, `sage` and `pna` add a linear map of edge features to neighbours' states.
+
+    What cannot read a task's edge features or means nothing on its level is not offered by `within` (`options_for`).
+    Laplacian encodings are what a data module appends to its features.
+
+    Row-normalised bags of words are small: maps begin by Glorot's rule and biases at zero, so that nothing drowns them.
+
+    Args:
+        depths: what the number of layers is chosen from.
+        channels: what the width of node states is chosen from; multiples of `heads`.
+        messages: what each layer's message is chosen from.
+        norms: of `none`, `batch`, `layer`.
+        dropouts: what the rate of dropout is chosen from.
+        propagations: numbers of steps that the outputs may be propagated; 0: not at all.
+        teleports: what the teleport probability is chosen from.
+        heads: of the attentions `gat` and `gatv2`; one where they give the outputs.
+        walk_length: steps of the walks in the encoding `random-walk`.
+        node_embedding: channels that categorical node features are embedded in.
+        edge_embedding: channels that categorical edge features are embedded in.
+        max_parameters: networks with more trainable parameters are refused before they are built.
+
+    Raises:
+        ValueError: a number out of range, an unknown message or normalisation, or channels that heads do not divide.
+    """
+
+    name: ClassVar[str] = "gnn-plus"
+    version: ClassVar[int] = 1
+    levels: ClassVar[frozenset[Level]] = frozenset(("node", "edge", "graph"))
+
+    def __init__(
+        self,
+        depths: tuple[int, ...] = (1, 2, 3, 4),
+        channels: tuple[int, ...] = (32, 64, 128),
+        messages: tuple[str, ...] = tuple(MESSAGES),
+        norms: tuple[str, ...] = NORMS,
+        dropouts: tuple[float, ...] = (0.0, 0.2, 0.5, 0.6),
+        propagations: tuple[int, ...] = (0, 3, 10),
+        teleports: tuple[float, ...] = (0.1, 0.3),
+        heads: int = 8,
+        walk_length: int = 16,
+        node_embedding: int = 64,
+        edge_embedding: int = 16,
+        max_parameters: int | None = None,
+    ) -> None:
+        self.sizes = GNNPlusSizes(heads, node_embedding, edge_embedding, walk_length)
+        _check(depths, channels, messages, norms, dropouts, propagations, teleports, heads)
+        self.depths, self.channels = tuple(depths), tuple(channels)
+        self.messages, self.norms, self.dropouts = tuple(messages), tuple(norms), tuple(dropouts)
+        self.propagations, self.teleports = tuple(propagations), tuple(teleports)
+        self.heads, self.walk_length = heads, walk_length
+        self.node_embedding, self.edge_embedding = node_embedding, edge_embedding
+        super().__init__(self._made_choices(), max_parameters)
+
+    def _made_choices(self) -> list[Choice]:
+        several = tuple(depth for depth in self.depths if depth > 1)
+        choices = [
+            Choice("depth", self.depths),
+            Choice("channels", self.channels),
+            Choice("input", INPUTS),
+            Choice("positional", POSITIONS, {"input": ("linear",)}),
+            Choice("norm", self.norms),
+            Choice("residual", (False, True)),
+            Choice("feed_forward", (False, True)),
+            Choice("activation", ACTIVATIONS),
+            Choice("dropout", self.dropouts),
+        ]
+        if several:
+            choices.append(Choice("output", OUTPUTS, {"depth": several}))
+            choices.append(Choice("jumping", JUMPS, {"output": ("linear",)}))
+        choices.append(Choice("readout", tuple(READOUTS)))
+        choices.append(Choice("propagation", self.propagations))
+        steps = tuple(each for each in self.propagations if each)
+        if steps:
+            choices.append(Choice("teleport", self.teleports, {"propagation": steps}))
+        for layer in range(max(self.depths)):
+            deep = tuple(depth for depth in self.depths if depth > layer)
+            always = len(deep) == len(self.depths)
+            choices.append(Choice(f"layer{layer}.message", self.messages, {} if always else {"depth": deep}))
+        return choices
+
+    def options_for(self, choice: Choice, task: Task) -> Sequence[Value]:
+        level, option = _ONLY.get(choice.name, (task.level, None))
+        if level != task.level and option in choice.options:
+            return (option,)
+        if choice.kind == "message" and task.edge_channels:
+            return [each for each in choice.options if each != "none"] or choice.options
+        return choice.options
+
+    def references(self, task: Task) -> dict[str, Architecture]:
+        """GCN, GAT, GraphSAGE, GIN (with edge features, GINE), APPNP and GatedGCN, and three of GNN+.
+
+        The first six compute what the networks of `gnn_space.references` do, with the same weights. Left out are
+        those that need an option that this space was not given, and APPNP where it is not on node level, or where
+        edges have features, which it cannot read.
+        """
+        options = {choice.name: choice.options for choice in self.whole.choices}
+        return {
+            name: self.whole.architecture(values)
+            for name, values in reference_values(task).items()
+            if all(value in options.get(choice, ()) for choice, value in values.items())
+        }
+
+    def _options(self, architecture: Architecture) -> NetworkOptions:
+        messages = tuple(str(architecture[f"layer{layer}.message"]) for layer in range(int(architecture["depth"] or 0)))
+        own = {name: architecture[name] for name in NetworkOptions.__dataclass_fields__ if name in architecture}
+        return NetworkOptions(messages=messages, **cast("dict[str, Any]", own))
+
+    def build(self, architecture: Architecture, task: Task) -> GNNPlusNetwork:
+        return GNNPlusNetwork(self._options(architecture), task, self.sizes)
+
+    def build_supernet(self, task: Task) -> GNNPlusSupernet:
+        return GNNPlusSupernet(self.gate_choices, task, self.sizes)
+
+    def operations(self, architecture: Architecture) -> Sequence[Operation]:
+        options = self._options(architecture)
+        operations = [Operation("features", "features")]
+        if options.input == "linear":
+            operations.append(Operation("input", "linear map", ("features",), ("input",)))
+            if options.positional != "none":
+                operations.append(
+                    Operation("positional", f"{options.positional} positions", ("input",), ("positional",))
+                )
+        reads, ends = operations[-1].name, []
+        for layer, message in enumerate(options.messages):
+            prefix = f"layer{layer}."
+            gives_outputs = options.output == "message" and layer == len(options.messages) - 1
+            made = [Operation(prefix + "message", f"{message} message", (reads,), (prefix + "message",))]
+            if not gives_outputs:
+                made += _after_message(options, prefix, None if reads == "features" else reads)
+            operations += made
+            reads = made[-1].name
+            ends.append(reads)
+        operations += _head(options, ends, "teleport" in architecture)
+        settled = {name for operation in operations for name in operation.choices}
+        # Choices that settle no operation of their own are the output's, where all of the network has come together.
+        rest = tuple(name for name in architecture if name not in settled)
+        last = operations[-1]
+        return [*operations[:-1], Operation(last.name, last.label, last.inputs, (*last.choices, *rest))]
+
+
+def _after_message(options: NetworkOptions, prefix: str, residual: str | None) -> list[Operation]:
+    normal = "" if options.norm == "none" else f"{options.norm} norm, "
+    made = [
+        Operation(prefix + "activation", f"{normal}{options.activation}", (prefix + "message",), ("norm", "activation"))
+    ]
+    if options.residual and residual is not None:
+        made.append(Operation(prefix + "residual", "residual", (made[-1].name, residual), ("residual",)))
+    if options.feed_forward:
+        made.append(Operation(prefix + "feed_forward", "feed-forward block", (made[-1].name,), ("feed_forward",)))
+    return made
+
+
+def _head(options: NetworkOptions, ends: Sequence[str], is_propagated: bool) -> list[Operation]:
+    made = []
+    reads = tuple(ends[-1:] if options.jumping == "last" else ends)
+    if options.output == "linear":
+        label = "head" if options.jumping == "last" else f"head of the {options.jumping} of all layers"
+        made.append(Operation("head", label, reads, ("jumping", "output") if len(ends) > 1 else ()))
+        reads = ("head",)
+    if is_propagated:
+        label = f"{options.propagation} steps of propagation, teleport {options.teleport}"
+        made.append(Operation("propagation", label, reads, ("propagation", "teleport")))
+        reads = ("propagation",)
+    made.append(Operation("output", "output", reads))
+    return made
+
+
+def _check(
+    depths: Sequence[int],
+    channels: Sequence[int],
+    messages: Sequence[str],
+    norms: Sequence[str],
+    dropouts: Sequence[float],
+    propagations: Sequence[int],
+    teleports: Sequence[float],
+    heads: int,
+) -> None:
+    for argument, values, known in (("messages", messages, tuple(MESSAGES)), ("norms", norms, NORMS)):
+        for value in values:
+            if value not in known:
+                raise ValueError(f"{argument} are of {', '.join(known)}; got {value!r}")
+    for argument, numbers, least, most in (
+        ("depths", depths, 1, MOST_LAYERS),
+        ("propagations", propagations, 0, 1_000),
+        ("channels", channels, heads, 1_000_000),
+    ):
+        for number in numbers:
+            if not least <= number <= most:
+                raise ValueError(f"{argument} are from {least} to {most:,}; got {number}")
+    for argument, rates in (("dropouts", dropouts), ("teleports", teleports)):
+        for rate in rates:
+            if not 0 <= rate < 1:
+                raise ValueError(f"{argument} are at least 0 and less than 1; got {rate}")
+    for width in channels:
+        if width % heads:
+            raise ValueError(f"channels are multiples of heads={heads}; got {width}")
