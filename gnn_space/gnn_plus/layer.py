@@ -22,7 +22,7 @@ _ACTIVATIONS = {name: make_activation(name) for name in ("relu", "elu")}
 
 
 class Flow(NamedTuple):
-    """What all layers of a forward pass share.
+    """The things that all layers of a forward pass share.
 
     Args:
         graph: the edges.

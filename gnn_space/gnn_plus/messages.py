@@ -43,7 +43,7 @@ class Ends(NamedTuple):
 
 
 class Message(nn.Module, abc.ABC):
-    """What a node receives from its neighbours and itself.
+    """The states that a node receives from its neighbours and itself.
 
     Shapes:
         x `[num_nodes, inputs]`, in CSR layout too; edge states `[num_edges, hidden]`, for `GatedMessage` only; output

@@ -16,7 +16,7 @@ from gnn_space.gnn_plus.mixing import Open, Width, total
 
 
 class Layered(NamedTuple):
-    """What the layers of a forward pass gave.
+    """The results of the layers of a forward pass.
 
     Args:
         states: after each layer that was run, `[num_nodes, channels]`.
@@ -121,7 +121,7 @@ class MixedHead(nn.Module):
         return {name: total(gates) for name, gates in shares.items() if gates}
 
     def _edges(self, layered: Layered, width: Width) -> tuple[list[Tensor], list[Tensor]]:
-        """What an edge's head reads of the edge: its features where no layer is gated, else its states; and columns."""
+        """An edge's features where no layer is gated, else its states, for its head to read; and their columns."""
         features: list[Tensor] = []
         states: list[Tensor] = []
         for depth, weight in layered.weights.items():

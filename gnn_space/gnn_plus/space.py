@@ -51,7 +51,7 @@ class GNNPlusSpace(SupernetSpace):
     begin as a map of their features (a learned constant where there are none) and are the edge's own at the head of an
     edge level. `gcn`, `sage` and `pna` add a linear map of edge features to neighbours' states.
 
-    What cannot read a task's edge features or means nothing on its level is not offered by `within` (`options_for`).
+    Options that cannot read a task's edge features or mean nothing on its level are not offered by `within`.
     Laplacian encodings are what a data module appends to its features.
 
     Row-normalised bags of words are small: maps begin by Glorot's rule and biases at zero, so that nothing drowns them.

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -13,6 +15,8 @@ from automl_plugins import Task
 from automl_plugins.supernets.space import SupernetSpace
 from automl_plugins.testing import SupernetContract
 from gnn_space import GNNPlusSpace
+from gnn_space.gnn_plus.mixing import MixedDropout
+from gnn_space.positional import return_probabilities
 
 pytestmark = pytest.mark.filterwarnings("ignore:Sparse CSR tensor support is in beta")
 
@@ -51,18 +55,20 @@ def loss_of(network: nn.Module, task: Task) -> Tensor:
     return network(*inputs, *([data.graph_attr] if task.graph_channels else [])).square().mean()
 
 
+SMALL = {"channels": (4, 8), "dropouts": (0.0, 0.3), "heads": 2, "node_embedding": 6, "edge_embedding": 3}
+
+
 class TestContract(SupernetContract):
-    samples = 4
+    samples = 3
 
     def space(self) -> SupernetSpace:
+        # The other messages stand beside these below: an architecture of this suite costs a third of a second.
         return GNNPlusSpace(
-            depths=(1, 2, 3),
-            channels=(4, 8),
-            dropouts=(0.0, 0.3),
-            heads=2,
+            depths=(1, 2),
+            messages=("gat", "gin", "gated"),
+            propagations=(0, 2),
             walk_length=3,
-            node_embedding=6,
-            edge_embedding=3,
+            **SMALL,
         )
 
     def tasks(self) -> Sequence[Task]:
@@ -70,3 +76,79 @@ class TestContract(SupernetContract):
 
     def loss(self, network: nn.Module, task: Task) -> Tensor:
         return loss_of(network, task)
+
+
+def test_every_random_network_is_what_the_supernet_computes() -> None:
+    # The contract covers options, not their combinations: three layers, each with its message.
+    space = GNNPlusSpace(depths=(2, 3), walk_length=3, **SMALL)
+    generator = np.random.default_rng(0)
+    for task in (NODE, EDGE, GRAPH):
+        torch.manual_seed(0)
+        supernet = space.supernet(task).double().train()
+        for _ in range(8):
+            architecture = space.sample(generator)
+            network = space.inherited(supernet, architecture, task)
+            outputs, gradients = [], []
+            for each, gates in ((network, {}), (supernet, {"gates": space.gates(architecture, torch.float64)})):
+                data = batch_for(task, torch.float64)
+                torch.manual_seed(1)
+                inputs = (data.x, data.edge_index, data.edge_attr, data.batch, data.num_graphs)
+                supernet.zero_grad()
+                outputs.append(each(*inputs, *([data.graph_attr] if task.graph_channels else []), **gates))
+                outputs[-1].square().sum().backward()
+                grown = (weight.grad for weight in each.parameters() if weight.grad is not None)
+                gradients.append(sum(gradient.square().sum() for gradient in grown))
+            torch.testing.assert_close(outputs[1], outputs[0], rtol=1e-10, atol=1e-10)
+            torch.testing.assert_close(gradients[1], gradients[0], rtol=1e-9, atol=1e-10)
+
+
+@pytest.mark.parametrize("training", [False, True])
+def test_features_in_csr_layout_give_what_dense_ones_give(training: bool) -> None:
+    space = GNNPlusSpace(depths=(1, 2), **SMALL | {"dropouts": (0.0,)})
+    torch.manual_seed(0)
+    searchable = space.searchable(NODE).double().train(training)
+    data = batch_for(NODE, torch.float64)
+    dense = data.x * (data.x > 0)
+    outputs = [searchable(x, data.edge_index) for x in (dense, dense.to_sparse_csr())]
+    torch.testing.assert_close(outputs[1], outputs[0], rtol=1e-10, atol=1e-10)
+
+
+def test_mixed_dropout_keeps_what_each_rate_keeps() -> None:
+    opened = {0.0: torch.tensor(0.25), 0.5: torch.tensor(0.75)}
+    dropped = MixedDropout(opened, training=True)(torch.ones(2000))
+    # Of a value that both rates keep 0.25 + 0.75 / 0.5 is left, of one that only the smaller keeps 0.25.
+    assert set(dropped.unique().tolist()) == {0.25, 1.75}
+    assert abs(float(dropped.mean()) - 1) < 0.1
+
+
+def test_the_return_probabilities_of_a_ring_and_a_pair() -> None:
+    # A pair of nodes, then a ring of three, then one alone.
+    edge_index = torch.tensor([[0, 1, 2, 3, 4, 3, 4, 2], [1, 0, 3, 4, 2, 2, 3, 4]])
+    batch = torch.tensor([0, 0, 1, 1, 1, 2])
+    found = return_probabilities(edge_index, batch, 3, 4, torch.float64)
+    pair, ring = [0, 1, 0, 1], [0, 1 / 2, 1 / 4, 3 / 8]
+    expected = torch.tensor([pair, pair, ring, ring, ring, [0] * 4], dtype=torch.float64)
+    torch.testing.assert_close(found, expected)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"channels": (12,)}, "channels are multiples of heads=8; got 12"),
+        ({"messages": ("gcn", "gtn")}, "messages are of gcn, .*; got 'gtn'"),
+        ({"depths": (0,)}, "depths are from 1 to 50; got 0"),
+        ({"dropouts": (1.0,)}, r"dropouts are at least 0 and less than 1; got 1\.0"),
+    ],
+)
+def test_a_wrong_argument_is_named(arguments: Mapping[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        GNNPlusSpace(**arguments)
+
+
+def test_the_drawing_names_every_choice_once_or_more() -> None:
+    space = GNNPlusSpace()
+    generator = np.random.default_rng(0)
+    for _ in range(20):
+        architecture = space.sample(generator)
+        named = {choice for operation in space.operations(architecture) for choice in operation.choices}
+        assert named == set(architecture)
