@@ -10,9 +10,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 from torch_geometric.nn.inits import glorot
-from torch_geometric.utils import scatter, softmax
+from torch_geometric.utils import scatter
 
-from gnn_space.aggregation import aggregate
+from gnn_space.aggregation import aggregate, edge_softmax
 from gnn_space.gnn_plus.neighbourhood import Neighbourhood
 
 Axis = Literal["in", "out", "hidden", ""]
@@ -138,7 +138,7 @@ class SAGEMessage(Message):
         self, x: Tensor, graph: Neighbourhood, edges: Tensor | None, drop: Drop
     ) -> tuple[Tensor, Tensor | None]:
         # Mapped before they are averaged: sums commute with linear maps, and features may be wide.
-        received = self.own(x) + aggregate(self.source(x), graph.edge_index, reduce="mean") + self.bias
+        received = self.own(x) + aggregate(self.source(x), graph.edges, reduce="mean") + self.bias
         return received if self.edge is None else received + self.edge(graph.mean_attr), None
 
 
@@ -170,11 +170,11 @@ class GINMessage(Message):
     ) -> tuple[Tensor, Tensor | None]:
         if self.edge is None:
             mapped = functional.linear(x, self.first.weight)
-            hidden = (1 + self.epsilon) * mapped + aggregate(mapped, graph.edge_index) + self.first.bias
+            hidden = (1 + self.epsilon) * mapped + aggregate(mapped, graph.edges) + self.first.bias
         else:
             x = x.to_dense() if x.layout == torch.sparse_csr else x
-            message = functional.relu(x.index_select(0, graph.edge_index[0]) + self.edge(graph.edge_attr))
-            received = scatter(message, graph.edge_index[1], 0, graph.num_nodes, reduce="sum")
+            message = functional.relu(x.index_select(0, graph.edges.source) + self.edge(graph.edge_attr))
+            received = scatter(message, graph.edges.target, 0, graph.num_nodes, reduce="sum")
             hidden = self.first((1 + self.epsilon) * x + received)
         return self.second(functional.relu(hidden)), None
 
@@ -211,11 +211,13 @@ class GATMessage(Message):
         by_head = hidden.unflatten(1, (self.heads, -1))
         of_source = (hidden * self.from_source).unflatten(1, (self.heads, -1)).sum(-1)
         of_target = (hidden * self.from_target).unflatten(1, (self.heads, -1)).sum(-1)
-        score = of_source.index_select(0, graph.loops[0]) + of_target.index_select(0, graph.loops[1])
-        if self.edge is not None and self.from_edge is not None and graph.loop_attr is not None:
+        score = of_source.index_select(0, graph.edges.looped.source) + of_target.index_select(
+            0, graph.edges.looped.target
+        )
+        if self.edge is not None and self.from_edge is not None and graph.looped_attr is not None:
             # One number a head: the vector meets the map before the edges do.
             folded = (self.edge.weight * self.from_edge.unsqueeze(1)).unflatten(0, (self.heads, -1)).sum(1)
-            score = score + functional.linear(graph.loop_attr, folded)
+            score = score + functional.linear(graph.looped_attr, folded)
         return _attended(by_head, functional.leaky_relu(score, _SLOPE), graph, drop) + self.bias, None
 
 
@@ -245,16 +247,18 @@ class GATv2Message(Message):
         self, x: Tensor, graph: Neighbourhood, edges: Tensor | None, drop: Drop
     ) -> tuple[Tensor, Tensor | None]:
         source = self.source(x)
-        terms = source.index_select(0, graph.loops[0]) + self.target(x).index_select(0, graph.loops[1])
+        terms = source.index_select(0, graph.edges.looped.source) + self.target(x).index_select(
+            0, graph.edges.looped.target
+        )
         if self.edge is not None:
-            terms = terms + self.edge(graph.loop_attr)
+            terms = terms + self.edge(graph.looped_attr)
         score = (functional.leaky_relu(terms, _SLOPE) * self.score).unflatten(1, (self.heads, -1)).sum(-1)
         return _attended(source.unflatten(1, (self.heads, -1)), score, graph, drop) + self.bias, None
 
 
 def _attended(by_head: Tensor, score: Tensor, graph: Neighbourhood, drop: Drop) -> Tensor:
-    coefficients = drop(softmax(score, graph.loops[1], num_nodes=graph.num_nodes))
-    return aggregate(by_head, graph.loops, coefficients).flatten(1)
+    edges = graph.edges.looped
+    return aggregate(by_head, edges, drop(edge_softmax(score, edges))).flatten(1)
 
 
 class GatedMessage(Message):
@@ -274,7 +278,7 @@ class GatedMessage(Message):
     def forward(
         self, x: Tensor, graph: Neighbourhood, edges: Tensor | None, drop: Drop
     ) -> tuple[Tensor, Tensor | None]:
-        source, target = graph.edge_index[0], graph.edge_index[1]
+        source, target = graph.edges.source, graph.edges.target
         updated = self.target(x).index_select(0, target) + self.source(x).index_select(0, source) + self.edge(edges)
         gate = updated.sigmoid()
         message = gate * self.neighbour(x).index_select(0, source)
@@ -312,13 +316,11 @@ class PNAMessage(Message):
         source = self.source(x)
         if self.edge is None:
             # Two passes give four: squares beside the values, and their negatives.
-            mean, square = aggregate(torch.cat([source, source.square()], 1), graph.edge_index, reduce="mean").chunk(
-                2, 1
-            )
-            most, least = aggregate(torch.cat([source, -source], 1), graph.edge_index, reduce="max").chunk(2, 1)
+            mean, square = aggregate(torch.cat([source, source.square()], 1), graph.edges, reduce="mean").chunk(2, 1)
+            most, least = aggregate(torch.cat([source, -source], 1), graph.edges, reduce="max").chunk(2, 1)
         else:
-            message = source.index_select(0, graph.edge_index[0]) + self.edge(graph.edge_attr)
-            target, count = graph.edge_index[1], graph.num_nodes
+            message = source.index_select(0, graph.edges.source) + self.edge(graph.edge_attr)
+            target, count = graph.edges.target, graph.num_nodes
             mean, square = scatter(torch.cat([message, message.square()], 1), target, 0, count, "mean").chunk(2, 1)
             most, least = scatter(torch.cat([message, -message], 1), target, 0, count, "max").chunk(2, 1)
         deviation = (functional.relu(square - mean.square()) + _VARIANCE).sqrt()

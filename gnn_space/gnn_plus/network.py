@@ -75,7 +75,7 @@ class GNNPlusNetwork(TakesGraphs):
     ) -> Tensor:
         x, edge_attr = self.encoder(x, edge_attr)
         drop = partial(feature_dropout, rate=self.options.dropout, training=self.training)
-        graph = Neighbourhood(edge_index, edge_attr, x.size(0), x.dtype)
+        graph = Neighbourhood(edge_index, edge_attr, x.size(0))
         if self.project is not None:
             x = self.project(x)
             if self.position is not None:

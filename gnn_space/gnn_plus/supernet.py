@@ -94,7 +94,7 @@ class GNNPlusSupernet(TakesGraphs, Supernet):
         opened = Open(self.choices, gates)
         width = open_width(opened("channels"), self.widest)
         x, edge_attr = self.encoder(x, edge_attr)
-        graph = Neighbourhood(edge_index, edge_attr, x.size(0), x.dtype)
+        graph = Neighbourhood(edge_index, edge_attr, x.size(0))
         flow = Flow(graph, opened, width, MixedDropout(opened("dropout"), self.training))
         sources = self._sources(x, flow, batch, num_graphs)
         layered, outputs = self._run(sources, flow)
@@ -113,7 +113,7 @@ class GNNPlusSupernet(TakesGraphs, Supernet):
                 projected = functional.linear(x, weight, width.cut(self.project.bias))
                 walks = opened("positional").get("random-walk")
                 if walks is not None and self.position is not None:
-                    edge_index = flow.graph.edge_index
+                    edge_index = flow.graph.edges.edge_index
                     returns = walk_positions(projected, edge_index, batch, num_graphs, self.sizes.walk_length)
                     projected = projected + walks * functional.linear(returns, width.cut(self.position.weight))
                 sources.append(Source(projected * width.share, gate))
@@ -163,7 +163,7 @@ class GNNPlusSupernet(TakesGraphs, Supernet):
         states = cast(EdgeStates, self.edge_states)
         weights = self._edge_state_weights(flow.width)
         graph = flow.graph
-        begun: Tensor = functional_call(states, weights, (graph.edge_attr, graph.edge_index))
+        begun: Tensor = functional_call(states, weights, (graph.edge_attr, graph.edges.edge_index))
         return begun * flow.width.share
 
     def _edge_state_weights(self, width: Width) -> dict[str, Tensor]:
