@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 NOTE = "automl_plugins:note"
 _TRIES = 200
+_MOST_REFUSED = 30
 _MOST_STEPS = 1000
 _MOST = 1e100
 """Values from here on count as infinite: their squares are."""
@@ -194,11 +195,20 @@ class ArchitectureSampler(BaseSampler, ABC):
         return TrialLog(observations, len(observations) if settled is None else settled, seen, len(signs), self._source)
 
     def unseen(self, log: TrialLog, draw: Callable[[], Architecture]) -> Architecture | None:
-        """Draw until there is an architecture that was not tried; None where many draws give none."""
+        """Draw until there is an architecture that was not tried and that the space admits; None: many draws give none.
+
+        Of draws that are beyond a narrowed space's limits fewer are made: their networks are counted.
+        """
+        refused = 0
         for _ in range(_TRIES):
             architecture = draw()
-            if architecture not in log.seen:
+            if architecture in log.seen:
+                continue
+            if self.space.budget is None or self.space.admits(architecture):
                 return architecture
+            refused += 1
+            if refused == _MOST_REFUSED:
+                break
         return None
 
     def walk(self, log: TrialLog, start: Architecture, generator: np.random.Generator) -> Architecture:

@@ -126,7 +126,7 @@ class PredictorSampler(ArchitectureSampler):
         heights = score(places)
         known = dict(zip(places, heights, strict=True))
         for _ in range(_STEPS):
-            nexts = [self.space.mutate(place, generator) for place in places]
+            nexts = [self.space.step(place, generator) for place in places]
             new = list(dict.fromkeys(architecture for architecture in nexts if architecture not in known))
             if new:
                 known.update(zip(new, score(new), strict=True))

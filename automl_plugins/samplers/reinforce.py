@@ -81,8 +81,12 @@ class ReinforceSampler(ArchitectureSampler):
 
     def propose(self, log: TrialLog, generator: np.random.Generator) -> Proposal:
         policy = self.policy(log)
-        architecture = self.unseen(log, lambda: self._draw(policy, generator))
-        architecture = architecture or self.walk(log, self._draw(policy, generator), generator)
+
+        def draw() -> Architecture:
+            # What is beyond a narrowed space's limits is repaired: the policy hardly finds within tight ones by itself.
+            return self.space.repaired(self._draw(policy, generator), generator)
+
+        architecture = self.unseen(log, draw) or self.walk(log, draw(), generator)
         return Proposal(architecture, self._log_probability(policy, architecture))
 
     def _start(self) -> Policy:

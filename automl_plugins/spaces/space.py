@@ -219,6 +219,41 @@ class SearchSpace(ABC):
             return self._within.mutate(architecture, generator)
         return mutate(self.choices, architecture, self._make, generator)
 
+    def step(self, architecture: Architecture, generator: Generator) -> Architecture:
+        """One step of a random walk: a mutation, or the architecture itself where that is beyond the limits.
+
+        Many steps are cheaper than as many calls of `mutate`, which looks for another mutation.
+
+        Args:
+            architecture: of this space.
+            generator: see `mutate`.
+        """
+        if self._within is None:
+            return self.mutate(architecture, generator)
+        return self._within.step(architecture, generator)
+
+    def admits(self, architecture: Architecture) -> bool:
+        """True where a narrowed space (`within`) has an architecture: it keeps the task's options and the limits.
+
+        A space that was not narrowed admits all that it has.
+
+        Raises:
+            ValueError: the architecture is not of this space.
+        """
+        self.validate(architecture)
+        return self._within is None or self._within.admits(architecture)
+
+    def repaired(self, architecture: Architecture, generator: Generator) -> Architecture:
+        """An architecture, brought within the limits of a narrowed space where it is beyond them.
+
+        Choice by choice, in a random order, it takes values of a small architecture, as few as are needed.
+
+        Args:
+            architecture: of this space.
+            generator: settles the order; see `sample`.
+        """
+        return architecture if self._within is None else self._within.repaired(architecture, generator)
+
     def neighbours(self, architecture: Architecture) -> Iterator[Architecture]:
         """All architectures that differ in the option of one choice and in what follows from it, each once.
 

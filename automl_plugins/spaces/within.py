@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import islice
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,7 +10,7 @@ import numpy as np
 from automl_plugins.spaces.architecture import Architecture
 from automl_plugins.spaces.budget import Budget
 from automl_plugins.spaces.choice import Choice, Value
-from automl_plugins.spaces.draws import Draws, draw_integer
+from automl_plugins.spaces.draws import Draws
 from automl_plugins.spaces.mutation import Make, complete, mutate, neighbours
 from automl_plugins.spaces.narrowing import Witnesses, cheapest, narrowed
 
@@ -24,9 +23,8 @@ _FIRST_DRAWS = 48
 """Draws among which options are looked for: nine of ten of eight options each turn up in as many."""
 _STARTS = 3
 """Admitted draws, the cheapest, that are given options which were not drawn."""
-_NEIGHBOURS = 200
-"""Neighbours that are looked at for one that is admitted, where random ones are not."""
-
+_MUTATIONS = 8
+"""Mutations that are tried before one is brought within."""
 _MOST_LOOKED = 600
 """Architectures that are looked at to find a small one."""
 
@@ -132,21 +130,27 @@ class Within:
     def mutate(self, architecture: Architecture, generator: Generator) -> Architecture:
         """Another option for one active choice; choices that become active are drawn, others stay.
 
-        If no such neighbour that was looked at is within the limits, a mutation is brought within it, so that more
-        than one choice changes.
+        If none of some mutations is within the limits, the last one is brought within them, so that more than one
+        choice changes.
 
         Raises:
             ValueError: no active choice has a second option.
         """
-        for _ in range(_DRAWS):
+        for _ in range(_MUTATIONS):
             mutated = mutate(self._inner, architecture, self._make, generator)
             if self.admits(mutated):
                 return mutated
-        looked = islice(neighbours(self._inner, architecture, self._make), _NEIGHBOURS)
-        near = [neighbour for neighbour in looked if self.admits(neighbour)]
-        if near:
-            return near[draw_integer(len(near), generator)]
         return self._brought_within(mutated, generator)
+
+    def step(self, architecture: Architecture, generator: Generator) -> Architecture:
+        """A mutation where it is within the limits, else the architecture itself: one network is counted."""
+        mutated = mutate(self._inner, architecture, self._make, generator)
+        return mutated if self.admits(mutated) else architecture
+
+    def repaired(self, architecture: Architecture, generator: Generator) -> Architecture:
+        """An architecture itself where it is admitted, else one brought within the limits, as `sample` does it."""
+        whole = self._draws.mixed(architecture) or architecture
+        return whole if self.admits(whole) else self._brought_within(whole, generator)
 
     def neighbours(self, architecture: Architecture) -> Iterator[Architecture]:
         """All architectures within the limits that differ in one choice and in what follows from it, each once."""

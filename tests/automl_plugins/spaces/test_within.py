@@ -5,6 +5,7 @@ from __future__ import annotations
 import pickle
 from collections.abc import Callable, Sequence
 from itertools import islice
+from typing import Any
 
 import numpy as np
 import optuna
@@ -15,10 +16,13 @@ from hypothesis import strategies as st
 from perceptron_space.space import PerceptronSpace
 
 from automl_plugins import Choice, ParameterCapError, SearchSpace, Task
-from automl_plugins.samplers import EvolutionSampler
+from automl_plugins.samplers import ControllerSampler, EvolutionSampler, PredictorSampler, ReinforceSampler
 from automl_plugins.spaces.choice import Value
 from automl_plugins.spaces.enumeration import enumerate_space
+from automl_plugins.spaces.limits import budget_of
 from automl_plugins.spaces.narrowing import narrowed
+from automl_plugins.spaces.refusal import prolong_startup
+from automl_plugins.supernets.space import SupernetSpace
 from gnn_space import AGNNSpace, EGNASSpace
 from seg_space import AutoDeepLabSpace
 
@@ -71,6 +75,107 @@ def test_neighbours_are_those_of_the_whole_space_within_the_cap(case: tuple[Sear
     ]
     found = list(islice(space.neighbours(architecture), 200))
     assert found[: len(expected)] == expected[: len(found)]
+
+
+@pytest.fixture(scope="module", params=list(SPACES))
+def tight(request: pytest.FixtureRequest) -> tuple[SearchSpace, Task]:
+    """A space narrowed to limits of all figures that one of 30 random networks keeps."""
+    make, task = SPACES[request.param]
+    whole, generator = make(None), np.random.default_rng(0)
+    open_budget = budget_of(whole, task, {"params": 1e12, "macs": 1e15, "activations": 1e15, "references": None})
+    counted = [open_budget.figures(whole.sample(generator)) for _ in range(30)]
+    least = min(counted, key=lambda figures: figures["macs"] * figures["activations"] * figures["params"])
+    return whole.within(task, {name: float(value) for name, value in least.items()}), task
+
+
+def test_every_option_that_is_offered_has_a_network_within_the_limits(tight: tuple[SearchSpace, Task]) -> None:
+    space, task = tight
+    assert space.budget is not None
+    assert space._within is not None
+    fresh = budget_of(space.whole, task, {**space.budget.limits, "references": None})
+    offered = {(choice.name, option) for choice in space.choices for option in choice.options}
+    witnesses = space._within.witnesses
+    assert witnesses.keys() >= offered
+    for name, option in offered:
+        witness = witnesses[name, option]
+        assert witness[name] == option
+        assert fresh.admits(witness)
+
+
+@settings(max_examples=2, deadline=None)
+@given(seed=st.integers(0, 2**20))
+def test_all_limits_are_kept_by_what_is_drawn_and_decoded(tight: tuple[SearchSpace, Task], seed: int) -> None:
+    space, task = tight
+    generator = np.random.default_rng(seed)
+    drawn = space.sample(generator)
+    beyond = space.whole.sample(generator)
+    found = [drawn, space.mutate(drawn, generator), space.step(drawn, generator), space.repaired(beyond, generator)]
+    assert isinstance(space, SupernetSpace)
+    searchable = space.searchable(task, seed=seed)
+    torch.nn.init.normal_(searchable.logits, generator=torch.Generator().manual_seed(seed))
+    found += [searchable.architecture(), searchable.sample(torch.Generator().manual_seed(seed))]
+    for architecture in found:
+        assert space.admits(architecture)
+
+
+@pytest.mark.parametrize("sampler", [EvolutionSampler, ControllerSampler, ReinforceSampler, PredictorSampler])
+def test_samplers_of_ours_propose_within_the_limits(sampler: type[Any]) -> None:
+    space, task, _ = capped("agnn", 0)
+    options = {"startup": 4} if sampler in (ControllerSampler, PredictorSampler) else {}
+    study = optuna.create_study(sampler=sampler(space, **options))
+    study.optimize(lambda trial: float(space.num_parameters(space.suggest(trial), task)), n_trials=8)
+    assert all(trial.state is optuna.trial.TrialState.COMPLETE for trial in study.trials)
+
+
+def test_what_a_foreign_sampler_proposes_beyond_is_a_broken_constraint_and_prolongs_its_startup() -> None:
+    space, task, cap = capped("agnn", 1)
+    sampler = optuna.samplers.TPESampler(seed=0, n_startup_trials=3)
+    study = optuna.create_study(sampler=sampler)
+    study.optimize(lambda trial: float(space.num_parameters(space.suggest(trial), task)), n_trials=12)
+    refused = study.get_trials(states=(optuna.trial.TrialState.PRUNED,))
+    assert refused
+    for trial in refused:
+        excess = space.num_parameters(space.whole.architecture(trial.params), task) / cap - 1
+        assert trial.constraints == {"params": pytest.approx(excess)}
+        assert "max_parameters is" in trial.user_attrs["refused"]
+    prolong_startup(study)
+    assert sampler._n_startup_trials == 3 + len(refused)
+
+
+def test_limits_are_relative_to_the_dearest_reference_unless_they_are_switched_off() -> None:
+    class Named(AGNNSpace):
+        def references(self, task: Task) -> dict[str, Any]:
+            return {"first": self.sample(np.random.default_rng(0)), "second": self.sample(np.random.default_rng(1))}
+
+    whole = Named(layers=1, hidden_channels=(2, 4, 64))
+    counting = budget_of(whole, GRAPH, {"params": 1e12, "macs": 1e15, "activations": 1e15})
+    figures = [counting.figures(one) for one in whole.references(GRAPH).values()]
+    dearest = {name: max(each[name] for each in figures) for name in figures[0]}
+    by_default = whole.within(GRAPH).budget
+    assert by_default is not None
+    assert by_default.limits == {name: 4 * value for name, value in dearest.items()}
+    twice = whole.within(GRAPH, {"references": 2, "macs": 5e9}).budget
+    assert twice is not None
+    assert twice.limits == {**{name: 2 * value for name, value in dearest.items()}, "macs": 5e9}
+    unlimited = whole.within(GRAPH, {"references": None})
+    assert unlimited.choices == whole.choices
+
+
+@pytest.mark.parametrize(
+    ("limits", "message"),
+    [
+        ({"mac": 3}, "limits.mac is no limit; did you mean 'macs'"),
+        ({"macs": 0}, "limits.macs is above 0; got 0"),
+        ({"references": 0.5}, "limits.references is at least 1"),
+        (
+            {"activations": 1},
+            "limits.activations=1 admits no network of the space 'agnn' .* activations; allow as many",
+        ),
+    ],
+)
+def test_limits_without_meaning_are_refused_in_a_line(limits: dict[str, float], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        AGNNSpace(layers=1, hidden_channels=(2, 4)).within(GRAPH, limits)
 
 
 def test_suggestions_are_ordinary_parameters_and_those_beyond_the_cap_are_pruned() -> None:
