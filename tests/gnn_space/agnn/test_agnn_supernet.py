@@ -219,8 +219,8 @@ def test_csr_features_give_what_dense_ones_give() -> None:
 
 @pytest.mark.parametrize("kind", ["activation", "combine", "aggregation"])
 def test_the_last_layers_states_are_the_mixture_of_what_its_options_give(kind: str) -> None:
-    # Up to the activation, what follows the option is linear; and the head is.
-    space = AGNNSpace(layers=1, dropout=0.0, **SMALL)
+    # Up to the activation, what follows the option is linear without a normalisation; and the head is.
+    space = AGNNSpace(layers=1, layer_norm=False, dropout=0.0, **SMALL)
     supernet = made(space, NODE).eval()
     options = {
         "activation": ("relu", "tanh", "sigmoid"),
@@ -249,7 +249,7 @@ def test_the_last_layers_states_are_the_mixture_of_what_its_options_give(kind: s
 
 
 def test_attention_coefficients_are_mixed_before_messages_are_added_up() -> None:
-    space = AGNNSpace(layers=1, dropout=0.0, **SMALL)
+    space = AGNNSpace(layers=1, layer_norm=False, dropout=0.0, **SMALL)
     supernet = made(space, GRAPH).eval()
     attentions = ("constant", "gcn", "gat", "sym-gat", "cos", "linear", "gene-linear")
     linear = {"combine": "identity", "activation": "linear"}
@@ -265,7 +265,7 @@ def test_attention_coefficients_are_mixed_before_messages_are_added_up() -> None
 
 
 def test_a_mixture_of_widths_counts_each_channel_with_the_gates_that_have_it() -> None:
-    space = AGNNSpace(layers=1, dropout=0.0, **SMALL)
+    space = AGNNSpace(layers=1, layer_norm=False, dropout=0.0, **SMALL)
     supernet = made(space, NODE).eval()
     # Constant attention and no map between: what a channel holds does not depend on the others.
     plain = {"attention": "constant", "combine": "identity"}
@@ -327,7 +327,7 @@ def test_a_skip_connection_between_mixed_widths_is_its_linear_map_with_the_weigh
 def test_scores_of_a_mixture_of_widths_count_each_channel_once(attention: str) -> None:
     # A head's score is a sum over its channels, so that with a function that is linear in it, the score of a
     # mixture is the mixture of the scores. Small vectors make tanh and LeakyReLU of positive sums linear.
-    space = AGNNSpace(layers=1, dropout=0.0, **SMALL)
+    space = AGNNSpace(layers=1, layer_norm=False, dropout=0.0, **SMALL)
     layer = made(space, GRAPH).layers[0]
     generator = torch.Generator().manual_seed(0)
     hidden = 1e-6 * torch.rand(3, 2, 4, dtype=torch.float64, generator=generator)
