@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+import platform
 import resource
+import subprocess
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 
 def least(runs: int, **steps: Callable[[], object]) -> dict[str, float]:
@@ -35,3 +38,18 @@ def peak(*steps: Callable[[], object]) -> float:
         grown = float(answer.read())
     os.waitpid(child, 0)
     return grown
+
+
+def commit() -> str:
+    """The commit that is checked out, abbreviated."""
+    command = ["git", "rev-parse", "--short", "HEAD"]
+    folder = Path(__file__).parent
+    return subprocess.run(command, capture_output=True, text=True, check=True, cwd=folder).stdout.strip()  # noqa: S603
+
+
+def cpu() -> str:
+    """The model of the processor."""
+    information = Path("/proc/cpuinfo")
+    lines = information.read_text().splitlines() if information.exists() else []
+    names = [line for line in lines if line.startswith("model name")]
+    return names[0].split(":")[1].strip() if names else platform.processor()

@@ -15,8 +15,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
-import subprocess
 import time
 import warnings
 from collections.abc import Callable, Iterator
@@ -27,6 +25,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from bags_of_words import BagsOfWords
+from measuring import commit, cpu
 from rich.console import Console
 from rich.table import Table
 from torch import nn
@@ -177,22 +176,12 @@ def measure(space: SearchSpace, name: str, options: argparse.Namespace, store: P
                 train = partial(plain, learning_rate=options.learning_rate)
                 score = train(network, data) if options.recipe == "plain" else as_a_trial(network, data, setting)
             line = {**identity, "contender": run.contender, "seed": run.seed, "score": score, "choices": run.choices}
-            line |= {"cpu_seconds": round(time.process_time() - began, 2), "commit": _commit(), "cpu": _cpu()}
+            line |= {"cpu_seconds": round(time.process_time() - began, 2), "commit": commit(), "cpu": cpu()}
             with store.open("a") as file:
                 file.write(json.dumps(line) + "\n")
             done[run.contender] = line
         found.append(done[run.contender])
     return found
-
-
-def _commit() -> str:
-    command = ["git", "rev-parse", "--short", "HEAD"]
-    return subprocess.run(command, capture_output=True, text=True, check=True, cwd=RESULTS).stdout.strip()  # noqa: S603
-
-
-def _cpu() -> str:
-    names = [line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")]
-    return names[0].split(":")[1].strip() if names else platform.processor()
 
 
 def row(name: str, found: list[dict[str, Any]]) -> list[str]:
