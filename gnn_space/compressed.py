@@ -128,9 +128,19 @@ class CompressedEdges:
 
     @cached_property
     def looped(self) -> CompressedEdges:
-        """The edges between different nodes, in their order, and behind them one from each node to itself."""
+        """The edges between different nodes and one from each node to itself, ordered by target; see `looped_order`."""
+        return CompressedEdges(self._appended[:, self.looped_order], self.num_nodes)
+
+    @cached_property
+    def looped_order(self) -> Tensor:
+        """Of each edge of `looped`, its place among `without_loops` with the nodes' edges to themselves behind."""
+        # Once sorted here, weights and scores along these edges need no sorting in any layer.
+        return torch.argsort(self._appended[1].to(_narrowest(self.num_nodes)), stable=True)
+
+    @cached_property
+    def _appended(self) -> Tensor:
         nodes = torch.arange(self.num_nodes, device=self.edge_index.device)
-        return CompressedEdges(torch.cat([self.without_loops.edge_index, nodes.expand(2, -1)], dim=1), self.num_nodes)
+        return torch.cat([self.without_loops.edge_index, nodes.expand(2, -1)], dim=1)
 
 
 def compressed(edge_index: Tensor | CompressedEdges, num_nodes: int) -> CompressedEdges:

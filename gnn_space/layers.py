@@ -203,7 +203,7 @@ def looped_features(edge_attr: Tensor, edges: CompressedEdges) -> Tensor:
     """
     between = edge_attr if edges.without_loops is edges else edge_attr[~edges.loops]
     means = scatter(between, edges.without_loops.target, 0, edges.num_nodes, reduce="mean")
-    return torch.cat([between, means])
+    return torch.cat([between, means]).index_select(0, edges.looped_order)
 
 
 def _maps_first(x: Tensor, linear: nn.Linear) -> bool:
