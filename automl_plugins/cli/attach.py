@@ -18,6 +18,7 @@ The config.yaml beside the file, which `automl-plugins search` leaves there, giv
 from __future__ import annotations
 
 from pathlib import Path
+from shlex import join
 from tempfile import TemporaryDirectory
 
 from automl_plugins.cli.commands import over_run
@@ -26,7 +27,7 @@ from automl_plugins.cli.errors import UsageError
 from automl_plugins.cli.network_file import network_at
 from automl_plugins.cli.parser import Settings
 from automl_plugins.cli.record import yaml_of
-from automl_plugins.cli.script import INTERRUPTED, check_script, launch, typed
+from automl_plugins.cli.script import INTERRUPTED, check_script, launch
 from automl_plugins.cli.settings import Given
 
 
@@ -53,12 +54,12 @@ def run(given: Given, command: str) -> int:
         code = launch(given.script, {**config, "mark": str(mark)})
         taken = mark.exists()
     if code == INTERRUPTED:
-        raise UsageError(f"stopped, with {typed(given.script)}", code=code)
+        raise UsageError(f"stopped, with {join(given.script)}", code=code)
     if code != 0:
-        raise UsageError(f"{typed(given.script)} ended with the exit code {code}", code=code)
+        raise UsageError(f"{join(given.script)} ended with the exit code {code}", code=code)
     if not taken:
         raise UsageError(
-            f"{typed(given.script)} has ended without the network of {found.path}: it ran no Trainer of Lightning, or "
+            f"{join(given.script)} has ended without the network of {found.path}: it ran no Trainer of Lightning, or "
             "automl-plugins is not installed for its Python",
             code=1,
         )

@@ -71,8 +71,7 @@ def make_callbacks(settings: dict[str, Any]) -> list[Any]:
         return [replace, *([Mark(Path(settings["mark"]))] if "mark" in settings else [])]
     replace = ReplaceNetwork(target, partial(space.searchable, seed=settings["search"]["seed"]), task)
     search = ArchitectureSearch(**_made(settings["search"]))
-    record = [SearchRecord(Path(settings["summary"]), search, settings["strategy"])] if "summary" in settings else []
-    return [replace, search, *record]
+    return [replace, search, SearchRecord(Path(settings["summary"]), search, settings["strategy"])]
 
 
 def _made(value: Any) -> Any:

@@ -10,10 +10,11 @@ from rich.console import Console
 from torch import nn
 
 from automl_plugins import registry
-from automl_plugins.cli.console import output
+from automl_plugins.cli.console import figures_text, output
 from automl_plugins.cli.errors import UsageError, told_briefly
 from automl_plugins.cli.settings import Given, read_text
 from automl_plugins.objectives.contender import Contender
+from automl_plugins.report.search import SearchSummary
 from automl_plugins.spaces.architecture import Architecture
 from automl_plugins.spaces.space import SearchSpace
 from automl_plugins.spaces.task import Task
@@ -144,6 +145,35 @@ def draw(console: Console, space: SearchSpace, path: Path, figure: str | None = 
             Path(figure).parent.mkdir(parents=True, exist_ok=True)
             made.savefig(figure, dpi=150)
         console.out(f"kept: {figure}", highlight=False)
+
+
+def show_search(console: Console, space: SearchSpace, folder: RunFolder, figure: str | None = None) -> None:
+    """Print what a differentiable search came to and has found, as far as it has gone.
+
+    Args:
+        console: where it is printed.
+        space: that is searched.
+        folder: of the search.
+        figure: see `draw`.
+
+    Raises:
+        UsageError: a file of the search cannot be read; the figure cannot be made.
+    """
+    if folder.search.exists():
+        with told_briefly(str(folder.search), 2, ValueError, TypeError):
+            summary = SearchSummary.from_json(folder.search.read_text(encoding="utf-8"))
+        for line in summary.lines():
+            console.out(line)
+    elif folder.checkpoint.exists():
+        console.out(f"the search has not ended; what its logits stand for now: automl-plugins derive {folder.path}")
+    if folder.architecture.exists():
+        console.out("\nfound:")
+        draw(console, space, folder.architecture, figure)
+    candidates = folder.path / "found.json"
+    if candidates.exists():  # its decoder evaluates
+        with told_briefly(str(candidates), 2, ValueError, TypeError, LookupError):
+            several = json.loads(candidates.read_text(encoding="utf-8"))
+            console.out(f"the best of {len(several)} by the supernet's weights: {figures_text(several[0]['figures'])}")
 
 
 def show_next(folder: RunFolder) -> None:

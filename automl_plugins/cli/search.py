@@ -33,15 +33,14 @@ from __future__ import annotations
 
 import copy
 import errno
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from automl_plugins.cli.commands import is_script
-from automl_plugins.cli.console import figures_text, output
+from automl_plugins.cli.console import output
 from automl_plugins.cli.errors import UsageError, told_briefly, without_deprecations
-from automl_plugins.cli.network_file import draw, read_architecture, show_next
+from automl_plugins.cli.network_file import show_next, show_search
 from automl_plugins.cli.parser import Settings
 from automl_plugins.cli.procedure import run_procedure
 from automl_plugins.cli.record import (
@@ -55,7 +54,7 @@ from automl_plugins.cli.record import (
     running_alone,
     yaml_of,
 )
-from automl_plugins.cli.search_record import Clock, summarize
+from automl_plugins.cli.search_record import SearchRecord
 from automl_plugins.cli.search_script import search_script
 from automl_plugins.cli.settings import Given
 from automl_plugins.errors import DivergedError
@@ -67,7 +66,7 @@ from automl_plugins.spaces.architecture import Architecture
 from automl_plugins.spaces.space import SearchSpace
 from automl_plugins.studies.folder import RunFolder
 from automl_plugins.supernets.space import SupernetSpace
-from automl_plugins.system.files import WriteError, write_whole
+from automl_plugins.system.files import WriteError
 from automl_plugins.training import fit as training
 from automl_plugins.training.lightning import pl
 from automl_plugins.training.project import Project
@@ -198,9 +197,10 @@ def _search(settings: Settings, project: Project, options: Mapping[str, Any]) ->
     Raises:
         UsageError: the project cannot be searched so, or the search diverged; its code is 1.
     """
-    folder, clock = RunFolder(project.folder), Clock()
+    folder, seed = RunFolder(project.folder), settings["seed"]
     files = LastTwo(folder.checkpoint)
-    seed = settings["seed"]
+    search = settings.search(path=str(folder.architecture))
+    record = SearchRecord(folder.search, search, settings.strategy_name)
     pl.seed_everything(seed, workers=True, verbose=False)
     defaults = {
         "default_root_dir": str(folder.path),
@@ -209,12 +209,7 @@ def _search(settings: Settings, project: Project, options: Mapping[str, Any]) ->
         "enable_model_summary": False,
     }
     own = options.get("callbacks") or []
-    callbacks = [
-        *(own if isinstance(own, list | tuple) else [own]),
-        clock,
-        settings.search(path=str(folder.architecture)),
-        LastCheckpoint(files),
-    ]
+    callbacks = [*(own if isinstance(own, list | tuple) else [own]), search, record, LastCheckpoint(files)]
     space = settings.supernet_space()
     with (
         told_briefly("", 1, OSError, ImportError, ValueError, RuntimeError),
@@ -228,17 +223,13 @@ def _search(settings: Settings, project: Project, options: Mapping[str, Any]) ->
     strategy: Any = trainer.strategy
     if type(strategy.checkpoint_io) is pl.plugins.TorchCheckpointIO:
         strategy.checkpoint_io = WholeCheckpoints()
-    _fit(trainer, module, project.data, files, clock)
+    _fit(trainer, module, project.data, files, record)
     if trainer.is_global_zero:
-        architecture = read_architecture(space, folder.architecture)
-        name = settings.strategy_name
-        summary = summarize(trainer, module, space, architecture, project.task, name, clock.state_dict())
         keep_data(folder, project.data)
-        write_whole(folder.search, summary.to_json())
 
 
 def _fit(
-    trainer: pl.Trainer, module: pl.LightningModule, data: pl.LightningDataModule, files: LastTwo, clock: Clock
+    trainer: pl.Trainer, module: pl.LightningModule, data: pl.LightningDataModule, files: LastTwo, record: SearchRecord
 ) -> None:
     """Train, from the last checkpoint where there is one.
 
@@ -264,7 +255,7 @@ def _fit(
             f"{error}; what was kept so far is whole, so mend the disk, and the same command goes on from here", code=1
         ) from error
     except ValueError as error:
-        if clock.started and not isinstance(error, OtherSearchError):
+        if record.started and not isinstance(error, OtherSearchError):
             raise
         raise UsageError(str(error), code=1) from error
 
@@ -289,15 +280,7 @@ def _checkpoint_to_go_on_from(files: LastTwo) -> Path | None:
 
 def _show(space: SearchSpace, folder: RunFolder) -> None:
     console = output()
-    for line in SearchSummary.from_json(folder.search.read_text(encoding="utf-8")).lines():
-        console.out(line)
-    console.out("\nfound:")
-    draw(console, space, folder.architecture)
-    others = folder.path / "found.json"
-    if others.exists():  # its decoder evaluates
-        candidates = json.loads(others.read_text(encoding="utf-8"))
-        figures = figures_text(candidates[0]["figures"])
-        console.out(f"the best of {len(candidates)} by the supernet's weights: {figures}")
-    kept = (folder.architecture, folder.config, folder.search, others, folder.checkpoint)
+    show_search(console, space, folder)
+    kept = (folder.architecture, folder.config, folder.search, folder.path / "found.json", folder.checkpoint)
     console.out("\nkept: " + " ".join(str(path) for path in kept if path.exists()))
     show_next(folder)

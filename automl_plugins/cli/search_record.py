@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from automl_plugins.report.search import SearchSummary
-from automl_plugins.spaces.architecture import Architecture
-from automl_plugins.spaces.space import SearchSpace
-from automl_plugins.spaces.task import Task
+from automl_plugins.search import ArchitectureSearch
 from automl_plugins.system.files import write_whole
 from automl_plugins.training.lightning import pl
 
 
-class Clock(pl.Callback):
-    """The time in the training loop, kept in the checkpoints so that a search that was resumed tells all of it."""
+class SearchRecord(pl.Callback):
+    """Writes the summary of a search as soon as it has ended: a script may fail after it.
 
-    def __init__(self) -> None:
+    Its times are those in the training loop, kept in the checkpoints so that a search that was resumed tells all of it.
+
+    Args:
+        path: of the `search.json`.
+        search: the callback that searches, which comes before this one.
+        strategy: its strategy, by name.
+    """
+
+    def __init__(self, path: Path, search: ArchitectureSearch, strategy: str) -> None:
+        self.path, self.search, self.strategy = path, search, strategy
         self.seconds = self.cpu_seconds = 0.0
         self._started: tuple[float, float] | None = None
 
@@ -39,61 +44,21 @@ class Clock(pl.Callback):
     def load_state_dict(self, state_dict: dict[str, float]) -> None:
         self.seconds, self.cpu_seconds = state_dict["seconds"], state_dict["cpu_seconds"]
 
-
-def summarize(
-    trainer: pl.Trainer,
-    module: pl.LightningModule,
-    space: SearchSpace,
-    architecture: Architecture,
-    task: Task,
-    strategy: str,
-    clock: Mapping[str, float],
-) -> SearchSummary:
-    """The outcome of a search.
-
-    Args:
-        trainer: which has ended.
-        module: around the supernet.
-        space: that was searched.
-        architecture: that was found.
-        task: of the network.
-        strategy: how it was searched.
-        clock: the state of a `Clock`.
-    """
-    datamodule = getattr(trainer, "datamodule", None)
-    return SearchSummary(
-        space=space.name,
-        data="loaders of its own" if datamodule is None else type(datamodule).__name__,
-        strategy=strategy,
-        epochs=trainer.current_epoch,
-        steps=trainer.global_step,
-        **clock,
-        supernet_parameters=sum(each.numel() for each in module.parameters()),
-        network_parameters=space.num_parameters(architecture, task),
-        metrics={name: float(value) for name, value in trainer.callback_metrics.items()},
-    )
-
-
-class SearchRecord(Clock):
-    """Writes the summary of a search in somebody's script, as soon as it has ended: the script may fail after it.
-
-    Args:
-        path: of the `search.json`.
-        search: the callback that searches.
-        strategy: its strategy, by name.
-    """
-
-    def __init__(self, path: Path, search: Any, strategy: str) -> None:
-        super().__init__()
-        self.path, self.search, self.strategy = path, search, strategy
-
     def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if not trainer.is_global_zero or not self.search.searchables:
             return
         searchable = next(iter(self.search.searchables.values()))
-        found = searchable.architecture()
-        summary = summarize(
-            trainer, pl_module, searchable.space, found, searchable.task, self.strategy, self.state_dict()
+        space, datamodule = searchable.space, getattr(trainer, "datamodule", None)
+        summary = SearchSummary(
+            space=space.name,
+            data="loaders of its own" if datamodule is None else type(datamodule).__name__,
+            strategy=self.strategy,
+            epochs=trainer.current_epoch,
+            steps=trainer.global_step,
+            **self.state_dict(),
+            supernet_parameters=sum(each.numel() for each in pl_module.parameters()),
+            network_parameters=space.num_parameters(searchable.architecture(), searchable.task),
+            metrics={name: float(value) for name, value in trainer.callback_metrics.items()},
         )
         write_whole(self.path, summary.to_json())
 

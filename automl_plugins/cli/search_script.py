@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from shlex import join
 from typing import Any
 
 from automl_plugins.cli.console import output
 from automl_plugins.cli.errors import UsageError
-from automl_plugins.cli.network_file import draw
+from automl_plugins.cli.network_file import show_search
 from automl_plugins.cli.parser import Settings
 from automl_plugins.cli.record import absolute_paths, keep, kept_settings, refuse_another, running_alone, yaml_of
-from automl_plugins.cli.script import INTERRUPTED, check_script, launch, name_of, typed
+from automl_plugins.cli.script import INTERRUPTED, check_script, launch
 from automl_plugins.cli.settings import Given
-from automl_plugins.report.search import SearchSummary
 from automl_plugins.spaces.space import SearchSpace
 from automl_plugins.studies.folder import RunFolder
 
@@ -33,8 +33,8 @@ def search_script(given: Given) -> int:
     """
     given.needs("space")
     check_script(given)
-    stem = given.configs[-1].stem if given.configs else name_of(given.script)
-    given = given.under({"seed": 0, "folder": str(Path("runs", stem))})
+    files = given.configs[-1:] or [part for part in given.script if part.endswith(".py")] or given.script[:1]
+    given = given.under({"seed": 0, "folder": str(Path("runs", Path(files[0]).stem))})
     settings = Settings(given, ("space", "search", "part of a task"), seed=int, folder=str, target=str)
     given.check_folder(Path(settings["folder"]))
     space, folder = settings.supernet_space(), RunFolder(Path(settings["folder"]))
@@ -76,13 +76,10 @@ def _keep(folder: RunFolder, config: Mapping[str, Any]) -> None:
 
 def _show(space: SearchSpace, config: Mapping[str, Any], folder: RunFolder) -> None:
     console = output()
-    for line in SearchSummary.from_json(folder.search.read_text(encoding="utf-8")).lines():
-        console.out(line)
-    console.out("\nfound:")
-    draw(console, space, folder.architecture)
+    show_search(console, space, folder)
     console.out(f"\nkept: {folder.architecture} {folder.config} {folder.search}")
     console.out("train it in the same script:")
-    console.out(f"  automl-plugins attach --architecture {folder.architecture} -- {typed(config['command'])}")
+    console.out(f"  automl-plugins attach --architecture {folder.architecture} -- {join(config['command'])}")
 
 
 def _check(script: Sequence[str], code: int, kept: RunFolder | None, has_ended: bool) -> None:
@@ -97,7 +94,7 @@ def _check(script: Sequence[str], code: int, kept: RunFolder | None, has_ended: 
         found = "before anything was found"
         if code == 0:
             raise UsageError(
-                f"{typed(script)} has ended without a search: it made no `fit` with Lightning's Trainer, or "
+                f"{join(script)} has ended without a search: it made no `fit` with Lightning's Trainer, or "
                 "automl-plugins is not installed for its Python",
                 code=1,
             )
@@ -108,7 +105,7 @@ def _check(script: Sequence[str], code: int, kept: RunFolder | None, has_ended: 
     if kept is None and code != INTERRUPTED:
         found += "; the error above this line says why"
     ended = "was stopped" if code == INTERRUPTED else f"ended with the exit code {code}"
-    raise UsageError(f"{typed(script)} {ended}, {found}", code=code or 1)
+    raise UsageError(f"{join(script)} {ended}, {found}", code=code or 1)
 
 
 def _written(result: Path) -> int | None:

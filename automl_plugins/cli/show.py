@@ -30,10 +30,9 @@ from rich.table import Table
 from automl_plugins.cli.commands import over_run
 from automl_plugins.cli.console import output
 from automl_plugins.cli.errors import UsageError, shown, told_briefly
-from automl_plugins.cli.network_file import NetworkFile, draw
+from automl_plugins.cli.network_file import NetworkFile, draw, show_search
 from automl_plugins.cli.parser import Settings
 from automl_plugins.cli.settings import Given, read_yaml
-from automl_plugins.report.search import SearchSummary
 from automl_plugins.report.summary import Summary
 from automl_plugins.report.trials import counts
 from automl_plugins.spaces.space import SearchSpace
@@ -98,7 +97,7 @@ def _show_space(console: Console, space: SearchSpace) -> None:
 def _show_run(console: Console, folder: RunFolder, space: SearchSpace, settings: Settings) -> None:
     config, figure = read_yaml(folder.config), settings["figure"]
     if "search" in config:
-        _show_search(console, space, folder, figure)
+        show_search(console, space, folder, figure)
         return
     arms = {arm: _trials(folder, config.get("storage"), arm) for arm in _ARMS}
     if settings["trial"] is not None:
@@ -128,20 +127,6 @@ def _draw_winner(console: Console, space: SearchSpace, folder: RunFolder, figure
             draw(console, space, path, figure)
             return True
     return False
-
-
-def _show_search(console: Console, space: SearchSpace, folder: RunFolder, figure: str | None) -> None:
-    """A differentiable search, through LightningCLI or in a training script."""
-    if folder.search.exists():
-        with told_briefly(str(folder.search), 2, ValueError, TypeError):
-            summary = SearchSummary.from_json(folder.search.read_text(encoding="utf-8"))
-        for line in summary.lines():
-            console.out(line)
-    elif folder.checkpoint.exists():
-        console.out(f"the search has not ended; what its logits stand for now: automl-plugins derive {folder.path}")
-    if folder.architecture.exists():
-        console.out("\nfound:")
-        draw(console, space, folder.architecture, figure)
 
 
 def _trials(folder: RunFolder, storage: str | None, arm: str) -> Sequence[FrozenTrial]:
