@@ -22,31 +22,6 @@ UNEXPECTED = 70
 """The exit code of an error that nobody foresaw, as in sysexits.h."""
 _MOST_TOLD = 300
 
-HELP = """\
-usage: automl-plugins [--help] [--version] <command> ...
-
-Find network architectures, compare them with hand-made ones, and train what was found.
-
-commands:
-  study      search a space, train the best and the references over seeds, print the table
-  search     learn an architecture by gradients, with a config or inside a training script of your own; or by
-             several fits (--strategy few-shot)
-  derive     the architecture in a search's checkpoint
-  attach     run a training script of your own with the network that was found
-  show       a run, a search space, or an architecture drawn as text
-  evaluate   train an architecture.json again, over seeds
-  export     a trained network of images as ONNX or for torch.export
-  list       what is installed: spaces, samplers, pruners, strategies, data, modules, ...
-  benchmark  judge samplers on tables of architectures that have all been trained
-  fit        train one architecture.json with LightningCLI
-  validate, test, predict
-             the same, for the other things that LightningCLI does
-
-Start with
-  automl-plugins study --config examples/solubility.yaml
-and see what a command takes with `automl-plugins <command> --help`.
-"""
-
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line.
@@ -59,20 +34,20 @@ def main(arguments: list[str] | None = None) -> int:
         foresaw; 130 after Ctrl-C or SIGTERM.
     """
     arguments = sys.argv[1:] if arguments is None else list(arguments)
+    from automl_plugins.cli.commands import COMMANDS, help_of_all
+
     if not arguments:
-        sys.stderr.write(HELP)
+        sys.stderr.write(help_of_all())
         return 2
     command, *rest = arguments
     if command in ("--help", "-h", "help"):
-        sys.stdout.write(HELP)
+        sys.stdout.write(help_of_all())
         return 0
     if command == "--version":
         from importlib.metadata import version
 
         sys.stdout.write(f"automl-plugins {version('automl-plugins')}\n")
         return 0
-    from automl_plugins.cli.commands import COMMANDS
-
     if command not in COMMANDS:
         say(f"there is no command {command!r}; {did_you_mean(command, COMMANDS)}")
         return 2

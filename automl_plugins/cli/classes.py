@@ -108,7 +108,7 @@ ESTIMATOR = Kind(("automl_plugins.estimators.base.Estimator",), "estimators", fu
 """The kind of some arguments of samplers, which make it by themselves of a mapping; a text is one of its names."""
 _OF_ESTIMATORS = re.compile(r"sampler\.(init_args\.)?(predictor|proxy|reward)")
 
-looked_at = {"automl_plugins.Task", TASK, *_FUNCTIONS}
+importable = {"automl_plugins.Task", TASK, *_FUNCTIONS}
 """Import paths that jsonargparse may import."""
 
 
@@ -249,7 +249,7 @@ def _names_class(value: str, kind: Kind) -> bool:
 
 def _function(value: str) -> str:
     """A text; what it names may be imported where it is a function of a package that a class was named of."""
-    packages = {path.partition(".")[0] for path in looked_at}
+    packages = {path.partition(".")[0] for path in importable}
     found = resolve(value) if value.partition(".")[0] in packages else None
     if found is not None and isinstance(found.node, ast.FunctionDef) and found.path.partition(".")[0] in packages:
         _allow(value, found.path)
@@ -339,5 +339,5 @@ def _allow(*paths: str) -> None:
     for path in paths:
         module, _, name = path.rpartition(".")
         while module:
-            looked_at.add(f"{module}.{name}")
+            importable.add(f"{module}.{name}")
             module = module.rpartition(".")[0]

@@ -141,7 +141,7 @@ def checked(name: str, given: Given) -> Given:
         raise UsageError(command.target)
     for target in given.targets:
         _check_target(name, target)
-    return _taken(name, _with_procedure(given) if name == "search" else given)
+    return looked_at(_taken(name, _with_procedure(given) if name == "search" else given), command.texts)
 
 
 def _with_procedure(given: Given) -> Given:
@@ -189,19 +189,19 @@ def over_run(name: str, given: Given, config: Path, *others: str) -> Given:
         others: keys that are not taken from it.
 
     Raises:
-        UsageError: the file is broken, or names a class that there is not.
+        UsageError: the file is broken.
     """
     if not config.is_file():
         return given
     kept = _taken(name, Given((("", read_yaml(config)),))).without(*others)
-    return looked_at(replace(given, items=(*kept.items, *given.items)), COMMANDS[name].texts)
+    return replace(given, items=(*kept.items, *given.items))
 
 
 def _taken(name: str, given: Given) -> Given:
-    """The part of the given settings that a command takes, every class looked at."""
+    """The part of the given settings that a command takes."""
     given = _flattened(given) if COMMANDS[name].home == "fit" else given
     others = {key.partition(".")[0].rstrip("+") for key, _ in given.values()} - set(keys_of(name, given))
-    return looked_at(given.without(*others), COMMANDS[name].texts)
+    return given.without(*others)
 
 
 def _flattened(given: Given) -> Given:
@@ -223,6 +223,18 @@ def _flattened(given: Given) -> Given:
             value = {**value, **{name: model[name] for name in known[:2] if name in model}, "module": module}
         items.append((key, value if key else {name: each for name, each in value.items() if name != "model"}))
     return replace(given, items=tuple(items))
+
+
+def help_of_all() -> str:
+    """The help of the program: a line for each command, which is the first of its own help."""
+    lines = (f"  {name:<10} {help_of(name).partition(chr(10))[0]}" for name in COMMANDS)
+    return (
+        "usage: automl-plugins [--help] [--version] <command> ...\n\n"
+        "Find network architectures, compare them with hand-made ones, and train what was found.\n\n"
+        f"commands:\n{chr(10).join(lines)}\n\n"
+        "Start with\n  automl-plugins study --config examples/solubility.yaml\n"
+        "and see what a command takes with `automl-plugins <command> --help`.\n"
+    )
 
 
 def help_of(name: str) -> str:

@@ -49,55 +49,38 @@ def explained(message: str, given: Given) -> str:
     """
     lines = [line[:_LONGEST] for line in message.splitlines()]
     depths = [len(line) - len(line.lstrip(" -")) for line in lines]
-    ends = [place for place, line in enumerate(lines) if _END.search(line)]
+    ends = {place: wrong for place, line in enumerate(lines) if (wrong := _END.search(line))}
     if not ends:
         return one_line(message)[:_MOST]
     last = max(ends, key=lambda place: depths[place])
-    branch = [lines[last]]
+    wrong, branch = ends[last], [lines[last]]
     for place in range(last, -1, -1):
         if depths[place] < depths[last]:
             branch, last = [lines[place], *branch], place
-    wrong = _END.search(branch[-1])
     text = "\n".join(branch)
     key = given.spelled(".".join(re.findall(r'Parser key "([^"]+)"', text)))
     classes = re.findall(r"class_path[ =]'([^']+)'", text)
-    found = {} if wrong is None else {name: value for name, value in wrong.groupdict().items() if value}
-    return one_line(_told(key, classes[-1] if classes else ARGUMENTS.get(key, ""), given, **found))
+    return one_line(_told(key, classes[-1] if classes else ARGUMENTS.get(key, ""), given, wrong))
 
 
-def _told(
-    key: str,
-    cls: str,
-    given: Given,
-    option: str = "",
-    missing: str = "",
-    denied: str = "",
-    abstract: str = "",
-    other: str = "",
-    base: str = "",
-    kind: str = "",
-    types: str = "",
-    type: str = "",
-) -> str:
-    if option:
-        inner = given.spelled(f"{key}.{option}")
+def _told(key: str, cls: str, given: Given, wrong: re.Match[str]) -> str:
+    kind = str(wrong.lastgroup)
+    what = wrong[kind]
+    if kind == "option":
+        inner = given.spelled(f"{key}.{what}")
         definition = resolve(cls)
         takes = arguments_of(definition)[0] if definition is not None else {}
-        hint = did_you_mean(option, [name for name in takes if name not in SUPPLIED.get(key, ())])
+        hint = did_you_mean(what, [name for name in takes if name not in SUPPLIED.get(key, ())])
         return f"{inner}={shown(given.get(inner))}: there is no such key; {hint}"
-    if missing:
-        return (
-            f"{key}.{missing} is missing; it is {_described(_type_of(cls, missing))}"
-            if cls
-            else f"{missing} is missing"
-        )
-    if denied:
-        return f"{key}={shown(denied)}: it is no class or function that may be named here"
-    if abstract:
-        return f"{key}={shown(abstract)}: it is abstract; name a class that is derived from it"
-    if other:
-        return f"{key}={shown(other)}: it is no {base}"
-    accepted = f"a {kind}, by name or class_path" if kind else _described(types or type)
+    if kind == "missing":
+        return f"{key}.{what} is missing; it is {_described(_type_of(cls, what))}" if cls else f"{what} is missing"
+    if kind == "denied":
+        return f"{key}={shown(what)}: it is no class or function that may be named here"
+    if kind == "abstract":
+        return f"{key}={shown(what)}: it is abstract; name a class that is derived from it"
+    if kind == "base":
+        return f"{key}={shown(wrong['other'])}: it is no {what}"
+    accepted = f"a {what}, by name or class_path" if kind == "kind" else _described(what)
     return f"{key} is {accepted}; got {shown(given.get(key))}"
 
 

@@ -38,7 +38,7 @@ from typing import Any
 
 from torch import Tensor
 from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
+from torch.optim.lr_scheduler import LRScheduler
 
 from automl_plugins.cli.commands import METHOD_KEYS, over_run
 from automl_plugins.cli.console import output
@@ -166,10 +166,9 @@ def _replace_optimizer(
         if make_scheduler is None:
             return optimizer
         scheduler = make_scheduler(optimizer)
-        if isinstance(scheduler, ReduceLROnPlateau):
-            monitor = getattr(scheduler, "monitor", None) or getattr(module, "monitor", "val_loss")
-            return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "monitor": monitor}}
-        return [optimizer], [scheduler]
+        # ReduceLROnPlateau alone looks at it.
+        monitor = getattr(scheduler, "monitor", None) or getattr(module, "monitor", "val_loss")
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "monitor": monitor}}
 
     module.configure_optimizers = configure_optimizers  # type: ignore[method-assign]
 

@@ -1,6 +1,8 @@
-"""List what is installed, of one group or of all: {groups}.
+"""List what is installed, of one group or of all.
 
 usage: automl-plugins list [group]
+
+group: {groups}
 """
 
 from __future__ import annotations

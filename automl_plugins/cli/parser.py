@@ -6,9 +6,9 @@ import contextlib
 import json
 import math
 import re
-import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import MISSING, fields
+from itertools import product
 from typing import Any, get_args, get_type_hints
 
 from jsonargparse import ArgumentParser, Namespace, _common, set_loader, set_parsing_settings
@@ -16,11 +16,10 @@ from optuna.pruners import BasePruner
 from optuna.samplers import BaseSampler
 from torch import nn
 
-from automl_plugins.cli.classes import KINDS, SUPPLIED, look, looked_at, registered
+from automl_plugins.cli.classes import KINDS, SUPPLIED, importable, look, registered
 from automl_plugins.cli.errors import UsageError, told_briefly, without_deprecations
 from automl_plugins.cli.explained import explained
-from automl_plugins.cli.settings import Given, load
-from automl_plugins.cli.source import arguments_of, resolve
+from automl_plugins.cli.settings import Given, load, looked_at
 from automl_plugins.search import ArchitectureSearch, Strategy
 from automl_plugins.spaces.space import SearchSpace
 from automl_plugins.spaces.task import Level, Target, Task
@@ -63,7 +62,7 @@ class Settings:
     """
 
     def __init__(self, given: Given, keys: Sequence[str], function: Any = None, **others: Any) -> None:
-        self.given = given
+        self.given = given = looked_at(given, [key for key, kind in others.items() if kind in (str, str | None)])
         self.bare_module = given.bare_module if "module" in keys else None
         self._parser = _bare_parser()
         self._parser.add_argument("--config", action="config")
@@ -74,8 +73,6 @@ class Settings:
         for key, kind in others.items():
             self._parser.add_argument(f"--{key}", type=kind)
         self.values = self._parse(given if self.bare_module is None else given.without("module"))
-        if self.bare_module is not None:
-            self._check_bare_module(self.bare_module)
 
     def _add(self, key: str) -> None:
         parser = self._parser
@@ -236,31 +233,6 @@ class Settings:
         given = {name.rpartition(".")[2] for name, _ in self.given.values() if name.startswith(f"{key}.")}
         return f"{key}.{message}" if first in given else f"{key}: {message}"
 
-    def _check_bare_module(self, arguments: Mapping[str, Any]) -> None:
-        """Check arguments of the module that is registered for the data's task, whichever it will be.
-
-        Raises:
-            UsageError: no registered module takes one's value.
-        """
-        found = {path: resolve(path) for path in dict.fromkeys(registered("modules").values())}
-        taking = [path for path, each in found.items() if each and set(arguments) <= set(arguments_of(each)[0])]
-        if not all(path.partition(".")[0] in sys.modules for path in taking):
-            return  # it may be that one, which is not worth the import of another level's packages
-        failures = []
-        parser = _bare_parser()
-        parser.add_argument("--module", type=ModuleFactory)
-        for path in taking:
-            spec = look("module", {"class_path": path, "init_args": arguments})
-            try:
-                with _looking_first():
-                    parser.parse_object({"module": spec})
-            except Exception as error:  # noqa: BLE001 - as above
-                failures.append(explained(str(error), self.given))
-            else:
-                return
-        if failures:
-            raise UsageError(failures[0])
-
     def _try_module(self, factory: ModuleFactory) -> None:
         """Refuse a module's argument that is out of range, before the data say which task it is for.
 
@@ -270,15 +242,19 @@ class Settings:
             UsageError: it is.
         """
         refusals = []
-        for level in get_args(Level):
-            for target in get_args(Target):
-                task = Task(level, target, in_channels=1, out_channels=1 if target == "binary" else 2)
-                try:
-                    factory(nn.Identity(), task)
-                except _REFUSALS as error:
-                    refusals.append(self._of_argument("module", str(error)))
-                else:
-                    return
+        for level, target in product(get_args(Level), get_args(Target)):
+            task = Task(level, target, in_channels=1, out_channels=1 if target == "binary" else 2)
+            try:
+                factory(nn.Identity(), task)
+                if self.bare_module is not None:
+                    named = {"class_path": registered("modules")[f"{level}-{target}"], **self.bare_module}
+                    Settings(Given().under({"module": named}), ("module",))
+            except UsageError as error:
+                refusals.append(str(error))
+            except _REFUSALS as error:
+                refusals.append(self._of_argument("module", str(error)))
+            else:
+                return
         told = next((refusal for refusal in refusals if refusal.startswith("module.")), None)
         if told is not None:
             raise UsageError(told)
@@ -292,7 +268,7 @@ def _bare_parser() -> ArgumentParser:
 def _looking_first() -> Iterator[None]:
     """Have jsonargparse import what has been looked at, and nothing else; other parsers of this process stay alone."""
     before = dict(_common.parsing_settings)  # there is no public way back
-    names = [path for path in looked_at if all(part.isidentifier() for part in path.split("."))]
+    names = [path for path in importable if all(part.isidentifier() for part in path.split("."))]
     set_parsing_settings(
         import_path_denylist=["*"], import_path_allowlist=names, instantiate_subclass_spec_in_any=False
     )

@@ -175,7 +175,7 @@ class Given:
 
     def under(self, base: Mapping[str, Any]) -> Given:
         """The same over other settings."""
-        return looked_at(replace(self, items=(("", base), *self.items)))
+        return replace(self, items=(("", base), *self.items))
 
     def without_in_configs(self, *keys: str) -> Given:
         """The same without some keys of its YAML files."""
