@@ -170,7 +170,7 @@ def show_search(console: Console, space: SearchSpace, folder: RunFolder, figure:
         console.out("\nfound:")
         draw(console, space, folder.architecture, figure)
     candidates = folder.path / "found.json"
-    if candidates.exists():  # its decoder evaluates
+    if folder.search.exists() and candidates.exists():  # its decoder evaluates
         with told_briefly(str(candidates), 2, ValueError, TypeError, LookupError):
             several = json.loads(candidates.read_text(encoding="utf-8"))
             console.out(f"the best of {len(several)} by the supernet's weights: {figures_text(several[0]['figures'])}")
