@@ -22,11 +22,10 @@ from shlex import join
 from tempfile import TemporaryDirectory
 
 from automl_plugins.cli.commands import over_run
-from automl_plugins.cli.console import output
 from automl_plugins.cli.errors import UsageError
 from automl_plugins.cli.network_file import network_at
 from automl_plugins.cli.parser import Settings
-from automl_plugins.cli.record import yaml_of
+from automl_plugins.cli.record import printed
 from automl_plugins.cli.script import INTERRUPTED, check_script, launch
 from automl_plugins.cli.settings import Given
 
@@ -41,13 +40,12 @@ def run(given: Given, command: str) -> int:
     settings = Settings(given, ("space", "part of a task"), target=str, architecture=str)
     found.contender(settings.make("space"))
     config = {
-        "space": settings.plain()["space"],
+        "space": settings.plain["space"],
         "target": settings["target"],
         "task": settings.part_of_a_task(),
         "architecture": str(found.path.absolute()),
     }
-    if "print_config" in given.switches:
-        output().out(yaml_of(config))
+    if printed(given, config):
         return 0
     with TemporaryDirectory() as marks:
         mark = Path(marks, "trained")

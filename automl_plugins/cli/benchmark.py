@@ -39,7 +39,6 @@ from automl_plugins.tables import nas_bench_201, nas_bench_graph, transnas_bench
 from automl_plugins.tables.judge import judge
 from automl_plugins.tables.table import Table
 
-_TEXTS = ("data", "folder", "figure")
 _TABLES: dict[str, tuple[Callable[..., Table], float]] = {
     "nas-bench-graph": (nas_bench_graph, 100.0),
     "nas-bench-201": (nas_bench_201, 1.0),
@@ -52,23 +51,23 @@ def run(given: Given, command: str) -> int:
     name = given.targets[0]
     read_table, scale = _TABLES[name]
     default = next(iter(inspect.signature(read_table).parameters.values())).default
-    several = parsed(given.get("sampler", "evolution"))
-    kinds = dict.fromkeys(("budget", "seeds", "seed"), int | None) | dict.fromkeys(_TEXTS, str | None)
+    several = parsed(given.get("sampler"))
+    given = given.under({"data": default, "budget": 400, "seeds": 30, "seed": 0})
+    kinds = dict.fromkeys(("budget", "seeds", "seed"), int) | dict.fromkeys(("data", "folder", "figure"), str | None)
     settings = Settings(given.without("sampler"), (), **kinds)
     if isinstance(several, list):
         samplers = [Settings(Given().under({"sampler": each}), ("sampler",)) for each in several]
     else:
         samplers = [Settings(given.without(*kinds).under({"sampler": "evolution"}), ("sampler",))]
     with told_briefly("", 2, ValueError):
-        numbers = {"budget": 400, "seeds": 30} | {key: settings[key] for key in kinds if settings[key] is not None}
-        budget, seed = at_least("budget", numbers["budget"], 1), at_least("seed", settings["seed"] or 0, 0)
-        seeds = range(seed, seed + at_least("seeds", numbers["seeds"], 1))
-    data = settings["data"] or default
+        budget, seed = at_least("budget", settings["budget"], 1), at_least("seed", settings["seed"], 0)
+        seeds = range(seed, seed + at_least("seeds", settings["seeds"], 1))
+    data = settings["data"]
     with told_briefly("data", 2, ValueError), told_briefly("folder", 1, FileNotFoundError):
         table = read_table(data, folder=settings["folder"])
     makers = {"RandomSampler": sampler_factory("RandomSampler")}
     with told_briefly("sampler", 2, ValueError, TypeError):
-        for config in (each.plain()["sampler"] for each in samplers):
+        for config in (each.plain["sampler"] for each in samplers):
             label = config if isinstance(config, str) else KINDS["sampler"].short(config["class_path"])
             makers.setdefault(label, sampler_factory(config, table.space))
     # Optuna tells of every study and trial.

@@ -32,7 +32,8 @@ SUPPLIED = {"module": ("network", "task"), "search": ("path", "seed"), "sampler"
 """Key -> arguments of its class that the program supplies."""
 _FUNCTIONS = ("torch.nn.functional", "torchmetrics.functional")
 _FABRIC = "lightning_fabric" if PACKAGE == "pytorch_lightning" else "lightning.fabric"
-_SPEC = ("class_path", "init_args", "dict_kwargs")
+SPEC = ("class_path", "init_args", "dict_kwargs")
+"""Keys of a class with its arguments."""
 
 
 @dataclass(frozen=True)
@@ -185,7 +186,7 @@ def _spec(key: str, value: Mapping[str, Any], kind: Kind) -> dict[str, Any]:
     if not value:
         raise UsageError(f"{key}={{}}: it names no {kind.words}")
     spec = {} if path is None else {"class_path": class_path(key, path, kind)}
-    beside = {name: each for name, each in value.items() if name not in _SPEC}
+    beside = {name: each for name, each in value.items() if name not in SPEC}
     if path is not None:
         check_arguments(f"{key}.init_args", arguments, spec["class_path"], SUPPLIED.get(key, ()))
         check_arguments(key, beside, spec["class_path"], SUPPLIED.get(key, ()))

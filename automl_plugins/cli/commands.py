@@ -153,11 +153,9 @@ def _with_procedure(given: Given) -> Given:
     name = given.get("search.strategy.class_path", given.get("search.strategy"))
     if name not in registry.names("procedures"):
         return given
-    key = "search.strategy."
-    own = {each.removeprefix(key).removeprefix("init_args."): value for each, value in given.values() if key in each}
-    arguments = {each: value for each, value in own.items() if each not in ("class_path", "init_args")}
+    arguments = given.arguments("search.strategy")
     check_arguments("search.strategy", arguments, registry.where("procedures", name).replace(":", "."), ("project",))
-    check_keys({each: given.get(f"search.{each}") for each in given.names("search")}, ("strategy",), "search.")
+    check_keys(given.arguments("search"), ("strategy",), "search.")
     items = (*given.without("search").items, ("", {"procedure": arguments}))
     return replace(given, items=items, procedure=name)
 

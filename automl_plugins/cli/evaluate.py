@@ -26,7 +26,7 @@ from automl_plugins.cli.commands import over_run
 from automl_plugins.cli.console import output
 from automl_plugins.cli.errors import UsageError, say, told_briefly
 from automl_plugins.cli.network_file import network_at
-from automl_plugins.cli.record import absolute_paths, keep, keep_data, other_data, yaml_of
+from automl_plugins.cli.record import absolute_paths, keep, keep_data, other_data, printed, yaml_of
 from automl_plugins.cli.settings import Given
 from automl_plugins.cli.study import refuse_other_settings, study_project, study_settings
 from automl_plugins.errors import StudyError
@@ -51,8 +51,7 @@ def run(given: Given, command: str) -> int:
     with told_briefly("", 2, ValueError):
         count = at_least("random", given.get("random", 0), 0, most=MOST_RANDOM)
     settings = study_settings(given.without("random"), found.run.path / "evaluation")
-    if "print_config" in given.switches:
-        output().out(yaml_of(settings.plain()), end="")
+    if printed(given, settings.plain):
         return 0
     project, folder = study_project(settings), RunFolder(Path(settings["folder"]))
     contender = found.contender(project.space)
@@ -70,7 +69,7 @@ def run(given: Given, command: str) -> int:
         preflight = Preflight(project)
         for each in (contender, *others):
             preflight.try_reference(each.label, partial(comparison.build, each))
-    keep(folder.path / "config.yaml", yaml_of(absolute_paths(settings.plain())))
+    keep(folder.path / "config.yaml", yaml_of(absolute_paths(settings.plain)))
     keep_data(folder, project.data)
     with told_briefly("", 1, StudyError):
         summary = Evaluation(comparison, others, count, partial(say, command=command)).run(contender)

@@ -45,7 +45,7 @@ from automl_plugins.cli.console import output
 from automl_plugins.cli.errors import UsageError, say, told_briefly, without_deprecations
 from automl_plugins.cli.network_file import NetworkFile, network_at
 from automl_plugins.cli.parser import Settings
-from automl_plugins.cli.record import keep, other_data, yaml_of
+from automl_plugins.cli.record import keep, other_data, printed, yaml_of
 from automl_plugins.cli.settings import Given
 from automl_plugins.search.checkpoint_files import read_checkpoint
 from automl_plugins.studies.folder import RunFolder
@@ -78,9 +78,8 @@ def run(given: Given, command: str) -> int:
     project, options = settings.project("module"), settings.trainer()
     made = {key: settings.make(key) for key in ("optimizer", "lr_scheduler")}
     found.contender(project.space)
-    config = yaml_of(_config(settings, found.path, seed))
-    if "print_config" in given.switches:
-        output().out(config, end="")
+    config = _config(settings, found.path, seed)
+    if printed(given, config):
         return 0
     if seed is not None and seed is not False:
         pl.seed_everything(None if seed is True else seed, workers=True)
@@ -92,7 +91,7 @@ def run(given: Given, command: str) -> int:
     if made["optimizer"] is not None:
         _replace_optimizer(module, made["optimizer"], made["lr_scheduler"])
     callbacks = options.pop("callbacks", None) or []
-    trainer = pl.Trainer(**options, callbacks=[*_listed(callbacks), _KeepConfig(config)])
+    trainer = pl.Trainer(**options, callbacks=[*_listed(callbacks), _KeepConfig(yaml_of(config))])
     arguments = {key: settings[key] for key in types if settings[key] is not None}
     if "ckpt_path" in arguments:
         arguments.setdefault("weights_only", True)  # Lightning unpickles what lies on this machine otherwise
@@ -136,7 +135,7 @@ def _has_network(folder: Path) -> bool:
 
 def _config(settings: Settings, path: Path, seed: Any) -> dict[str, Any]:
     """The whole configuration, as Lightning's command line keeps it: what makes the module is under `model`."""
-    whole = settings.plain()
+    whole = dict(settings.plain)
     bare = settings.bare_module
     model = {
         "architecture": str(path),

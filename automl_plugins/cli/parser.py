@@ -8,6 +8,7 @@ import math
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import MISSING, fields
+from functools import cached_property
 from itertools import product
 from typing import Any, get_args, get_type_hints
 
@@ -109,27 +110,24 @@ class Settings:
     def __getitem__(self, key: str) -> Any:
         return self.values[key]
 
+    @cached_property
     def plain(self) -> dict[str, Any]:
         """The whole configuration as plain values; of the Trainer and of parts that are made later, what was given."""
         values = self.values.clone()
         values.pop("config", None)
         with _looking_first():
-            dumped = [self._parser.dump(values, skip_unset=False, skip_default=skip) for skip in (False, True)]
-        whole, lean = map(load, dumped)
+            whole: dict[str, Any] = load(self._parser.dump(values, skip_unset=False))
         for key in _LATER:
             outer, _, name = key.rpartition(".")
             part = whole.get(outer, {}) if outer else whole
             if part.get(name) is not None:
-                arguments = ((lean.get(outer, {}) if outer else lean).get(name) or {}).get("init_args")
-                named = KINDS[key].short(part[name]["class_path"])
-                part[name] = {"class_path": named, "init_args": arguments} if arguments else named
+                path, arguments = part[name]["class_path"], part[name].get("init_args", {})
+                given = {each: arguments[each] for each in self.given.names(key) if each in arguments}
+                named = KINDS[key].short(path)
+                part[name] = {"class_path": named, "init_args": given} if given else named
         if "trainer" in whole:
-            whole["trainer"] = {name: whole["trainer"][name] for name in self._of_trainer()}
+            whole["trainer"] = {name: whole["trainer"][name] for name in self.given.names("trainer")}
         return whole if self.bare_module is None else {**whole, "module": self.bare_module}
-
-    def _of_trainer(self) -> list[str]:
-        given = self.given.names("trainer")
-        return [name for name in self.values["trainer"].as_dict() if name in given]
 
     def make(self, key: str) -> Any:
         """The value that a setting stands for; None: it was not given.
@@ -215,7 +213,7 @@ class Settings:
             UsageError: Lightning refuses one.
         """
         made = self.make("trainer")
-        options = {name: made[name] for name in self._of_trainer()}
+        options = {name: made[name] for name in self.given.names("trainer")}
         with told_briefly("", 2, ValueError):
             check_makes_a_trainer(options)
         return options

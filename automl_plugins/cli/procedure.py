@@ -17,6 +17,7 @@ from automl_plugins.cli.record import (
     keep_data,
     kept_settings,
     other_data,
+    printed,
     refuse_another,
     running_alone,
     yaml_of,
@@ -47,8 +48,7 @@ def run_procedure(given: Given) -> int:
     config = _config(settings, given.procedure, arguments)
     folder = RunFolder(Path(settings["folder"]))
     project = settings.project("module", "trainer", folder=folder.path)
-    if "print_config" in given.switches:
-        output().out(yaml_of(config))
+    if printed(given, config):
         return 0
     began = time.perf_counter()
     with running_alone(folder):
@@ -82,6 +82,6 @@ def run_procedure(given: Given) -> int:
 
 def _config(settings: Settings, name: str, arguments: dict[str, Any]) -> dict[str, Any]:
     """The whole configuration, with which `search` runs the same procedure."""
-    whole = settings.plain()
+    whole = settings.plain
     procedure = {"class_path": name, "init_args": arguments} if arguments else name
     return {**{key: whole[key] for key in _KEYS}, "search": {"strategy": procedure}}

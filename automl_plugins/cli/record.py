@@ -12,8 +12,9 @@ from typing import Any
 import yaml
 from filelock import FileLock, Timeout
 
+from automl_plugins.cli.console import output
 from automl_plugins.cli.errors import UsageError, shown, told_briefly
-from automl_plugins.cli.settings import read_yaml
+from automl_plugins.cli.settings import Given, read_yaml
 from automl_plugins.studies.folder import OWN_CONFIG, RunFolder
 from automl_plugins.system.files import read_object, write_whole
 from automl_plugins.training.description import first_difference
@@ -28,6 +29,14 @@ _OF_DATA = ("path", "root")
 def yaml_of(config: Mapping[str, Any]) -> str:
     """A configuration as YAML."""
     return str(yaml.safe_dump(dict(config), sort_keys=False))
+
+
+def printed(given: Given, config: Mapping[str, Any]) -> bool:
+    """Print a command's whole configuration where nothing else was asked for; True where it was not."""
+    if "print_config" not in given.switches:
+        return False
+    output().out(yaml_of(config), end="")
+    return True
 
 
 def keep(path: Path, text: str) -> Path:

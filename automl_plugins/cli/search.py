@@ -50,6 +50,7 @@ from automl_plugins.cli.record import (
     keep_data,
     kept_settings,
     other_data,
+    printed,
     refuse_another,
     running_alone,
     yaml_of,
@@ -102,8 +103,7 @@ def run(given: Given, command: str) -> int:
     if options.get("enable_checkpointing") is False:
         raise UsageError("trainer.enable_checkpointing=False: a search goes on from its last checkpoint; leave it out")
     settings.search()
-    if "print_config" in given.switches:
-        output().out(yaml_of(settings.plain()))
+    if printed(given, settings.plain):
         return 0
     with running_alone(folder):
         _keep(settings, folder)
@@ -142,9 +142,9 @@ def _keep(settings: Settings, folder: RunFolder) -> None:
     Raises:
         UsageError: another search was begun there.
     """
-    kept, config = kept_settings(folder), absolute_paths(settings.plain())
+    kept, config = kept_settings(folder), absolute_paths(settings.plain)
     if kept is not None and not ("search" in kept and _has_nothing(folder)):
-        before = absolute_paths(_settings(Given().under(kept), folder.path).plain())
+        before = absolute_paths(_settings(Given().under(kept), folder.path).plain)
         old, mine = _settings_that_count(before), _settings_that_count(config)
         if _epochs(mine) > _epochs(old) > 0:
             report.line(f"{folder.path}: the search goes on to {_epochs(mine)} epochs instead of {_epochs(old)}")

@@ -11,7 +11,15 @@ from automl_plugins.cli.console import output
 from automl_plugins.cli.errors import UsageError
 from automl_plugins.cli.network_file import show_search
 from automl_plugins.cli.parser import Settings
-from automl_plugins.cli.record import absolute_paths, keep, kept_settings, refuse_another, running_alone, yaml_of
+from automl_plugins.cli.record import (
+    absolute_paths,
+    keep,
+    kept_settings,
+    printed,
+    refuse_another,
+    running_alone,
+    yaml_of,
+)
 from automl_plugins.cli.script import INTERRUPTED, check_script, launch
 from automl_plugins.cli.settings import Given
 from automl_plugins.spaces.space import SearchSpace
@@ -40,10 +48,9 @@ def search_script(given: Given) -> int:
     space, folder = settings.supernet_space(), RunFolder(Path(settings["folder"]))
     settings.search()
     keys = ("space", "search", "seed", "target")
-    config = {key: settings.plain()[key] for key in keys}
+    config = {key: settings.plain[key] for key in keys}
     config |= {"task": settings.part_of_a_task(), "folder": str(folder.path), "command": list(given.script)}
-    if "print_config" in given.switches:
-        output().out(yaml_of(config))
+    if printed(given, config):
         return 0
     with running_alone(folder):
         _keep(folder, config)

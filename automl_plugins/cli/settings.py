@@ -13,6 +13,7 @@ import yaml
 from automl_plugins.cli.classes import (
     ARGUMENTS,
     KINDS,
+    SPEC,
     SUPPLIED,
     check_arguments,
     check_bare_module,
@@ -124,9 +125,15 @@ class Given:
         return next((value for name, value in reversed([*self.values()]) if name == key and value is not None), default)
 
     def names(self, key: str) -> list[str]:
-        """The names under a key, such as those of the Trainer's arguments."""
-        under = (name for name, _ in self.values() if name.startswith(f"{key}."))
-        return list(dict.fromkeys(name.split(".")[1].rstrip("+") for name in under))
+        """The names under a key, such as those of the Trainer's arguments; `init_args` may stand before them."""
+        start = f"{key}."
+        under = (name.removeprefix(start) for name, _ in self.values() if name.startswith(start))
+        names = dict.fromkeys(name.removeprefix("init_args.").partition(".")[0].rstrip("+") for name in under)
+        return [name for name in names if name not in SPEC]
+
+    def arguments(self, key: str) -> dict[str, Any]:
+        """The arguments of a class that were given, by name."""
+        return {name: self.get(self.spelled(f"{key}.{name}")) for name in self.names(key)}
 
     def spelled(self, key: str) -> str:
         """A key of a class's argument as it was given: beside the class's name, or under `init_args`."""
@@ -136,13 +143,10 @@ class Given:
     @property
     def bare_module(self) -> dict[str, Any] | None:
         """The arguments for the module that is registered for the data's task; None: it is named, or has none."""
-        found = {
-            key.removeprefix("module.").removeprefix("init_args."): value
-            for key, value in self.values()
-            if key.startswith("module.") and key != "module.init_args"
-        }
-        named = "class_path" in found or any(key == "module" and isinstance(value, str) for key, value in self.values())
-        return None if named or not found else {name: value for name, value in found.items() if "." not in name}
+        named = any(
+            key == "module.class_path" or (key == "module" and isinstance(value, str)) for key, value in self.values()
+        )
+        return None if named else self.arguments("module") or None
 
     def stem(self, key: str) -> str:
         """The name of the last YAML file, else of what a key stands for; a run's folder is called so."""
@@ -272,7 +276,7 @@ def looked_at(given: Given, texts: Collection[str] = ()) -> Given:
     for key, value in items:
         for name, path in {**_DEFAULTS, **classes}.items():
             inner = key.removeprefix(f"{name}.").removeprefix("init_args.").partition(".")[0].rstrip("+")
-            if key.startswith(f"{name}.") and inner not in ("class_path", "init_args", "dict_kwargs"):
+            if key.startswith(f"{name}.") and inner not in SPEC:
                 check_arguments(key.partition(f".{inner}")[0], {inner: parsed(value)}, path, SUPPLIED.get(name, ()))
     given = replace(given, items=tuple(items))
     check_bare_module(given.bare_module or {})

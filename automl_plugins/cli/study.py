@@ -25,10 +25,9 @@ from pathlib import Path
 
 import optuna
 
-from automl_plugins.cli.console import output
 from automl_plugins.cli.errors import UsageError, told_briefly
 from automl_plugins.cli.parser import Settings
-from automl_plugins.cli.record import absolute_paths, keep, kept_settings, refuse_another, yaml_of
+from automl_plugins.cli.record import absolute_paths, keep, kept_settings, printed, refuse_another, yaml_of
 from automl_plugins.cli.settings import Given
 from automl_plugins.errors import StudyError
 from automl_plugins.studies.conclusion import NothingFiniteError
@@ -56,13 +55,12 @@ _MAY_CHANGE = (
 def run(given: Given, command: str) -> int:
     """Run the command, see `automl_plugins.cli.commands.Command`."""
     settings = study_settings(given, Path("runs", given.stem("data")))
-    if "print_config" in given.switches:
-        output().out(yaml_of(settings.plain()), end="", highlight=False)
+    if printed(given, settings.plain):
         return 0
     # Optuna tells of every study that it makes, among our own progress.
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     project = study_project(settings)
-    others = {key: value for key, value in settings.plain().items() if key not in project.arguments}
+    others = {key: value for key, value in settings.plain.items() if key not in project.arguments}
     with told_briefly("", 2, ValueError, TypeError):
         study = Study.of(project, **others)
     refuse_other_settings(settings)
@@ -70,7 +68,7 @@ def run(given: Given, command: str) -> int:
         project.read_data()
     with told_briefly("", 1, StudyError, ValueError, RuntimeError):
         study.prepare()
-    keep(study.folder.path / "config.yaml", yaml_of(absolute_paths(settings.plain())))
+    keep(study.folder.path / "config.yaml", yaml_of(absolute_paths(settings.plain)))
     try:
         with _quiet_workers():
             study.run()
@@ -122,8 +120,8 @@ def refuse_other_settings(settings: Settings) -> None:
     folder = RunFolder(Path(settings["folder"]))
     kept = kept_settings(folder)
     if kept is not None:
-        before = absolute_paths(study_settings(Given().under(kept), folder.path).plain())
-        refuse_another(folder, before, absolute_paths(settings.plain()), "study", _MAY_CHANGE)
+        before = absolute_paths(study_settings(Given().under(kept), folder.path).plain)
+        refuse_another(folder, before, absolute_paths(settings.plain), "study", _MAY_CHANGE)
 
 
 @contextmanager
