@@ -52,7 +52,7 @@ def run(given: Given, command: str) -> int:
     read_table, scale = _TABLES[name]
     default = next(iter(inspect.signature(read_table).parameters.values())).default
     several = parsed(given.get("sampler"))
-    given = given.under({"data": default, "budget": 400, "seeds": 30, "seed": 0})
+    given = given.under({"budget": 400, "seeds": 30, "seed": 0})
     kinds = dict.fromkeys(("budget", "seeds", "seed"), int) | dict.fromkeys(("data", "folder", "figure"), str | None)
     settings = Settings(given.without("sampler"), (), **kinds)
     if isinstance(several, list):
@@ -62,7 +62,7 @@ def run(given: Given, command: str) -> int:
     with told_briefly("", 2, ValueError):
         budget, seed = at_least("budget", settings["budget"], 1), at_least("seed", settings["seed"], 0)
         seeds = range(seed, seed + at_least("seeds", settings["seeds"], 1))
-    data = settings["data"]
+    data = settings["data"] or default
     with told_briefly("data", 2, ValueError), told_briefly("folder", 1, FileNotFoundError):
         table = read_table(data, folder=settings["folder"])
     makers = {"RandomSampler": sampler_factory("RandomSampler")}
