@@ -5,8 +5,8 @@
 
 A step is a forward and a backward pass to the weights in training mode. Times are processor seconds, the least of
 several runs, in turn in one process, one thread. Peak memory is what a forked copy of this process adds to its resident
-memory. A mixture has soft gates of equal size, all options open; a path one-hot gates. The network beside a mixture is the
-dearest reference.
+memory. A mixture has soft gates of equal size, all options open; a path one-hot gates. The network beside a mixture is
+the dearest reference.
 """
 
 from __future__ import annotations
