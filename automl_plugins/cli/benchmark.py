@@ -24,6 +24,7 @@ import inspect
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import optuna
 
@@ -53,7 +54,9 @@ def run(given: Given, command: str) -> int:
     default = next(iter(inspect.signature(read_table).parameters.values())).default
     several = parsed(given.get("sampler"))
     given = given.under({"budget": 400, "seeds": 30, "seed": 0})
-    kinds = dict.fromkeys(("budget", "seeds", "seed"), int) | dict.fromkeys(("data", "folder", "figure"), str | None)
+    kinds: dict[str, Any] = dict.fromkeys(("budget", "seeds", "seed"), int) | dict.fromkeys(
+        ("data", "folder", "figure"), str | None
+    )
     settings = Settings(given.without("sampler"), (), **kinds)
     if isinstance(several, list):
         samplers = [Settings(Given().under({"sampler": each}), ("sampler",)) for each in several]

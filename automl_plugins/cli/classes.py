@@ -197,16 +197,10 @@ def _spec(key: str, value: Mapping[str, Any], kind: Kind) -> dict[str, Any]:
 
 
 def check_arguments(key: str, given: Mapping[str, Any], path: str, supplied: Collection[str] = ()) -> None:
-    """Refuse arguments that a class does not take, as far as its source tells.
-
-    Args:
-        key: what stands before their names.
-        given: by name.
-        path: of the class.
-        supplied: those that the program supplies.
+    """Refuse arguments that a class does not take, as far as its source tells, and those that the program supplies.
 
     Raises:
-        UsageError: there is one; the message names the nearest that it takes.
+        UsageError: there is one; the message names the nearest that it takes, after the key.
     """
     found = resolve(path)
     takes, is_open = arguments_of(found) if found is not None else ({}, True)
@@ -258,12 +252,7 @@ def _function(value: str) -> str:
 
 
 def class_path(key: str, name: str, kind: Kind) -> str:
-    """The import path of what a name stands for.
-
-    Args:
-        key: what the messages call it.
-        name: registered, or of a class, or `package.module.Class`.
-        kind: what it is of.
+    """The import path of what a name stands for: a registered one, one of a class, or `package.module.Class`.
 
     Raises:
         UsageError: there is none of that name, it cannot be imported, or it is of another kind.

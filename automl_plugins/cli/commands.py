@@ -178,13 +178,7 @@ def _check_target(name: str, target: str) -> None:
 
 
 def over_run(name: str, given: Given, config: Path, *others: str) -> Given:
-    """The settings of a command, over those that it takes of the configuration that a run keeps, if there is one.
-
-    Args:
-        name: of the command.
-        given: the command line.
-        config: the run's file.
-        others: keys that are not taken from it.
+    """The settings of a command, over those that it takes of a run's configuration, if there is one, but for others.
 
     Raises:
         UsageError: the file is broken.

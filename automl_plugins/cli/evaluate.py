@@ -20,20 +20,18 @@ options:
 from __future__ import annotations
 
 from functools import partial
-from pathlib import Path
 
 from automl_plugins.cli.commands import over_run
 from automl_plugins.cli.console import output
 from automl_plugins.cli.errors import UsageError, say, told_briefly
 from automl_plugins.cli.network_file import network_at
-from automl_plugins.cli.record import absolute_paths, keep, keep_data, other_data, printed, yaml_of
+from automl_plugins.cli.record import absolute_paths, keep, keep_data, printed, refuse_other_data, yaml_of
 from automl_plugins.cli.settings import Given
 from automl_plugins.cli.study import refuse_other_settings, study_project, study_settings
 from automl_plugins.errors import StudyError
 from automl_plugins.objectives.contender import Contender
 from automl_plugins.studies.comparison import Comparison
 from automl_plugins.studies.evaluation import MOST_RANDOM, Evaluation
-from automl_plugins.studies.folder import RunFolder
 from automl_plugins.studies.preflight import Preflight
 from automl_plugins.system.arguments import at_least
 
@@ -53,7 +51,7 @@ def run(given: Given, command: str) -> int:
     settings = study_settings(given.without("random"), found.run.path / "evaluation")
     if printed(given, settings.plain):
         return 0
-    project, folder = study_project(settings), RunFolder(Path(settings["folder"]))
+    project, folder = study_project(settings), settings.folder
     contender = found.contender(project.space)
     names = settings["references"] or () if "references" in given else ()
     others = [Contender(name, reference=name, found_by="hand") for name in names]
@@ -62,8 +60,7 @@ def run(given: Given, command: str) -> int:
     refuse_other_settings(settings)
     with told_briefly("data", 1, OSError, ImportError, ValueError, RuntimeError):
         project.read_data()
-    if (difference := other_data(folder, project.data)) is not None:
-        raise UsageError(f"the evaluation in {folder.path} was of other data: {difference}; give another --folder", 1)
+    refuse_other_data(folder, project.data, "evaluation")
     comparison = Comparison(project, range(project.seed + 1, project.seed + 1 + seeds))
     with told_briefly("", 1, StudyError, ValueError, RuntimeError):
         preflight = Preflight(project)

@@ -52,7 +52,7 @@ def run(given: Given, command: str) -> int:
             raise UsageError(f"{key} is missing; see `automl-plugins export --help`")
     found = network_at(str(given.get("architecture")))
     given = found.under(over_run(command, given, found.run.config))
-    kinds = dict.fromkeys(("architecture", "size", "format", "weights"), str | None)
+    kinds: dict[str, Any] = dict.fromkeys(("architecture", "size", "format", "weights"), str | None)
     settings = Settings(given, ("space", "data", "task"), **kinds)
     written, size = Path(given.targets[0]), _size(settings["size"])
     form = settings["format"] or _SUFFIXES.get(written.suffix)

@@ -68,7 +68,7 @@ def run(given: Given, command: str) -> int:
     found = _found(given)
     given = found.under(given if given.configs else over_run(command, given, found.run.config))
     given.needs("space", "data")
-    types = {key: str | None if key == "ckpt_path" else bool | None for key in METHOD_KEYS[command]}
+    types: dict[str, Any] = {key: str | None if key == "ckpt_path" else bool | None for key in METHOD_KEYS[command]}
     settings = Settings(given, ("space", "data", "module", "trainer"), **_TYPES, **types)
     seed = settings["seed"] if settings["seed_everything"] is None else settings["seed_everything"]
     if seed is not None and seed is not True and not 0 <= seed <= MOST_SEED:

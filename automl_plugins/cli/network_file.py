@@ -126,13 +126,7 @@ def read_architecture(space: SearchSpace, path: Path) -> Architecture:
 
 
 def draw(console: Console, space: SearchSpace, path: Path, figure: str | None = None) -> None:
-    """Print the drawing of an architecture.json, and save its figure where one is asked for.
-
-    Args:
-        console: where it is printed.
-        space: of the architecture.
-        path: of the architecture.json.
-        figure: an image file; its ending says which kind.
+    """Print the drawing of an architecture.json, and save its figure in an image file where one is asked for.
 
     Raises:
         UsageError: it cannot be read, or is no architecture of the space; the figure cannot be made.
@@ -149,12 +143,6 @@ def draw(console: Console, space: SearchSpace, path: Path, figure: str | None = 
 
 def show_search(console: Console, space: SearchSpace, folder: RunFolder, figure: str | None = None) -> None:
     """Print what a differentiable search came to and has found, as far as it has gone.
-
-    Args:
-        console: where it is printed.
-        space: that is searched.
-        folder: of the search.
-        figure: see `draw`.
 
     Raises:
         UsageError: a file of the search cannot be read; the figure cannot be made.

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import MISSING, fields
 from functools import cached_property
 from itertools import product
+from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
 from jsonargparse import ArgumentParser, Namespace, _common, set_loader, set_parsing_settings
@@ -24,6 +25,7 @@ from automl_plugins.cli.settings import Given, load, looked_at
 from automl_plugins.search import ArchitectureSearch, Strategy
 from automl_plugins.spaces.space import SearchSpace
 from automl_plugins.spaces.task import Level, Target, Task
+from automl_plugins.studies.folder import RunFolder
 from automl_plugins.supernets.space import SupernetSpace
 from automl_plugins.training.fit import ModuleFactory
 from automl_plugins.training.lightning import pl
@@ -56,13 +58,19 @@ class Settings:
         keys: those of `space`, `data`, `module`, `task`, `trainer`, `search`, `sampler` and `pruner` that it takes; or
             `part of a task`.
         function: a function or class all other arguments of which are keys, too.
+        home: the folder of the run, where none is named; None: the command has none.
         others: further keys, with their types.
 
     Raises:
         UsageError: whatever is wrong with them.
     """
 
-    def __init__(self, given: Given, keys: Sequence[str], function: Any = None, **others: Any) -> None:
+    def __init__(
+        self, given: Given, keys: Sequence[str], function: Any = None, home: Path | None = None, **others: Any
+    ) -> None:
+        if home is not None:
+            given = given.under({"seed": 0, "folder": str(home)})
+            others |= {"seed": int, "folder": str} if function is None else {}
         self.given = given = looked_at(given, [key for key, kind in others.items() if kind in (str, str | None)])
         self.bare_module = given.bare_module if "module" in keys else None
         self._parser = _bare_parser()
@@ -74,6 +82,8 @@ class Settings:
         for key, kind in others.items():
             self._parser.add_argument(f"--{key}", type=kind)
         self.values = self._parse(given if self.bare_module is None else given.without("module"))
+        if home is not None:
+            given.check_folder(self.folder.path)
 
     def _add(self, key: str) -> None:
         parser = self._parser
@@ -109,6 +119,11 @@ class Settings:
 
     def __getitem__(self, key: str) -> Any:
         return self.values[key]
+
+    @property
+    def folder(self) -> RunFolder:
+        """The folder of the run."""
+        return RunFolder(Path(self.values["folder"]))
 
     @cached_property
     def plain(self) -> dict[str, Any]:

@@ -16,16 +16,15 @@ from automl_plugins.cli.record import (
     keep,
     keep_data,
     kept_settings,
-    other_data,
     printed,
     refuse_another,
+    refuse_other_data,
     running_alone,
     yaml_of,
 )
 from automl_plugins.cli.settings import Given
 from automl_plugins.errors import DivergedError, StudyError
 from automl_plugins.search.report import write_found
-from automl_plugins.studies.folder import RunFolder
 from automl_plugins.system.files import write_whole
 
 _KEYS = ("space", "data", "module", "trainer", "seed", "folder")
@@ -41,12 +40,10 @@ def run_procedure(given: Given) -> int:
     function = registry.load("procedures", given.procedure)
     hints = {f"procedure.{name}": hint for name, hint in get_type_hints(function).items() if name != "return"}
     hints.pop("procedure.project")
-    given = given.under({"seed": 0, "folder": str(Path("runs", given.stem("data")))})
-    settings = Settings(given, _KEYS[:4], seed=int, folder=str, **hints)
-    given.check_folder(Path(settings["folder"]))
+    settings = Settings(given, _KEYS[:4], home=Path("runs", given.stem("data")), **hints)
     arguments = {name: settings[f"procedure.{name}"] for name in given.names("procedure")}
     config = _config(settings, given.procedure, arguments)
-    folder = RunFolder(Path(settings["folder"]))
+    folder = settings.folder
     project = settings.project("module", "trainer", folder=folder.path)
     if printed(given, config):
         return 0
@@ -57,8 +54,7 @@ def run_procedure(given: Given) -> int:
             refuse_another(folder, absolute_paths(kept), absolute_paths(config), "search", ("folder",))
         with told_briefly("", 1, StudyError, DivergedError, OSError, ImportError, ValueError, RuntimeError, TypeError):
             project.read_data()
-            if (difference := other_data(folder, project.data)) is not None:
-                raise UsageError(f"the search in {folder.path} was of other data: {difference}; give --folder", 1)
+            refuse_other_data(folder, project.data, "search")
             found = function(project, **arguments)
         if not found:
             raise UsageError(f"{given.procedure} has found no architecture", 1)

@@ -141,6 +141,18 @@ def other_data(folder: RunFolder, data: pl.LightningDataModule) -> str | None:
     return None if kept is None else data_difference(kept, data_fingerprint(datamodule_loaders(data)))
 
 
+def refuse_other_data(folder: RunFolder, data: pl.LightningDataModule, what: str) -> None:
+    """Refuse to go on in a folder whose search or evaluation was of other data than those that have been read.
+
+    Raises:
+        UsageError: it was; its code is 1.
+    """
+    difference = other_data(folder, data)
+    if difference is not None:
+        told = f"the {what} in {folder.path} was of other data: {difference}; give this one another --folder"
+        raise UsageError(told, code=1)
+
+
 @contextmanager
 def running_alone(folder: RunFolder) -> Iterator[None]:
     """Hold the lock of a folder inside; the kernel lets go of it when this process dies.

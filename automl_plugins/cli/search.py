@@ -49,9 +49,9 @@ from automl_plugins.cli.record import (
     keep,
     keep_data,
     kept_settings,
-    other_data,
     printed,
     refuse_another,
+    refuse_other_data,
     running_alone,
     yaml_of,
 )
@@ -96,7 +96,7 @@ def run(given: Given, command: str) -> int:
     if given.procedure:
         return run_procedure(given)
     settings = _settings(given, Path("runs", given.stem("data")))
-    folder = RunFolder(Path(settings["folder"]))
+    folder = settings.folder
     space = settings.supernet_space()
     project = settings.project("module", folder=folder.path)
     options = settings.trainer()
@@ -111,29 +111,17 @@ def run(given: Given, command: str) -> int:
             project.read_data()
         if not has_ended(folder, space):
             _search(settings, project, options)
-        elif (difference := other_data(folder, project.data)) is not None:
-            told = f"the search in {folder.path} was of other data: {difference}; give this one another --folder"
-            raise UsageError(told, code=1)
+        else:
+            refuse_other_data(folder, project.data, "search")
     if folder.search.exists() and is_first_process():
         _show(space, folder)
     return 0
 
 
 def _settings(given: Given, folder: Path) -> Settings:
-    """The settings of a search through Lightning's Trainer.
-
-    Args:
-        given: the command line.
-        folder: of the search, where none is named.
-
-    Raises:
-        UsageError: whatever is wrong with them.
-    """
+    """The settings of a search through Lightning's Trainer; the folder is that of one that names none."""
     given.needs("space", "data")
-    given = given.under({"seed": 0, "folder": str(folder)})
-    settings = Settings(given, ("space", "data", "module", "trainer", "search"), seed=int, folder=str)
-    given.check_folder(Path(settings["folder"]))
-    return settings
+    return Settings(given, ("space", "data", "module", "trainer", "search"), home=folder)
 
 
 def _keep(settings: Settings, folder: RunFolder) -> None:
@@ -197,7 +185,7 @@ def _search(settings: Settings, project: Project, options: Mapping[str, Any]) ->
     Raises:
         UsageError: the project cannot be searched so, or the search diverged; its code is 1.
     """
-    folder, seed = RunFolder(project.folder), settings["seed"]
+    folder, seed = settings.folder, settings["seed"]
     files = LastTwo(folder.checkpoint)
     search = settings.search(path=str(folder.architecture))
     record = SearchRecord(folder.search, search, settings.strategy_name)

@@ -7,6 +7,7 @@ from pathlib import Path
 from shlex import join
 from typing import Any
 
+from automl_plugins.cli.attach import INTERRUPTED, check_script, launch
 from automl_plugins.cli.console import output
 from automl_plugins.cli.errors import UsageError
 from automl_plugins.cli.network_file import show_search
@@ -20,20 +21,13 @@ from automl_plugins.cli.record import (
     running_alone,
     yaml_of,
 )
-from automl_plugins.cli.script import INTERRUPTED, check_script, launch
 from automl_plugins.cli.settings import Given
 from automl_plugins.spaces.space import SearchSpace
 from automl_plugins.studies.folder import RunFolder
 
 
 def search_script(given: Given) -> int:
-    """Search in a training script.
-
-    Args:
-        given: the command line.
-
-    Returns:
-        The exit code.
+    """Search in a training script, and return the exit code.
 
     Raises:
         UsageError: a mistake in the arguments; or the script failed, then its code is the script's, after whatever was
@@ -42,10 +36,9 @@ def search_script(given: Given) -> int:
     given.needs("space")
     check_script(given)
     files = given.configs[-1:] or [part for part in given.script if part.endswith(".py")] or given.script[:1]
-    given = given.under({"seed": 0, "folder": str(Path("runs", Path(files[0]).stem))})
-    settings = Settings(given, ("space", "search", "part of a task"), seed=int, folder=str, target=str)
-    given.check_folder(Path(settings["folder"]))
-    space, folder = settings.supernet_space(), RunFolder(Path(settings["folder"]))
+    home = Path("runs", Path(files[0]).stem)
+    settings = Settings(given, ("space", "search", "part of a task"), home=home, target=str)
+    space, folder = settings.supernet_space(), settings.folder
     settings.search()
     keys = ("space", "search", "seed", "target")
     config = {key: settings.plain[key] for key in keys}

@@ -31,7 +31,6 @@ from automl_plugins.cli.record import absolute_paths, keep, kept_settings, print
 from automl_plugins.cli.settings import Given
 from automl_plugins.errors import StudyError
 from automl_plugins.studies.conclusion import NothingFiniteError
-from automl_plugins.studies.folder import RunFolder
 from automl_plugins.studies.study import Study
 from automl_plugins.training.project import Project
 from automl_plugins.training.trainer_options import check_length
@@ -80,18 +79,13 @@ def run(given: Given, command: str) -> int:
 
 
 def study_settings(given: Given, folder: Path) -> Settings:
-    """The settings of a study, checked as far as its data need not be read.
-
-    Args:
-        given: the command line.
-        folder: of the run, where none is named.
+    """The settings of a study, checked as far as its data need not be read; the folder is that of one that names none.
 
     Raises:
         UsageError: whatever is wrong with them.
     """
     given.needs("space", "data")
-    settings = Settings(given.under({"folder": str(folder)}), _KEYS, Study)
-    given.check_folder(Path(settings["folder"]))
+    settings = Settings(given, _KEYS, Study, home=folder)
     storage = settings["storage"]
     if storage is not None and not storage.endswith(".journal") and "://" not in storage:
         raise UsageError(f"storage={storage!r}: it is a file ending in .journal or a URL such as sqlite:///study.db")
@@ -117,7 +111,7 @@ def refuse_other_settings(settings: Settings) -> None:
     Raises:
         UsageError: it was; the message names the first that differs.
     """
-    folder = RunFolder(Path(settings["folder"]))
+    folder = settings.folder
     kept = kept_settings(folder)
     if kept is not None:
         before = absolute_paths(study_settings(Given().under(kept), folder.path).plain)
