@@ -99,7 +99,7 @@ def line(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
         ("--data.batch_size 0", ["data.batch_size is at least 1", "0"]),
         (
             "--module NodeClassification --module.learning_rate -1",
-            ["module.learning_rate is greater than 0", "-1"],
+            ["module.learning_rate is a number greater than 0", "-1"],
         ),
         ("--task.level nod --task.target classes --task.in_channels 1 --task.out_channels 2", ["task.level", "'nod'"]),
         # names
@@ -192,7 +192,7 @@ def test_other_commands(command: str, named: list[str], capsys: pytest.CaptureFi
         ("--data.batch_size 0", ["data.batch_size is at least 1"]),
         (
             "--module NodeClassification --module.learning_rate -1",
-            ["module.learning_rate is greater than 0"],
+            ["module.learning_rate is a number greater than 0"],
         ),
         ("--ckpt_pth x", ["ckpt_pth='x'", "'ckpt_path'"]),
         ("--seed_everything many", ["seed_everything is an integer", "'many'"]),
