@@ -63,6 +63,14 @@ def explained(message: str, given: Given) -> str:
     return one_line(_told(key, classes[-1] if classes else ARGUMENTS.get(key, ""), given, wrong))
 
 
+def said_by_constructor(message: str) -> str:
+    """The words of a class's own in a message on a setting that may be of several types; other messages as they are."""
+    if not message.lstrip().startswith("Does not validate against any of the Union subtypes"):
+        return message
+    errors = re.findall(r"^\s*- (.+)$", message, flags=re.MULTILINE)
+    return next((error for error in errors if not error.startswith("Expected a")), message)
+
+
 def _told(key: str, cls: str, given: Given, wrong: re.Match[str]) -> str:
     kind = str(wrong.lastgroup)
     what = wrong[kind]

@@ -20,7 +20,7 @@ from torch import nn
 
 from automl_plugins.cli.classes import KINDS, SUPPLIED, importable, look, registered
 from automl_plugins.cli.errors import UsageError, told_briefly, without_deprecations
-from automl_plugins.cli.explained import explained
+from automl_plugins.cli.explained import explained, said_by_constructor
 from automl_plugins.cli.settings import Given, load, looked_at
 from automl_plugins.search import ArchitectureSearch, Strategy
 from automl_plugins.spaces.space import SearchSpace
@@ -242,9 +242,10 @@ class Settings:
             raise UsageError(self._of_argument(key, str(error))) from error
 
     def _of_argument(self, key: str, message: str) -> str:
+        message = said_by_constructor(message)
         first = re.split(r"\W", message, maxsplit=1)[0]
-        given = {name.rpartition(".")[2] for name, _ in self.given.values() if name.startswith(f"{key}.")}
-        return f"{key}.{message}" if first in given else f"{key}: {message}"
+        given = {name.rpartition(".")[2]: name for name, _ in self.given.values() if name.startswith(f"{key}.")}
+        return f"{given[first].removesuffix(first)}{message}" if first in given else f"{key}: {message}"
 
     def _try_module(self, factory: ModuleFactory) -> None:
         """Refuse a module's argument that is out of range, before the data say which task it is for.

@@ -548,6 +548,10 @@ def test_two_searches_at_once_in_one_folder_are_refused(capsys: pytest.CaptureFi
         ("search --target net {space} {task} --task.in_channels 0 -- python3", ["task: Task.in_channels", "0"]),
         ("search --target net {space} --data cluster -- python3", ["data='cluster'", "no such key"]),
         ("search --target net {space} --search.strategy dart -- python3", ["search.strategy='dart'"]),
+        (
+            "search --target net {space} --search.strategy snas --search.strategy.cost_weight -1 -- python3",
+            ["search.strategy.cost_weight is at least 0; got -1"],
+        ),
         ("search --target net {space} --folder runs/small -- python3", ["runs/small", "another run is kept there"]),
         ("attach --target net -- python3", ["architecture is missing"]),
         ("attach --architecture absent.json -- python3", ["absent.json"]),
