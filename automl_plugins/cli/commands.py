@@ -219,14 +219,19 @@ def _flattened(given: Given) -> Given:
 
 def help_of_all() -> str:
     """The help of the program: a line for each command, which is the first of its own help."""
-    lines = (f"  {name:<10} {help_of(name).partition(chr(10))[0]}" for name in COMMANDS)
-    return (
-        "usage: automl-plugins [--help] [--version] <command> ...\n\n"
-        "Find network architectures, compare them with hand-made ones, and train what was found.\n\n"
-        f"commands:\n{chr(10).join(lines)}\n\n"
-        "Start with\n  automl-plugins study --config examples/solubility.yaml\n"
-        "and see what a command takes with `automl-plugins <command> --help`.\n"
-    )
+    lines = "\n".join(f"  {name:<10} {help_of(name).splitlines()[0]}" for name in COMMANDS)
+    return f"""\
+usage: automl-plugins [--help] [--version] <command> ...
+
+Find network architectures, compare them with hand-made ones, and train what was found.
+
+commands:
+{lines}
+
+Start with
+  automl-plugins study --config examples/solubility.yaml
+and see what a command takes with `automl-plugins <command> --help`.
+"""
 
 
 def help_of(name: str) -> str:

@@ -1,9 +1,9 @@
-"""Learn an architecture by gradients: a supernet is trained once, and its architecture logits with it.
+"""Learn an architecture by gradients, with a config or in a training script of your own; or by several fits.
 
 usage: automl-plugins search --config FILE [--key value]
        automl-plugins search --target net --space NAME [--key value] -- python train.py ...
 
-The first form trains the supernet with Lightning's Trainer, and takes
+The first form trains a supernet once, and its architecture logits with it, with Lightning's Trainer, and takes
   --space NAME             what to search, with arguments as --space.nodes 3 (see `automl-plugins list spaces`)
   --data NAME              the datamodule, with arguments as --data.batch_size 32; it says what the task is
   --module NAME            the LightningModule around the supernet, with arguments as --module.learning_rate 0.01;
@@ -110,7 +110,7 @@ def run(given: Given, command: str) -> int:
         with told_briefly("", 1, OSError, ImportError, ValueError, RuntimeError), without_deprecations():
             project.read_data()
         if not has_ended(folder, space):
-            _search(settings, project, options)
+            _search(settings, project, space, options)
         else:
             refuse_other_data(folder, project.data, "search")
     if folder.search.exists() and is_first_process():
@@ -179,7 +179,7 @@ def has_ended(folder: RunFolder, space: SupernetSpace) -> bool:
     return True
 
 
-def _search(settings: Settings, project: Project, options: Mapping[str, Any]) -> None:
+def _search(settings: Settings, project: Project, space: SupernetSpace, options: Mapping[str, Any]) -> None:
     """Search, or go on with it, and write the summary.
 
     Raises:
@@ -198,7 +198,6 @@ def _search(settings: Settings, project: Project, options: Mapping[str, Any]) ->
     }
     own = options.get("callbacks") or []
     callbacks = [*(own if isinstance(own, list | tuple) else [own]), search, record, LastCheckpoint(files)]
-    space = settings.supernet_space()
     with (
         told_briefly("", 1, OSError, ImportError, ValueError, RuntimeError),
         without_deprecations(),

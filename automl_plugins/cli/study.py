@@ -99,7 +99,7 @@ def study_project(settings: Settings) -> Project:
         UsageError: a value out of range, or a name that does not exist.
     """
     given = {key: settings[key] for key in ("monitor", "direction")}
-    project = settings.project("module", "task", "trainer", folder=Path(settings["folder"]), **given)
+    project = settings.project("module", "task", "trainer", folder=settings.folder.path, **given)
     with told_briefly("", 2, ValueError):
         check_length(project.trainer)
     return project
