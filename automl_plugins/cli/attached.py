@@ -61,14 +61,19 @@ def make_callbacks(settings: dict[str, Any]) -> list[Any]:
 
     from automl_plugins.cli.network_file import read_architecture
     from automl_plugins.cli.replace_network import ReplaceNetwork
-    from automl_plugins.cli.search_record import Mark, SearchRecord
+    from automl_plugins.cli.search_record import SearchRecord
     from automl_plugins.search import ArchitectureSearch
 
     space, target, task = _made(settings["space"]), settings["target"], settings["task"]
     if "architecture" in settings:
         architecture = read_architecture(space, Path(settings["architecture"]))
-        replace = ReplaceNetwork(target, partial(space.network, architecture), task)
-        return [replace, *([Mark(Path(settings["mark"]))] if "mark" in settings else [])]
+
+        def network(task: Any) -> Any:
+            if "mark" in settings:
+                Path(settings["mark"]).touch()
+            return space.network(architecture, task)
+
+        return [ReplaceNetwork(target, network, task)]
     replace = ReplaceNetwork(target, partial(space.searchable, seed=settings["search"]["seed"]), task)
     search = ArchitectureSearch(**_made(settings["search"]))
     return [replace, search, SearchRecord(Path(settings["summary"]), search, settings["strategy"])]

@@ -61,17 +61,3 @@ class SearchRecord(pl.Callback):
             metrics={name: float(value) for name, value in trainer.callback_metrics.items()},
         )
         write_whole(self.path, summary.to_json())
-
-
-class Mark(pl.Callback):
-    """Leaves a file where a Trainer has taken our callbacks.
-
-    Args:
-        path: of the file.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
-        self.path.touch()
