@@ -67,7 +67,7 @@ SEARCH = {
 PIXELS = {"level": "pixel", "target": "classes", "in_channels": 3, "out_channels": 2}
 ARCHITECTURE = {
     "space": "agnn",
-    "version": 1,
+    "version": 2,
     "choices": {
         "layer0.hidden_channels": 4,
         "layer0.attention": "gcn",
