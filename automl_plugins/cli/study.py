@@ -30,6 +30,7 @@ from automl_plugins.cli.parser import Settings
 from automl_plugins.cli.record import absolute_paths, keep, kept_settings, printed, refuse_another, yaml_of
 from automl_plugins.cli.settings import Given
 from automl_plugins.errors import StudyError
+from automl_plugins.objectives.goal import counted_limits
 from automl_plugins.studies.conclusion import NothingFiniteError
 from automl_plugins.studies.study import Study
 from automl_plugins.training.project import Project
@@ -59,7 +60,8 @@ def run(given: Given, command: str) -> int:
     # Optuna tells of every study that it makes, among our own progress.
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     project = study_project(settings)
-    others = {key: value for key, value in settings.plain.items() if key not in project.arguments}
+    # Of the limits the project has those alone that are counted before a training.
+    others = {key: value for key, value in settings.plain.items() if key == "limits" or key not in project.arguments}
     with told_briefly("", 2, ValueError, TypeError):
         study = Study.of(project, **others)
     refuse_other_settings(settings)
@@ -99,6 +101,7 @@ def study_project(settings: Settings) -> Project:
         UsageError: a value out of range, or a name that does not exist.
     """
     given = {key: settings[key] for key in ("monitor", "direction")}
+    given["limits"] = counted_limits(settings["limits"])
     project = settings.project("module", "task", "trainer", folder=settings.folder.path, **given)
     with told_briefly("", 2, ValueError):
         check_length(project.trainer)

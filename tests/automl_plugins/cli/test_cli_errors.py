@@ -95,6 +95,8 @@ def line(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
         ("--seed 4294967296", ["seed is at most 4,294,967,2"]),
         ("--trainer.max_epochs -1", ["trainer.max_epochs=-1 never ends"]),
         ("--space.dropout 1.5", ["space.dropout is at least 0 and less than 1", "1.5"]),
+        ('--limits {"params":-1}', ["limits.params is above 0", "-1"]),
+        ('--limits {"memory":1}', ["limits: there is no figure 'memory'", "'memory_mib'"]),
         ("--space.max_parameters 0", ["space.max_parameters is at least 1", "0"]),
         ("--data.batch_size 0", ["data.batch_size is at least 1", "0"]),
         (
