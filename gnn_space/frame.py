@@ -55,6 +55,15 @@ class RowNorm(nn.Module):
         return functional.layer_norm(x, self.weight.shape, self.weight, self.bias)
 
 
+WIDE = 64
+"""From so many columns on, features are taken for bags of words or fingerprints, whose scale says little."""
+
+
+def has_wide_features(task: Task) -> bool:
+    """True where node features are real-valued and of `WIDE` columns at least; narrow ones may be measurements."""
+    return not task.node_categories and task.in_channels >= WIDE
+
+
 def scale_rows(x: Tensor) -> Tensor:
     """Features `[num_nodes, channels]`, dense or in CSR layout, times what makes each row's mean square one.
 

@@ -10,11 +10,8 @@ from torch import Tensor, nn
 from automl_plugins.spaces.task import Task
 from gnn_space.agnn.sizes import AGNNSizes, LayerOptions
 from gnn_space.compressed import CompressedEdges
-from gnn_space.frame import Head, InputEncoder, TakesGraphs, feature_dropout, scale_rows
+from gnn_space.frame import Head, InputEncoder, TakesGraphs, feature_dropout, has_wide_features, scale_rows
 from gnn_space.operations import ACTIVATIONS, AttentionLayer
-
-WIDE = 64
-"""From so many columns on, features are taken for bags of words or fingerprints, whose scale says little."""
 
 
 class ScaledEncoder(InputEncoder):
@@ -25,7 +22,7 @@ class ScaledEncoder(InputEncoder):
 
     def __init__(self, task: Task, node_embedding: int, edge_embedding: int) -> None:
         super().__init__(task, node_embedding, edge_embedding)
-        self.scales = not task.node_categories and task.in_channels >= WIDE
+        self.scales = has_wide_features(task)
 
     def forward(self, x: Tensor, edge_attr: Tensor | None) -> tuple[Tensor, Tensor | None]:
         x, edge_attr = super().forward(x, edge_attr)

@@ -13,6 +13,7 @@ from automl_plugins.spaces.task import Task
 from gnn_space.frame import POOLS, READOUTS, Head, graph_features
 from gnn_space.gnn_plus.messages import Drop
 from gnn_space.gnn_plus.mixing import Open, Width, total
+from gnn_space.gnn_plus.sizes import NetworkOptions
 
 
 class Layered(NamedTuple):
@@ -84,8 +85,10 @@ class MixedHead(nn.Module):
             if batch is None:
                 batch, num_graphs = edge_index.new_zeros(x.size(0)), 1
             copies = {name: share * POOLS[name](x, batch, num_graphs) for name, share in self._pools(opened).items()}
-            rest = graph_features(graph_attr, self.graph_channels)
-            kept = [self._rest()] if rest else []
+            joined = opened("graph_features").get("joined")
+            if joined is not None and self.graph_channels:
+                rest = [joined * each for each in graph_features(graph_attr, self.graph_channels)]
+                kept = [self._rest()]
         weight = torch.cat([*self._columns(list(copies), list(blocks), width), *kept], dim=1)
         bias = self._first.bias * total(list(layered.weights.values()))
         result = functional.linear(torch.cat([*copies.values(), *rest], dim=1), weight, bias)
@@ -163,14 +166,14 @@ class MixedHead(nn.Module):
     def _state_columns(self, width: Width) -> Tensor:
         return width.cut(self._rest()[:, self.edge_channels :], 1)
 
-    def weights(self, depth: int, jumping: str, readout: str, gated: bool, width: Width) -> dict[str, Tensor]:
+    def weights(self, options: NetworkOptions, width: Width) -> dict[str, Tensor]:
         """The weights that a network's head takes over, under its names."""
-        blocks = list(range(1, depth + 1)) if jumping == "concat" else [0]
-        copies = READOUTS[readout] if self.level == "graph" else self.copies
+        blocks = list(range(1, len(options.messages) + 1)) if options.jumping == "concat" else [0]
+        copies = READOUTS[options.readout] if self.level == "graph" else self.copies
         columns = self._columns(copies, blocks, width)
         if self.level == "edge":
-            columns.append(self._state_columns(width) if gated else self._feature_columns())
-        elif self.level == "graph":
+            columns.append(self._state_columns(width) if "gated" in options.messages else self._feature_columns())
+        elif self.level == "graph" and options.graph_features == "joined":
             columns.append(self._rest())
         name = "output.weight" if self.level == "node" else "output.0.weight"
         return {**self.head.state_dict(), name: torch.cat(columns, dim=1)}

@@ -14,7 +14,7 @@ from torch.nn import functional
 from automl_plugins.spaces.choice import Choice, Value
 from automl_plugins.supernets.gates import Gates
 from gnn_space.agnn.widths import Window
-from gnn_space.frame import batch_norm, feature_dropout
+from gnn_space.frame import batch_norm, feature_dropout, scale_rows
 from gnn_space.gnn_plus.messages import Axis, Message
 
 
@@ -110,16 +110,29 @@ class MixedDropout:
         if len(self.opened) == 1:
             ((rate, _),) = self.opened.items()
             return feature_dropout(x, rate, self.training)
-        draw = torch.rand_like(x.values() if x.layout == torch.sparse_csr else x)
+        draw = torch.rand_like(_values(x))
         kept = total([gate / (1 - rate) * (draw >= rate) for rate, gate in self.opened.items()])
         return scaled(x, kept)
 
 
 def scaled(x: Tensor, factors: Tensor) -> Tensor:
     """Features, dense or in CSR layout, times factors of their values."""
+    return _with_values(x, _values(x) * factors)
+
+
+def scaled_rows(x: Tensor, opened: Mapping[Value, Tensor]) -> Tensor:
+    """Features, dense or in CSR layout, mixed of themselves and of scaled rows (`gnn_space.frame.scale_rows`)."""
+    mixed = [gate * _values(scale_rows(x) if name == "rows" else x) for name, gate in opened.items()]
+    return _with_values(x, total(mixed))
+
+
+def _values(x: Tensor) -> Tensor:
+    return x.values() if x.layout == torch.sparse_csr else x
+
+
+def _with_values(x: Tensor, values: Tensor) -> Tensor:
     if x.layout != torch.sparse_csr:
-        return x * factors
-    values = x.values() * factors
+        return values
     return torch.sparse_csr_tensor(x.crow_indices(), x.col_indices(), values, x.shape, check_invariants=False)
 
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from automl_plugins.spaces.task import Task
-from gnn_space.frame import Head, InputEncoder, TakesGraphs, batch_norm, feature_dropout
+from gnn_space.frame import Head, InputEncoder, TakesGraphs, batch_norm, feature_dropout, has_wide_features, scale_rows
 from gnn_space.gnn_plus.messages import Drop, Ends, linear, make_message
 from gnn_space.gnn_plus.neighbourhood import Neighbourhood
 from gnn_space.gnn_plus.sizes import GNNPlusSizes, NetworkOptions
@@ -36,10 +36,13 @@ class GNNPlusNetwork(TakesGraphs):
     def __init__(self, options: NetworkOptions, task: Task, sizes: GNNPlusSizes) -> None:
         super().__init__()
         self.options, self.sizes, self.level = options, sizes, task.level
+        self.scales = options.scaling == "rows" and has_wide_features(task)
         channels, gated = options.channels, "gated" in options.messages
         by_message = options.output == "message" and task.level == "node"
         if task.level != "edge" and set(options.messages) == {"none"}:
             task = without_edges(task)
+        if options.graph_features == "none":
+            task = replace(task, graph_channels=0)
         self.encoder = InputEncoder(task, sizes.node_embedding, sizes.edge_embedding)
         edge_channels = self.encoder.edge_channels
         self.project = linear(self.encoder.node_channels, channels) if options.input == "linear" else None
@@ -74,6 +77,7 @@ class GNNPlusNetwork(TakesGraphs):
         graph_attr: Tensor | None = None,
     ) -> Tensor:
         x, edge_attr = self.encoder(x, edge_attr)
+        x = scale_rows(x) if self.scales else x
         drop = partial(feature_dropout, rate=self.options.dropout, training=self.training)
         graph = Neighbourhood(edge_index, edge_attr, x.size(0))
         if self.project is not None:

@@ -15,7 +15,7 @@ def reference_values(task: Task) -> dict[str, dict[str, Value]]:
 
     GCN, GAT, GraphSAGE and GIN are those of `gnn_space.references`: two layers on node level, the last of which gives
     the outputs, three with batch normalisation elsewhere. The networks of GNN+ have four layers of all six techniques
-    (Luo, Shi and Wu 2025), with the mean of a graph's nodes.
+    (Luo, Shi and Wu 2025), with the mean of a graph's nodes. All read a graph's own features where it has any.
     """
     found = {
         "gcn": _classic(task, "gcn"),
@@ -52,12 +52,14 @@ def _values(task: Task, message: str, depth: int, **given: Any) -> dict[str, Val
         "depth": depth,
         "channels": _CHANNELS,
         "input": "features",
+        "scaling": "none",
         "norm": "none",
         "residual": False,
         "feed_forward": False,
         "activation": "relu",
         "dropout": 0.0,
         "readout": "mean",
+        "graph_features": "joined" if task.level == "graph" and task.graph_channels else "none",
         "propagation": 0,
         **given,
     }

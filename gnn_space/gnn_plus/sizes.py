@@ -7,9 +7,11 @@ from dataclasses import dataclass
 NORMS = ("none", "batch", "layer")
 ACTIVATIONS = ("relu", "elu")
 INPUTS = ("features", "linear")
+SCALINGS = ("none", "rows")
 JUMPS = ("last", "concat", "max")
 POSITIONS = ("none", "random-walk")
 OUTPUTS = ("linear", "message")
+GRAPH_FEATURES = ("none", "joined")
 
 
 @dataclass(frozen=True)
@@ -50,10 +52,12 @@ class NetworkOptions:
         feed_forward: whether a perceptron follows each message.
         activation: after each normalisation.
         dropout: rate for what layers and the head read, and for attention coefficients.
+        scaling: of wide real-valued features: `none`, or by `rows` (`gnn_space.frame.scale_rows`).
         positional: what is added to the input.
         output: what gives the outputs: a `linear` head, or the last `message` itself (on node level).
         jumping: what the head reads: the `last` states, all of them in `concat`, or their `max`.
         readout: of a graph's nodes.
+        graph_features: whether a graph's own features are `joined` to the readout; `none`: they are not read.
         propagation: steps that the outputs are propagated (on node level).
         teleport: the share of the outputs themselves in each of these steps.
     """
@@ -66,9 +70,11 @@ class NetworkOptions:
     feed_forward: bool
     activation: str
     dropout: float
+    scaling: str = "none"
     positional: str = "none"
     output: str = "linear"
     jumping: str = "last"
     readout: str = "mean"
+    graph_features: str = "none"
     propagation: int = 0
     teleport: float = 0.1

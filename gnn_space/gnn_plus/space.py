@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar, cast
 
 from automl_plugins.spaces.architecture import Architecture
@@ -10,23 +10,36 @@ from automl_plugins.spaces.choice import Choice, Value
 from automl_plugins.spaces.operation import Operation
 from automl_plugins.spaces.task import Level, Task
 from automl_plugins.supernets.space import SupernetSpace
-from gnn_space.frame import READOUTS
+from gnn_space.frame import READOUTS, has_wide_features
 from gnn_space.gnn_plus.messages import MESSAGES
 from gnn_space.gnn_plus.network import GNNPlusNetwork
 from gnn_space.gnn_plus.points import reference_values
-from gnn_space.gnn_plus.sizes import ACTIVATIONS, INPUTS, JUMPS, NORMS, OUTPUTS, POSITIONS, GNNPlusSizes, NetworkOptions
+from gnn_space.gnn_plus.sizes import (
+    ACTIVATIONS,
+    GRAPH_FEATURES,
+    INPUTS,
+    JUMPS,
+    NORMS,
+    OUTPUTS,
+    POSITIONS,
+    SCALINGS,
+    GNNPlusSizes,
+    NetworkOptions,
+)
 from gnn_space.gnn_plus.supernet import GNNPlusSupernet
 
 MOST_LAYERS = 50
 """A mistyped number must not end in many choices."""
 
-_ONLY: dict[str, tuple[Level, Value]] = {
-    "readout": ("graph", "mean"),
-    "positional": ("graph", "none"),
-    "output": ("node", "linear"),
-    "propagation": ("node", 0),
+_ONLY: Mapping[str, tuple[Callable[[Task], bool], Value]] = {
+    "scaling": (has_wide_features, "none"),
+    "readout": (lambda task: task.level == "graph", "mean"),
+    "graph_features": (lambda task: task.level == "graph" and task.graph_channels > 0, "none"),
+    "positional": (lambda task: task.level == "graph", "none"),
+    "output": (lambda task: task.level == "node", "linear"),
+    "propagation": (lambda task: task.level == "node", 0),
 }
-"""Choices that mean something on one level only, and the option that is offered elsewhere."""
+"""Choices that mean something on some tasks only, and the option that is offered elsewhere."""
 
 
 class GNNPlusSpace(SupernetSpace):
@@ -37,12 +50,14 @@ class GNNPlusSpace(SupernetSpace):
     encodings. Here each is a choice; `references` names the networks that are points of the space.
 
     Of a network: `depth`; `channels` of all heads together; `input`, what the first layer reads: the `features`
-    themselves, or a `linear` map of them; `norm` (`none`, `batch`, `layer`: over a node's channels), `residual`,
+    themselves, or a `linear` map of them; `scaling`: wide real-valued features as they are, or scaled by `rows`
+    (`gnn_space.frame.scale_rows`); `norm` (`none`, `batch`, `layer`: over a node's channels), `residual`,
     `feed_forward` (see `gnn_space.gnn_plus.network.FeedForward`) and `activation`, the same in all layers; `dropout`
     of what every layer and the head read, and of attention coefficients; `positional` encodings that are added to the
     mapped input; `output`: a `linear` head on node states, or the last layer's `message`, which gives the outputs
-    itself, as in Kipf's networks; `jumping`: the states that the head reads; `readout` of a graph; and `propagation` of
-    the outputs in so many steps, each with the `teleport` back to them (APPNP). A layer computes
+    itself, as in Kipf's networks; `jumping`: the states that the head reads; `readout` of a graph; `graph_features`: a
+    graph's own features (`graph_attr`) `joined` to the readout, or not read; and `propagation` of the outputs in so
+    many steps, each with the `teleport` back to them (APPNP). A layer computes
 
     .. math::
         h \leftarrow \mathrm{FF}\big(h + \mathrm{act}(\mathrm{norm}(\mathrm{message}(\mathrm{dropout}(h))))\big),
@@ -55,6 +70,7 @@ class GNNPlusSpace(SupernetSpace):
     Laplacian encodings are what a data module appends to its features.
 
     Row-normalised bags of words are small: maps begin by Glorot's rule and biases at zero, so that nothing drowns them.
+    Their scale is a choice, not a rule, because the networks made by hand read them as they are, and stay points.
 
     Args:
         depths: what the number of layers is chosen from.
@@ -108,6 +124,7 @@ class GNNPlusSpace(SupernetSpace):
             Choice("depth", self.depths),
             Choice("channels", self.channels),
             Choice("input", INPUTS),
+            Choice("scaling", SCALINGS),
             Choice("positional", POSITIONS, {"input": ("linear",)}),
             Choice("norm", self.norms),
             Choice("residual", (False, True)),
@@ -119,6 +136,7 @@ class GNNPlusSpace(SupernetSpace):
             choices.append(Choice("output", OUTPUTS, {"depth": several}))
             choices.append(Choice("jumping", JUMPS, {"output": ("linear",)}))
         choices.append(Choice("readout", tuple(READOUTS)))
+        choices.append(Choice("graph_features", GRAPH_FEATURES))
         choices.append(Choice("propagation", self.propagations))
         steps = tuple(each for each in self.propagations if each)
         if steps:
@@ -130,9 +148,10 @@ class GNNPlusSpace(SupernetSpace):
         return choices
 
     def options_for(self, choice: Choice, task: Task) -> Sequence[Value]:
-        level, option = _ONLY.get(choice.name, (task.level, None))
-        if level != task.level and option in choice.options:
-            return (option,)
+        if choice.name in _ONLY:
+            means_something, option = _ONLY[choice.name]
+            if not means_something(task) and option in choice.options:
+                return (option,)
         if choice.kind == "message" and task.edge_channels:
             return [each for each in choice.options if each != "none"] or choice.options
         return choice.options
@@ -164,7 +183,8 @@ class GNNPlusSpace(SupernetSpace):
 
     def operations(self, architecture: Architecture) -> Sequence[Operation]:
         options = self._options(architecture)
-        operations = [Operation("features", "features")]
+        scaled = "" if options.scaling == "none" else f", scaled by {options.scaling}"
+        operations = [Operation("features", f"features{scaled}", (), ("scaling",))]
         if options.input == "linear":
             operations.append(Operation("input", "linear map", ("features",), ("input",)))
             if options.positional != "none":
@@ -206,7 +226,9 @@ def _head(options: NetworkOptions, ends: Sequence[str], is_propagated: bool) -> 
     reads = tuple(ends[-1:] if options.jumping == "last" else ends)
     if options.output == "linear":
         label = "head" if options.jumping == "last" else f"head of the {options.jumping} of all layers"
-        made.append(Operation("head", label, reads, ("jumping", "output") if len(ends) > 1 else ()))
+        label += "" if options.graph_features == "none" else ", and of the graph's own features"
+        settles = ("graph_features", *(("jumping", "output") if len(ends) > 1 else ()))
+        made.append(Operation("head", label, reads, settles))
         reads = ("head",)
     if is_propagated:
         label = f"{options.propagation} steps of propagation, teleport {options.teleport}"

@@ -15,11 +15,11 @@ from automl_plugins.spaces.choice import Choice
 from automl_plugins.spaces.task import Task
 from automl_plugins.supernets.supernet import Supernet
 from gnn_space.agnn.widths import Window
-from gnn_space.frame import InputEncoder, TakesGraphs
+from gnn_space.frame import InputEncoder, TakesGraphs, has_wide_features
 from gnn_space.gnn_plus.layer import Flow, MixedMessages, Source, WideLayer, network_layer
 from gnn_space.gnn_plus.messages import Ends, linear
 from gnn_space.gnn_plus.mixed_head import Layered, MixedHead
-from gnn_space.gnn_plus.mixing import MixedDropout, Open, Width, open_width, total
+from gnn_space.gnn_plus.mixing import MixedDropout, Open, Width, open_width, scaled_rows, total
 from gnn_space.gnn_plus.neighbourhood import Neighbourhood
 from gnn_space.gnn_plus.network import EdgeStates, GNNPlusNetwork, propagated, walk_positions
 from gnn_space.gnn_plus.sizes import GNNPlusSizes
@@ -60,6 +60,7 @@ class GNNPlusSupernet(TakesGraphs, Supernet):
         norms = [str(name) for name in options["norm"]]
         self.widest = Window(sizes.heads, channels // sizes.heads)
         self.encoder = InputEncoder(task, sizes.node_embedding, sizes.edge_embedding)
+        self.scales = "rows" in options["scaling"] and has_wide_features(task)
         features, edges = self.encoder.node_channels, self.encoder.edge_channels
         has_projection = "linear" in options["input"]
         self.project = linear(features, channels) if has_projection else None
@@ -94,6 +95,7 @@ class GNNPlusSupernet(TakesGraphs, Supernet):
         opened = Open(self.choices, gates)
         width = open_width(opened("channels"), self.widest)
         x, edge_attr = self.encoder(x, edge_attr)
+        x = scaled_rows(x, opened("scaling")) if self.scales else x
         graph = Neighbourhood(edge_index, edge_attr, x.size(0))
         flow = Flow(graph, opened, width, MixedDropout(opened("dropout"), self.training))
         sources = self._sources(x, flow, batch, num_graphs)
@@ -200,8 +202,6 @@ class GNNPlusSupernet(TakesGraphs, Supernet):
             last = options.messages[-1]
             state |= {f"output.{name}": each for name, each in self.output_messages.weights(last, width).items()}
         else:
-            gated = "gated" in options.messages
-            head = self.head.weights(len(options.messages), options.jumping, options.readout, gated, width)
-            state |= {f"output.{name}": each for name, each in head.items()}
+            state |= {f"output.{name}": each for name, each in self.head.weights(options, width).items()}
         # An edge's norm that nobody reads, say, is not in the network.
         network.load_state_dict({name: state[name] for name in network.state_dict()})

@@ -15,12 +15,14 @@ from automl_plugins import Task
 from automl_plugins.supernets.space import SupernetSpace
 from automl_plugins.testing import SupernetContract
 from gnn_space import GNNPlusSpace
+from gnn_space.frame import WIDE
 from gnn_space.gnn_plus.mixing import MixedDropout
 from gnn_space.positional import return_probabilities
 
 pytestmark = pytest.mark.filterwarnings("ignore:Sparse CSR tensor support is in beta")
 
-NODE = Task("node", "classes", in_channels=5, out_channels=3)
+# Of so many columns rows may be scaled.
+NODE = Task("node", "classes", in_channels=WIDE, out_channels=3)
 EDGE = Task("edge", "classes", 2, 3, edge_channels=2, node_categories=(4, 3), edge_categories=(2, 3))
 GRAPH = Task("graph", "regression", in_channels=5, out_channels=1, edge_channels=2, graph_channels=2)
 

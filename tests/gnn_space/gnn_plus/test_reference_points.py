@@ -15,6 +15,7 @@ from torch_geometric.data import Batch, Data
 from automl_plugins import Task
 from automl_plugins.spaces.task import Level
 from gnn_space import GNNPlusSpace
+from gnn_space.frame import WIDE
 from gnn_space.gated_gcn import GatedGCN
 from gnn_space.references import APPNP, GAT, GCN, GIN, GraphSAGE
 
@@ -100,6 +101,8 @@ def batch_for(task: Task) -> Batch:
         graph = Data(x=features(nodes, task.in_channels, task.node_categories), edge_index=torch.tensor(pairs).t())
         if task.edge_channels:
             graph.edge_attr = features(len(pairs), task.edge_channels, task.edge_categories)
+        if task.graph_channels:
+            graph.graph_attr = features(1, task.graph_channels, ())
         graphs.append(graph)
     return Batch.from_data_list(graphs)
 
@@ -108,7 +111,9 @@ def batch_for(task: Task) -> Batch:
 @pytest.mark.parametrize("kind", [PLAIN, WITH_EDGES, CATEGORICAL], ids=["features", "edge-features", "categories"])
 @pytest.mark.parametrize("name", HAND_MADE)
 def test_with_copied_weights_it_computes_what_the_reference_computes(name: str, kind: Task, level: Level) -> None:
-    task = replace(kind, level=level)
+    # Wide features, whose scale is a choice, and the features of whole graphs are read as the references read them.
+    columns = WIDE if kind is PLAIN else kind.in_channels
+    task = replace(kind, level=level, in_channels=columns, graph_channels=2 if level == "graph" else 0)
     space = GNNPlusSpace()
     references = space.references(task)
     if name not in references:
@@ -118,7 +123,14 @@ def test_with_copied_weights_it_computes_what_the_reference_computes(name: str, 
     torch.manual_seed(0)
     reference = HAND_MADE[name](task).double()
     batch = batch_for(task)
-    inputs = (batch.x, batch.edge_index, batch.edge_attr, batch.batch, batch.num_graphs)
+    inputs = (
+        batch.x,
+        batch.edge_index,
+        batch.edge_attr,
+        batch.batch,
+        batch.num_graphs,
+        getattr(batch, "graph_attr", None),
+    )
     with torch.no_grad():
         for weight in reference.parameters():
             weight.add_(0.1 * torch.randn_like(weight))
@@ -145,6 +157,46 @@ def test_the_references_are_offered_within_the_task(level: Level) -> None:
         offered = {choice.name: choice.options for choice in space.within(task).choices}
         for architecture in references.values():
             assert all(value in offered[choice] for choice, value in architecture.items())
+
+
+@pytest.mark.parametrize(
+    ("task", "offered"),
+    [
+        (PLAIN, set()),
+        (replace(PLAIN, in_channels=WIDE), {"scaling"}),
+        (replace(PLAIN, in_channels=WIDE, node_categories=(2,) * WIDE), set()),
+        (replace(PLAIN, level="graph", graph_channels=2), {"graph_features"}),
+    ],
+    ids=["narrow", "wide", "many-categories", "whole-graph"],
+)
+def test_there_is_a_choice_only_where_the_data_have_something_to_choose(task: Task, offered: set[str]) -> None:
+    space = GNNPlusSpace()
+    options = {choice.name: space.options_for(choice, task) for choice in space.choices}
+    assert {name for name in ("scaling", "graph_features") if len(options[name]) > 1} == offered
+
+
+def test_a_network_that_joins_no_graph_features_reads_none() -> None:
+    task = replace(PLAIN, level="graph", graph_channels=2)
+    space = GNNPlusSpace()
+    gin = space.references(task)["gin"]
+    batch = batch_for(task)
+    for option, is_read in (("joined", True), ("none", False)):
+        network = space.network(space.architecture({**gin, "graph_features": option}), task).double().eval()
+        attr = batch.graph_attr.detach().requires_grad_()
+        outputs = network(batch.x, batch.edge_index, None, batch.batch, batch.num_graphs, attr)
+        (gradient,) = torch.autograd.grad(outputs.sum(), attr, allow_unused=True)
+        assert (gradient is not None) == is_read
+
+
+def test_the_scale_of_a_row_is_lost_where_rows_are_scaled() -> None:
+    task = replace(PLAIN, in_channels=WIDE)
+    space = GNNPlusSpace()
+    gcn = space.references(task)["gcn"]
+    batch = batch_for(task)
+    for option, is_lost in (("rows", True), ("none", False)):
+        network = space.network(space.architecture({**gcn, "scaling": option}), task).double().eval()
+        outputs = [network(x, batch.edge_index) for x in (batch.x, batch.x / 1000)]
+        assert torch.allclose(outputs[0], outputs[1]) == is_lost
 
 
 def test_a_space_without_an_option_names_no_network_that_needs_it() -> None:
