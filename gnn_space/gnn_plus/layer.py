@@ -10,7 +10,7 @@ from torch.func import functional_call
 from torch.nn import functional
 
 from automl_plugins.spaces.choice import Value
-from gnn_space.gnn_plus.messages import Axis, Drop, Ends, Message, linear, make_message
+from gnn_space.gnn_plus.messages import Axis, Drop, Ends, Message, linear, make_message, with_edge_states
 from gnn_space.gnn_plus.mixing import MixedNorm, Open, Width, narrowed, total
 from gnn_space.gnn_plus.neighbourhood import Neighbourhood
 from gnn_space.gnn_plus.network import make_activation
@@ -67,9 +67,9 @@ class MixedMessages(nn.Module):
 
     def forward(
         self, x: Tensor, edges: Tensor | None, flow: Flow, opened: Mapping[Value, Tensor]
-    ) -> tuple[Tensor, Tensor | None]:
-        """The messages mixed by their gates, and the new edge states of `gated`, not weighted."""
-        mixed, updated = [], None
+    ) -> tuple[Tensor, dict[Value, Tensor]]:
+        """The messages mixed by their gates, and the new edge states of those that have any, not weighted."""
+        mixed, updated = [], {}
         dropped = flow.drop(x)
         for name, gate in opened.items():
             weights = self.weights(str(name), flow.width)
@@ -77,7 +77,8 @@ class MixedMessages(nn.Module):
                 self.options[str(name)], weights, (dropped, flow.graph, edges, flow.drop), strict=True
             )
             mixed.append(gate * received)
-            updated = new if new is not None else updated
+            if new is not None:
+                updated[name] = new
         return total(mixed), updated
 
     def weights(self, name: str, width: Width) -> dict[str, Tensor]:
@@ -140,7 +141,7 @@ class WideLayer(nn.Module):
         if features is not None:
             self.from_features = MixedMessages(names, ends._replace(inputs=features), ("out", "hidden"))
         self.norm = MixedNorm(norms, ends.outputs)
-        self.edge_norm = MixedNorm(norms, ends.outputs) if "gated" in names else None
+        self.edge_norm = MixedNorm(norms, ends.outputs) if with_edge_states(names) else None
         self.feed_forward = WideFeedForward(norms, ends.outputs)
 
     def forward(
@@ -159,20 +160,21 @@ class WideLayer(nn.Module):
             updates_edges: whether new edge states are read.
         """
         opened = flow.opened
-        received, updated, passed = [], [], []
+        received, passed = [], []
+        updated: dict[Value, list[Tensor]] = {}
         for source in sources:
             messages = self.from_features if source.is_features else self.messages
             states, new = cast(MixedMessages, messages)(source.x, edges, flow, opened(self.choice))
             received.append(weighted(states, source.gate))
-            if new is not None:
-                updated.append(weighted(new, source.gate))
+            for name, each in new.items():
+                updated.setdefault(name, []).append(weighted(each, source.gate))
             if not source.is_features:
                 passed.append(weighted(source.x, source.gate))
         state = self._activate(self.norm(total(received), flow.width, opened("norm")), flow)
         residual = opened("residual").get(True)
         if residual is not None and passed:
             state = state + residual * total(passed)
-        return self._fed_forward(state, flow), self._edges(edges, updated if updates_edges else [], flow)
+        return self._fed_forward(state, flow), self._edges(edges, updated if updates_edges else {}, flow)
 
     def _activate(self, state: Tensor, flow: Flow) -> Tensor:
         opened = flow.opened("activation")
@@ -184,11 +186,14 @@ class WideLayer(nn.Module):
             parts.append(gate * (self.feed_forward(state, flow) if has_block else state))
         return total(parts)
 
-    def _edges(self, edges: Tensor | None, updated: Sequence[Tensor], flow: Flow) -> Tensor | None:
-        if edges is None or not updated or self.edge_norm is None:
+    def _edges(self, edges: Tensor | None, updated: Mapping[Value, Sequence[Tensor]], flow: Flow) -> Tensor | None:
+        if edges is None or self.edge_norm is None:
             return edges
-        normal = self.edge_norm(total(updated), flow.width, flow.opened("norm"))
-        return edges + flow.opened(self.choice)["gated"] * self._activate(normal, flow)
+        opened = flow.opened(self.choice)
+        for name, each in updated.items():
+            normal = self.edge_norm(total(each), flow.width, flow.opened("norm"))
+            edges = edges + opened[name] * self._activate(normal, flow)
+        return edges
 
 
 def weighted(x: Tensor, gate: Tensor | None) -> Tensor:

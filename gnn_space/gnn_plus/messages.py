@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import abc
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import ClassVar, Literal, NamedTuple
 
 import torch
@@ -12,6 +12,7 @@ from torch.nn import functional
 from torch_geometric.nn.inits import glorot
 from torch_geometric.utils import scatter
 
+from automl_plugins.spaces.choice import Value
 from gnn_space.aggregation import aggregate, edge_softmax
 from gnn_space.gnn_plus.neighbourhood import Neighbourhood
 
@@ -46,12 +47,14 @@ class Message(nn.Module, abc.ABC):
     """The states that a node receives from its neighbours and itself.
 
     Shapes:
-        x `[num_nodes, inputs]`, in CSR layout too; edge states `[num_edges, hidden]`, for `GatedMessage` only; output
-        `[num_nodes, outputs]`, and new edge states before normalisation, or None.
+        x `[num_nodes, inputs]`, in CSR layout too; edge states `[num_edges, hidden]`, where it `has_edge_states`;
+        output `[num_nodes, outputs]`, and new edge states before normalisation, or None.
     """
 
     axes: ClassVar[Axes]
     """For every weight, the axes along which a supernet narrows it."""
+    has_edge_states: ClassVar[bool] = False
+    """True where it reads states of the edges, and gives new ones."""
 
     def __init__(self, ends: Ends) -> None:
         super().__init__()
@@ -264,6 +267,7 @@ def _attended(by_head: Tensor, score: Tensor, graph: Neighbourhood, drop: Drop) 
 class GatedMessage(Message):
     """GatedGCN's, see `gnn_space.gated_gcn.GatedGCNLayer`: edge states gate, by channel, what arrives along them."""
 
+    has_edge_states: ClassVar[bool] = True
     axes: ClassVar[Axes] = {
         **{f"{name}.weight": ("out", "in") for name in ("target", "source", "own", "neighbour")},
         **{f"{name}.bias": ("out",) for name in ("target", "source", "own", "neighbour", "edge")},
@@ -285,6 +289,46 @@ class GatedMessage(Message):
         total = scatter(gate, target, 0, graph.num_nodes, reduce="sum")
         received = scatter(message, target, 0, graph.num_nodes, reduce="sum") / (total + _EPSILON)
         return self.own(x) + received, updated
+
+
+class DirectedMessage(Message):
+    r"""From edge to edge, never straight back, as in D-MPNN (Yang et al. 2019, equations 4 to 6).
+
+    .. math::
+        m_{vw} = V x_v + W \sum_{k \in N(v) \setminus w} h_{kv}, \qquad
+        U x_v + A \sum_{k \in N(v)} \mathrm{ReLU}(m_{kv})
+
+    Departures: a layer has node states of its own, which stand where D-MPNN has first edge states; edge states
+    are added up from layer to layer, after a normalisation; and layers share no weights.
+    """
+
+    has_edge_states: ClassVar[bool] = True
+    axes: ClassVar[Axes] = {
+        "own.weight": ("out", "in"),
+        "own.bias": ("out",),
+        "source.weight": ("out", "in"),
+        "edge.weight": ("out", "hidden"),
+        "received.weight": ("out", "out"),
+    }
+
+    def __init__(self, ends: Ends) -> None:
+        super().__init__(ends)
+        self.own = linear(ends.inputs, ends.outputs)
+        self.source = linear(ends.inputs, ends.outputs, bias=False)
+        self.edge = linear(ends.hidden, ends.outputs, bias=False)
+        self.received = linear(ends.outputs, ends.outputs, bias=False)
+
+    def forward(
+        self, x: Tensor, graph: Neighbourhood, edges: Tensor | None, drop: Drop
+    ) -> tuple[Tensor, Tensor | None]:
+        source, target = graph.edges.source, graph.edges.target
+        mapped = self.edge(edges)
+        back = torch.cat([mapped, mapped.new_zeros(1, mapped.size(1))]).index_select(0, graph.reverse)
+        # Nodes add up before they are read along edges: one gathering for both terms.
+        begun = self.source(x) + scatter(mapped, target, 0, graph.num_nodes, reduce="sum")
+        updated = begun.index_select(0, source) - back
+        received = scatter(functional.relu(updated), target, 0, graph.num_nodes, reduce="sum")
+        return self.own(x) + self.received(received), updated
 
 
 class PNAMessage(Message):
@@ -335,10 +379,16 @@ MESSAGES: Mapping[str, type[Message]] = {
     "sage": SAGEMessage,
     "gin": GINMessage,
     "gated": GatedMessage,
+    "dmpnn": DirectedMessage,
     "pna": PNAMessage,
     "none": NoMessage,
 }
-"""The messages by name; all but `none` read edge features, `gated` through edge states."""
+"""The messages by name; all but `none` read edge features, `gated` and `dmpnn` through edge states."""
+
+
+def with_edge_states(names: Iterable[Value]) -> list[Value]:
+    """Those of some messages that read states of the edges and give new ones."""
+    return [name for name in names if MESSAGES[str(name)].has_edge_states]
 
 
 def make_message(name: str, ends: Ends) -> Message:

@@ -11,7 +11,7 @@ from torch.nn import functional
 
 from automl_plugins.spaces.task import Task
 from gnn_space.frame import POOLS, READOUTS, Head, graph_features
-from gnn_space.gnn_plus.messages import Drop
+from gnn_space.gnn_plus.messages import Drop, with_edge_states
 from gnn_space.gnn_plus.mixing import Open, Width, total
 from gnn_space.gnn_plus.sizes import NetworkOptions
 
@@ -23,14 +23,15 @@ class Layered(NamedTuple):
         states: after each layer that was run, `[num_nodes, channels]`.
         edges: edge states after each of them; None: no layer has any.
         weights: by depth, the weight of ending there with a head that reads states.
-        gated: for each layer, the gate of `gated`; None: it is closed, and a number: no other message is open.
+        updating: for each layer, the gates of messages that have edge states; None: all are closed, and a number: no
+            other message is open.
         edge_attr: encoded edge features, or None.
     """
 
     states: Sequence[Tensor]
     edges: Sequence[Tensor | None]
     weights: dict[int, Tensor]
-    gated: Sequence[Tensor | float | None]
+    updating: Sequence[Tensor | float | None]
     edge_attr: Tensor | None
 
 
@@ -124,17 +125,17 @@ class MixedHead(nn.Module):
         return {name: total(gates) for name, gates in shares.items() if gates}
 
     def _edges(self, layered: Layered, width: Width) -> tuple[list[Tensor], list[Tensor]]:
-        """An edge's features where no layer is gated, else its states, for its head to read; and their columns."""
+        """An edge's features where no layer has edge states, else its states, for its head; and their columns."""
         features: list[Tensor] = []
         states: list[Tensor] = []
         for depth, weight in layered.weights.items():
             without: Tensor | float = 1.0
-            for gate in layered.gated[:depth]:
+            for gate in layered.updating[:depth]:
                 without = without if gate is None else without * (1 - gate)
             if isinstance(without, Tensor) or without:
                 features.append(weight * without)
             edges = layered.edges[depth - 1]
-            if edges is not None and any(gate is not None for gate in layered.gated[:depth]):
+            if edges is not None and any(gate is not None for gate in layered.updating[:depth]):
                 states.append(weight * (1 - without) * edges)
         rest, columns = [], []
         if features and layered.edge_attr is not None:
@@ -172,7 +173,9 @@ class MixedHead(nn.Module):
         copies = READOUTS[options.readout] if self.level == "graph" else self.copies
         columns = self._columns(copies, blocks, width)
         if self.level == "edge":
-            columns.append(self._state_columns(width) if "gated" in options.messages else self._feature_columns())
+            columns.append(
+                self._state_columns(width) if with_edge_states(options.messages) else self._feature_columns()
+            )
         elif self.level == "graph" and options.graph_features == "joined":
             columns.append(self._rest())
         name = "output.weight" if self.level == "node" else "output.0.weight"

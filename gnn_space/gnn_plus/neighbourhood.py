@@ -8,6 +8,7 @@ from torch import Tensor
 from torch_geometric.utils import scatter
 
 from gnn_space.compressed import CompressedEdges
+from gnn_space.dmpnn import reverse_edges
 from gnn_space.layers import looped_features, normalised_sum
 
 
@@ -24,6 +25,11 @@ class Neighbourhood:
         self.edges = CompressedEdges(edge_index, num_nodes)
         self.edge_attr = edge_attr
         self.num_nodes = num_nodes
+
+    @cached_property
+    def reverse(self) -> Tensor:
+        """The place of the edge that leads back, for each edge; see `gnn_space.dmpnn.reverse_edges`."""
+        return reverse_edges(self.edges.edge_index, self.num_nodes)
 
     @cached_property
     def looped_attr(self) -> Tensor | None:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from automl_plugins.spaces.task import Task
 from gnn_space.frame import Head, InputEncoder, TakesGraphs, batch_norm, feature_dropout, has_wide_features, scale_rows
-from gnn_space.gnn_plus.messages import Drop, Ends, linear, make_message
+from gnn_space.gnn_plus.messages import Drop, Ends, linear, make_message, with_edge_states
 from gnn_space.gnn_plus.neighbourhood import Neighbourhood
 from gnn_space.gnn_plus.sizes import GNNPlusSizes, NetworkOptions
 from gnn_space.positional import return_probabilities
@@ -37,7 +37,7 @@ class GNNPlusNetwork(TakesGraphs):
         super().__init__()
         self.options, self.sizes, self.level = options, sizes, task.level
         self.scales = options.scaling == "rows" and has_wide_features(task)
-        channels, gated = options.channels, "gated" in options.messages
+        channels, has_edge_states = options.channels, bool(with_edge_states(options.messages))
         by_message = options.output == "message" and task.level == "node"
         if task.level != "edge" and set(options.messages) == {"none"}:
             task = without_edges(task)
@@ -49,13 +49,14 @@ class GNNPlusNetwork(TakesGraphs):
         self.position = None
         if options.positional == "random-walk" and self.project is not None:
             self.position = linear(sizes.walk_length, channels, bias=False)
-        self.edge_states = EdgeStates(edge_channels, channels) if gated else None
+        self.edge_states = EdgeStates(edge_channels, channels) if has_edge_states else None
         *hidden, last = options.messages
         names = hidden if by_message else options.messages
         self.layers = nn.ModuleList()
         inputs = self.encoder.node_channels if self.project is None else channels
         for position, name in enumerate(names):
-            updates = name == "gated" and (task.level == "edge" or "gated" in options.messages[position + 1 :])
+            is_read = task.level == "edge" or bool(with_edge_states(options.messages[position + 1 :]))
+            updates = is_read and bool(with_edge_states([name]))
             ends = Ends(inputs, channels, channels, edge_channels, sizes.heads)
             # No residual leads round a change from features to states.
             residual = options.residual and (position > 0 or self.project is not None)
@@ -65,7 +66,7 @@ class GNNPlusNetwork(TakesGraphs):
             self.output: nn.Module = make_message(last, Ends(channels, task.out_channels, channels, edge_channels, 1))
         else:
             width = channels * len(names) if options.jumping == "concat" else channels
-            self.output = Head(task, width, channels if gated else edge_channels, readout=options.readout)
+            self.output = Head(task, width, channels if has_edge_states else edge_channels, readout=options.readout)
 
     def forward(
         self,

@@ -64,7 +64,8 @@ class GNNPlusSpace(SupernetSpace):
 
     with one of `MESSAGES` each. All of them but `none` read edge features; `gated` updates states of the edges, which
     begin as a map of their features (a learned constant where there are none) and are the edge's own at the head of an
-    edge level. `gcn`, `sage` and `pna` add a linear map of edge features to neighbours' states.
+    edge level; `dmpnn`, offered on graph level, sends these from edge to edge. `gcn`, `sage` and `pna` add a linear map
+    of edge features to neighbours' states.
 
     Options that cannot read a task's edge features or mean nothing on its level are not offered by `within`.
     Laplacian encodings are what a data module appends to its features.
@@ -152,8 +153,10 @@ class GNNPlusSpace(SupernetSpace):
             means_something, option = _ONLY[choice.name]
             if not means_something(task) and option in choice.options:
                 return (option,)
-        if choice.kind == "message" and task.edge_channels:
-            return [each for each in choice.options if each != "none"] or choice.options
+        if choice.kind == "message":
+            left_out = {"none"} if task.edge_channels else set()
+            left_out |= set() if task.level == "graph" else {"dmpnn"}
+            return [each for each in choice.options if each not in left_out] or choice.options
         return choice.options
 
     def references(self, task: Task) -> dict[str, Architecture]:

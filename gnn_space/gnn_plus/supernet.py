@@ -11,13 +11,13 @@ from torch.func import functional_call
 from torch.nn import functional
 
 from automl_plugins.spaces.architecture import Architecture
-from automl_plugins.spaces.choice import Choice
+from automl_plugins.spaces.choice import Choice, Value
 from automl_plugins.spaces.task import Task
 from automl_plugins.supernets.supernet import Supernet
 from gnn_space.agnn.widths import Window
 from gnn_space.frame import InputEncoder, TakesGraphs, has_wide_features
 from gnn_space.gnn_plus.layer import Flow, MixedMessages, Source, WideLayer, network_layer
-from gnn_space.gnn_plus.messages import Ends, linear
+from gnn_space.gnn_plus.messages import Ends, linear, with_edge_states
 from gnn_space.gnn_plus.mixed_head import Layered, MixedHead
 from gnn_space.gnn_plus.mixing import MixedDropout, Open, Width, open_width, scaled_rows, total
 from gnn_space.gnn_plus.neighbourhood import Neighbourhood
@@ -67,8 +67,8 @@ class GNNPlusSupernet(TakesGraphs, Supernet):
         self.position = None
         if has_projection and "random-walk" in options.get("positional", ()):
             self.position = linear(sizes.walk_length, channels, bias=False)
-        has_gated = any("gated" in each for each in names)
-        self.edge_states = EdgeStates(edges, channels) if has_gated else None
+        has_edge_states = any(with_edge_states(each) for each in names)
+        self.edge_states = EdgeStates(edges, channels) if has_edge_states else None
         ends = Ends(channels, channels, channels, edges, sizes.heads)
         read = features if "features" in options["input"] else None
         self.layers = nn.ModuleList(
@@ -79,7 +79,7 @@ class GNNPlusSupernet(TakesGraphs, Supernet):
             every = list(dict.fromkeys(name for each in names[1:] for name in each))
             ends = Ends(channels, task.out_channels, channels, edges, heads=1)
             self.output_messages = MixedMessages(every, ends, ("in", "hidden"))
-        self.head = MixedHead(task, depth, channels, edges, has_gated)
+        self.head = MixedHead(task, depth, channels, edges, has_edge_states)
 
     def forward(
         self,
@@ -126,7 +126,7 @@ class GNNPlusSupernet(TakesGraphs, Supernet):
         opened, graph = flow.opened, flow.graph
         depths = {cast(int, depth): gate for depth, gate in opened("depth").items()}
         names = [opened(f"layer{layer}.message") for layer in range(max(depths))]
-        edges = self._edge_states(flow) if any("gated" in each for each in names) else None
+        edges = self._edge_states(flow) if any(with_edge_states(each) for each in names) else None
         by_head, by_message = self._endings(depths, opened)
         states: list[Tensor] = []
         edges_after: list[Tensor | None] = []
@@ -138,13 +138,13 @@ class GNNPlusSupernet(TakesGraphs, Supernet):
                 outputs.append(by_message[depth] * given)
             if depth == len(names) and depth not in by_head:
                 break
-            updates = "gated" in each and (self.level == "edge" or any("gated" in later for later in names[depth:]))
+            is_read = self.level == "edge" or any(with_edge_states(later) for later in names[depth:])
+            updates = is_read and bool(with_edge_states(each))
             state, edges = self.layers[position](sources, edges, flow, updates)
             sources = [Source(state)]
             states.append(state)
             edges_after.append(edges)
-        gated = [(each["gated"] if len(each) > 1 else 1.0) if "gated" in each else None for each in names]
-        return Layered(states, edges_after, by_head, gated, graph.edge_attr), outputs
+        return Layered(states, edges_after, by_head, [_updating(each) for each in names], graph.edge_attr), outputs
 
     def _endings(self, depths: Mapping[int, Tensor], opened: Open) -> tuple[dict[int, Tensor], dict[int, Tensor]]:
         """By depth, the weights of ending in a head, and in a message that gives the outputs."""
@@ -205,3 +205,9 @@ class GNNPlusSupernet(TakesGraphs, Supernet):
             state |= {f"output.{name}": each for name, each in self.head.weights(options, width).items()}
         # An edge's norm that nobody reads, say, is not in the network.
         network.load_state_dict({name: state[name] for name in network.state_dict()})
+
+
+def _updating(opened: Mapping[Value, Tensor]) -> Tensor | float | None:
+    """The gates of a layer's messages that have edge states; None: all are closed, one: no other is open."""
+    gates = [opened[name] for name in with_edge_states(opened)]
+    return (total(gates) if len(gates) < len(opened) else 1.0) if gates else None

@@ -15,8 +15,11 @@ from automl_plugins import Task
 from automl_plugins.supernets.space import SupernetSpace
 from automl_plugins.testing import SupernetContract
 from gnn_space import GNNPlusSpace
+from gnn_space.dmpnn import DirectedEdgeLayer, reverse_edges
 from gnn_space.frame import WIDE
+from gnn_space.gnn_plus.messages import DirectedMessage, Ends
 from gnn_space.gnn_plus.mixing import MixedDropout
+from gnn_space.gnn_plus.neighbourhood import Neighbourhood
 from gnn_space.positional import return_probabilities
 
 pytestmark = pytest.mark.filterwarnings("ignore:Sparse CSR tensor support is in beta")
@@ -67,7 +70,7 @@ class TestContract(SupernetContract):
         # The other messages stand beside these below: an architecture of this suite costs a third of a second.
         return GNNPlusSpace(
             depths=(1, 2),
-            messages=("gat", "gin", "gated"),
+            messages=("gat", "gin", "gated", "dmpnn"),
             propagations=(0, 2),
             walk_length=3,
             **SMALL,
@@ -113,6 +116,19 @@ def test_features_in_csr_layout_give_what_dense_ones_give(training: bool) -> Non
     dense = data.x * (data.x > 0)
     outputs = [searchable(x, data.edge_index) for x in (dense, dense.to_sparse_csr())]
     torch.testing.assert_close(outputs[1], outputs[0], rtol=1e-10, atol=1e-10)
+
+
+def test_a_directed_message_goes_from_edge_to_edge_as_in_dmpnn() -> None:
+    torch.manual_seed(0)
+    graph = graph_for(GRAPH, 5, seed=0)
+    message = DirectedMessage(Ends(5, 6, 6, 2, 1)).double()
+    layer = DirectedEdgeLayer(6).double()
+    layer.message.weight = message.edge.weight
+    states = torch.randn(graph.num_edges, 6, dtype=torch.float64)
+    _, updated = message(graph.x, Neighbourhood(graph.edge_index, None, 5), states, nn.Identity())
+    first = message.source(graph.x).index_select(0, graph.edge_index[0])
+    expected = layer(states, first, graph.edge_index, reverse_edges(graph.edge_index, 5), 5)
+    torch.testing.assert_close(updated.relu(), expected, rtol=1e-10, atol=1e-10)
 
 
 def test_mixed_dropout_keeps_what_each_rate_keeps() -> None:
