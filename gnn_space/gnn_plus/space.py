@@ -71,7 +71,9 @@ class GNNPlusSpace(SupernetSpace):
     Laplacian encodings are what a data module appends to its features.
 
     Row-normalised bags of words are small: maps begin by Glorot's rule and biases at zero, so that nothing drowns them.
-    Their scale is a choice, not a rule, because the networks made by hand read them as they are, and stay points.
+    Their scale is a choice, not a rule, because the networks made by hand read them as they are, and stay points. Of
+    eight random networks on generated bags of words of 500 and 8,000 columns the worst has a validation accuracy of .89
+    and .86 with scaled rows, .27 and .54 without; the medians are alike, and GCN is better without.
 
     Args:
         depths: what the number of layers is chosen from.
