@@ -11,6 +11,7 @@ from torch_geometric.data import Data
 from automl_plugins.spaces.task import Level, Task
 from automl_plugins.training.classification import ClassificationModule
 from automl_plugins.training.regression import RegressionModule
+from automl_plugins.training.schedule import Shape
 from automl_plugins.training.task_module import TaskModule
 from gnn_space.batch_checks import check_batch
 
@@ -64,9 +65,11 @@ class NodeClassification(_GraphClassifier):
         class_weighted: weight each class by the share of the batch that is *not* of it, and report the mean of
             the classes' recalls as accuracy, as CLUSTER and PATTERN do (Dwivedi et al. 2023). Recalls are of the
             whole epoch, theirs of each batch; a class that does not occur in it does not count.
+        schedule: of the learning rate: `cosine` (with warm-up) or `poly`, to zero over the Trainer's steps; or
+            `constant`.
 
     Raises:
-        ValueError: a task of another level or target, or a number out of range.
+        ValueError: a task of another level or target, another schedule, or a number out of range.
     """
 
     level: ClassVar[Level] = "node"
@@ -78,8 +81,9 @@ class NodeClassification(_GraphClassifier):
         learning_rate: float = 5e-3,
         weight_decay: float = 5e-4,
         class_weighted: bool = False,
+        schedule: Shape = "cosine",
     ) -> None:
-        super().__init__(network, task, learning_rate, weight_decay, class_weighted)
+        super().__init__(network, task, learning_rate, weight_decay, class_weighted, schedule)
 
 
 class EdgeClassification(_GraphClassifier):
@@ -93,9 +97,11 @@ class EdgeClassification(_GraphClassifier):
         learning_rate: Adam's.
         weight_decay: Adam's L2 penalty.
         class_weighted: weight classes and average recalls over them, as in `NodeClassification`.
+        schedule: of the learning rate: `cosine` (with warm-up) or `poly`, to zero over the Trainer's steps; or
+            `constant`.
 
     Raises:
-        ValueError: a task of another level or target, or a number out of range.
+        ValueError: a task of another level or target, another schedule, or a number out of range.
     """
 
     level: ClassVar[Level] = "edge"
@@ -107,8 +113,9 @@ class EdgeClassification(_GraphClassifier):
         learning_rate: float = 1e-3,
         weight_decay: float = 0.0,
         class_weighted: bool = False,
+        schedule: Shape = "cosine",
     ) -> None:
-        super().__init__(network, task, learning_rate, weight_decay, class_weighted)
+        super().__init__(network, task, learning_rate, weight_decay, class_weighted, schedule)
 
 
 class GraphClassification(_GraphClassifier):
@@ -119,15 +126,24 @@ class GraphClassification(_GraphClassifier):
         task: of level `graph`.
         learning_rate: Adam's.
         weight_decay: Adam's L2 penalty.
+        schedule: of the learning rate: `cosine` (with warm-up) or `poly`, to zero over the Trainer's steps; or
+            `constant`.
 
     Raises:
-        ValueError: a task of another level or target, or a number out of range.
+        ValueError: a task of another level or target, another schedule, or a number out of range.
     """
 
     level: ClassVar[Level] = "graph"
 
-    def __init__(self, network: nn.Module, task: Task, learning_rate: float = 1e-3, weight_decay: float = 0.0) -> None:
-        super().__init__(network, task, learning_rate, weight_decay, class_weighted=False)
+    def __init__(
+        self,
+        network: nn.Module,
+        task: Task,
+        learning_rate: float = 1e-3,
+        weight_decay: float = 0.0,
+        schedule: Shape = "cosine",
+    ) -> None:
+        super().__init__(network, task, learning_rate, weight_decay, class_weighted=False, schedule=schedule)
 
 
 class GraphRegression(_GraphModule, RegressionModule):
@@ -143,9 +159,11 @@ class GraphRegression(_GraphModule, RegressionModule):
         learning_rate: Adam's.
         weight_decay: Adam's L2 penalty.
         loss: `squared` errors, judged by RMSE, or `absolute` ones, judged by MAE, as on ZINC.
+        schedule: of the learning rate: `cosine` (with warm-up) or `poly`, to zero over the Trainer's steps; or
+            `constant`.
 
     Raises:
-        ValueError: a task of another level or target, another loss, or a number out of range.
+        ValueError: a task of another level or target, another loss, another schedule, or a number out of range.
     """
 
     level: ClassVar[Level] = "graph"
@@ -157,8 +175,9 @@ class GraphRegression(_GraphModule, RegressionModule):
         learning_rate: float = 1e-3,
         weight_decay: float = 0.0,
         loss: Literal["squared", "absolute"] = "squared",
+        schedule: Shape = "cosine",
     ) -> None:
-        super().__init__(network, task, learning_rate, weight_decay, loss)
+        super().__init__(network, task, learning_rate, weight_decay, loss, schedule)
 
     def _select(self, batch: Data, outputs: Tensor, stage: str) -> tuple[Tensor, Tensor]:
         return outputs, self._standardised(batch.y.view_as(outputs))

@@ -100,7 +100,7 @@ def study_project(settings: Settings) -> Project:
     Raises:
         UsageError: a value out of range, or a name that does not exist.
     """
-    given = {key: settings[key] for key in ("monitor", "direction")}
+    given = {key: settings[key] for key in ("monitor", "direction", "judged_by")}
     given["limits"] = counted_limits(settings["limits"])
     project = settings.project("module", "task", "trainer", folder=settings.folder.path, **given)
     with told_briefly("", 2, ValueError):

@@ -12,7 +12,7 @@ from automl_plugins.system.arguments import at_least
 
 
 class TrainingEstimator(Estimator):
-    """The best validation metric of a training of a few epochs, in the project's own module and Trainer.
+    """The validation metric, as the project judges by it, of a training of a few epochs in its module and Trainer.
 
     The score is the metric, or its negative where less is better. With several seeds it is the mean, and `std` the
     deviation between them; each seed has initial weights and an order of batches of its own.

@@ -40,7 +40,7 @@ class Trained:
     """One training of a contender.
 
     Args:
-        score: the best validation score; None where the training failed or diverged.
+        score: the validation score; None where the training failed or diverged.
         best_epoch: the epoch of that score, from 0; -1: none.
         steps: optimizer steps taken.
         seconds: wall time.

@@ -156,9 +156,8 @@ class Comparison:
         )
         broken = first_not_finite(module)
         if trained.score is None or broken is not None:
-            reason = (
-                f"no validation gave a finite {self.project.monitor}" if broken is None else f"{broken} is not finite"
-            )
+            which = "the last validation gave no" if self.project.judged_by == "last" else "no validation gave a"
+            reason = f"{which} finite {self.project.monitor}" if broken is None else f"{broken} is not finite"
             return replace(trained, score=None, failure=f"diverged: {reason}", settled=True)
         checkpoint, note = checkpoint_of(module, result.best_epoch, result.steps)
         save_whole(self.folder.weights(contender.key, seed), {"network": network.state_dict(), **checkpoint})

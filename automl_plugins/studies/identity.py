@@ -55,6 +55,10 @@ _WATCHING = frozenset(
 _WATCHERS = ("Checkpoint", "DeviceStatsMonitor", "LearningRateMonitor", "ModelSummary", "ProgressBar")
 
 
+_BEFORE = {"judged_by": "best"}
+"""Settings that older folders do not name, as they were then."""
+
+
 @dataclass(frozen=True)
 class Identity:
     """The settings that a study was begun with.
@@ -81,7 +85,7 @@ class Identity:
         path = folder.description
         try:
             content = unstamped(json.loads(path.read_text("utf-8")), f"the study in {folder.path}")
-            return cls(content["settings"], content["data"], content["storage"], content["key"])
+            return cls({**_BEFORE, **content["settings"]}, content["data"], content["storage"], content["key"])
         except FileNotFoundError:
             return None
         except FormatError:
@@ -192,6 +196,7 @@ def settings_of(project: Project) -> dict[str, Any]:
         "module": describe(partial(project.module)),
         "monitor": project.monitor,
         "direction": project.direction,
+        "judged_by": project.judged_by,
         "trainer": describe_trainer(project.trainer),
         "seed": project.seed,
     }

@@ -42,7 +42,7 @@ from automl_plugins.studies.winner import winner_drawing
 from automl_plugins.studies.workers import share_out
 from automl_plugins.system.arguments import at_least
 from automl_plugins.system.interruption import terminated_in_order
-from automl_plugins.training.best_validation import Direction
+from automl_plugins.training.best_validation import Direction, JudgedBy
 from automl_plugins.training.fit import ModuleFactory
 from automl_plugins.training.lightning import pl
 from automl_plugins.training.project import MOST_SEED, Project
@@ -72,6 +72,8 @@ class Study:
         task: what the networks must fit; the datamodule's own `task` where left out.
         monitor: the validation metric to select by; the module's own `monitor` where left out.
         direction: `minimize` or `maximize` it; the module's own `direction` where left out.
+        judged_by: a training's score and weights are those of its `last` validation, or of its `best` one, which is
+            partly luck, but right for an EarlyStopping that waits; pruners see every validation either way.
         trials: how many trials to run; 0 goes straight to the references.
         trial_epochs: epochs of a trial; as many as `trainer` gives where left out.
         sampler: a class of `optuna.samplers`, a registered sampler, or a class path with `init_args`.
@@ -115,6 +117,7 @@ class Study:
         task: Task | None = None,
         monitor: str | None = None,
         direction: Direction | None = None,
+        judged_by: JudgedBy = "last",
         trials: int = 50,
         trial_epochs: int | None = None,
         sampler: PartConfig | BaseSampler = "TPESampler",
@@ -144,6 +147,7 @@ class Study:
             task=task,
             monitor=monitor,
             direction=direction,
+            judged_by=judged_by,
             trainer=trainer,
             limits=counted_limits(limits),
             seed=seed,

@@ -73,6 +73,7 @@ def _values(project: Project, plan: Plan, storage: str | None) -> dict[str, Any]
         "task": project.task.to_dict(),
         "monitor": project.monitor,
         "direction": project.direction,
+        "judged_by": project.judged_by,
         "sampler": plan.sampler,
         "pruner": None if isinstance(plan.pruner, NopPruner) else plan.pruner,
         "costs": list(plan.goal.costs),

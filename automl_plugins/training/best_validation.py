@@ -1,4 +1,4 @@
-"""The best validation of a training, and whether what was trained still computes numbers in the end."""
+"""The validation that a training is judged by, and whether what was trained still computes numbers in the end."""
 
 from __future__ import annotations
 
@@ -13,14 +13,21 @@ from automl_plugins.system.nearest import did_you_mean
 from automl_plugins.training.lightning import pl
 
 Direction = Literal["minimize", "maximize"]
+JudgedBy = Literal["last", "best"]
 
 
 class BestValidation(pl.Callback):
-    """Remember the best validation score and, where asked, put its weights back at the end.
+    """Remember the score that a training is judged by and, where asked, put the weights that had it back at the end.
+
+    The best of many validations is partly luck, the more so the more there are: so the last one counts, wherever the
+    training ends (`max_epochs`, `max_steps`, a time limit, EarlyStopping), unless the best is asked for.
 
     A training has diverged, however well it validated before, where in its end a weight is not finite, the network
     gave nan in the last validation, every loss of the last epoch was not finite, or no validation was finite. A
-    metric that is nan by itself (a precision without a positive prediction) is only not the best.
+    metric that is nan by itself (a precision without a positive prediction) is only not the best; as the last one it
+    leaves nothing to judge by, so such a training counts as diverged too.
+
+    Weights that a callback averages are those that were validated: the averages.
 
     The record is in shared memory, so that it comes back from the processes that `ddp_spawn` and
     `ddp_fork` train in.
@@ -28,19 +35,27 @@ class BestValidation(pl.Callback):
     Args:
         monitor: the validation metric.
         direction: whether lower or higher is better.
-        keep_weights: keep a copy of the best weights in memory and end the training with them.
+        keep_weights: keep a copy of the judged weights in memory and end the training with them.
         network: whose outputs are looked at; where left out, those of the module's submodules that have weights.
+        judged_by: `last`, or `best`.
     """
 
     def __init__(
-        self, monitor: str, direction: Direction, keep_weights: bool, network: nn.Module | None = None
+        self,
+        monitor: str,
+        direction: Direction,
+        keep_weights: bool,
+        network: nn.Module | None = None,
+        judged_by: JudgedBy = "last",
     ) -> None:
         self.monitor = monitor
         self.sign = 1.0 if direction == "maximize" else -1.0
         self.keep_weights = keep_weights
         self.network = network
+        self.judged_by = judged_by
         self.gives_numbers = True
         self._weights: dict[str, Tensor] = {}
+        self._averages: dict[str, Tensor] = {}
         self._hooks: list[Any] = []
         self._not_numbers: Tensor | None = None
         self._finite_losses: Tensor | None = None
@@ -93,6 +108,12 @@ class BestValidation(pl.Callback):
                 found if self._not_numbers is None else self._not_numbers | found.to(self._not_numbers.device)
             )
 
+    def on_validation_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        # Averages are the module's weights from here on, and no more when the validation has ended.
+        callbacks: list[pl.Callback] = getattr(trainer, "callbacks", [])
+        if self.keep_weights and any(isinstance(each, pl.callbacks.WeightAveraging) for each in callbacks):
+            self._averages = _copied(pl_module)
+
     def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         for hook in self._hooks:
             hook.remove()
@@ -107,11 +128,15 @@ class BestValidation(pl.Callback):
         if trainer.is_global_zero:
             self._record[3] = self.gives_numbers
             self._record[4] += 1
-        if self.gives_numbers and math.isfinite(value) and not self.sign * value <= self.sign * self.score:
+        counts = self.gives_numbers and math.isfinite(value)
+        if self.judged_by == "last" and not counts and trainer.is_global_zero:
+            self._record[0], self._record[1] = math.nan, -1
+        if counts and (self.judged_by == "last" or not self.sign * value <= self.sign * self.score):
             if trainer.is_global_zero:
                 self._record[0], self._record[1] = value, trainer.current_epoch
             if self.keep_weights:
-                self._weights = {name: tensor.detach().clone() for name, tensor in pl_module.state_dict().items()}
+                self._weights = self._averages or _copied(pl_module)
+        self._averages = {}
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if trainer.is_global_zero:
@@ -134,6 +159,10 @@ def monitored(trainer: pl.Trainer, monitor: str) -> float:
     if monitor not in metrics:
         raise ValueError(f"the monitored metric {monitor!r} was not logged; {did_you_mean(monitor, metrics)}")
     return float(metrics[monitor])
+
+
+def _copied(module: nn.Module) -> dict[str, Tensor]:
+    return {name: tensor.detach().clone() for name, tensor in module.state_dict().items()}
 
 
 def _networks(module: nn.Module) -> list[nn.Module]:

@@ -9,6 +9,7 @@ from torchmetrics import Metric, MetricCollection
 from torchmetrics.classification import BinaryAccuracy
 
 from automl_plugins.spaces.task import Task
+from automl_plugins.training.schedule import Shape
 from automl_plugins.training.scores import UNKNOWN, ClassAccuracy, LabelAUROC, LabelF1
 from automl_plugins.training.task_module import TaskModule
 
@@ -28,6 +29,7 @@ class ClassificationModule(TaskModule):
         weight_decay: the optimizer's L2 penalty.
         class_weighted: weight each class by the share of a batch that is *not* of it, and report the mean of the
             classes' recalls as accuracy.
+        schedule: of the learning rate, see `TaskModule`.
 
     Raises:
         ValueError: a task of another level or target, or a number out of range.
@@ -40,8 +42,9 @@ class ClassificationModule(TaskModule):
         learning_rate: float,
         weight_decay: float,
         class_weighted: bool = False,
+        schedule: Shape = "cosine",
     ) -> None:
-        super().__init__(network, task, learning_rate, weight_decay)
+        super().__init__(network, task, learning_rate, weight_decay, schedule)
         self.direction = "maximize"
         self.class_weighted = class_weighted
         if class_weighted and task.target != "classes":
@@ -96,7 +99,7 @@ class ClassificationModule(TaskModule):
         datamodule, count = getattr(self.trainer, "datamodule", None), self.task.out_channels
         for attribute in ("target_columns", "classes"):
             names = getattr(datamodule, attribute, None)
-            if names is not None and len(names) == count:
+            if isinstance(names, list | tuple) and len(names) == count:  # some keep the number of classes
                 return [str(name) for name in names]
         return [str(number) for number in range(count)]
 

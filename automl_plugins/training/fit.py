@@ -22,7 +22,7 @@ from torch import nn
 from automl_plugins.spaces.task import Task
 from automl_plugins.system.interruption import interrupts_as_such
 from automl_plugins.system.nearest import did_you_mean
-from automl_plugins.training.best_validation import BestValidation, Direction
+from automl_plugins.training.best_validation import BestValidation, Direction, JudgedBy
 from automl_plugins.training.fingerprint import splits_of
 from automl_plugins.training.lightning import check_distribution, pl
 
@@ -37,7 +37,7 @@ LEAN: dict[str, Any] = {
     "num_sanity_val_steps": 0,
     "devices": 1,
 }
-"""Trainer arguments of a training that keeps nothing but its best validation score."""
+"""Trainer arguments of a training that keeps nothing but its validation score."""
 
 _SEED_VARIABLES = ("PL_GLOBAL_SEED", "PL_SEED_WORKERS")
 
@@ -47,7 +47,8 @@ class TrainingResult:
     """The result of a training.
 
     Args:
-        score: the best value of the monitored validation metric; nan: the training diverged, however well it began.
+        score: the value of the monitored validation metric that the training is judged by, of its last validation
+            unless the best was asked for; nan: the training diverged, however well it began.
         best_epoch: the epoch of that value, from 0; -1: none, since it diverged.
         steps: optimizer steps taken.
         seconds: wall time of the whole fit.
@@ -166,21 +167,23 @@ def train(
     callbacks: Sequence[pl.Callback] = (),
     keep_weights: bool = False,
     network: nn.Module | None = None,
+    judged_by: JudgedBy = "last",
 ) -> TrainingResult:
-    """Train a module and say how well it validated at its best.
+    """Train a module and say how well it validated in the end.
 
     Seed before the network is built (see `seeded`); nothing here draws a random number of its own.
 
     Args:
-        module: the LightningModule; it ends with its best weights where `keep_weights` is set, else with its last.
+        module: the LightningModule; it ends with the judged weights where `keep_weights` is set, else with its last.
         data: the datamodule.
         monitor: the validation metric that counts.
         direction: whether it is better when lower or higher.
         options: arguments of Lightning's Trainer, over those of `LEAN`.
         callbacks: added to those in `options`.
-        keep_weights: end with the weights of the best validation.
+        keep_weights: end with the weights of the validation that the training is judged by.
         network: the part of the module that gives nan where it has diverged; the module's own submodules where left
             out.
+        judged_by: the `last` validation, or the `best` one, see `BestValidation`.
 
     Raises:
         TypeError: the module or the datamodule belongs to the other Lightning distribution.
@@ -190,10 +193,10 @@ def train(
     """
     check_distribution(module)
     check_distribution(data)
-    best = BestValidation(monitor, direction, keep_weights, network)
+    best = BestValidation(monitor, direction, keep_weights, network, judged_by)
     # Callbacks and loggers remember what they saw; each training has its own.
     own = copy.deepcopy(dict(options))
-    # Best weights are put back last, after callbacks that change weights at the end, such as averaging ones.
+    # Judged weights are put back last, after callbacks that change weights at the end, such as averaging ones.
     every = [*_listed(own.pop("callbacks", None)), *callbacks, best]
     wall, cpu = time.perf_counter(), _cpu_seconds()
     with quiet_lightning(), interrupts_as_such():

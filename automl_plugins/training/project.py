@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import torch
 from torch import nn
@@ -18,10 +18,10 @@ from automl_plugins.spaces.architecture import Architecture
 from automl_plugins.spaces.limits import Limits, check_limits
 from automl_plugins.spaces.space import SearchSpace
 from automl_plugins.spaces.task import Task
-from automl_plugins.system.arguments import at_least
+from automl_plugins.system.arguments import at_least, one_of
 from automl_plugins.system.generators import held_generators, undisturbed
 from automl_plugins.system.nearest import did_you_mean
-from automl_plugins.training.best_validation import Direction
+from automl_plugins.training.best_validation import Direction, JudgedBy
 from automl_plugins.training.example_calls import example_calls
 from automl_plugins.training.fingerprint import flat_loaders, splits_of
 from automl_plugins.training.fit import (
@@ -64,6 +64,8 @@ class Project:
         task: what the networks must fit; the datamodule's own `task` where left out.
         monitor: the validation metric to select by; the module's own `monitor` where left out.
         direction: `minimize` or `maximize` it; the module's own `direction` where left out.
+        judged_by: a training's score is that of its `last` validation, or of its `best` one, which is partly luck; and
+            so are its weights.
         trainer: arguments of Lightning's Trainer, for every training.
         limits: the most `params`, `macs` and `activations` that a network may have, see `spaces.limits.Limits`; they
             narrow the space (`narrowed`).
@@ -77,6 +79,7 @@ class Project:
 
     space: SearchSpace
     data: pl.LightningDataModule
+    judged_by: JudgedBy
     trainer: Mapping[str, Any]
     limits: Limits | None
     seed: int
@@ -92,6 +95,7 @@ class Project:
         task: Task | None = None,
         monitor: str | None = None,
         direction: Direction | None = None,
+        judged_by: JudgedBy = "last",
         trainer: Mapping[str, Any] | None = None,
         limits: Limits | None = None,
         seed: int = 0,
@@ -107,6 +111,7 @@ class Project:
         self.__dict__.update(
             space=space,
             data=data,
+            judged_by=one_of("judged_by", judged_by, get_args(JudgedBy)),
             trainer=trainer,
             limits=limits or None,
             seed=at_least("seed", seed, 0, most=MOST_SEED),
@@ -131,7 +136,7 @@ class Project:
     @property
     def arguments(self) -> dict[str, Any]:
         """The constructor's arguments with which an equal project is made."""
-        given = ("space", "data", "trainer", "limits", "seed", "folder")
+        given = ("space", "data", "judged_by", "trainer", "limits", "seed", "folder")
         return {**{name: getattr(self, name) for name in given}, **self._asked}
 
     def replace(self, **arguments: Any) -> Project:
@@ -274,14 +279,15 @@ class Project:
         """Train a LightningModule without a word and without a seed of its own; see `training.fit.train`.
 
         Args:
-            module: the LightningModule; it ends with its best weights where `keep_weights` is set, else with its last.
+            module: the LightningModule; it ends with the judged weights where `keep_weights` is set, else its last.
             options: arguments of Lightning's Trainer; the project's own where left out.
             callbacks: added to those in `options`.
-            keep_weights: end with the weights of the best validation.
+            keep_weights: end with the weights of the validation that the training is judged by.
             network: the part of the module that gives nan where it has diverged; its submodules where left out.
         """
         options = self.trainer if options is None else options
-        return train(module, self.data, self.monitor, self.direction, options, callbacks, keep_weights, network)
+        given = (module, self.data, self.monitor, self.direction, options, callbacks, keep_weights, network)
+        return train(*given, judged_by=self.judged_by)
 
     def train(
         self,
@@ -291,17 +297,17 @@ class Project:
         callbacks: Sequence[pl.Callback] = (),
         keep_weights: bool = True,
     ) -> TrainingResult:
-        """Train a network in the project's module, without a word. It ends with the weights that validated best.
+        """Train a network in the project's module, without a word. It ends with the weights that it is judged by.
 
         Args:
             network: any module that fits the task.
             epochs: how many; as many as `trainer` gives where left out.
             seed: of the training; the project's own where left out.
             callbacks: added to those of `trainer`.
-            keep_weights: end with the best weights, not with the last.
+            keep_weights: end with the weights that `judged_by` names, not with those after the last step.
 
         Returns:
-            The best validation score (nan: the training diverged), and what it took.
+            The validation score (nan: the training diverged), and what it took.
 
         Raises:
             ValueError: neither `epochs` nor `trainer` says where the training ends.

@@ -11,6 +11,7 @@ from torch.nn import functional
 from torchmetrics import MeanAbsoluteError, MeanSquaredError, Metric, MetricCollection
 
 from automl_plugins.spaces.task import Task
+from automl_plugins.training.schedule import Shape
 from automl_plugins.training.task_module import TaskModule
 
 
@@ -26,6 +27,7 @@ class RegressionModule(TaskModule):
         learning_rate: the optimizer's.
         weight_decay: the optimizer's L2 penalty.
         loss: one of `judged_by`.
+        schedule: of the learning rate, see `TaskModule`.
 
     Raises:
         ValueError: a task of another level or target, another loss, or a number out of range.
@@ -37,9 +39,15 @@ class RegressionModule(TaskModule):
     scale: Tensor
 
     def __init__(
-        self, network: nn.Module, task: Task, learning_rate: float, weight_decay: float, loss: str = "squared"
+        self,
+        network: nn.Module,
+        task: Task,
+        learning_rate: float,
+        weight_decay: float,
+        loss: str = "squared",
+        schedule: Shape = "cosine",
     ) -> None:
-        super().__init__(network, task, learning_rate, weight_decay)
+        super().__init__(network, task, learning_rate, weight_decay, schedule)
         if loss not in self.judged_by:
             raise ValueError(f"loss is {' or '.join(self.judged_by)}; got {loss!r}")
         if task.target != "regression":

@@ -13,6 +13,7 @@ from automl_plugins.spaces.task import Level, Task
 from automl_plugins.system.arguments import positive
 from automl_plugins.training.lightning import pl
 from automl_plugins.training.once import warn_once
+from automl_plugins.training.schedule import Schedule, Shape, check_shape, planned_steps
 
 
 class EpochMean(Metric):
@@ -56,9 +57,11 @@ class TaskModule(pl.LightningModule):
         task: what it must fit.
         learning_rate: the optimizer's.
         weight_decay: the optimizer's L2 penalty.
+        schedule: of the learning rate over the steps that the Trainer gives: `cosine`, with warm-up, or `poly`, both to
+            zero, or `constant`; without a known end (`max_time` alone) the rate is constant.
 
     Raises:
-        ValueError: a task of another level, or a number out of range.
+        ValueError: a task of another level, another schedule, or a number out of range.
     """
 
     level: ClassVar[Level]
@@ -67,7 +70,9 @@ class TaskModule(pl.LightningModule):
     direction: Literal["minimize", "maximize"]
     """True where `monitor` is better when lower or when higher."""
 
-    def __init__(self, network: nn.Module, task: Task, learning_rate: float, weight_decay: float) -> None:
+    def __init__(
+        self, network: nn.Module, task: Task, learning_rate: float, weight_decay: float, schedule: Shape = "cosine"
+    ) -> None:
         super().__init__()
         if task.level != self.level:
             name = type(self).__name__
@@ -76,6 +81,8 @@ class TaskModule(pl.LightningModule):
         self.task = task
         self.learning_rate = positive("learning_rate", learning_rate)
         self.weight_decay = positive("weight_decay", weight_decay, zero=True)
+        self.schedule = check_shape(schedule)
+        self.planned_steps = math.inf
         self.metrics = nn.ModuleDict()
 
     def _track(self, metrics: dict[str, Metric | MetricCollection]) -> None:
@@ -192,5 +199,20 @@ class TaskModule(pl.LightningModule):
     def predict_step(self, batch: Any, batch_index: int) -> Tensor:
         return self(batch)
 
-    def configure_optimizers(self) -> Any:
+    def _optimizer(self) -> torch.optim.Optimizer:
         return torch.optim.Adam(self.parameters(), lr=self.learning_rate, weight_decay=self.weight_decay)
+
+    def configure_optimizers(self) -> Any:
+        """The optimizer with its schedule; alone, at its constant rate, for a loop without a Trainer."""
+        optimizer = self._optimizer()
+        if self._trainer is None or self.schedule == "constant":
+            return optimizer
+        schedule = Schedule(optimizer, self.schedule)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def on_train_start(self) -> None:
+        # Not in `configure_optimizers`: asking there loads the training data before a checkpoint's state is in.
+        self.planned_steps = planned_steps(self.trainer)
+        for config in self.trainer.lr_scheduler_configs:
+            if isinstance(config.scheduler, Schedule):
+                config.scheduler.end_at(self.planned_steps)

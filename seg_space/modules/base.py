@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
 from automl_plugins.spaces.task import Task
+from automl_plugins.training.schedule import Shape
 from automl_plugins.training.task_module import TaskModule
 
 Optimizer = Literal["adam", "sgd"]
-Schedule = Literal["poly", "constant"]
 
 MOMENTUM = 0.9
-POLY_POWER = 0.9
-"""The learning rate at step s of S is (1 - s / S) to this power of the first one (Chen et al. 2017, DeepLab, 4.1)."""
 
 
 class VisionModule(TaskModule):
@@ -35,11 +32,12 @@ class VisionModule(TaskModule):
         learning_rate: the optimizer's.
         weight_decay: its L2 penalty.
         optimizer: `adam`, or `sgd` with momentum 0.9.
-        schedule: `poly`: the learning rate falls to 0 with the power 0.9 over the Trainer's steps; or `constant`.
+        schedule: of the learning rate: `poly` (of the power 0.9) or `cosine` (with warm-up), to zero over the Trainer's
+            steps; or `constant`.
         judgement: arguments of the class that judges outputs by targets, the next one in line.
 
     Raises:
-        ValueError: a task of another level, or a value out of range; (in training) `poly` without an end.
+        ValueError: a task of another level, or a value out of range.
     """
 
     image_mean: Tensor
@@ -52,17 +50,13 @@ class VisionModule(TaskModule):
         learning_rate: float,
         weight_decay: float,
         optimizer: Optimizer,
-        schedule: Schedule,
+        schedule: Shape,
         **judgement: Any,
     ) -> None:
-        super().__init__(network, task, learning_rate, weight_decay, **judgement)
+        super().__init__(network, task, learning_rate, weight_decay, schedule=schedule, **judgement)
         if optimizer not in ("adam", "sgd"):
             raise ValueError(f"optimizer is adam or sgd; got {optimizer!r}")
-        if schedule not in ("poly", "constant"):
-            raise ValueError(f"schedule is poly or constant; got {schedule!r}")
         self.optimizer = optimizer
-        self.schedule = schedule
-        self._steps = math.inf
         self.register_buffer("image_mean", torch.zeros(task.in_channels))
         self.register_buffer("image_deviation", torch.ones(task.in_channels))
 
@@ -88,34 +82,15 @@ class VisionModule(TaskModule):
     def predict_step(self, batch: Any, batch_index: int) -> Tensor:
         return self(batch[0] if isinstance(batch, list | tuple) else batch)
 
-    def on_train_start(self) -> None:
-        # Not in `configure_optimizers`: asking there loads the training data before a checkpoint's state is in.
-        steps = self.trainer.estimated_stepping_batches
-        self._steps = steps if steps > 0 else math.inf
-        if self.schedule == "poly" and self._steps == math.inf:
-            raise ValueError(
-                "schedule='poly' lets the learning rate end at 0, so it needs to know when: give the Trainer "
-                "max_epochs or max_steps, or take schedule='constant'"
-            )
-
     def on_train_batch_start(self, batch: Any, batch_index: int) -> None:
         # Scheduled drop path, of the networks that have it.
         schedule = getattr(self.network, "schedule_drop_path", None)
         if schedule is not None:
-            schedule(min(self.trainer.global_step / self._steps, 1.0))
+            schedule(min(self.trainer.global_step / self.planned_steps, 1.0))
 
-    def configure_optimizers(self) -> Any:
+    def _optimizer(self) -> torch.optim.Optimizer:
         if self.optimizer == "adam":
-            optimizer: torch.optim.Optimizer = super().configure_optimizers()
-        else:
-            optimizer = torch.optim.SGD(
-                self.parameters(), lr=self.learning_rate, momentum=MOMENTUM, weight_decay=self.weight_decay
-            )
-        if self.schedule == "constant":
-            return optimizer
-
-        def factor(step: int) -> float:
-            return max(1 - step / self._steps, 0.0) ** POLY_POWER
-
-        scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+            return super()._optimizer()
+        return torch.optim.SGD(
+            self.parameters(), lr=self.learning_rate, momentum=MOMENTUM, weight_decay=self.weight_decay
+        )

@@ -11,8 +11,9 @@ from torchmetrics import MeanSquaredError, Metric, MetricCollection
 
 from automl_plugins.spaces.task import Task
 from automl_plugins.training.regression import RegressionModule
+from automl_plugins.training.schedule import Shape
 from seg_space.metrics import RelativeError, sample_errors
-from seg_space.modules.base import Optimizer, Schedule
+from seg_space.modules.base import Optimizer
 from seg_space.modules.pixels import PixelModule
 
 
@@ -33,12 +34,13 @@ class DenseRegression(PixelModule, RegressionModule):
         learning_rate: the optimizer's.
         weight_decay: its L2 penalty.
         optimizer: `adam`, or `sgd` with momentum 0.9.
-        schedule: `poly`: the learning rate falls to 0 with the power 0.9 over the Trainer's steps; or `constant`.
+        schedule: of the learning rate: `poly` (of the power 0.9) or `cosine` (with warm-up), to zero over the Trainer's
+            steps; or `constant`.
         loss: `relative_l2`, or `squared`: the mean squared error of standardised targets, judged by RMSE.
 
     Raises:
         ValueError: a task of another level or target, another loss, or a value out of range; (in training)
-            outputs of another size than the targets, or `poly` in a training without an end.
+            outputs of another size than the targets.
     """
 
     judged_by: ClassVar[Mapping[str, str]] = {"relative_l2": "relative_l2", "squared": "rmse"}
@@ -50,7 +52,7 @@ class DenseRegression(PixelModule, RegressionModule):
         learning_rate: float = 1e-3,
         weight_decay: float = 0.0,
         optimizer: Optimizer = "adam",
-        schedule: Schedule = "poly",
+        schedule: Shape = "poly",
         loss: Literal["relative_l2", "squared"] = "relative_l2",
     ) -> None:
         super().__init__(network, task, learning_rate, weight_decay, optimizer, schedule, loss=loss)

@@ -9,8 +9,9 @@ from torch import Tensor, nn
 from automl_plugins.spaces.task import Level, Task
 from automl_plugins.training.classification import ClassificationModule
 from automl_plugins.training.regression import RegressionModule
+from automl_plugins.training.schedule import Shape
 from seg_space.image_targets import check_targets
-from seg_space.modules.base import Optimizer, Schedule, VisionModule
+from seg_space.modules.base import Optimizer, VisionModule
 
 
 class ImageModule(VisionModule):
@@ -45,11 +46,12 @@ class ImageClassification(ImageModule, ClassificationModule):
         learning_rate: the optimizer's.
         weight_decay: its L2 penalty.
         optimizer: `adam`, or `sgd` with momentum 0.9.
-        schedule: `poly`: the learning rate falls to 0 with the power 0.9 over the Trainer's steps; or `constant`.
+        schedule: of the learning rate: `poly` (of the power 0.9) or `cosine` (with warm-up), to zero over the Trainer's
+            steps; or `constant`.
 
     Raises:
         ValueError: a task of another level or target, or a value out of range; (in training) outputs or targets of
-            another shape, targets that are no classes, or `poly` in a training without an end.
+            another shape, or targets that are no classes.
     """
 
     def __init__(
@@ -59,7 +61,7 @@ class ImageClassification(ImageModule, ClassificationModule):
         learning_rate: float = 1e-3,
         weight_decay: float = 0.0,
         optimizer: Optimizer = "adam",
-        schedule: Schedule = "poly",
+        schedule: Shape = "poly",
     ) -> None:
         super().__init__(network, task, learning_rate, weight_decay, optimizer, schedule)
 
@@ -81,12 +83,13 @@ class ImageRegression(ImageModule, RegressionModule):
         learning_rate: the optimizer's.
         weight_decay: its L2 penalty.
         optimizer: `adam`, or `sgd` with momentum 0.9.
-        schedule: `poly`: the learning rate falls to 0 with the power 0.9 over the Trainer's steps; or `constant`.
+        schedule: of the learning rate: `poly` (of the power 0.9) or `cosine` (with warm-up), to zero over the Trainer's
+            steps; or `constant`.
         loss: `squared` errors, judged by RMSE, or `absolute` ones, judged by MAE.
 
     Raises:
         ValueError: a task of another level or target, another loss, or a value out of range; (in training) outputs or
-            targets of another shape, infinite targets, or `poly` in a training without an end.
+            targets of another shape, or infinite targets.
     """
 
     def __init__(
@@ -96,7 +99,7 @@ class ImageRegression(ImageModule, RegressionModule):
         learning_rate: float = 1e-3,
         weight_decay: float = 0.0,
         optimizer: Optimizer = "adam",
-        schedule: Schedule = "poly",
+        schedule: Shape = "poly",
         loss: Literal["squared", "absolute"] = "squared",
     ) -> None:
         super().__init__(network, task, learning_rate, weight_decay, optimizer, schedule, loss=loss)

@@ -13,10 +13,11 @@ from torchmetrics.classification import (
 )
 
 from automl_plugins.spaces.task import Task
+from automl_plugins.training.schedule import Shape
 from seg_space.losses import PixelLoss
 from seg_space.masks import as_classes
 from seg_space.metrics import intersection_over_union, pixel_accuracy
-from seg_space.modules.base import Optimizer, Schedule
+from seg_space.modules.base import Optimizer
 from seg_space.modules.pixels import PixelModule
 
 
@@ -41,13 +42,14 @@ class SemanticSegmentation(PixelModule):
         learning_rate: the optimizer's.
         weight_decay: its L2 penalty.
         optimizer: `adam`, or `sgd` with momentum 0.9.
-        schedule: `poly`: the learning rate falls to 0 with the power 0.9 over the Trainer's steps; or `constant`.
+        schedule: of the learning rate: `poly` (of the power 0.9) or `cosine` (with warm-up), to zero over the Trainer's
+            steps; or `constant`.
         loss: `cross_entropy`, `dice`, `focal`, `jaccard`, `lovasz`, `tversky`, or a sum such as `cross_entropy+dice`.
         ignore_index: the value of pixels that do not count.
 
     Raises:
         ValueError: a task of another level or target, an unknown loss, or a value out of range; (in training)
-            outputs of another size than the masks, masks that hold no classes, or `poly` in a training without an end.
+            outputs of another size than the masks, or masks that hold no classes.
     """
 
     def __init__(
@@ -57,7 +59,7 @@ class SemanticSegmentation(PixelModule):
         learning_rate: float = 1e-3,
         weight_decay: float = 0.0,
         optimizer: Optimizer = "adam",
-        schedule: Schedule = "poly",
+        schedule: Shape = "poly",
         loss: str = "cross_entropy",
         ignore_index: int = 255,
     ) -> None:

@@ -205,7 +205,7 @@ def test_a_diverged_reference_is_a_row_and_no_seed_of_it_wins(scored: MakeStudy)
     summary = scored(references=["gin", "gcn"], trials=1).run()
     gin = next(row for row in summary.rows if row.label == "gin")
     assert gin.validation_mean is None
-    assert gin.notes == ["diverged: no validation gave a finite val_score"]
+    assert gin.notes == ["diverged: the last validation gave no finite val_score"]
     assert "diverged" in printed(summary)
     assert summary.winner != "gin"
 

@@ -55,6 +55,7 @@ def nodes(folder: Path, **given: Any) -> Study:
         ({"trainer": {**TRAINER, "max_epochs": 2}}, "trainer.max_epochs"),
         ({"trainer": {**TRAINER, "gradient_clip_val": 1.0}}, "trainer.gradient_clip_val"),
         ({"trainer": {**TRAINER, "callbacks": [EarlyStopping("val_loss")]}}, "trainer.callbacks"),
+        ({"judged_by": "best"}, "judged_by"),
         ({"sampler": "RandomSampler"}, "sampler"),
         ({"sampler": {"class_path": "TPESampler", "init_args": {"n_startup_trials": 3}}}, "sampler.arguments"),
         ({"sampler": TPESampler(n_startup_trials=3)}, "sampler"),
@@ -277,6 +278,16 @@ def test_a_folder_of_another_version_names_the_one_that_reads_it(
         make_study().prepare()
     assert f"`pip install '{reader}'`" in str(refusal.value)
     assert "\n" not in str(refusal.value)
+
+
+def test_a_folder_of_before_was_judged_by_the_best_and_goes_on_so(make_study: MakeStudy) -> None:
+    study = begin(make_study())
+    kept = json.loads(study.folder.description.read_text())
+    del kept["settings"]["judged_by"]
+    study.folder.description.write_text(json.dumps(kept))
+    make_study(judged_by="best").prepare()
+    with pytest.raises(StudyError, match="begun with judged_by='best', this one has 'last'; two studies do not mix"):
+        make_study().prepare()
 
 
 def test_a_damaged_description_says_so(make_study: MakeStudy) -> None:

@@ -46,25 +46,79 @@ class Scripted(PixelRegression):
         self.epochs += 1
 
 
-@pytest.mark.parametrize(("direction", "score", "epoch"), [("minimize", 1.0, 1), ("maximize", 3.0, 0)])
-def test_the_best_validation_counts(direction: str, score: float, epoch: int) -> None:
-    result = train(Scripted(3.0, 1.0, 2.0), WavesData(), "val_loss", direction, CPU)
+@pytest.mark.parametrize(
+    ("judged_by", "direction", "score", "epoch"),
+    [
+        ("last", "minimize", 2.0, 2),
+        ("last", "maximize", 2.0, 2),
+        ("best", "minimize", 1.0, 1),
+        ("best", "maximize", 3.0, 0),
+    ],
+)
+def test_the_last_validation_counts_or_the_best(judged_by: Any, direction: Any, score: float, epoch: int) -> None:
+    result = train(Scripted(3.0, 1.0, 2.0), WavesData(), "val_loss", direction, CPU, judged_by=judged_by)
     assert (result.score, result.best_epoch) == (score, epoch)
     assert result.steps == 3 * 2  # 16 training images in batches of 8
     assert result.seconds > 0
     assert result.cpu_seconds > 0
 
 
-@pytest.mark.parametrize(("keep", "epochs"), [(True, 2.0), (False, 3.0)])
-def test_a_training_ends_with_its_best_weights_where_asked(keep: bool, epochs: float) -> None:
+@pytest.mark.parametrize(
+    ("judged_by", "keep", "epochs"), [("best", True, 2.0), ("best", False, 3.0), ("last", True, 3.0)]
+)
+def test_a_training_ends_with_the_judged_weights_where_asked(judged_by: Any, keep: bool, epochs: float) -> None:
     module = Scripted(3.0, 1.0, 2.0)
-    train(module, WavesData(), "val_loss", "minimize", CPU, keep_weights=keep)
+    train(module, WavesData(), "val_loss", "minimize", CPU, keep_weights=keep, judged_by=judged_by)
     assert module.epochs == epochs
 
 
+def test_weights_that_were_trained_after_the_last_validation_are_not_kept() -> None:
+    module = Scripted(3.0, 1.0, 2.0)
+    every_second = {**CPU, "check_val_every_n_epoch": 2}
+    result = train(module, WavesData(), "val_loss", "minimize", every_second, keep_weights=True)
+    assert (result.score, result.best_epoch) == (1.0, 1)
+    assert module.epochs == 2.0
+
+
+@pytest.mark.parametrize(("judged_by", "epoch"), [("last", 2), ("best", 0)])
+def test_a_training_that_is_stopped_early_is_judged_where_it_stopped(judged_by: Any, epoch: int) -> None:
+    stop = pl.callbacks.EarlyStopping("val_loss", patience=2)
+    module = Scripted(1.0, 2.0, 3.0, 0.5)
+    options = {**CPU, "max_epochs": 4, "callbacks": [stop]}
+    result = train(module, WavesData(), "val_loss", "minimize", options, judged_by=judged_by)
+    assert (result.score, result.best_epoch) == (module.values[epoch], epoch)
+
+
+def test_a_time_limit_is_an_end_like_another() -> None:
+    module = Scripted(*[1.0, 2.0] * 500)
+    options = {"accelerator": "cpu", "max_epochs": 1000, "max_time": {"seconds": 1}}
+    result = train(module, WavesData(), "val_loss", "minimize", options)
+    assert 0 <= result.best_epoch < 999
+    assert result.best_epoch == int(module.epochs) - 1
+    assert result.score == module.values[result.best_epoch]
+
+
+@pytest.mark.parametrize("judged_by", ["last", "best"])
+def test_averaged_weights_that_were_validated_are_those_that_are_kept(judged_by: Any) -> None:
+    averaging = pl.callbacks.EMAWeightAveraging(decay=0.5)
+    with seeded(0):
+        module = PixelRegression(nn.Conv2d(3, 1, 1), WavesData().task)
+        options = {**CPU, "callbacks": [averaging]}
+        result = train(module, WavesData(), "val_loss", "minimize", options, keep_weights=True, judged_by=judged_by)
+    (again,) = pl.Trainer(**training.LEAN, accelerator="cpu").validate(module, WavesData(), verbose=False)
+    assert again["val_loss"] == pytest.approx(result.score, rel=1e-6)
+
+
 def test_a_validation_that_is_not_finite_is_never_the_best() -> None:
-    result = train(Scripted(math.nan, 2.0, -math.inf), WavesData(), "val_loss", "minimize", CPU)
+    result = train(Scripted(math.nan, 2.0, -math.inf), WavesData(), "val_loss", "minimize", CPU, judged_by="best")
     assert (result.score, result.best_epoch) == (2.0, 1)
+
+
+@pytest.mark.parametrize("last", [math.nan, math.inf])
+def test_a_last_validation_that_is_not_finite_leaves_nothing_to_judge_by(last: float) -> None:
+    result = train(Scripted(1.0, 2.0, last), WavesData(), "val_loss", "minimize", CPU, keep_weights=True)
+    assert math.isnan(result.score)
+    assert result.best_epoch == -1
 
 
 def test_a_training_without_a_finite_validation_has_no_best_epoch() -> None:
