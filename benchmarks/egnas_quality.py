@@ -1,7 +1,7 @@
 """A searched EGNAS cell beside random cells of the same space, a hand-made cell, GINE and GatedGCN.
 
 All networks have the same parameter budget (widths are fitted to it), and are trained with the same
-optimizer steps, learning rate, schedule and seeds; validation chooses the epoch, and the test set is read once.
+optimizer steps, learning rate, schedule and seeds; the last epoch counts, and the test set is read once.
 The comparison is kept in a folder: the same command goes on where it stopped, and several processes share the work.
 
     python benchmarks/egnas_quality.py zinc-like
@@ -38,23 +38,6 @@ RANDOM_CELLS = 10
 SEEDS = (0, 1, 2)
 
 
-class Cosine:
-    """Adam whose learning rate falls to zero along a half cosine."""
-
-    def configure_optimizers(self: Any) -> Any:
-        optimizer = torch.optim.Adam(self.parameters(), lr=self.learning_rate, weight_decay=self.weight_decay)
-        schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, int(self.trainer.estimated_stepping_batches))
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
-
-
-class Regression(Cosine, GraphRegression):
-    """Regression of graphs with that schedule."""
-
-
-class Classification(Cosine, NodeClassification):
-    """Classification of nodes with that schedule."""
-
-
 @dataclass(frozen=True)
 class Setting:
     """A data set and how long everything takes on it.
@@ -85,7 +68,7 @@ SETTINGS = {
             split_column="split",
             batch_size=128,
         ),
-        module=lambda network, task: Regression(network, task, learning_rate=3e-3, loss="absolute"),
+        module=lambda network, task: GraphRegression(network, task, learning_rate=3e-3, loss="absolute"),
         budget=100_000,
         epochs=10,
         search_epochs=10,
@@ -93,7 +76,7 @@ SETTINGS = {
     ),
     "esol": Setting(
         data=lambda: SmilesTable(DATA / "graph/molecules/esol.csv", "smiles", "logSolubility", batch_size=64),
-        module=lambda network, task: Regression(network, task, learning_rate=3e-3),
+        module=lambda network, task: GraphRegression(network, task, learning_rate=3e-3),
         budget=100_000,
         epochs=30,
         search_epochs=30,
@@ -101,7 +84,7 @@ SETTINGS = {
     ),
     "cluster": Setting(
         data=lambda: ClusterData(600, 200, 200, batch_size=4),
-        module=lambda network, task: Classification(network, task, 3e-3, 0.0, class_weighted=True),
+        module=lambda network, task: NodeClassification(network, task, 3e-3, 0.0, class_weighted=True),
         budget=25_000,
         epochs=3,
         search_epochs=3,

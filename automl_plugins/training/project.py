@@ -64,8 +64,7 @@ class Project:
         task: what the networks must fit; the datamodule's own `task` where left out.
         monitor: the validation metric to select by; the module's own `monitor` where left out.
         direction: `minimize` or `maximize` it; the module's own `direction` where left out.
-        judged_by: a training's score is that of its `last` validation, or of its `best` one, which is partly luck; and
-            so are its weights.
+        judged_by: a training's score and weights are those of its `last` validation, or of its `best`, partly luck.
         trainer: arguments of Lightning's Trainer, for every training.
         limits: the most `params`, `macs` and `activations` that a network may have, see `spaces.limits.Limits`; they
             narrow the space (`narrowed`).
@@ -276,14 +275,10 @@ class Project:
         keep_weights: bool = False,
         network: nn.Module | None = None,
     ) -> TrainingResult:
-        """Train a LightningModule without a word and without a seed of its own; see `training.fit.train`.
+        """Train a LightningModule without a word and without a seed of its own; arguments as of `training.fit.train`.
 
         Args:
-            module: the LightningModule; it ends with the judged weights where `keep_weights` is set, else its last.
-            options: arguments of Lightning's Trainer; the project's own where left out.
-            callbacks: added to those in `options`.
-            keep_weights: end with the weights of the validation that the training is judged by.
-            network: the part of the module that gives nan where it has diverged; its submodules where left out.
+            options: of Lightning's Trainer; the project's own where left out.
         """
         options = self.trainer if options is None else options
         given = (module, self.data, self.monitor, self.direction, options, callbacks, keep_weights, network)
