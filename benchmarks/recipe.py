@@ -68,7 +68,7 @@ def _molecules(name: str, column: str, **others: Any) -> pl.LightningDataModule:
     return SmilesTable(DATA / "molecules" / f"{name}.csv", "smiles", column, batch_size=64, **others)
 
 
-_AGNN = AGNNSpace(layers=2, dropout=0.6, max_parameters=200_000)
+_AGNN = AGNNSpace(layers=2, max_parameters=200_000)
 _EGNAS = EGNASSpace(
     cells=2, nodes=3, node_channels=24, edge_channels=12, merge_node_channels=28, merge_edge_channels=14
 )
