@@ -275,10 +275,14 @@ class Project:
         keep_weights: bool = False,
         network: nn.Module | None = None,
     ) -> TrainingResult:
-        """Train a LightningModule without a word and without a seed of its own; arguments as of `training.fit.train`.
+        """Train a LightningModule without a word and without a seed of its own; see `training.fit.train`.
 
         Args:
-            options: of Lightning's Trainer; the project's own where left out.
+            module: the LightningModule; it ends with the judged weights where `keep_weights` is set, else its last.
+            options: arguments of Lightning's Trainer; the project's own where left out.
+            callbacks: added to those in `options`.
+            keep_weights: end with the weights of the validation that the training is judged by.
+            network: the part of the module that gives nan where it has diverged; its submodules where left out.
         """
         options = self.trainer if options is None else options
         given = (module, self.data, self.monitor, self.direction, options, callbacks, keep_weights, network)
