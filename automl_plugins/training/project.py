@@ -66,8 +66,7 @@ class Project:
         direction: `minimize` or `maximize` it; the module's own `direction` where left out.
         judged_by: a training's score and weights are those of its `last` validation, or of its `best`, partly luck.
         trainer: arguments of Lightning's Trainer, for every training.
-        limits: the most `params`, `macs` and `activations` that a network may have, see `spaces.limits.Limits`; they
-            narrow the space (`narrowed`).
+        limits: the most `params`, `macs` and `activations` of a network, see `spaces.limits.Limits` and `narrowed`.
         seed: of the data's splits, of new networks and of trainings.
         folder: where results are kept; `runs/` and the datamodule's class where left out. Nothing here writes to it.
 
@@ -278,11 +277,11 @@ class Project:
         """Train a LightningModule without a word and without a seed of its own; see `training.fit.train`.
 
         Args:
-            module: the LightningModule; it ends with the judged weights where `keep_weights` is set, else its last.
+            module: the LightningModule.
             options: arguments of Lightning's Trainer; the project's own where left out.
             callbacks: added to those in `options`.
-            keep_weights: end with the weights of the validation that the training is judged by.
-            network: the part of the module that gives nan where it has diverged; its submodules where left out.
+            keep_weights: end with the judged weights.
+            network: the part of the module whose outputs are looked at.
         """
         options = self.trainer if options is None else options
         given = (module, self.data, self.monitor, self.direction, options, callbacks, keep_weights, network)
@@ -306,7 +305,7 @@ class Project:
             keep_weights: end with the weights that `judged_by` names, not with those after the last step.
 
         Returns:
-            The validation score (nan: the training diverged), and what it took.
+            See `TrainingResult`.
 
         Raises:
             ValueError: neither `epochs` nor `trainer` says where the training ends.
@@ -348,14 +347,10 @@ class Project:
     def _evaluate(self, network: nn.Module, stage: str) -> dict[str, float]:
         self.read_data()
         with seeded(self.seed):
-            return evaluate(self._module_of(network), self.data, self.trainer, stage)
-
-    def _module_of(self, network: nn.Module) -> pl.LightningModule:
-        if isinstance(network, pl.LightningModule):
-            return network
-        module = self.make_module(network)
-        refuse_untrained(module, network)
-        return module
+            module = network if isinstance(network, pl.LightningModule) else self.make_module(network)
+            if module is not network:
+                refuse_untrained(module, network)
+            return evaluate(module, self.data, self.trainer, stage)
 
     # What networks are given.
 
