@@ -35,9 +35,10 @@ class _Sources:
         self.states.append(state)
         self._read.append({})
         if nodes is not None and edges is not None:
-            self._read[-1]["node"] = with_one(functional.leaky_relu(nodes, SLOPE)), with_one(edges)
-            self._read[-1]["edge"] = with_one(nodes), functional.leaky_relu(edges, SLOPE)
-            self._read[-1]["both"] = with_one(nodes), with_one(edges)
+            plain = with_one(nodes), with_one(edges)
+            self._read[-1]["both"] = plain
+            self._read[-1]["node"] = with_one(functional.leaky_relu(nodes, SLOPE)), plain[1]
+            self._read[-1]["edge"] = plain[0], functional.leaky_relu(edges, SLOPE)
 
     def stacked(self, form: Form, sources: tuple[int, ...]) -> tuple[Tensor, Tensor]:
         """Nodes and edges as operations of a form read them, `[num_sources, num_rows, channels]`."""

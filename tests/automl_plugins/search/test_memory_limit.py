@@ -81,7 +81,7 @@ def test_graphs_that_do_not_fit(trainer: Callable[..., pl.Trainer]) -> None:
     data = ClusterData(16, 2, 2, batch_size=8)
     space = EGNASSpace(cells=1, nodes=1, node_channels=4, edge_channels=2)
     module = NodeClassification(space.searchable(data.task), data.task)
-    search = ArchitectureSearch(memory_limit=5 * MEBIBYTE)
+    search = ArchitectureSearch(memory_limit=4 * MEBIBYTE)
     with pytest.raises(
         ValueError, match=r"a batch of \d instead of 8, or 0\.\d\d times .*, or perhaps checkpointing=True"
     ):
