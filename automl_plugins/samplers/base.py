@@ -123,9 +123,11 @@ class ArchitectureSampler(BaseSampler, ABC):
         self._lock = threading.Lock()
         self._source: tuple[object, int] | None = None
         self._ended: dict[int, tuple[Architecture | None, Observation | None]] = {}
+        self._proposed: dict[int, Architecture] = {}
+        """Proposals whose parameters the trial has not yet, by its number: other threads must not repeat them."""
 
     def __getstate__(self) -> dict[str, Any]:
-        forgotten = ("_lock", "_source", "_ended")
+        forgotten = ("_lock", "_source", "_ended", "_proposed")
         return {name: value for name, value in self.__dict__.items() if name not in forgotten}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -154,6 +156,7 @@ class ArchitectureSampler(BaseSampler, ABC):
                     f"this one has {log.objectives}"
                 )
             proposal = self.propose(log, self._generator(study, trial.number))
+            self._proposed[trial.number] = proposal.architecture
         # A trial that was enqueued has its parameters already.
         if proposal.note is not None and not {"fixed_params", NOTE} & trial.system_attrs.keys():
             study._storage.set_trial_system_attr(trial._trial_id, NOTE, proposal.note)
@@ -173,7 +176,7 @@ class ArchitectureSampler(BaseSampler, ABC):
         """The trials of a study so far."""
         source = (study._storage, study._study_id)
         if self._source is None or self._source[0] is not source[0] or self._source[1] != source[1]:
-            self._source, self._ended = source, {}
+            self._source, self._ended, self._proposed = source, {}, {}
         signs = [1 if direction is StudyDirection.MAXIMIZE else -1 for direction in study.directions]
         observations: list[Observation] = []
         seen: set[Architecture] = set()
@@ -188,10 +191,13 @@ class ArchitectureSampler(BaseSampler, ABC):
                     self._ended[trial.number] = architecture, observation
                 elif settled is None:
                     settled = len(observations)
+            if architecture is not None or trial.state.is_finished():
+                self._proposed.pop(trial.number, None)
             if architecture is not None:
                 seen.add(architecture)
             if observation is not None:
                 observations.append(observation)
+        seen.update(self._proposed.values())
         return TrialLog(observations, len(observations) if settled is None else settled, seen, len(signs), self._source)
 
     def unseen(self, log: TrialLog, draw: Callable[[], Architecture]) -> Architecture | None:

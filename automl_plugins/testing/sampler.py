@@ -150,6 +150,11 @@ class SamplerContract(ABC):
         pending = [self.asked(study) for _ in range(self.trials // 2)]
         assert len(set(pending)) == len(pending)
 
+    def test_trials_that_are_asked_for_at_once_are_different_ones(self) -> None:
+        study = self.study()
+        asked = [study.ask() for _ in range(self.trials)]
+        assert len({self.space().suggest(trial) for trial in asked}) == self.trials
+
     def test_threads_share_one_sampler(self) -> None:
         study = self.study()
         study.optimize(lambda trial: score(self.space().suggest(trial)), n_trials=self.trials, n_jobs=3)

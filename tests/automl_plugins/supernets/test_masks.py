@@ -128,7 +128,7 @@ def test_draws_among_some_architectures_are_even_and_within_the_limits(fresh: Se
     left = {one for one in some if searchable.limits.admits(one)}
     assert some[0] not in left
     assert {searchable.sample(generator, among=some) for _ in range(60)} == left
-    with pytest.raises(ValueError, match="none of 1 architectures has open options alone and keeps the cap"):
+    with pytest.raises(ValueError, match="none of 1 architectures has open options alone and keeps the limits"):
         searchable.sample(generator, among=some[:1])
 
 
