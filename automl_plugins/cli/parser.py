@@ -6,7 +6,7 @@ import contextlib
 import json
 import math
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import MISSING, fields
 from functools import cached_property
 from itertools import product
@@ -136,13 +136,30 @@ class Settings:
             outer, _, name = key.rpartition(".")
             part = whole.get(outer, {}) if outer else whole
             if part.get(name) is not None:
-                path, arguments = part[name]["class_path"], part[name].get("init_args", {})
-                given = {each: arguments[each] for each in self.given.names(key) if each in arguments}
-                named = KINDS[key].short(path)
+                given = self._as_given([key], part[name])
+                named = KINDS[key].short(part[name]["class_path"])
                 part[name] = {"class_path": named, "init_args": given} if given else named
         if "trainer" in whole:
             whole["trainer"] = {name: whole["trainer"][name] for name in self.given.names("trainer")}
         return whole if self.bare_module is None else {**whole, "module": self.bare_module}
+
+    def _as_given(self, keys: Sequence[str], part: Mapping[str, Any]) -> dict[str, Any]:
+        """The arguments of a class that were given, those of classes among them likewise.
+
+        Args:
+            keys: under which it may have been given.
+            part: the class with all of its arguments.
+        """
+        found: dict[str, Any] = {}
+        arguments = part.get("init_args", {})
+        for name in dict.fromkeys(name for key in keys for name in self.given.names(key) if name in arguments):
+            value = arguments[name]
+            if isinstance(value, dict) and "class_path" in value:
+                inner = [f"{key}.{way}{name}" for key in keys for way in ("", "init_args.")]
+                own = self._as_given(inner, value)
+                value = {"class_path": value["class_path"], **({"init_args": own} if own else {})}
+            found[name] = value
+        return found
 
     def make(self, key: str) -> Any:
         """The value that a setting stands for; None: it was not given.

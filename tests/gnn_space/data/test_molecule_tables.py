@@ -223,5 +223,9 @@ def test_a_module_predicts_in_the_tables_units_from_its_state_dict_alone(tmp_pat
     again.load_state_dict(fitted.state_dict())
     predicted, targets = torch.cat(trainer.predict(again, data)), data.loaded.test.y
     (tested,) = trainer.test(fitted, data, verbose=False)
-    assert predicted.mean() > 200, "not standardised values"
+    assert fitted.mean.item() == pytest.approx(float(data.loaded.train.y.mean()))
+    again.eval()
+    with torch.no_grad():
+        standardised = torch.cat([again._outputs(batch) for batch in data.predict_dataloader()])
+    torch.testing.assert_close(predicted, standardised * fitted.scale + fitted.mean)
     assert tested["test_mae"] == pytest.approx((predicted - targets).abs().mean().item(), rel=1e-5)
