@@ -4,9 +4,10 @@
     python benchmarks/random_draws.py gnn-plus --data cora photo esol bbbp cluster
     python benchmarks/random_draws.py egnas --data esol bbbp cluster --options '{"cells": 2, "nodes": 3}'
 
-A network *learns* if its validation score is at least half-way from the majority's answer (of regression: the mean)
-to the best reference's at the same budget. Two recipes: `plain`, which is Adam at a constant rate, 60 full-batch steps
-on one graph and the score of the last; and `module`: the project's LightningModule through the path of a trial.
+Networks are drawn within the task and the default limits (`space.within(task)`), as a study's are. One *learns* if its
+validation score is at least half-way from the majority's answer (of regression: the mean) to the best reference's at
+the same budget. Two recipes: `plain`, which is Adam at a constant rate, 60 full-batch steps on one graph and the score
+of the last; and `module`: the project's LightningModule through the path of a trial.
 Every training is a line of a store in benchmarks/results, so the same command goes on where it stopped.
 """
 
@@ -95,10 +96,10 @@ def runs(space: SearchSpace, task: Task, networks: int, widest: int | None) -> I
         yield Run(name, partial(space.network, architecture, task), 0, dict(architecture))
     for name in REFERENCES[task.level]:
         yield Run(name, partial(registry.load("references", name), task), 0, None)
-    generator = np.random.default_rng(0)
+    searched, generator = space.within(task), np.random.default_rng(0)
     drawn = 0
     while drawn < networks:
-        architecture = space.sample(generator)
+        architecture = searched.sample(generator)
         if widest is None or _width(architecture) <= widest:
             yield Run(f"random {drawn}", partial(space.network, architecture, task), drawn, dict(architecture))
             drawn += 1
@@ -163,9 +164,10 @@ def measure(space: SearchSpace, name: str, options: argparse.Namespace, store: P
         "recipe": options.recipe,
         "rate": options.learning_rate if options.recipe == "plain" else None,
         "widest": options.widest,
+        "drawn": "within",
     }
     known = [json.loads(line) for line in store.read_text().splitlines()] if store.exists() else []
-    known = [line for line in known if all(line[key] == value for key, value in identity.items())]
+    known = [line for line in known if all(line.get(key) == value for key, value in identity.items())]
     done = {line["contender"]: line for line in known}
     found = [{"contender": "majority", "score": majority(data, setting, options.recipe)}]
     for run in runs(space, data.task, options.networks, options.widest):

@@ -4,9 +4,10 @@
     python benchmarks/store.py gnn-plus --data esol cluster --epochs 8     # trials of a short budget, beside them
     python benchmarks/store.py gnn-plus --data esol cluster --report
 
-Architectures are drawn uniformly, always the same ones, and each is trained over seeds; every epoch's validation score
-is kept, and the test metrics of the last. `--report` prints how well trials rank (Kendall's tau-b with the mean of the
-full trainings, 95 % intervals by a bootstrap over architectures), and how well one seed of the truth ranks the other.
+Architectures are drawn within the task and the default limits, as a study's are, always the same ones, and each is
+trained over seeds; every epoch's validation score is kept, and the test metrics of the last. `--report` prints how well
+trials rank (Kendall's tau-b with the mean of the full trainings, 95 % intervals by a bootstrap over architectures), and
+how well one seed of the truth ranks the other.
 A training is a line in benchmarks/results, so the same command goes on where it stopped.
 """
 
@@ -88,9 +89,10 @@ def fill(space: SearchSpace, name: str, options: argparse.Namespace, store: Path
     data.prepare_data()
     data.setup("fit")
     data.setup("test")
+    architectures = drawn(space.within(data.task), options.architectures)
     done = {(line["architecture"], line["seed"], line["epochs"]) for line in lines(store, space, options, name)}
     for seed in range(options.seeds):
-        for number, architecture in enumerate(drawn(space, options.architectures)):
+        for number, architecture in enumerate(architectures):
             if (number, seed, epochs) in done:
                 continue
             line = {
@@ -101,6 +103,7 @@ def fill(space: SearchSpace, name: str, options: argparse.Namespace, store: Path
                 "recipe": options.recipe,
                 "architecture": number,
                 "choices": dict(architecture),
+                "drawn": "within",
                 "seed": seed,
                 "epochs": epochs,
                 **trained(space, architecture, data, setting, seed, epochs),
@@ -123,6 +126,7 @@ def lines(
         "version": space.version,
         "options": options.options,
         "data": name,
+        "drawn": "within",
         "recipe": options.recipe if recipe is None else recipe,
     }
     return [line for line in every if all(line[key] == value for key, value in wanted.items())]
