@@ -175,6 +175,22 @@ def test_there_is_a_choice_only_where_the_data_have_something_to_choose(task: Ta
     assert {name for name in ("scaling", "graph_features") if len(options[name]) > 1} == offered
 
 
+@pytest.mark.parametrize(
+    ("level", "dropouts", "offered"),
+    [
+        ("graph", (0.0, 0.2, 0.5, 0.6), [0.0, 0.2]),
+        ("node", (0.0, 0.2, 0.5, 0.6), [0.0, 0.2, 0.5, 0.6]),
+        ("graph", (0.5,), [0.5]),
+    ],
+)
+def test_graphs_are_offered_no_more_dropout_than_published_unless_nothing_else_is_left(
+    level: Level, dropouts: tuple[float, ...], offered: list[float]
+) -> None:
+    searched = GNNPlusSpace(dropouts=dropouts).within(replace(PLAIN, level=level))
+    choices = {choice.name: choice.options for choice in searched.choices}
+    assert list(choices["dropout"]) == offered
+
+
 def test_a_network_that_joins_no_graph_features_reads_none() -> None:
     task = replace(PLAIN, level="graph", graph_channels=2)
     space = GNNPlusSpace()
