@@ -40,6 +40,7 @@ from automl_plugins.cli.parser import Settings
 from automl_plugins.cli.settings import Given
 from automl_plugins.spaces.task import Task
 from automl_plugins.system.files import write_whole
+from automl_plugins.system.to_be_loaded import to_be_loaded
 from automl_plugins.training.export import FORMATS, export_network
 
 _SUFFIXES = {".onnx": "onnx", ".pt2": "torch"}
@@ -62,11 +63,11 @@ def run(given: Given, command: str) -> int:
         raise UsageError(f"format={form!r}: it is one of {', '.join(FORMATS)}")
     space = settings.make("space")
     found.contender(space)
-    task, normalisation = _task(settings)
+    task, data = _task(settings)
     if space.exported_input is None:
         raise UsageError(f"space={space.name!r}: its networks take more than one tensor, and are not exported")
-    with told_briefly(str(found.path), 2, ValueError):
-        network = found.build(space, task)
+    with told_briefly(str(found.path), 2, ValueError), to_be_loaded():
+        network = found.build(space, task, data)
     _load(network, Path(settings["weights"] or found.run.network))
     images = torch.randn(1, task.in_channels, *size, generator=torch.Generator().manual_seed(0))
     with told_briefly("", 1, ImportError, OSError, RuntimeError):
@@ -75,6 +76,7 @@ def run(given: Given, command: str) -> int:
         )
     console = output()
     console.out(f"kept: {written}; it differs from the module by {difference:.1e} of the largest output")
+    normalisation = getattr(data, "image_statistics", None)
     if normalisation is not None:
         beside_it = written.with_name(f"{written.name}.json")
         mean, deviation = ([float(value) for value in each] for each in normalisation)
@@ -92,7 +94,7 @@ def _size(text: str) -> tuple[int, int]:
 
 
 def _task(settings: Settings) -> tuple[Task, Any]:
-    """The task that is given, or that of the run's data with what they normalise images by."""
+    """The task that is given, or that of the run's data with these."""
     task = settings.make("task")
     if task is not None:
         return task, None
@@ -102,7 +104,7 @@ def _task(settings: Settings) -> tuple[Task, Any]:
     with told_briefly("data", 1, OSError, ImportError, ValueError, RuntimeError):
         data.prepare_data()
         data.setup("fit")
-        return data.task, getattr(data, "image_statistics", None)
+        return data.task, data
 
 
 def _load(network: torch.nn.Module, path: Path) -> None:

@@ -33,6 +33,7 @@ Checkpoints, loggers and lightning_logs are Lightning's own. A checkpoint opens 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +51,7 @@ from automl_plugins.cli.settings import Given
 from automl_plugins.search.checkpoint_files import read_checkpoint
 from automl_plugins.studies.folder import RunFolder
 from automl_plugins.system.files import save_whole
+from automl_plugins.system.to_be_loaded import to_be_loaded
 from automl_plugins.training.lightning import pl
 from automl_plugins.training.project import MOST_SEED
 
@@ -87,7 +89,9 @@ def run(given: Given, command: str) -> int:
         project.read_data()
         if (difference := other_data(found.run, project.data)) is not None:
             say(f"the data are not those that the run in {found.path.parent} was of: {difference}", command)
-        module = project.make_module(found.build(project.space, project.task))
+        # A checkpoint has all weights, so those that the network would begin with need not be there.
+        with to_be_loaded() if settings["ckpt_path"] is not None and command != "fit" else nullcontext():
+            module = project.make_module(found.build(project.space, project.task, project.data))
     if made["optimizer"] is not None:
         _replace_optimizer(module, made["optimizer"], made["lr_scheduler"])
     callbacks = options.pop("callbacks", None) or []

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from torch import nn
@@ -16,6 +17,7 @@ from automl_plugins.cli.settings import Given, read_text
 from automl_plugins.objectives.contender import Contender
 from automl_plugins.report.search import SearchSummary
 from automl_plugins.spaces.architecture import Architecture
+from automl_plugins.spaces.hand_made import hand_made
 from automl_plugins.spaces.space import SearchSpace
 from automl_plugins.spaces.task import Task
 from automl_plugins.studies.folder import RunFolder
@@ -66,8 +68,13 @@ class NetworkFile:
             registry.where("references", name)
         return Contender(name, reference=name, found_by="hand")
 
-    def build(self, space: SearchSpace, task: Task) -> nn.Module:
+    def build(self, space: SearchSpace, task: Task, data: Any = None) -> nn.Module:
         """The network, freshly initialised.
+
+        Args:
+            space: of the architecture.
+            task: what the network must fit.
+            data: the datamodule, which has been set up; None: there is none.
 
         Raises:
             UsageError: see `contender`.
@@ -76,8 +83,7 @@ class NetworkFile:
         contender = self.contender(space)
         if contender.architecture is not None:
             return space.network(contender.architecture, task)
-        network: nn.Module = registry.load("references", str(contender.reference))(task)
-        return network
+        return hand_made(str(contender.reference), task, space, data)
 
 
 def network_at(target: str, key: str = "architecture") -> NetworkFile:

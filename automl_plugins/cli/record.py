@@ -204,6 +204,13 @@ def absolute_paths(settings: Mapping[str, Any]) -> dict[str, Any]:
             for name, value in data["init_args"].items()
         }
         made["data"] = {**data, "init_args": arguments}
+    space = made.get("space")
+    if isinstance(space, Mapping) and isinstance(space.get("init_args"), Mapping):
+        arguments = {
+            name: _absolute(value) if isinstance(value, str) and Path(value).expanduser().is_file() else value
+            for name, value in space["init_args"].items()
+        }
+        made["space"] = {**space, "init_args": arguments}
     return made
 
 

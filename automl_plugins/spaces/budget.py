@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import TYPE_CHECKING, ClassVar, NamedTuple, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol, TypeVar
 
 from automl_plugins.errors import LimitError, ParameterCapError
 from automl_plugins.spaces.architecture import Architecture
@@ -33,6 +33,8 @@ class Counted(Protocol):
     name: ClassVar[str]
     max_parameters: int | None
 
+    @property
+    def reference_arguments(self) -> Mapping[str, Any]: ...
     def build(self, architecture: Architecture, task: Task) -> nn.Module: ...
     def num_parameters(self, architecture: Architecture, task: Task) -> int: ...
     def references(self, task: Task) -> dict[str, Architecture]: ...

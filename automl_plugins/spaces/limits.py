@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING
 
 from automl_plugins import registry
 from automl_plugins.spaces.budget import COUNTED, Budget, Counted, Run, work_of
+from automl_plugins.spaces.hand_made import hand_made
 from automl_plugins.spaces.probe import probe_of
 from automl_plugins.spaces.task import Task
 from automl_plugins.system.nearest import did_you_mean
+from automl_plugins.system.to_be_loaded import to_be_loaded
 
 if TYPE_CHECKING:
     from torch import nn
@@ -83,7 +85,9 @@ def _dearest(space: Counted, task: Task, run: Run) -> dict[str, float]:
     found: dict[str, float] = {}
     for build in _references(space, task):
         try:
-            figures = _figures(build(), run)
+            with to_be_loaded():
+                network = build()
+            figures = _figures(network, run)
         except Exception:  # noqa: BLE001, S112 - whatever a reference says of a task that it is not for
             continue
         found = {name: max(found.get(name, 0.0), float(figures[name])) for name in COUNTED}
@@ -96,12 +100,7 @@ def _references(space: Counted, task: Task) -> Iterator[Callable[[], nn.Module]]
     if own:
         yield from (partial(space.build, architecture, task) for architecture in own.values())
     else:
-        yield from (partial(_registered, name, task) for name in registry.names("references"))
-
-
-def _registered(name: str, task: Task) -> nn.Module:
-    network: nn.Module = registry.load("references", name)(task)
-    return network
+        yield from (partial(hand_made, name, task, space) for name in registry.names("references"))
 
 
 def _figures(network: nn.Module, run: Run) -> dict[str, int]:

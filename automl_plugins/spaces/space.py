@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from automl_plugins.errors import ParameterCapError
 from automl_plugins.spaces.architecture import Architecture
@@ -90,6 +90,14 @@ class SearchSpace(ABC):
 
         Args:
             task: what their networks must fit; they build for it, cap or no cap.
+        """
+        return {}
+
+    @property
+    def reference_arguments(self) -> Mapping[str, Any]:
+        """Arguments of registered hand-made networks beside this space, for those that take them; by default none.
+
+        A space whose networks begin with pretrained weights gives them to hand-made networks too.
         """
         return {}
 

@@ -22,6 +22,7 @@ from automl_plugins.errors import StudyError
 from automl_plugins.objectives.contender import Contender, Tested, Trained
 from automl_plugins.report.row import Row, row_of
 from automl_plugins.spaces.architecture import Architecture
+from automl_plugins.spaces.hand_made import hand_made
 from automl_plugins.studies.attempts import Attempts
 from automl_plugins.studies.deaths import Deaths, KilledError
 from automl_plugins.studies.folder import RunFolder
@@ -30,6 +31,7 @@ from automl_plugins.studies.time_limit import TimeLimitError, time_limit
 from automl_plugins.system.failure import failure_of, full_traceback
 from automl_plugins.system.files import read_object, save_whole, write_whole
 from automl_plugins.system.finite import finite
+from automl_plugins.system.to_be_loaded import to_be_loaded
 from automl_plugins.training.fit import seeded, test
 from automl_plugins.training.lightning import pl
 from automl_plugins.training.lightning_checkpoint import checkpoint_of, first_not_finite
@@ -69,8 +71,7 @@ class Comparison:
         """A contender's network, freshly initialised."""
         if contender.architecture is not None:
             return self.project.space.network(contender.architecture, self.project.task)
-        network: nn.Module = registry.load("references", str(contender.reference))(self.project.task)
-        return network
+        return hand_made(str(contender.reference), self.project.task, self.project.space, self.project.data)
 
     def train(self, contenders: Iterable[Contender], since: datetime | None = None) -> bool:
         """Train what no worker has trained or is training; False where others are still at it.
@@ -175,7 +176,8 @@ class Comparison:
 
     def load(self, contender: Contender, seed: int) -> pl.LightningModule:
         """The LightningModule of a trained contender, with its weights."""
-        module = self.project.make_module(self.build(contender))
+        with to_be_loaded():
+            module = self.project.make_module(self.build(contender))
         module.load_state_dict(self.weights(contender, seed)["state_dict"])
         return module
 

@@ -6,6 +6,7 @@ import json
 import math
 import sys
 from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from automl_plugins.spaces.architecture import Architecture
 from automl_plugins.spaces.space import SearchSpace
 from automl_plugins.spaces.task import Task
 from automl_plugins.studies.folder import RunFolder
+from automl_plugins.system.to_be_loaded import to_be_loaded
 from automl_plugins.training.description import import_path
 
 
@@ -51,8 +53,9 @@ class Result:
         Args:
             task: that it was trained on; the datamodule's `task`.
         """
-        network = self.space.network(self.architecture, task)
         weights = RunFolder(self.folder).network
+        with to_be_loaded() if weights.exists() else nullcontext():
+            network = self.space.network(self.architecture, task)
         if weights.exists():
             network.load_state_dict(torch.load(weights, weights_only=True, map_location="cpu"))
         return network

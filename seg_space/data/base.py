@@ -135,6 +135,12 @@ class ImageDataModule(TaskDataModule[ImageSplits]):
         mean, deviation = self.loaded.train.statistics
         return mean, deviation
 
+    @property
+    def image_limits(self) -> tuple[float, float] | None:
+        """The values of black and white in the images' own units; None: they have none, as those of a scanner."""
+        image, _ = self.loaded.train.source.read(0)
+        return (0.0, 255.0) if image.dtype == torch.uint8 else None
+
     def _evaluation(self, data: ImageDataset) -> DataLoader[tuple[Tensor, Tensor]]:
         return DataLoader(
             data,

@@ -8,8 +8,11 @@ import torch
 from torch import Tensor, nn
 
 from automl_plugins.spaces.task import Task
+from automl_plugins.system.arguments import at_least, positive, switch
 from automl_plugins.training.schedule import Shape
 from automl_plugins.training.task_module import TaskModule
+from seg_space.modules.encoders import Encoders
+from seg_space.pretrained.normalisation import match_normalisation
 
 Optimizer = Literal["adam", "sgd"]
 
@@ -21,6 +24,10 @@ class VisionModule(TaskModule):
 
     A network with a method `schedule_drop_path(progress)` is told the part of the training that is done before each
     step.
+
+    A pretrained encoder in the network (`seg_space.pretrained`) is told the statistics of the datamodule's images when
+    a fit begins. It may learn at a rate of its own, and not at all in the first epochs, in which its batch statistics
+    stay as they are too. The three arguments for it change nothing in a network without one.
 
     The mean and deviation of each channel that images were normalised with, `image_mean` and `image_deviation`, come
     from the datamodule's `image_statistics` where it has them. They are kept in the `state_dict`, for images from
@@ -34,6 +41,9 @@ class VisionModule(TaskModule):
         optimizer: `adam`, or `sgd` with momentum 0.9.
         schedule: of the learning rate: `poly` (of the power 0.9) or `cosine` (with warm-up), to zero over the Trainer's
             steps; or `constant`.
+        encoder_learning_rate: the optimizer's for a pretrained encoder, with the same schedule; None: `learning_rate`.
+        frozen_epochs: the first epochs, in which a pretrained encoder stays as it is.
+        fixed_statistics: a pretrained encoder's batch statistics stay as they are in all epochs.
         judgement: arguments of the class that judges outputs by targets, the next one in line.
 
     Raises:
@@ -51,19 +61,32 @@ class VisionModule(TaskModule):
         weight_decay: float,
         optimizer: Optimizer,
         schedule: Shape,
+        encoder_learning_rate: float | None = None,
+        frozen_epochs: int = 0,
+        fixed_statistics: bool = False,
         **judgement: Any,
     ) -> None:
         super().__init__(network, task, learning_rate, weight_decay, schedule=schedule, **judgement)
         if optimizer not in ("adam", "sgd"):
             raise ValueError(f"optimizer is adam or sgd; got {optimizer!r}")
         self.optimizer = optimizer
+        if encoder_learning_rate is not None:
+            positive("encoder_learning_rate", encoder_learning_rate)
+        self.encoder_learning_rate = encoder_learning_rate
+        self.frozen_epochs = at_least("frozen_epochs", frozen_epochs, 0)
+        self.fixed_statistics = switch("fixed_statistics", fixed_statistics)
+        self._encoders = Encoders(network)
         self.register_buffer("image_mean", torch.zeros(task.in_channels))
         self.register_buffer("image_deviation", torch.ones(task.in_channels))
 
     def setup(self, stage: str) -> None:
         super().setup(stage)
-        statistics: Any = getattr(getattr(self.trainer, "datamodule", None), "image_statistics", None)
+        data: Any = getattr(self.trainer, "datamodule", None)
+        statistics: Any = getattr(data, "image_statistics", None)
+        if stage == "fit":
+            self._encoders = Encoders(self.network)
         if stage == "fit" and statistics is not None:
+            match_normalisation(self.network, data)
             mean, deviation = statistics
             self.image_mean.copy_(mean)
             self.image_deviation.copy_(deviation)
@@ -82,6 +105,30 @@ class VisionModule(TaskModule):
     def predict_step(self, batch: Any, batch_index: int) -> Tensor:
         return self(batch[0] if isinstance(batch, list | tuple) else batch)
 
+    def on_train_start(self) -> None:
+        super().on_train_start()
+        # A training that goes on within an epoch does not start it again.
+        self._freeze_encoders()
+
+    def on_train_epoch_start(self) -> None:
+        self._freeze_encoders()
+
+    @property
+    def _frozen(self) -> bool:
+        return self.current_epoch < self.frozen_epochs
+
+    def _freeze_encoders(self) -> None:
+        # DistributedDataParallel waits for the gradients of all weights that once asked for them.
+        self._encoders.freeze(self._frozen and self.trainer.world_size == 1)
+        self._encoders.fix_statistics(self._frozen or self.fixed_statistics)
+
+    def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
+        if self._frozen:
+            self._encoders.forget_gradients()
+
+    def on_train_end(self) -> None:
+        self._encoders.freeze(False)
+
     def on_train_batch_start(self, batch: Any, batch_index: int) -> None:
         # Scheduled drop path, of the networks that have it.
         schedule = getattr(self.network, "schedule_drop_path", None)
@@ -89,8 +136,16 @@ class VisionModule(TaskModule):
             schedule(min(self.trainer.global_step / self.planned_steps, 1.0))
 
     def _optimizer(self) -> torch.optim.Optimizer:
+        groups = self._groups()
         if self.optimizer == "adam":
-            return super()._optimizer()
-        return torch.optim.SGD(
-            self.parameters(), lr=self.learning_rate, momentum=MOMENTUM, weight_decay=self.weight_decay
-        )
+            return torch.optim.Adam(groups, lr=self.learning_rate, weight_decay=self.weight_decay)
+        return torch.optim.SGD(groups, lr=self.learning_rate, momentum=MOMENTUM, weight_decay=self.weight_decay)
+
+    def _groups(self) -> list[Any]:
+        """The parameters, those of a pretrained encoder in a group of their own where they have their own rate."""
+        every, encoder = list(self.parameters()), list(Encoders(self.network).weights)
+        if self.encoder_learning_rate is None or not encoder:
+            return every
+        inside = set(map(id, encoder))
+        others = [weight for weight in every if id(weight) not in inside]
+        return [{"params": others}, {"params": encoder, "lr": self.encoder_learning_rate}]

@@ -37,6 +37,9 @@ class DenseRegression(PixelModule, RegressionModule):
         schedule: of the learning rate: `poly` (of the power 0.9) or `cosine` (with warm-up), to zero over the Trainer's
             steps; or `constant`.
         loss: `relative_l2`, or `squared`: the mean squared error of standardised targets, judged by RMSE.
+        encoder_learning_rate: the optimizer's for a pretrained encoder, with the same schedule; None: `learning_rate`.
+        frozen_epochs: the first epochs, in which a pretrained encoder stays as it is.
+        fixed_statistics: a pretrained encoder's batch statistics stay as they are in all epochs.
 
     Raises:
         ValueError: a task of another level or target, another loss, or a value out of range; (in training)
@@ -54,8 +57,12 @@ class DenseRegression(PixelModule, RegressionModule):
         optimizer: Optimizer = "adam",
         schedule: Shape = "poly",
         loss: Literal["relative_l2", "squared"] = "relative_l2",
+        encoder_learning_rate: float | None = None,
+        frozen_epochs: int = 0,
+        fixed_statistics: bool = False,
     ) -> None:
-        super().__init__(network, task, learning_rate, weight_decay, optimizer, schedule, loss=loss)
+        encoder = encoder_learning_rate, frozen_epochs, fixed_statistics
+        super().__init__(network, task, learning_rate, weight_decay, optimizer, schedule, *encoder, loss=loss)
 
     def _judges(self) -> dict[str, Metric | MetricCollection]:
         return {"rmse": MeanSquaredError(squared=False), "relative_l2": RelativeError()}

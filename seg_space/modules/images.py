@@ -48,6 +48,9 @@ class ImageClassification(ImageModule, ClassificationModule):
         optimizer: `adam`, or `sgd` with momentum 0.9.
         schedule: of the learning rate: `poly` (of the power 0.9) or `cosine` (with warm-up), to zero over the Trainer's
             steps; or `constant`.
+        encoder_learning_rate: the optimizer's for a pretrained encoder, with the same schedule; None: `learning_rate`.
+        frozen_epochs: the first epochs, in which a pretrained encoder stays as it is.
+        fixed_statistics: a pretrained encoder's batch statistics stay as they are in all epochs.
 
     Raises:
         ValueError: a task of another level or target, or a value out of range; (in training) outputs or targets of
@@ -62,8 +65,12 @@ class ImageClassification(ImageModule, ClassificationModule):
         weight_decay: float = 0.0,
         optimizer: Optimizer = "adam",
         schedule: Shape = "poly",
+        encoder_learning_rate: float | None = None,
+        frozen_epochs: int = 0,
+        fixed_statistics: bool = False,
     ) -> None:
-        super().__init__(network, task, learning_rate, weight_decay, optimizer, schedule)
+        encoder = encoder_learning_rate, frozen_epochs, fixed_statistics
+        super().__init__(network, task, learning_rate, weight_decay, optimizer, schedule, *encoder)
 
     def _select(self, batch: tuple[Tensor, Tensor], outputs: Tensor, stage: str) -> tuple[Tensor, Tensor]:
         return self._rows(outputs, batch[1])
@@ -86,6 +93,9 @@ class ImageRegression(ImageModule, RegressionModule):
         schedule: of the learning rate: `poly` (of the power 0.9) or `cosine` (with warm-up), to zero over the Trainer's
             steps; or `constant`.
         loss: `squared` errors, judged by RMSE, or `absolute` ones, judged by MAE.
+        encoder_learning_rate: the optimizer's for a pretrained encoder, with the same schedule; None: `learning_rate`.
+        frozen_epochs: the first epochs, in which a pretrained encoder stays as it is.
+        fixed_statistics: a pretrained encoder's batch statistics stay as they are in all epochs.
 
     Raises:
         ValueError: a task of another level or target, another loss, or a value out of range; (in training) outputs or
@@ -101,8 +111,12 @@ class ImageRegression(ImageModule, RegressionModule):
         optimizer: Optimizer = "adam",
         schedule: Shape = "poly",
         loss: Literal["squared", "absolute"] = "squared",
+        encoder_learning_rate: float | None = None,
+        frozen_epochs: int = 0,
+        fixed_statistics: bool = False,
     ) -> None:
-        super().__init__(network, task, learning_rate, weight_decay, optimizer, schedule, loss=loss)
+        encoder = encoder_learning_rate, frozen_epochs, fixed_statistics
+        super().__init__(network, task, learning_rate, weight_decay, optimizer, schedule, *encoder, loss=loss)
 
     def forward(self, images: Tensor) -> Tensor:
         """The predictions `[batch, out_channels]`, in the targets' units."""

@@ -46,6 +46,9 @@ class SemanticSegmentation(PixelModule):
             steps; or `constant`.
         loss: `cross_entropy`, `dice`, `focal`, `jaccard`, `lovasz`, `tversky`, or a sum such as `cross_entropy+dice`.
         ignore_index: the value of pixels that do not count.
+        encoder_learning_rate: the optimizer's for a pretrained encoder, with the same schedule; None: `learning_rate`.
+        frozen_epochs: the first epochs, in which a pretrained encoder stays as it is.
+        fixed_statistics: a pretrained encoder's batch statistics stay as they are in all epochs.
 
     Raises:
         ValueError: a task of another level or target, an unknown loss, or a value out of range; (in training)
@@ -62,8 +65,12 @@ class SemanticSegmentation(PixelModule):
         schedule: Shape = "poly",
         loss: str = "cross_entropy",
         ignore_index: int = 255,
+        encoder_learning_rate: float | None = None,
+        frozen_epochs: int = 0,
+        fixed_statistics: bool = False,
     ) -> None:
-        super().__init__(network, task, learning_rate, weight_decay, optimizer, schedule)
+        encoder = encoder_learning_rate, frozen_epochs, fixed_statistics
+        super().__init__(network, task, learning_rate, weight_decay, optimizer, schedule, *encoder)
         if task.target == "regression":
             raise ValueError("SemanticSegmentation needs a target of classes or labels; the task's is 'regression'")
         least = task.out_channels if task.target == "classes" else 2

@@ -11,6 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from automl_plugins.spaces.task import Task
+from seg_space.pretrained.encoders import pretrain
+from seg_space.pretrained.sources import Weights
 from seg_space.smp.arguments import smp_arguments
 from seg_space.smp.network import SmpImageNetwork, SmpNetwork
 
@@ -21,7 +23,7 @@ _SIZES = frozenset(("width", "channels", "pyramid_channels", "segmentation_chann
 """Values that change how large a network's parts are, and not which of them count."""
 
 
-def create_network(values: Mapping[str, Any], task: Task, weights: str | None = None) -> SmpNetwork:
+def create_network(values: Mapping[str, Any], task: Task, weights: Weights = None) -> SmpNetwork:
     """Build a network of smp's, on torch's default device, without the parts that never count.
 
     smp keeps all of an encoder's stages whatever the depth (92 % of a ResNet-18 of depth 3), the last
@@ -31,13 +33,19 @@ def create_network(values: Mapping[str, Any], task: Task, weights: str | None = 
     Args:
         values: see `smp_arguments`.
         task: of level `pixel` or `image`; the channels of images and of outputs.
-        weights: a name among smp's pretrained weights of the encoder, which are downloaded; None: random.
+        weights: of the encoder, see `pretrained.sources.Weights`; None: random.
 
     Raises:
-        ValueError: smp cannot build it; the message says why.
+        ValueError: smp cannot build it, or the weights do not fit; the message says why.
+        OSError: the weights cannot be had.
     """
-    model = _model(smp_arguments(values), task.in_channels, task.out_channels, weights)
-    network = SmpImageNetwork(model, task.out_channels) if task.level == "image" else SmpNetwork(model)
+    model = _model(smp_arguments(values), task.in_channels, task.out_channels)
+    encoder: Any = model.encoder
+    normalisation = pretrain(encoder, values["encoder"], weights, task.in_channels)
+    if task.level == "image":
+        network: SmpNetwork = SmpImageNetwork(model, task.out_channels, normalisation)
+    else:
+        network = SmpNetwork(model, normalisation)
     modules = dict(network.named_modules())
     for name in idle_parts(tuple(values.items())):
         if name in modules:
@@ -74,7 +82,7 @@ def _idle_parts(values: tuple[tuple[str, Any], ...]) -> tuple[str, ...]:
     arguments = smp_arguments(dict(values))
     # Built on `meta`, where no weight is drawn; run on the CPU, which takes a fifth of the time of a pass on `meta`.
     with torch.device("meta"):
-        network = SmpNetwork(_model(arguments, 3, 1, None))
+        network = SmpNetwork(_model(arguments, 3, 1))
     network.to_empty(device="cpu")
     with torch.no_grad():
         for tensor in (*network.parameters(), *network.buffers()):
@@ -101,21 +109,17 @@ def _idle(module: nn.Module, prefix: str, used: set[str]) -> list[str]:
     return idle
 
 
-def _model(arguments: Mapping[str, Any], in_channels: int, out_channels: int, weights: str | None) -> nn.Module:
+def _model(arguments: Mapping[str, Any], in_channels: int, out_channels: int) -> nn.Module:
     import segmentation_models_pytorch as smp
 
     device = torch.get_default_device()
     empty = device.type == "meta"
-    pretrained: Any = None if empty else weights
-    if pretrained is not None and arguments["encoder_name"].startswith("tu-"):
-        # For an encoder of timm smp takes a yes: the name of its weights is part of its own.
-        pretrained = True
     # A MiT reads its drop rates while it is built, which `meta` cannot; and smp's own encoders replace their first
     # convolution without heed of the device. Nothing is drawn from torch's global generator for weights of no value.
     device_of_build = torch.device("cpu") if arguments["encoder_name"].startswith("mit_b") else device
     with device_of_build, torch.random.fork_rng(devices=[], enabled=empty), _explained(arguments):
         model: nn.Module = smp.create_model(
-            **arguments, encoder_weights=pretrained, in_channels=in_channels, classes=out_channels
+            **arguments, encoder_weights=None, in_channels=in_channels, classes=out_channels
         )
     return model.to(device)
 

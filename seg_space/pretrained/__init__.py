@@ -1,0 +1,1 @@
+"""Encoders that begin with pretrained weights: where these come from, how they fit, and the images that they expect."""
