@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from seg_space.auto_deeplab import AutoDeepLabSpace
     from seg_space.auto_deeplab.encoder import AutoDeepLabEncoder
     from seg_space.modules import DenseRegression, ImageClassification, ImageRegression, SemanticSegmentation
+    from seg_space.smp.decoder import SmpDecoderSpace
     from seg_space.smp.models import create_model, from_pretrained, register_encoder
     from seg_space.smp.network import SmpNetwork
     from seg_space.smp.space import SmpSpace
@@ -20,6 +21,7 @@ _HOMES: dict[str, str] = {
     "ImageClassification": "seg_space.modules.images",
     "ImageRegression": "seg_space.modules.images",
     "SemanticSegmentation": "seg_space.modules.segmentation",
+    "SmpDecoderSpace": "seg_space.smp.decoder",
     "SmpNetwork": "seg_space.smp.network",
     "SmpSpace": "seg_space.smp.space",
     "create_model": "seg_space.smp.models",
@@ -34,6 +36,7 @@ __all__ = [
     "ImageClassification",
     "ImageRegression",
     "SemanticSegmentation",
+    "SmpDecoderSpace",
     "SmpNetwork",
     "SmpSpace",
     "create_model",

@@ -59,12 +59,17 @@ class SmpNetwork(nn.Module):
             )
         if self.normalisation is not None:
             images = self.normalisation(images)
-        height, width = images.shape[-2:]
-        below, right = (max(size, self.least) - size for size in (height, width))
-        below, right = below + -(height + below) % self.multiple, right + -(width + right) % self.multiple
-        if below or right:
-            images = functional.pad(images, (0, right, 0, below), mode="replicate")
-        return images
+        return padded(images, self.multiple, self.least)
+
+
+def padded(images: Tensor, multiple: int, least: int) -> Tensor:
+    """Images whose border is repeated, below and on the right, up to multiples of a number and to a least size."""
+    height, width = images.shape[-2:]
+    below, right = (max(size, least) - size for size in (height, width))
+    below, right = below + -(height + below) % multiple, right + -(width + right) % multiple
+    if below or right:
+        images = functional.pad(images, (0, right, 0, below), mode="replicate")
+    return images
 
 
 class SmpImageNetwork(SmpNetwork):
