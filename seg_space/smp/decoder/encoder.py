@@ -12,6 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from automl_plugins.system.nearest import did_you_mean
+from seg_space.pretrained.encoders import pretrain
+from seg_space.pretrained.sources import Weights
 
 DEPTH = 5
 # What smp and timm raise where parts do not fit.
@@ -40,7 +42,7 @@ def encoder_facts(name: str, stride: int) -> EncoderFacts:
     _check_known(name)
     try:
         with torch.device("cpu"), torch.random.fork_rng(devices=[]):
-            encoder = _built(name, 3, stride, None)
+            encoder = _built(name, 3, stride)
             maps = encoder(torch.zeros(2, 3, 64, 64))
     except _REFUSALS as error:
         cure = "another encoder" if stride == 32 else "give encoder_strides: [32], or another encoder"
@@ -68,27 +70,49 @@ def _check_known(name: str) -> None:
         raise ValueError(f"there is no encoder {name!r}; {did_you_mean(name, names)}")
 
 
-def make_encoder(name: str, in_channels: int, stride: int, weights: str | None, frozen: bool) -> nn.Module:
-    """An encoder on torch's default device; parameters that no map depends on ask for no gradient.
+class Encoder(nn.Module):
+    """An encoder of smp, asked for its feature maps; parameters that no map depends on ask for no gradient.
 
     Args:
         name: in smp.
         in_channels: of images.
         stride: of the last feature map, 16 or 32; 16 is had by dilation.
-        weights: see `SmpDecoderSpace`.
+        weights: that it begins with; see `seg_space.pretrained.sources.Weights`.
         frozen: its parameters ask for no gradients, and its batch normalisations keep the statistics that they have,
             whatever is evaluated or measured anew around them.
     """
-    device = torch.get_default_device()
-    empty = device.type == "meta"
-    # Parts of smp's encoders are made without heed of the device; nothing is drawn for weights of no value.
-    with torch.device("cpu"), torch.random.fork_rng(devices=[], enabled=empty):
-        encoder = _built(name, in_channels, stride, None if empty else weights)
-    for each in encoder_facts(name, stride).unused:
-        encoder.get_parameter(each).requires_grad_(False)
-    if frozen:
-        encoder = with_frozen_norms(encoder).requires_grad_(False)
-    return encoder.to(device)
+
+    def __init__(self, name: str, in_channels: int, stride: int, weights: Weights, frozen: bool) -> None:
+        super().__init__()
+        device = torch.get_default_device()
+        # Parts of smp's encoders are made without heed of the device; nothing is drawn for weights of no value.
+        with torch.device("cpu"), torch.random.fork_rng(devices=[], enabled=device.type == "meta"):
+            model = _built(name, in_channels, stride)
+        self.normalisation = pretrain(model, name, weights, in_channels)
+        for each in encoder_facts(name, stride).unused:
+            model.get_parameter(each).requires_grad_(False)
+        self.frozen = frozen
+        self.model = (with_frozen_norms(model).requires_grad_(False) if frozen else model).to(device)
+
+    @property
+    def pretrained_encoder(self) -> nn.Module | None:
+        """The encoder, where it began with pretrained weights and is trained further."""
+        return None if self.normalisation is None or self.frozen else self.model
+
+    def forward(self, images: Tensor) -> dict[int, Tensor]:
+        """The maps, `[batch, channels, height, width]`, by the strides that they have without dilation.
+
+        Args:
+            images: `[batch, in_channels, height, width]`, both sides multiples of 32.
+        """
+        if self.normalisation is not None:
+            images = self.normalisation(images)
+        if not self.frozen:
+            maps = self.model(images)
+        else:
+            with torch.no_grad(), evaluated(self.model):
+                maps = self.model(images)
+        return {2**level: maps[level] for level in range(1, DEPTH + 1)}
 
 
 def with_frozen_norms(module: nn.Module) -> nn.Module:
@@ -98,30 +122,13 @@ def with_frozen_norms(module: nn.Module) -> nn.Module:
     return frozen
 
 
-def _built(name: str, in_channels: int, stride: int, weights: str | None) -> nn.Module:
+def _built(name: str, in_channels: int, stride: int) -> nn.Module:
     import segmentation_models_pytorch as smp
 
-    pretrained: Any = True if weights is not None and name.startswith("tu-") else weights
     encoder: nn.Module = smp.encoders.get_encoder(
-        name, in_channels=in_channels, depth=DEPTH, weights=pretrained, output_stride=stride
+        name, in_channels=in_channels, depth=DEPTH, weights=None, output_stride=stride
     )
     return encoder
-
-
-def feature_maps(encoder: nn.Module, images: Tensor, frozen: bool) -> dict[int, Tensor]:
-    """The encoder's maps, `[batch, channels, height, width]`, by the strides that they have without dilation.
-
-    Args:
-        encoder: of `make_encoder`.
-        images: `[batch, in_channels, height, width]`, both multiples of 32.
-        frozen: compute them in evaluation mode, and without gradients.
-    """
-    if not frozen:
-        maps = encoder(images)
-    else:
-        with torch.no_grad(), evaluated(encoder):
-            maps = encoder(images)
-    return {2**level: maps[level] for level in range(1, DEPTH + 1)}
 
 
 @contextmanager

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from automl_plugins.spaces.counting import part
 from automl_plugins.spaces.task import Task
 from seg_space.smp.decoder.context import make_context
-from seg_space.smp.decoder.encoder import feature_maps, make_encoder
+from seg_space.smp.decoder.encoder import Encoder
 from seg_space.smp.decoder.head import LastHead, PyramidHead
 from seg_space.smp.decoder.sizes import LAST_MAP, DecoderOptions, EncoderSizes
 from seg_space.smp.decoder.stage import Stage, upsampled
@@ -29,10 +29,8 @@ class SmpDecoderNetwork(nn.Module):
 
     def __init__(self, options: DecoderOptions, task: Task, sizes: EncoderSizes) -> None:
         super().__init__()
-        self.options, self.frozen = options, sizes.frozen
-        self.encoder: nn.Module = part(
-            make_encoder, sizes.name, task.in_channels, options.encoder_stride, sizes.weights, sizes.frozen
-        )
+        self.options = options
+        self.encoder = part(Encoder, sizes.name, task.in_channels, options.encoder_stride, sizes.weights, sizes.frozen)
         last = sizes.map_channels(LAST_MAP)
         self.context = make_context(options, last)
         channels = [last if options.context == "none" else options.context_filters]
@@ -51,7 +49,7 @@ class SmpDecoderNetwork(nn.Module):
         initialise(self)
 
     def forward(self, images: Tensor) -> Tensor:
-        maps = feature_maps(self.encoder, padded(images, LAST_MAP, 2 * LAST_MAP), self.frozen)
+        maps = self.encoder(padded(images, LAST_MAP, 2 * LAST_MAP))
         states = [(self.options.encoder_stride, self.context(maps[LAST_MAP]))]
         for stage, stride in zip(self.stages, self.strides[1:], strict=True):
             coarser, x = states[-1]

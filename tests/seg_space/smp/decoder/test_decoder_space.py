@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import segmentation_models_pytorch as smp
 import torch
 from torch import Tensor, nn
 
@@ -15,6 +17,7 @@ from automl_plugins import Task
 from automl_plugins.testing import SearchSpaceContract, covering
 from seg_space import SmpDecoderSpace
 from seg_space.auto_deeplab.cell_choices import CellChoices
+from seg_space.modules.encoders import pretrained_encoders
 
 TINY = "tu-test_efficientnet"
 CLASSES = Task("pixel", "classes", in_channels=3, out_channels=4)
@@ -94,3 +97,17 @@ def test_every_choice_counts_somewhere() -> None:
 def test_a_wrong_argument_is_named(arguments: Mapping[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         SmpDecoderSpace(**{"encoder_name": TINY, **arguments})
+
+
+def test_pretrained_weights_begin_every_network_and_are_named_where_they_do_not_fit(tmp_path: Path) -> None:
+    encoder = smp.encoders.get_encoder(TINY, weights=None)
+    torch.save(encoder.state_dict(), tmp_path / "weights.pt")
+    space = SmpDecoderSpace(TINY, encoder_weights=str(tmp_path / "weights.pt"))
+    network = space.network(space.references(CLASSES)["deeplabv3+"], CLASSES)
+    assert all(
+        torch.equal(each, encoder.state_dict()[name]) for name, each in network.encoder.model.state_dict().items()
+    )
+    assert list(pretrained_encoders(network)) == [network.encoder.model]
+    assert space.reference_arguments["encoders"] == (TINY,)
+    with pytest.raises(ValueError, match="'imagenot': 'resnet18' has none of that name"):
+        SmpDecoderSpace("resnet18", encoder_weights="imagenot")

@@ -33,7 +33,7 @@ def test_a_reference_computes_what_the_model_of_smp_does(name: str, encoder: str
     model: Any = MODELS[name](encoder, encoder_weights=None, in_channels=3, classes=4).double()
     space = SmpDecoderSpace(encoder)
     network = space.network(space.references(TASK)[name], TASK).double()
-    network.encoder.load_state_dict(model.encoder.state_dict())
+    network.encoder.model.load_state_dict(model.encoder.state_dict())
     of_model, of_network = tensors(model), tensors(network)
     assert sorted(each.shape for each in of_model) == sorted(each.shape for each in of_network)
     copy_decoder(name, model, network)
