@@ -36,7 +36,7 @@ class Rows:
         counts = torch.bincount(rows, minlength=num_rows)
         self.pointers = torch.zeros(num_rows + 1, dtype=index, device=rows.device)
         torch.cumsum(counts, 0, out=self.pointers[1:])
-        self.columns = self.ordered(columns).to(index)
+        self.columns = self.ordered(columns).to(index).contiguous()
         self._ones: dict[torch.dtype, Tensor] = {}
 
     def ordered(self, along: Tensor) -> Tensor:
@@ -73,11 +73,15 @@ class CompressedEdges:
         num_sources: nodes that send; None: the same.
 
     Raises:
-        ValueError: (on the CPU: asking a GPU would wait for it) an edge leads from or to a node that is not there.
+        ValueError: `edge_index` is of another shape, or no integers; or (on the CPU: asking a GPU would wait for it) an
+            edge leads from or to a node that is not there.
     """
 
     def __init__(self, edge_index: Tensor, num_nodes: int, num_sources: int | None = None) -> None:
-        self.edge_index = edge_index
+        if edge_index.dim() != 2 or edge_index.size(0) != 2 or not _is_integral(edge_index):
+            kind = str(edge_index.dtype).removeprefix("torch.")
+            raise ValueError(f"edge_index is {kind} {list(edge_index.shape)}; it holds integers [2, num_edges]")
+        self.edge_index = edge_index = widened(edge_index)
         self.num_nodes = num_nodes
         self.num_sources = num_nodes if num_sources is None else num_sources
         if edge_index.device.type == "cpu" and edge_index.numel():
@@ -143,6 +147,14 @@ class CompressedEdges:
         return torch.cat([self.without_loops.edge_index, nodes.expand(2, -1)], dim=1)
 
 
+def widened(index: Tensor) -> Tensor:
+    """An index of 64 bits; other tensors are given back.
+
+    A narrower one that was expanded along channels makes torch's `gather` read wrong places, silently (2.14 is one).
+    """
+    return index.to(torch.int64) if _is_integral(index) else index
+
+
 def compressed(edge_index: Tensor | CompressedEdges, num_nodes: int) -> CompressedEdges:
     """The edges among `num_nodes` nodes; what is compressed already is given back."""
     return edge_index if isinstance(edge_index, CompressedEdges) else CompressedEdges(edge_index, num_nodes)
@@ -154,6 +166,10 @@ def _without_warning() -> None:
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Sparse CSR tensor support is in beta state")
         torch.zeros(1, 1).to_sparse_csr()
+
+
+def _is_integral(tensor: Tensor) -> bool:
+    return not (tensor.is_floating_point() or tensor.is_complex() or tensor.dtype == torch.bool)
 
 
 def _narrowest(count: int) -> torch.dtype:

@@ -10,7 +10,7 @@ from torch_geometric.nn import global_mean_pool
 from torch_geometric.utils import scatter
 
 from automl_plugins.spaces.task import Level, Task
-from gnn_space.frame import InputEncoder, graph_features
+from gnn_space.frame import InputEncoder, TakesGraphs, graph_features
 
 _CHANNELS = 300
 _STEPS = 3
@@ -66,7 +66,7 @@ class DirectedEdgeLayer(nn.Module):
         return torch.relu(first + self.message(received.index_select(0, edge_index[0]) - back))
 
 
-class DMPNN(nn.Module):
+class DMPNN(TakesGraphs):
     """The directed message passing network (Yang et al. 2019), with the sizes that chemprop gives it.
 
     Three steps of 300 channels, the mean of a graph's nodes, and a perceptron with one hidden layer, which reads the

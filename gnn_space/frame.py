@@ -11,6 +11,7 @@ from torch.nn import functional
 from torch_geometric.nn import BatchNorm, global_add_pool, global_max_pool, global_mean_pool
 
 from automl_plugins.spaces.task import Task
+from gnn_space.compressed import widened
 
 
 def feature_dropout(x: Tensor, rate: float, training: bool) -> Tensor:
@@ -82,7 +83,10 @@ def scale_rows(x: Tensor) -> Tensor:
 
 
 class TakesGraphs(nn.Module):
-    """A module that may be called with a graph or batch of PyG in place of its tensors: `network(data)`."""
+    """A module that may be called with a graph or batch of PyG in place of its tensors: `network(data)`.
+
+    Edges and batches of narrow integers are widened, see `gnn_space.compressed.widened`.
+    """
 
     def __call__(self, x: Any, *inputs: Any, **options: Any) -> Any:
         """`forward(x, edge_index, edge_attr, batch, num_graphs, graph_attr)`, of the graph where one is given."""
@@ -90,7 +94,12 @@ class TakesGraphs(nn.Module):
             graph = x
             counts = getattr(graph, "num_graphs", None), getattr(graph, "graph_attr", None)
             x, inputs = graph.x, (graph.edge_index, graph.edge_attr, graph.batch, *counts)
-        return super().__call__(x, *inputs, **options)
+        wide = {name: _widened(value) for name, value in options.items()}
+        return super().__call__(x, *map(_widened, inputs), **wide)
+
+
+def _widened(value: Any) -> Any:
+    return widened(value) if isinstance(value, Tensor) else value
 
 
 class CategoricalEncoder(nn.Module):

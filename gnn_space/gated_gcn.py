@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch_geometric.utils import scatter
 
 from automl_plugins.spaces.task import Level, Task
-from gnn_space.frame import Head, InputEncoder, batch_norm
+from gnn_space.frame import Head, InputEncoder, TakesGraphs, batch_norm
 
 _LAYERS = 4
 _CHANNELS = 64
@@ -55,7 +55,7 @@ class GatedGCNLayer(nn.Module):
         return x, edges + torch.relu(self.edge_norm(updated))
 
 
-class GatedGCN(nn.Module):
+class GatedGCN(TakesGraphs):
     """Four gated layers of 64 channels with edge states; edges without features begin with a learned constant.
 
     Args:

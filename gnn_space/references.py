@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from automl_plugins.spaces.task import Level, Task
 from gnn_space.compressed import CompressedEdges
-from gnn_space.frame import Head, InputEncoder, batch_norm, feature_dropout
+from gnn_space.frame import Head, InputEncoder, TakesGraphs, batch_norm, feature_dropout
 from gnn_space.layers import GATLayer, GCNLayer, GINLayer, PropagationLayer, SAGELayer
 
 _LAYERS = 3
@@ -30,7 +30,7 @@ def _without_edges(task: Task) -> Task:
     return replace(task, edge_channels=0, edge_categories=())
 
 
-class _Reference(nn.Module):
+class _Reference(TakesGraphs):
     """Convolutions between the encoder and the head; a subclass names its convolution and its node-level sizes.
 
     Args:

@@ -92,3 +92,21 @@ def test_compressed_edges_stand_for_their_edge_index(name: str) -> None:
 def test_a_perceptron_that_begins_otherwise_is_named() -> None:
     with pytest.raises(ValueError, match=r"begins with ReLU; it needs an nn\.Linear"):
         GINLayer(nn.Sequential(nn.ReLU(), nn.Linear(2, 2)), edge_dim=2)
+
+
+@pytest.mark.parametrize("name", PAIRS)
+def test_edges_of_narrow_integers_are_those_of_wide_ones(name: str) -> None:
+    _, layer, others = pair(name, 4, 6)
+    found = []
+    for edges in (EDGES, EDGES.int(), EDGES.t().contiguous().short().t()):
+        x = torch.arange(28, dtype=torch.float64).view(NODES, 4).sin().requires_grad_()
+        output = layer(x, edges, *others)
+        found.append((output, *torch.autograd.grad(output.square().sum(), x)))
+    for narrow in found[1:]:
+        assert all(map(torch.equal, narrow, found[0]))
+
+
+@pytest.mark.parametrize("edges", [EDGES.float(), EDGES.t(), EDGES[0], EDGES.bool()])
+def test_what_is_no_edge_index_is_named(edges: Tensor) -> None:
+    with pytest.raises(ValueError, match=r"edge_index is \w+ \[[\d, ]+\]; it holds integers \[2, num_edges\]"):
+        GCNLayer(4, 6)(torch.ones(NODES, 4), edges)
