@@ -37,7 +37,11 @@ class Estimate:
     reason: str = ""
 
     def __post_init__(self) -> None:
+        # A tensor or a NumPy number of the user's is a number here; what is none is told at once.
         score = float(self.score)
+        for name in ("std", "cost_s"):
+            object.__setattr__(self, name, float(getattr(self, name)))
+        object.__setattr__(self, "figures", {name: float(value) for name, value in self.figures.items()})
         if not self.valid or not math.isfinite(score):
             reason = self.reason or ("" if not self.valid else f"the score is {score}")
             for name, value in (("valid", False), ("score", math.nan), ("reason", reason)):
@@ -110,11 +114,17 @@ class Estimator(ABC):
         began = time.perf_counter()
         try:
             with nullcontext() if context is None else context.seeded():
-                estimate = self.estimate(candidate, cast(Context, context))
+                estimate = _checked(self.estimate(candidate, cast(Context, context)))
         except Exception as error:  # noqa: BLE001 - whatever an estimator of the user's raises, its candidate is last
             estimate = Estimate.invalid(f"{type(error).__name__}: {error}".splitlines()[0])
         seconds = time.perf_counter() - began
         return replace(estimate, cost_s=seconds) if math.isnan(estimate.cost_s) else estimate
+
+
+def _checked(estimate: object) -> Estimate:
+    if not isinstance(estimate, Estimate):
+        raise TypeError(f"estimate gave a {type(estimate).__name__}; it gives an Estimate")
+    return estimate
 
 
 def rank(estimates: Iterable[Estimate | float]) -> list[int]:

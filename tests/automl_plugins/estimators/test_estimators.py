@@ -72,6 +72,28 @@ def test_an_estimator_that_raises_costs_its_candidate_alone(recwarn: pytest.Warn
     assert not any(failed[place] for place in rank(estimates)[: failed.count(False)])
 
 
+@pytest.mark.parametrize(
+    ("given", "reason"),
+    [
+        (0.5, "TypeError: estimate gave a float; it gives an Estimate"),
+        (None, "TypeError: estimate gave a NoneType; it gives an Estimate"),
+        ({"score": None}, "TypeError"),
+        ({"score": 1.0, "cost_s": None}, "TypeError"),
+        ({"score": 1.0, "std": "small"}, "ValueError"),
+        ({"score": 1.0, "figures": {"loss": None}}, "TypeError"),
+    ],
+)
+def test_an_estimator_that_gives_no_estimate_costs_its_candidate_alone(given: object, reason: str) -> None:
+    class Careless(Estimator):
+        def estimate(self, candidate: Candidate, context: Context) -> Estimate:
+            return Estimate(**given) if isinstance(given, dict) else given  # type: ignore[return-value]
+
+    (estimate,) = Careless().estimate_all(architectures(1), Context(SPACE, TASK))
+    assert not estimate.valid
+    assert estimate.reason.startswith(reason)
+    assert estimate.cost_s >= 0
+
+
 def test_an_estimate_is_settled_by_the_context_s_seed_and_disturbs_no_generator() -> None:
     one = [each for each in architectures(5) if each["layer0.attention"] != "gat"][:1]
     torch.manual_seed(5)
