@@ -110,12 +110,18 @@ def _sample(a: Tensor, b: Tensor, rows: Rows) -> Tensor:
     dtype = torch.promote_types(a.dtype, b.dtype)
     computed = _COMPUTED.get(dtype, dtype)
     a, b = a.to(computed), b.to(computed)
-    if rows.columns.numel() == 0 or a.size(2) == 0:
-        return a.new_zeros(rows.columns.numel(), a.size(1), dtype=dtype)
-    result = a.new_zeros(a.size(1), rows.columns.numel())
+    count = rows.columns.numel()
+    if count == 0 or a.size(2) == 0:
+        return a.new_zeros(count, a.size(1), dtype=dtype)
+    if count > rows.shape[0] * rows.shape[1]:
+        # Of more parallel edges than it has entries torch cuts the matrix off, and the rows' own columns with it.
+        target = torch.repeat_interleave(rows.pointers.diff().long(), output_size=count)
+        heads = zip(a.unbind(1), b.unbind(1), strict=True)
+        along = [(of_a[target] * of_b.index_select(0, rows.columns)).sum(-1) for of_a, of_b in heads]
+        return rows.as_given(torch.stack(along, 1)).to(dtype)
+    result = a.new_zeros(a.size(1), count)
     with torch.autocast(a.device.type, enabled=False):
         for head, values in enumerate(result):
-            # In place: with a result of its own torch refuses more parallel edges than the matrix has entries.
             matrix = rows.matrix(values)
             torch.sparse.sampled_addmm(matrix, a[:, head], b[:, head].t(), beta=0.0, out=matrix)
     return rows.as_given(result.t()).to(dtype)

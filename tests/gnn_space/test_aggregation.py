@@ -12,7 +12,7 @@ from torch_geometric.utils import softmax
 from gnn_space.aggregation import REDUCTIONS, aggregate, by_messages, by_products, edge_dots, edge_softmax
 from gnn_space.compressed import CompressedEdges
 from gnn_space.maxima import _by_chunks, _by_kernel
-from gnn_space.products import product
+from gnn_space.products import dots, product
 
 # Node 0 receives nothing; node 2 hears of node 1 twice and of itself; the order is of neither end.
 EDGES = torch.tensor([[1, 3, 2, 0, 1], [2, 1, 2, 3, 2]])
@@ -79,6 +79,24 @@ def test_second_derivatives_are_right(reduce: str, columns: int) -> None:
 
     assert torch.autograd.gradcheck(run, inputs)
     assert torch.autograd.gradgradcheck(run, inputs)
+
+
+@pytest.mark.parametrize("nodes", [1, 2])
+def test_more_parallel_edges_than_pairs_of_nodes_are_all_counted(nodes: int) -> None:
+    edge_index = torch.arange(2 * 7).view(2, 7) % nodes
+    edges = CompressedEdges(edge_index, nodes)
+    inputs = (some(nodes, 2, 3, requires_grad=True), some(7, 2, seed=1, requires_grad=True))
+    for _ in range(2):  # the second time with the same compressed edges
+        found = [
+            torch.autograd.grad(form(inputs[0], edges, inputs[1], "sum").sin().sum(), inputs)
+            for form in (by_messages, by_products)
+        ]
+        for theirs, ours in zip(*found, strict=True):
+            torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-10)
+    assert torch.autograd.gradgradcheck(lambda x, weights: by_products(x, edges, weights, "sum"), inputs)
+    a, b = inputs[0], some(nodes, 2, 3, seed=2)
+    theirs = (a[edge_index[1]] * b[edge_index[0]]).sum(-1)
+    torch.testing.assert_close(dots(a, b, edges), theirs, rtol=0, atol=1e-10)
 
 
 def test_second_derivatives_of_dots_and_softmax_are_right(form: str) -> None:
