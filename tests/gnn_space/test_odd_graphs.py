@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from automl_plugins import SearchSpace, Task, registry
 from gnn_space import AGNNSpace, EGNASSpace, GNNPlusSpace
@@ -16,7 +16,6 @@ SPACES: dict[str, SearchSpace] = {
     "egnas": EGNASSpace(nodes=3, operations="extended"),
     "gnn-plus": GNNPlusSpace(depths=(2,), channels=(16,)),
 }
-REFERENCES = ("gcn", "gat", "sage", "gin", "appnp", "gatedgcn", "dmpnn")
 # Node 1 hears of node 0 three times, node 2 of itself, and node 5 of nobody; not contiguous, as PyG often has them.
 EDGES = torch.tensor([[0, 1], [0, 1], [0, 1], [1, 0], [2, 2], [3, 1], [5, 4]]).t()
 
