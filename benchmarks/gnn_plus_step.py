@@ -13,43 +13,21 @@ from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from measuring import least, peak
+from measuring import compared, least, paths_compared, step, uniform
 from rich.console import Console
-from rich.table import Table
-from torch import Tensor, nn
+from torch import nn
 
 from automl_plugins import Architecture, Task
-from automl_plugins.supernets.gates import option_mask
-from automl_plugins.supernets.space import SupernetSpace
 from gnn_space import AGNNSpace, GNNPlusSpace
 from gnn_space.data.molecules import SmilesTable
 from gnn_space.data.npz import NpzGraphData
 
 DATA = Path(os.environ.get("AUTOML_PLUGINS_DATA", "../shared/data"))
-
-
-def step(module: nn.Module, inputs: tuple[Any, ...], **options: Any) -> Callable[[], None]:
-    """A forward and a backward pass."""
-    module.train()
-
-    def run() -> None:
-        module.zero_grad()
-        module(*inputs, **options).square().mean().backward()
-
-    return run
-
-
-def uniform(space: SupernetSpace) -> dict[str, Tensor]:
-    """Equal gates for all options."""
-    mask = option_mask(space.gate_choices).float()
-    rows = mask / mask.sum(dim=1, keepdim=True)
-    return {choice.name: row[: len(choice.options)] for choice, row in zip(space.gate_choices, rows, strict=True)}
 
 
 def batch(cora: bool) -> tuple[tuple[Any, ...], Task]:
@@ -89,22 +67,11 @@ def main() -> None:
         "mixture": step(supernet, inputs, gates=uniform(space)),
         "AGNN's mixture": step(agnn.supernet(task), inputs, gates=uniform(agnn)),
     }
-    memory = {name: peak(each) for name, each in steps.items()}
-    seconds = least(arguments.runs, **steps)
-    table = Table("step", "CPU s", "of the network's", "peak MiB", "of the network's")
-    for name in steps:
-        ratios = seconds[name] / seconds["network"], memory[name] / max(memory["network"], 1.0)
-        table.add_row(name, f"{seconds[name]:.3f}", f"{ratios[0]:.1f}", f"{memory[name]:.0f}", f"{ratios[1]:.1f}")
-    Console(width=120).print(table)
-    table = Table("single path", "supernet, CPU s", "derived network, CPU s", "ratio")
+    console = Console(width=120)
+    console.print(compared(steps, arguments.runs, "network"))
     generator, offered = np.random.default_rng(0), space.within(task)
     paths = {**space.references(task), **{f"draw {number}": offered.sample(generator) for number in range(4)}}
-    for name, architecture in paths.items():
-        network = space.inherited(supernet.train(), architecture, task)
-        path = step(supernet, inputs, gates=space.gates(architecture))
-        took = least(arguments.runs, path=path, network=step(network, inputs))
-        table.add_row(name, f"{took['path']:.4f}", f"{took['network']:.4f}", f"{took['path'] / took['network']:.2f}")
-    Console(width=120).print(table)
+    console.print(paths_compared(space, supernet, paths, task, inputs, arguments.runs))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The base of the benchmarks of steps: processor time, and peak memory."""
+"""The base of the benchmarks of steps: processor time, peak memory, and steps of networks and supernets."""
 
 from __future__ import annotations
 
@@ -7,8 +7,17 @@ import platform
 import resource
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
+
+from rich.table import Table
+from torch import Tensor, nn
+
+from automl_plugins import Architecture, Task
+from automl_plugins.supernets.gates import option_mask
+from automl_plugins.supernets.space import SupernetSpace
+from automl_plugins.supernets.supernet import Supernet
 
 
 def least(runs: int, **steps: Callable[[], object]) -> dict[str, float]:
@@ -38,6 +47,53 @@ def peak(*steps: Callable[[], object]) -> float:
         grown = float(answer.read())
     os.waitpid(child, 0)
     return grown
+
+
+def step(module: nn.Module, inputs: tuple[Any, ...], **options: Any) -> Callable[[], None]:
+    """A forward and a backward pass."""
+    module.train()
+
+    def run() -> None:
+        module.zero_grad()
+        module(*inputs, **options).square().mean().backward()
+
+    return run
+
+
+def uniform(space: SupernetSpace) -> dict[str, Tensor]:
+    """Equal gates for all options."""
+    mask = option_mask(space.gate_choices).float()
+    rows = mask / mask.sum(dim=1, keepdim=True)
+    return {choice.name: row[: len(choice.options)] for choice, row in zip(space.gate_choices, rows, strict=True)}
+
+
+def compared(steps: Mapping[str, Callable[[], object]], runs: int, base: str) -> Table:
+    """A table of the processor seconds and the peak memory of steps, beside those of one of them."""
+    memory = {name: peak(each) for name, each in steps.items()}
+    seconds = least(runs, **steps)
+    table = Table("step", "CPU s", f"of {base}'s", "peak MiB", f"of {base}'s")
+    for name in steps:
+        ratios = seconds[name] / seconds[base], memory[name] / max(memory[base], 1.0)
+        table.add_row(name, f"{seconds[name]:.3f}", f"{ratios[0]:.1f}", f"{memory[name]:.0f}", f"{ratios[1]:.1f}")
+    return table
+
+
+def paths_compared(
+    space: SupernetSpace,
+    supernet: Supernet,
+    paths: Mapping[str, Architecture],
+    task: Task,
+    inputs: tuple[Any, ...],
+    runs: int,
+) -> Table:
+    """A table of the processor seconds of single paths, beside those of the networks that are derived of them."""
+    table = Table("single path", "supernet, CPU s", "derived network, CPU s", "ratio")
+    for name, architecture in paths.items():
+        network = space.inherited(supernet.train(), architecture, task)
+        path = step(supernet, inputs, gates=space.gates(architecture))
+        took = least(runs, path=path, network=step(network, inputs))
+        table.add_row(name, f"{took['path']:.4f}", f"{took['network']:.4f}", f"{took['path'] / took['network']:.2f}")
+    return table
 
 
 def commit() -> str:

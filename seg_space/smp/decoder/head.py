@@ -10,7 +10,8 @@ from seg_space.auto_deeplab.operations import sum_of
 from seg_space.smp.decoder.stage import upsampled
 
 _GROUPS = 32
-_DROPOUT = 0.2
+DROPOUT = 0.2
+"""The rate at which channels of a pyramid are dropped, as in smp's FPN."""
 
 
 class LastHead(nn.Module):
@@ -81,7 +82,7 @@ class PyramidHead(nn.Module):
             Ascent(each, filters, doublings(stride, strides[-1]))
             for stride, each in zip(strides, channels, strict=True)
         )
-        self.dropout = nn.Dropout2d(_DROPOUT)
+        self.dropout = nn.Dropout2d(DROPOUT)
         self.output = nn.Conv2d(filters, out_channels, 1)
 
     def forward(self, states: Sequence[tuple[int, Tensor]]) -> Tensor:

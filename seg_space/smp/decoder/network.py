@@ -41,6 +41,8 @@ class SmpDecoderNetwork(nn.Module):
             channels.append(stage.channels(channels[-1]))
         self.strides = (options.encoder_stride, *(stage.stride for stage in options.stages))
         """Those of the encoder's last map and of each stage."""
+        self.channels = tuple(channels)
+        """Those of the context's output and of each stage's."""
         self.head = (
             LastHead(channels[-1], task.out_channels, options.head_kernel)
             if options.head == "last"

@@ -5,11 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
+from torch import Tensor
+
 from automl_plugins.spaces.architecture import Architecture
+from automl_plugins.spaces.choice import Choice, Value
 from automl_plugins.spaces.operation import Operation
-from automl_plugins.spaces.space import SearchSpace
 from automl_plugins.spaces.task import Level, Task
+from automl_plugins.supernets import rules
+from automl_plugins.supernets.gates import Closed
+from automl_plugins.supernets.space import SupernetSpace
 from automl_plugins.system.nearest import did_you_mean
+from seg_space.auto_deeplab.cell import IDENTITY, NONE, POOLS
 from seg_space.auto_deeplab.cell_choices import CellChoices
 from seg_space.pretrained.sources import check_weights
 from seg_space.smp.decoder.choices import made_choices, network_options
@@ -18,12 +24,13 @@ from seg_space.smp.decoder.encoder import encoder_facts
 from seg_space.smp.decoder.network import SmpDecoderNetwork
 from seg_space.smp.decoder.points import reference_values
 from seg_space.smp.decoder.sizes import CELL, ENCODER_STRIDES, OPERATIONS, STRIDES, DecoderOptions, EncoderSizes
+from seg_space.smp.decoder.supernet import SmpDecoderSupernet
 
 MOST_BLOCKS = 10
 """A mistyped number must not end in many choices."""
 
 
-class SmpDecoderSpace(SearchSpace):
+class SmpDecoderSpace(SupernetSpace):
     """Decoders over the feature maps of one encoder, among them those of U-Net, FPN and DeepLabV3+ as smp has them.
 
     The encoder is the space's; its last map has the stride 32, or 16 by dilation (`encoder_stride`). A decoder first
@@ -64,6 +71,7 @@ class SmpDecoderSpace(SearchSpace):
     version: ClassVar[int] = 1
     levels: ClassVar[frozenset[Level]] = frozenset(("pixel",))
     exported_input: ClassVar[str | None] = "images"
+    parameter_free: ClassVar[frozenset[Value]] = frozenset((NONE, IDENTITY, *POOLS))
 
     def __init__(
         self,
@@ -93,6 +101,9 @@ class SmpDecoderSpace(SearchSpace):
             ),
             max_parameters,
         )
+        has_cell = CELL in self.operation_names
+        plain = tuple(choice for choice in self.choices if choice not in self.cell)
+        self._gate_choices = (*plain, *(self.cell.gate_choices if has_cell else ()))
 
     def options(self, architecture: Architecture) -> DecoderOptions:
         """The options of an architecture's network."""
@@ -123,6 +134,39 @@ class SmpDecoderSpace(SearchSpace):
 
     def operations(self, architecture: Architecture) -> Sequence[Operation]:
         return list_operations(architecture, self.options(architecture), self.encoder_name)
+
+    # A space with a supernet: the gates of the cell are not its choices.
+
+    def build_supernet(self, task: Task) -> SmpDecoderSupernet:
+        return SmpDecoderSupernet(self.gate_choices, task, self.sizes, self.blocks)
+
+    @property
+    def gate_choices(self) -> tuple[Choice, ...]:
+        return self._gate_choices
+
+    def gate_values(self, architecture: Architecture) -> Mapping[str, Value]:
+        cell = self.cell.gate_values(architecture) if self._has_cell(architecture) else {}
+        return {name: value for name, value in architecture.items() if not name.startswith("cell.")} | dict(cell)
+
+    def open_options(self, choice: Choice, values: Mapping[str, Value], closed: Closed) -> Sequence[Value]:
+        if choice in self.cell:
+            return self.cell.open_options(choice, values, closed)
+        return super().open_options(choice, values, closed)
+
+    def decode(self, scores: Mapping[str, Tensor]) -> Architecture:
+        """The architecture that scores stand for; that of an architecture's own gates is itself.
+
+        The option with the highest score is taken, choice by choice; the cell is decoded as in Auto-DeepLab.
+
+        Args:
+            scores: for every gate, `[num_options]`; higher is better.
+        """
+        plain = [choice for choice in self.gate_choices if not choice.name.startswith("cell.")]
+        values = rules.argmax(plain, scores)
+        return self.architecture({**values, **(self.cell.decode(scores) if self._has_cell(values) else {})})
+
+    def _has_cell(self, values: Mapping[str, Value]) -> bool:
+        return any(values.get(f"stride{stride}.operation") == CELL for stride in self.strides)
 
 
 def _check(

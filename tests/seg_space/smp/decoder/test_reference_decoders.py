@@ -62,7 +62,7 @@ def copy_decoder(name: str, model: Any, network: Any) -> None:
             pairs += [(one.block, other) for one, other in zip(branch.block, ascent.layers, strict=True)]
     else:
         (pyramid, *refine), context, (stage,) = decoder.aspp, network.context, network.stages
-        pairs += list(zip(pyramid.convs, (*context.branches, context.pooled), strict=True))
+        pairs += list(zip(pyramid.convs, (context.pointwise, *context.atrous, context.pooled), strict=True))
         pairs += [(pyramid.project, context.merge), (nn.Sequential(*refine), context.refine)]
         pairs += [(decoder.block1, stage.lateral), (decoder.block2, stage.operation[0])]
     for one, other in pairs:
