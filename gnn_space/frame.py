@@ -12,19 +12,28 @@ from torch_geometric.nn import BatchNorm, global_add_pool, global_max_pool, glob
 
 from automl_plugins.spaces.task import Task
 from gnn_space.compressed import widened
+from gnn_space.dropout import dropout
 
 
-def feature_dropout(x: Tensor, rate: float, training: bool) -> Tensor:
+def feature_dropout(
+    x: Tensor, rate: float, training: bool, draw: Callable[[Tensor, float, bool], Tensor] = dropout
+) -> Tensor:
     """Dropout of node features `[num_nodes, channels]`, dense or in CSR layout.
 
     A bag of words is mostly zeros; dropping zeros costs as much as dropping anything else, and is
     most of a training step on Cora. In CSR layout only what is there is drawn for.
+
+    Args:
+        x: the features.
+        rate: at which numbers become 0.
+        training: whether anything is dropped.
+        draw: the dropout of dense numbers.
     """
     if x.layout != torch.sparse_csr:
-        return functional.dropout(x, rate, training)
+        return draw(x, rate, training)
     if not training or rate == 0.0:
         return x
-    values = functional.dropout(x.values(), rate, training)
+    values = draw(x.values(), rate, training)
     return torch.sparse_csr_tensor(x.crow_indices(), x.col_indices(), values, x.shape, check_invariants=False)
 
 

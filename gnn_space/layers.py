@@ -14,7 +14,8 @@ from torch.nn import functional
 from torch_geometric.nn.inits import glorot, reset
 from torch_geometric.utils import scatter
 
-from gnn_space.aggregation import aggregate, edge_softmax, reduced
+from gnn_space.aggregation import aggregate, edge_ends, reduced
+from gnn_space.attention import attended
 from gnn_space.compressed import CompressedEdges, compressed
 
 
@@ -113,14 +114,13 @@ class GATLayer(nn.Module):
         given = compressed(edge_index, x.size(0))
         edges = given.looped
         of_source, of_target = (hidden * self.att_src).sum(-1), (hidden * self.att_dst).sum(-1)
-        scores = of_source.index_select(0, edges.source) + of_target.index_select(0, edges.target)
+        scores = edge_ends(of_target, of_source, edges)
         if self.lin_edge is not None and self.att_edge is not None and edge_attr is not None:
             weight = self.lin_edge.weight.unflatten(0, (self.heads, -1))
             of_edge = torch.einsum("hce,hc->eh", weight, self.att_edge[0])
             scores = scores + looped_features(edge_attr, given) @ of_edge
-        shares = edge_softmax(functional.leaky_relu(scores, 0.2), edges)
-        shares = functional.dropout(shares, self.dropout, self.training)
-        return aggregate(hidden, edges, shares).flatten(1) + self.bias
+        received = attended(hidden, functional.leaky_relu_(scores, 0.2), edges, self.dropout, self.training)
+        return received.flatten(1) + self.bias
 
 
 class GINLayer(nn.Module):

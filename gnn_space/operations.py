@@ -10,8 +10,10 @@ from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 from torch_geometric.nn.inits import glorot
 
-from gnn_space.aggregation import REDUCTIONS, aggregate, edge_dots, edge_softmax, reduced
+from gnn_space.aggregation import REDUCTIONS, aggregate, edge_dots, edge_ends, edge_softmax, few_messages, reduced
+from gnn_space.attention import attended
 from gnn_space.compressed import CompressedEdges, compressed
+from gnn_space.dropout import dropout
 
 ATTENTIONS = ("constant", "gcn", "gat", "sym-gat", "cos", "linear", "gene-linear")
 AGGREGATIONS = REDUCTIONS
@@ -27,6 +29,7 @@ ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
     "elu": nn.ELU,
 }
 
+_NOT_LEARNED = ("constant", "gcn")
 _COMBINE_CHANNELS = 128
 _CHUNK = 2**22
 """Elements of `[num_edges, heads, channels]` that `gene-linear` holds at a time: they stay in a core's cache."""
@@ -101,16 +104,26 @@ class AttentionLayer(nn.Module):
         edge = None
         if self.edge_transform is not None:
             edge = self.edge_transform(edge_attr).view(-1, self.heads, self.hidden_channels)
-        coefficients = self.coefficients(hidden, edges, edge)
-        if coefficients is not None:
-            coefficients = functional.dropout(coefficients, self.dropout, self.training)
-        received = received_from(hidden, edges, edge, coefficients)(self.aggregation)
+        if edge is None and not few_messages(edges, hidden):
+            edges = edges.sorted
+        if edge is None and self.attention not in _NOT_LEARNED:
+            scores = _scores(self.attention, hidden, edges, None, self._vectors)
+            received = attended(hidden, scores, edges, self.dropout, self.training, self.aggregation)
+        else:
+            coefficients = self.coefficients(hidden, edges, edge)
+            if coefficients is not None:
+                coefficients = dropout(coefficients, self.dropout, self.training)
+            received = received_from(hidden, edges, edge, coefficients)(self.aggregation)
         return self.combine(received.flatten(1)) + self.bias
+
+    @property
+    def _vectors(self) -> dict[str, nn.Parameter]:
+        return dict(self.named_parameters(recurse=False))
 
     def coefficients(self, hidden: Tensor, edge_index: Tensor | CompressedEdges, edge: Tensor | None) -> Tensor | None:
         """The attention coefficients, see `attention_coefficients`."""
-        edges, vectors = compressed(edge_index, hidden.size(0)), dict(self.named_parameters(recurse=False))
-        return attention_coefficients(self.attention, hidden, edges, edge, vectors)
+        edges = compressed(edge_index, hidden.size(0))
+        return attention_coefficients(self.attention, hidden, edges, edge, self._vectors)
 
 
 def attention_vectors(attention: str, heads: int, hidden_channels: int, has_edges: bool) -> dict[str, nn.Parameter]:
@@ -121,7 +134,7 @@ def attention_vectors(attention: str, heads: int, hidden_channels: int, has_edge
         `[hidden_channels]`, as far as the function has them.
     """
     names: list[str] = []
-    if attention not in ("constant", "gcn"):
+    if attention not in _NOT_LEARNED:
         names = ["target_weight", "source_weight"]
         # `cos` reads the edge inside the source term, so it has no weight of its own for edges.
         if has_edges and attention != "cos":
@@ -186,25 +199,24 @@ def _scores(
     attention: str, hidden: Tensor, edges: CompressedEdges, edge: Tensor | None, vectors: Mapping[str, Tensor]
 ) -> Tensor:
     """The scores before the softmax, `[num_edges, heads]`."""
-    source, target = edges.source, edges.target
     weighted_target = hidden * vectors["target_weight"]
     if attention == "cos":
         query = weighted_target * vectors["source_weight"]
         score = edge_dots(query, hidden, edges)
-        return score if edge is None else score + (query.index_select(0, target) * edge).sum(-1)
+        return score if edge is None else score + (query.index_select(0, edges.target) * edge).sum(-1)
     weighted_source = hidden * vectors["source_weight"]
     weighted_edge = None if edge is None else edge * vectors["edge_weight"]
     if attention == "gene-linear":
         return _general_scores(weighted_target, weighted_source, weighted_edge, vectors["general_weight"], edges)
     # A head's channels are added up before the gather: one number for an edge instead of all channels.
     as_target, as_source = weighted_target.sum(-1), weighted_source.sum(-1)
-    along_edge = 0 if weighted_edge is None else weighted_edge.sum(-1)
-    forward = as_target.index_select(0, target) + as_source.index_select(0, source) + along_edge
+    along_edge = 0.0 if weighted_edge is None else weighted_edge.sum(-1)
+    forward = edge_ends(as_target, as_source, edges) + along_edge
     if attention == "linear":
         return forward.tanh()
     score = functional.leaky_relu(forward, 0.2)
     if attention == "sym-gat":
-        backward = as_target.index_select(0, source) + as_source.index_select(0, target) + along_edge
+        backward = edge_ends(as_source, as_target, edges) + along_edge
         score = score + functional.leaky_relu(backward, 0.2)
     return score
 

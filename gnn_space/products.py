@@ -12,7 +12,7 @@ from gnn_space.compressed import CompressedEdges, Rows
 
 # A product reads a row of features for each edge: so many columns at a time stay in a core's cache.
 _COLUMNS = 128
-_COMPUTED: dict[torch.dtype, torch.dtype] = {torch.bfloat16: torch.float32, torch.float16: torch.float32}
+COMPUTED: dict[torch.dtype, torch.dtype] = {torch.bfloat16: torch.float32, torch.float16: torch.float32}
 
 
 def product(x: Tensor, weights: Tensor | None, edges: CompressedEdges, transposed: bool = False) -> Tensor:
@@ -38,6 +38,29 @@ def dots(a: Tensor, b: Tensor, edges: CompressedEdges) -> Tensor:
         edges: of the graph.
     """
     return _Dots.apply(a, b, edges)
+
+
+def sums(along: Tensor, edges: CompressedEdges, transposed: bool = False) -> Tensor:
+    """The sums of what lies along the incoming edges of each node, `[num_nodes, heads]`; transposed: the outgoing.
+
+    Args:
+        along: `[num_edges, heads]`.
+        edges: of the graph.
+        transposed: whether sums are of sources.
+    """
+    ones = along.new_ones(edges.num_nodes if transposed else edges.num_sources, along.size(1), 1)
+    return product(ones, along, edges, transposed).squeeze(-1)
+
+
+def ends(of_target: Tensor, of_source: Tensor, edges: CompressedEdges) -> Tensor:
+    """The sums of the numbers of both ends of each edge, `[num_edges, heads]`, in memory head by head.
+
+    Args:
+        of_target: `[num_nodes, heads]`.
+        of_source: `[num_sources, heads]`.
+        edges: of the graph.
+    """
+    return _Ends.apply(of_target, of_source, edges)
 
 
 class _Product(Function):
@@ -87,28 +110,56 @@ class _Dots(Function):
         return of_a, of_b, None
 
 
+class _Ends(Function):
+    """`ends`. Its gradients are `sums`."""
+
+    @staticmethod
+    def forward(of_target: Tensor, of_source: Tensor, edges: CompressedEdges) -> Tensor:
+        shape = edges.num_edges, of_target.size(1)
+        # No view, so that the activation that follows may be in place.
+        result = of_target.new_empty_strided(shape, (1, max(edges.num_edges, 1)))
+        torch.index_select(of_target.t().contiguous(), 1, edges.target, out=result.t())
+        return result.add_(of_source.t().contiguous().index_select(1, edges.source).t())
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+        _, _, ctx.edges = inputs
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        of_target = sums(gradient, ctx.edges) if ctx.needs_input_grad[0] else None
+        of_source = sums(gradient, ctx.edges, transposed=True) if ctx.needs_input_grad[1] else None
+        return of_target, of_source, None
+
+
 def _multiply(x: Tensor, weights: Tensor | None, rows: Rows) -> Tensor:
     dtype = x.dtype if weights is None else torch.promote_types(x.dtype, weights.dtype)
-    computed = _COMPUTED.get(dtype, dtype)
+    computed = COMPUTED.get(dtype, dtype)
     x = x.to(computed)
-    result = x.new_zeros(rows.shape[0], x.size(1), x.size(2))
-    if result.numel() == 0 or rows.columns.numel() == 0:
-        return result.to(dtype)
+    shape = (rows.shape[0], x.size(1), x.size(2))
+    if 0 in shape or rows.columns.numel() == 0:
+        return x.new_zeros(shape, dtype=dtype)
     # Autocast would round the operands of a product of matrices.
     with torch.autocast(x.device.type, enabled=False):
         if weights is None or weights.size(1) == 1:
-            matrix = rows.ones(computed) if weights is None else rows.matrix(_of_heads(weights, rows, computed)[0])
+            matrix = rows.ones(computed) if weights is None else rows.matrix(rows.by_head(weights.to(computed))[0])
+            result = x.new_empty(shape)
             for out, columns in zip(result.flatten(1).split(_COLUMNS, 1), x.flatten(1).split(_COLUMNS, 1), strict=True):
                 torch.mm(matrix, columns, out=out)
-        else:
-            for head, values in enumerate(_of_heads(weights, rows, computed)):
-                torch.mm(rows.matrix(values), x[:, head], out=result[:, head])
-    return result.to(dtype)
+            return result.to(dtype)
+        heads = x.transpose(0, 1).contiguous()
+        result = x.new_empty(shape[1], shape[0], shape[2])
+        for values, columns, out in zip(rows.by_head(weights.to(computed)), heads, result, strict=True):
+            if shape[2] == 1:
+                torch.mv(rows.matrix(values), columns[:, 0], out=out[:, 0])
+            else:
+                torch.mm(rows.matrix(values), columns, out=out)
+    return result.transpose(0, 1).to(dtype)
 
 
 def _sample(a: Tensor, b: Tensor, rows: Rows) -> Tensor:
     dtype = torch.promote_types(a.dtype, b.dtype)
-    computed = _COMPUTED.get(dtype, dtype)
+    computed = COMPUTED.get(dtype, dtype)
     a, b = a.to(computed), b.to(computed)
     count = rows.columns.numel()
     if count == 0 or a.size(2) == 0:
@@ -118,15 +169,10 @@ def _sample(a: Tensor, b: Tensor, rows: Rows) -> Tensor:
         target = torch.repeat_interleave(rows.pointers.diff().long(), output_size=count)
         heads = zip(a.unbind(1), b.unbind(1), strict=True)
         along = [(of_a[target] * of_b.index_select(0, rows.columns)).sum(-1) for of_a, of_b in heads]
-        return rows.as_given(torch.stack(along, 1)).to(dtype)
+        return rows.as_given(torch.stack(along)).to(dtype)
     result = a.new_zeros(a.size(1), count)
     with torch.autocast(a.device.type, enabled=False):
         for head, values in enumerate(result):
             matrix = rows.matrix(values)
             torch.sparse.sampled_addmm(matrix, a[:, head], b[:, head].t(), beta=0.0, out=matrix)
-    return rows.as_given(result.t()).to(dtype)
-
-
-def _of_heads(weights: Tensor, rows: Rows, dtype: torch.dtype) -> Tensor:
-    """Weights `[num_edges, heads]` as `[heads, num_edges]`, in the order of the rows."""
-    return rows.ordered(weights.to(dtype)).t().contiguous()
+    return rows.as_given(result).to(dtype)

@@ -17,6 +17,7 @@ from automl_plugins.supernets.gates import Gates
 from gnn_space.agnn.sizes import AGNNSizes
 from gnn_space.agnn.widths import Widths, Window, open_options, same_width, widths_of
 from gnn_space.compressed import CompressedEdges
+from gnn_space.dropout import dropout
 from gnn_space.frame import feature_dropout
 from gnn_space.operations import (
     ACTIVATIONS,
@@ -113,7 +114,7 @@ class WideLayer(nn.Module):
                 learned.append(gate * coefficients)
         if not learned:
             return cast(Tensor, constant)
-        mixed = functional.dropout(_total(learned), self.dropout, self.training)
+        mixed = dropout(_total(learned), self.dropout, self.training)
         return mixed if constant is None else mixed + constant
 
     def _vectors(self, attention: str, widths: Widths) -> dict[str, Tensor]:

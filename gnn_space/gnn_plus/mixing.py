@@ -109,7 +109,7 @@ class MixedDropout:
             return x
         if len(self.opened) == 1:
             ((rate, _),) = self.opened.items()
-            return feature_dropout(x, rate, self.training)
+            return feature_dropout(x, rate, self.training, functional.dropout)
         draw = torch.rand_like(_values(x))
         kept = total([gate / (1 - rate) * (draw >= rate) for rate, gate in self.opened.items()])
         return scaled(x, kept)

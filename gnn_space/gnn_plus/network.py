@@ -79,7 +79,10 @@ class GNNPlusNetwork(TakesGraphs):
     ) -> Tensor:
         x, edge_attr = self.encoder(x, edge_attr)
         x = scale_rows(x) if self.scales else x
-        drop = partial(feature_dropout, rate=self.options.dropout, training=self.training)
+        # Torch's own draws: seeds of version 1 give the networks that they gave.
+        drop = partial(
+            feature_dropout, rate=self.options.dropout, training=self.training, draw=torch.nn.functional.dropout
+        )
         graph = Neighbourhood(edge_index, edge_attr, x.size(0))
         if self.project is not None:
             x = self.project(x)
