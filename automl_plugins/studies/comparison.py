@@ -64,7 +64,10 @@ class Comparison:
         if names is None:
             level = self.project.task.level
             every = registry.names("references")
-            names = [name for name in every if level in getattr(registry.load("references", name), "levels", ())]
+            loaded = {name: registry.load("references", name) for name in every}
+            # Those that are far dearer than others ask to be named.
+            fitting = (name for name, each in loaded.items() if level in getattr(each, "levels", ()))
+            names = [name for name in fitting if not getattr(loaded[name], "on_request", False)]
         return [Contender(label=name, reference=name, found_by="hand") for name in names]
 
     def build(self, contender: Contender) -> nn.Module:

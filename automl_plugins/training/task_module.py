@@ -153,8 +153,12 @@ class TaskModule(pl.LightningModule):
                 f"give it others, or monitor {stage}_loss"
             )
 
+    def _training_loss(self, batch: Any) -> Tensor:
+        """The loss of a training batch."""
+        return self._loss(*self._select(batch, self._outputs(batch), "train"))
+
     def training_step(self, batch: Any, batch_index: int) -> Tensor:
-        loss = self._loss(*self._select(batch, self._outputs(batch), "train"))
+        loss = self._training_loss(batch)
         # Logging costs more than a small graph's step, so it waits until somebody listens.
         if self.trainer.loggers:
             self.log("train_loss", loss.detach(), on_step=False, on_epoch=True, batch_size=1, sync_dist=True)
