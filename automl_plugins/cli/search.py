@@ -64,6 +64,7 @@ from automl_plugins.search import report
 from automl_plugins.search.checkpoint_files import LastCheckpoint, LastTwo, WholeCheckpoints
 from automl_plugins.search.provenance import OtherSearchError
 from automl_plugins.spaces.architecture import Architecture
+from automl_plugins.spaces.limits import TASK_ALONE
 from automl_plugins.spaces.space import SearchSpace
 from automl_plugins.studies.folder import RunFolder
 from automl_plugins.supernets.space import SupernetSpace
@@ -203,7 +204,8 @@ def _search(settings: Settings, project: Project, space: SupernetSpace, options:
         without_deprecations(),
         training.quiet_lightning(),
     ):
-        module = project.make_module(space.searchable(project.task, seed=seed))
+        searched = space.within(project.task, TASK_ALONE)
+        module = project.make_module(searched.searchable(project.task, seed=seed))
         if "logger" not in options:
             defaults["logger"] = pl.loggers.CSVLogger(str(folder.path), "logs")
         trainer = pl.Trainer(**{**defaults, **options, "callbacks": callbacks})

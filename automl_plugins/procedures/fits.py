@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from automl_plugins.search.callback import ArchitectureSearch
 from automl_plugins.search.checkpoint_files import LastCheckpoint, LastTwo, WholeCheckpoints, read_checkpoint
 from automl_plugins.spaces.architecture import Architecture
+from automl_plugins.spaces.limits import TASK_ALONE
 from automl_plugins.strategies import Strategy
 from automl_plugins.studies.folder import RunFolder
 from automl_plugins.studies.identity import Identity, data_of, settings_of
@@ -58,9 +59,11 @@ class Fits:
             self._identity.refuse_another(RunFolder(self.folder), before)
 
     def searchable(self) -> Searchable:
-        """A new searchable for the project's task, settled by the project's seed."""
+        """A new searchable for the project's task, within its limits where it has any, settled by its seed."""
+        task = self.project.task
+        searched = self.space.within(task, self.project.limits or TASK_ALONE)
         with seeded(self.project.seed):
-            return self.space.searchable(self.project.task, seed=self.project.seed)
+            return searched.searchable(task, seed=self.project.seed)
 
     def run(
         self,

@@ -31,6 +31,10 @@ Limits = Mapping[str, float | None]
 which a figure that is not named may exceed the dearest reference's; None: by any."""
 
 
+TASK_ALONE: Limits = {REFERENCES: None}
+"""Limits that only leave out options without a meaning on the task, beside the space's `max_parameters`."""
+
+
 def budget_of(space: Counted, task: Task, limits: Limits | None = None, run: Run | None = None) -> Budget:
     """The budget of a space's networks for a task.
 

@@ -151,6 +151,22 @@ class MaskedLogits(nn.Module):
         closed = [option for option in others if option not in options]
         self._use_mask(mask_with(self.space, self.mask.cpu(), name, opened=options, closed=closed))
 
+    def keep_offered(self, offered: Mapping[str, Collection[Value]]) -> None:
+        """Leave no options open but these, of the space's choices that are gates, too; others stay as they are.
+
+        Raises:
+            ValueError: no architecture would be left.
+            ParameterCapError: none would be left within the limits of cost.
+        """
+        mask = self.mask.cpu()
+        for choice in self.choices:
+            left = offered.get(choice.name, ()) if choice in self.space.choices else ()
+            closed = [option for option in choice.options if option not in left]
+            if left and closed:
+                mask = mask_with(self.space, mask, choice.name, closed=closed)
+        if not torch.equal(mask, self.mask.cpu()):
+            self._use_mask(mask)
+
     @contextmanager
     def masked(self) -> Iterator[None]:
         """Options closed or opened inside the `with` block are as they were before, after it."""

@@ -47,7 +47,7 @@ class SupernetSpace(GatedSpace):
         """The supernet with its architecture logits: what a user puts where their network was.
 
         It samples and finds architectures within the space's `max_parameters`; that of a narrowed space (`within`)
-        keeps all of its limits.
+        keeps all of its limits, and its gates are closed at options that `within` left out.
 
         Args:
             task: what a network must fit.
@@ -60,7 +60,10 @@ class SupernetSpace(GatedSpace):
             ValueError: the space has no networks for the task, or no relaxation has that name.
         """
         made = make_relaxation(relaxation)
-        return Searchable(self.whole, task, self.supernet(task, joint), made, seed, self.budget)
+        searchable = Searchable(self.whole, task, self.supernet(task, joint), made, seed, self.budget)
+        if self is not self.whole:
+            searchable.keep_offered({choice.name: choice.options for choice in self.choices})
+        return searchable
 
     def inherited(self, supernet: Supernet, architecture: Architecture, task: Task) -> nn.Module:
         """The network of an architecture, with the supernet's weights, in the supernet's training mode.

@@ -12,7 +12,7 @@ from torch_geometric.utils import softmax
 from gnn_space.aggregation import REDUCTIONS, aggregate, by_messages, by_products, edge_dots, edge_softmax
 from gnn_space.compressed import CompressedEdges
 from gnn_space.maxima import _by_chunks, _by_kernel
-from gnn_space.products import dots, product
+from gnn_space.products import dots, ends, product
 
 # Node 0 receives nothing; node 2 hears of node 1 twice and of itself; the order is of neither end.
 EDGES = torch.tensor([[1, 3, 2, 0, 1], [2, 1, 2, 3, 2]])
@@ -99,10 +99,13 @@ def test_more_parallel_edges_than_pairs_of_nodes_are_all_counted(nodes: int) -> 
     torch.testing.assert_close(dots(a, b, edges), theirs, rtol=0, atol=1e-10)
 
 
-def test_second_derivatives_of_dots_and_softmax_are_right(form: str) -> None:
+def test_second_derivatives_of_dots_ends_and_softmax_are_right(form: str) -> None:
     edges = CompressedEdges(EDGES, 4)
-    ends = (some(4, 2, 3, requires_grad=True), some(4, 2, 3, seed=1, requires_grad=True))
-    assert torch.autograd.gradgradcheck(lambda a, b: edge_dots(a, b, edges), ends)
+    nodes = (some(4, 2, 3, requires_grad=True), some(4, 2, 3, seed=1, requires_grad=True))
+    assert torch.autograd.gradgradcheck(lambda a, b: edge_dots(a, b, edges), nodes)
+    numbers = (some(4, 2, requires_grad=True), some(4, 2, seed=1, requires_grad=True))
+    assert torch.autograd.gradcheck(lambda a, b: ends(a, b, edges), numbers)
+    assert torch.autograd.gradgradcheck(lambda a, b: ends(a, b, edges).square(), numbers)
     assert torch.autograd.gradgradcheck(
         lambda scores: edge_softmax(scores, edges), (some(5, 2, requires_grad=True).detach().requires_grad_(),)
     )

@@ -21,8 +21,9 @@ from automl_plugins.supernets.gates import Gates
 from automl_plugins.supernets.space import SupernetSpace
 from gnn_space import AGNNSpace, EGNASSpace
 from gnn_space.aggregation import _Softmax
+from gnn_space.attention import _Attended
 from gnn_space.egnas.graph_index import GraphIndex, _Gather, _Sum
-from gnn_space.products import _Dots, _Product
+from gnn_space.products import _Dots, _Ends, _Product
 from seg_space import AutoDeepLabSpace
 from seg_space.auto_deeplab.depthwise import _Depthwise
 
@@ -96,8 +97,8 @@ def test_every_function_with_a_derivative_of_its_own_refuses_a_second_one_or_has
     ]
     assert {"_Gather", "_Sum", "_Stage", "_Depthwise"} <= {each.__name__ for each in ours}
     for function in ours:
-        # The others are right: see below, and tests/gnn_space/test_aggregation.py.
-        if function in (HandWritten, _Depthwise, _Gather, _Sum, _Product, _Dots, _Softmax):
+        # The others are right: see below, and tests/gnn_space/test_aggregation.py and test_attention.py.
+        if function in (HandWritten, _Depthwise, _Gather, _Sum, _Product, _Dots, _Ends, _Softmax, _Attended):
             continue
         with torch.enable_grad(), pytest.raises(RuntimeError, match=f"{REFUSAL}|the mean loss of several paths"):
             function.backward(None, None)

@@ -170,3 +170,26 @@ def test_the_drawing_names_every_choice_once_or_more() -> None:
         architecture = space.sample(generator)
         named = {choice for operation in space.operations(architecture) for choice in operation.choices}
         assert named == set(architecture)
+
+
+def test_a_search_by_gradients_is_offered_what_a_study_is() -> None:
+    task = Task("node", "classes", in_channels=5, out_channels=3)
+    space = GNNPlusSpace(depths=(1, 2), channels=(16, 32))
+    admitted = {choice.name: set(choice.options) for choice in space.within(task).choices}
+    searchable = space.within(task).searchable(task)
+    generator = np.random.default_rng(0)
+    found = [searchable.architecture(), *(searchable.sample(generator) for _ in range(20))]
+    used = {name: {each[name] for each in found if name in each} for name in admitted}
+    assert all(used[name] <= admitted[name] for name in admitted)
+    assert used["readout"] == {"mean"}  # a node has no readout
+    for choice in space.choices:
+        closed = torch.tensor([option not in admitted[choice.name] for option in choice.options])
+        assert (searchable.gates()[choice.name][closed] == 0).all()
+
+
+def test_options_without_an_architecture_within_the_limits_are_closed() -> None:
+    task = Task("node", "classes", in_channels=5, out_channels=3)
+    space = GNNPlusSpace(depths=(1, 2), channels=(16, 512)).within(task, {"params": 3_000})
+    searchable = space.searchable(task)
+    assert {searchable.sample(np.random.default_rng(seed))["channels"] for seed in range(8)} == {16}
+    assert searchable.gates()["channels"][1].item() == 0
