@@ -55,8 +55,8 @@ class Setting(NamedTuple):
     epochs: int
 
 
-def _molecules(name: str, target: str, **options: Any) -> SmilesTable:
-    return SmilesTable(DATA / "molecules" / f"{name}.csv", "smiles", target, **options)
+def _molecules(name: str, column: str, **options: Any) -> SmilesTable:
+    return SmilesTable(DATA / "molecules" / f"{name}.csv", "smiles", column, **options)
 
 
 def _graph(name: str) -> NpzGraphData:
