@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, ClassVar, cast
 
 from torch import Tensor, nn
@@ -24,6 +25,9 @@ _REFERENCES = {
     "gat": LayerOptions(8, "gat", 8, "sum", "identity", "elu"),
 }
 
+NODE_DROPOUT = 0.3
+"""The rate of dropout on node level where none is given."""
+
 MOST_LAYERS = 200
 """A mistyped number must not end in millions of choices."""
 
@@ -42,7 +46,9 @@ class AGNNSpace(SupernetSpace):
     the channels of each node are normalised before an activation, as GraphNAS's code, which shares the space, has a
     batch normalisation in every layer, and dropout is 0.3 where both have 0.6, which layers of four or eight channels
     do not survive in a short training. Chosen by validation on Cora and on generated bags of words of 500 columns.
-    `layer_norm=False, dropout=0.6` is the paper's, but for the scale of wide features.
+    On graph level, which the paper has not, sums over nodes are counted in `gnn_space.frame.GRAPH_SIZE`, and neither
+    it nor edge level has dropout, as the hand-made networks there: chosen by validation on ESOL. `layer_norm=False,
+    dropout=0.6` is the paper's, but for the scale of wide features.
 
     The supernet's layers are as wide as the widest option: see `gnn_space.agnn.supernet.AGNNSupernet` for
     what options share. With soft gates a layer of the paper's options computes 16 heads of 256 channels for
@@ -56,8 +62,8 @@ class AGNNSpace(SupernetSpace):
             its output, from the second layer on, as the paper does for its inductive task.
         layer_norm: normalise the channels of each node before each activation (`gnn_space.frame.RowNorm`).
         batch_norm: normalise each channel over the batch there instead.
-        dropout: rate for the inputs of each layer and for attention coefficients while training. `constant`
-            attention has no coefficients to drop.
+        dropout: rate for the inputs of each layer and for attention coefficients while training; None: 0.3 on node
+            level, 0 on others. `constant` attention has no coefficients to drop.
         node_embedding: channels that categorical node features are embedded in.
         edge_embedding: channels that categorical edge features are embedded in.
         max_parameters: networks with more trainable parameters are refused before they are built.
@@ -78,7 +84,7 @@ class AGNNSpace(SupernetSpace):
         skip_connections: bool = False,
         layer_norm: bool = True,
         batch_norm: bool = False,
-        dropout: float = 0.3,
+        dropout: float | None = None,
         node_embedding: int = 64,
         edge_embedding: int = 16,
         max_parameters: int | None = None,
@@ -92,7 +98,8 @@ class AGNNSpace(SupernetSpace):
                 raise ValueError(f"{argument} is at least 1; got {value}")
         if layers > MOST_LAYERS:
             raise ValueError(f"layers is at most {MOST_LAYERS}; got {layers}")
-        self.sizes = AGNNSizes(skip_connections, layer_norm, batch_norm, dropout, node_embedding, edge_embedding)
+        rate = NODE_DROPOUT if dropout is None else dropout
+        self.sizes = AGNNSizes(skip_connections, layer_norm, batch_norm, rate, node_embedding, edge_embedding)
         self.layers = layers
         self.hidden_channels = tuple(hidden_channels)
         self.heads = tuple(heads)
@@ -118,7 +125,11 @@ class AGNNSpace(SupernetSpace):
             LayerOptions(**{kind: cast(Any, architecture[f"layer{layer}.{kind}"]) for kind in CLASSES})
             for layer in range(self.layers)
         ]
-        return AGNNNetwork(layers, task, self.sizes)
+        return AGNNNetwork(layers, task, self._sizes_for(task))
+
+    def _sizes_for(self, task: Task) -> AGNNSizes:
+        has_none = self.dropout is None and task.level != "node"
+        return replace(self.sizes, dropout=0.0) if has_none else self.sizes
 
     def references(self, task: Task) -> dict[str, Architecture]:
         """GCN (64 channels) and GAT (eight heads of eight), each layer of them, where the space has their widths."""
@@ -131,7 +142,7 @@ class AGNNSpace(SupernetSpace):
         }
 
     def build_supernet(self, task: Task) -> AGNNSupernet:
-        return AGNNSupernet(self.gate_choices, task, self.sizes)
+        return AGNNSupernet(self.gate_choices, task, self._sizes_for(task))
 
     def shared_weights(self, network: nn.Module, architecture: Architecture) -> Mapping[str, Mapping[str, Tensor]]:
         """Weights that homogeneous layers share (Zhou et al. 2022), see `automl_plugins.studies.sharing`.
