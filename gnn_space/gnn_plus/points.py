@@ -6,6 +6,7 @@ from typing import Any
 
 from automl_plugins.spaces.choice import Value
 from automl_plugins.spaces.task import Task
+from gnn_space.frame import has_wide_features
 
 _CHANNELS = 64
 
@@ -15,8 +16,12 @@ def reference_values(task: Task) -> dict[str, dict[str, Value]]:
 
     GCN, GAT, GraphSAGE and GIN are those of `gnn_space.references`: two layers on node level, the last of which gives
     the outputs, three with batch normalisation elsewhere. The networks of GNN+ have four layers of all six techniques
-    (Luo, Shi and Wu 2025), with the mean of a graph's nodes. All read a graph's own features where it has any.
+    (Luo, Shi and Wu 2025), with the mean of a graph's nodes. They normalise batches, as published, but rows on node
+    level, and scale wide features there: chosen by validation on Cora. Luo, Shi and Wu (NeurIPS 2024) have layer
+    normalisation on co-purchase and co-author graphs, none on Planetoid's, and normalise batches on heterophilous ones.
+    All read a graph's own features where it has any.
     """
+    is_node = task.level == "node"
     found = {
         "gcn": _classic(task, "gcn"),
         "gat": _classic(task, "gat", activation="elu", node_dropout=0.6),
@@ -32,8 +37,9 @@ def reference_values(task: Task) -> dict[str, dict[str, Value]]:
             message,
             4,
             input="linear",
+            scaling="rows" if is_node and has_wide_features(task) else "none",
             positional="random-walk" if task.level == "graph" else "none",
-            norm="batch",
+            norm="layer" if is_node else "batch",
             residual=True,
             feed_forward=True,
             dropout=0.2,

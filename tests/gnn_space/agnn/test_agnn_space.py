@@ -409,6 +409,15 @@ def test_dropout_acts_while_training_only() -> None:
         assert torch.equal(run(network.train(), graph), run(network, graph)) == (dropout == 0.0)
 
 
+@pytest.mark.parametrize(("task", "rate"), [(NODE, 0.3), (EDGE, 0.0), (GRAPH, 0.0)], ids=["node", "edge", "graph"])
+def test_networks_and_supernet_have_dropout_on_node_level_alone_where_none_is_given(task: Task, rate: float) -> None:
+    space = AGNNSpace(layers=1, hidden_channels=(4,), heads=(1, 2))
+    assert built(space, uniform(space), task).dropout == rate
+    assert space.supernet(task).dropout == rate
+    given = AGNNSpace(layers=1, hidden_channels=(4,), heads=(1, 2), dropout=0.5)
+    assert built(given, uniform(given), task).dropout == given.supernet(task).dropout == 0.5
+
+
 def test_missing_edge_features_are_named() -> None:
     network = built(SPACE, uniform(SPACE), NODE_WITH_EDGES)
     with pytest.raises(ValueError, match="2 edge channels, but edge_attr is None"):

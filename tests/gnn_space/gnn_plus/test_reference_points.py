@@ -149,7 +149,11 @@ def test_with_copied_weights_it_computes_what_the_reference_computes(name: str, 
 
 @pytest.mark.parametrize("level", LEVELS)
 def test_the_references_are_offered_within_the_task(level: Level) -> None:
-    for task in (replace(PLAIN, level=level), replace(WITH_EDGES, level=level)):
+    for task in (
+        replace(PLAIN, level=level),
+        replace(WITH_EDGES, level=level),
+        replace(PLAIN, level=level, in_channels=WIDE),
+    ):
         space = GNNPlusSpace()
         names = {"gcn", "gat", "graphsage", "gin", "gated-gcn", "gcn+", "gin+", "gated-gcn+"}
         references = space.references(task)
@@ -189,6 +193,16 @@ def test_graphs_are_offered_no_more_dropout_than_published_unless_nothing_else_i
     searched = GNNPlusSpace(dropouts=dropouts).within(replace(PLAIN, level=level))
     choices = {choice.name: choice.options for choice in searched.choices}
     assert list(choices["dropout"]) == offered
+
+
+@pytest.mark.parametrize(("level", "norm", "scaling"), [("node", "layer", "rows"), ("graph", "batch", "none")])
+def test_the_plus_networks_normalise_rows_on_node_level_and_batches_elsewhere(
+    level: Level, norm: str, scaling: str
+) -> None:
+    references = GNNPlusSpace().references(replace(PLAIN, level=level, in_channels=WIDE))
+    for name in ("gcn+", "gin+", "gated-gcn+"):
+        assert (references[name]["norm"], references[name]["scaling"]) == (norm, scaling)
+    assert references["gcn"]["scaling"] == "none"
 
 
 def test_a_network_that_joins_no_graph_features_reads_none() -> None:
