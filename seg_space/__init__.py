@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from seg_space.auto_deeplab.encoder import AutoDeepLabEncoder
     from seg_space.modules import DenseRegression, ImageClassification, ImageRegression, SemanticSegmentation
     from seg_space.smp.decoder import SmpDecoderSpace
+    from seg_space.smp.implant import ImplantSpace
     from seg_space.smp.models import create_model, from_pretrained, register_encoder
     from seg_space.smp.network import SmpNetwork
     from seg_space.smp.space import SmpSpace
@@ -20,6 +21,7 @@ _HOMES: dict[str, str] = {
     "DenseRegression": "seg_space.modules.dense",
     "ImageClassification": "seg_space.modules.images",
     "ImageRegression": "seg_space.modules.images",
+    "ImplantSpace": "seg_space.smp.implant",
     "SemanticSegmentation": "seg_space.modules.segmentation",
     "SmpDecoderSpace": "seg_space.smp.decoder",
     "SmpNetwork": "seg_space.smp.network",
@@ -35,6 +37,7 @@ __all__ = [
     "DenseRegression",
     "ImageClassification",
     "ImageRegression",
+    "ImplantSpace",
     "SemanticSegmentation",
     "SmpDecoderSpace",
     "SmpNetwork",

@@ -48,10 +48,11 @@ class SmpNetwork(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         height, width = images.shape[-2:]
-        outputs: Tensor = self.model(self._prepared(images))
+        outputs: Tensor = self.model(self.prepared(images))
         return outputs[..., :height, :width]
 
-    def _prepared(self, images: Tensor) -> Tensor:
+    def prepared(self, images: Tensor) -> Tensor:
+        """The images as the model takes them: normalised, and padded."""
         if self.training and images.size(0) == 1 and self.decoder_name in _NORMALISE_AVERAGES:
             raise ValueError(
                 f"{self.decoder_name} normalises averages of whole images over the batch, so it cannot train on a "
@@ -99,7 +100,7 @@ class SmpImageNetwork(SmpNetwork):
 
     def forward(self, images: Tensor) -> Tensor:
         parts: Any = self.model
-        features: list[Tensor] = parts.encoder(self._prepared(images))
+        features: list[Tensor] = parts.encoder(self.prepared(images))
         pooled = [x.mean(dim=(2, 3)) for x in (features[-1], parts.decoder(features))]
         outputs: Tensor = self.classifier(torch.cat(pooled, dim=1))
         return outputs
