@@ -31,8 +31,9 @@ import optuna
 from automl_plugins.cli.classes import KINDS
 from automl_plugins.cli.console import output
 from automl_plugins.cli.errors import told_briefly
+from automl_plugins.cli.look import over
 from automl_plugins.cli.parser import Settings
-from automl_plugins.cli.settings import Given, parsed
+from automl_plugins.cli.settings import Given
 from automl_plugins.report.judgement import judgement_figure, judgement_table
 from automl_plugins.studies.optuna_parts import sampler_factory
 from automl_plugins.system.arguments import at_least
@@ -52,16 +53,14 @@ def run(given: Given, command: str) -> int:
     name = given.targets[0]
     read_table, scale = _TABLES[name]
     default = next(iter(inspect.signature(read_table).parameters.values())).default
-    several = parsed(given.get("sampler"))
-    given = given.under({"budget": 400, "seeds": 30, "seed": 0})
-    kinds: dict[str, Any] = dict.fromkeys(("budget", "seeds", "seed"), int) | dict.fromkeys(
-        ("data", "folder", "figure"), str | None
-    )
-    settings = Settings(given.without("sampler"), (), **kinds)
+    several = given.get("sampler")
+    counts, texts = {"budget": 400, "seeds": 30, "seed": 0}, ("data", "folder", "figure")
+    kinds: dict[str, Any] = dict.fromkeys(counts, int) | dict.fromkeys(texts, str | None)
+    settings = Settings(given.without("sampler"), (), defaults=counts, **kinds)
     if isinstance(several, list):
-        samplers = [Settings(Given().under({"sampler": each}), ("sampler",)) for each in several]
+        samplers = [Settings(over({"sampler": each}), ("sampler",)) for each in several]
     else:
-        samplers = [Settings(given.without(*kinds).under({"sampler": "evolution"}), ("sampler",))]
+        samplers = [Settings(over({"sampler": "evolution"}, given.without(*kinds)), ("sampler",))]
     with told_briefly("", 2, ValueError):
         budget, seed = at_least("budget", settings["budget"], 1), at_least("seed", settings["seed"], 0)
         seeds = range(seed, seed + at_least("seeds", settings["seeds"], 1))

@@ -9,15 +9,14 @@ from __future__ import annotations
 import ast
 import importlib
 import inspect
-import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
 from automl_plugins import registry
 from automl_plugins.cli.errors import UsageError, shown, told_briefly, without_deprecations
-from automl_plugins.cli.source import arguments_of, exists, find, is_subclass, look_up, resolve, scope_of
+from automl_plugins.cli.source import find, is_subclass, look_up, resolve, scope_of
 from automl_plugins.system.nearest import did_you_mean
 from automl_plugins.training.distribution import PACKAGE
 
@@ -107,7 +106,6 @@ ANY = Kind(("torch.nn.Module", *(base for kind in KINDS.values() for base in kin
 """The kind of a nested argument; jsonargparse knows which of them it takes."""
 ESTIMATOR = Kind(("automl_plugins.estimators.base.Estimator",), "estimators", further="predictors")
 """The kind of some arguments of samplers, which make it by themselves of a mapping; a text is one of its names."""
-_OF_ESTIMATORS = re.compile(r"sampler\.(init_args\.)?(predictor|proxy|reward)")
 
 importable = {"automl_plugins.Task", TASK, *_FUNCTIONS}
 """Import paths that jsonargparse may import."""
@@ -137,120 +135,6 @@ def of_optuna(group: str) -> tuple[str, ...]:
     return tuple(sorted(name for name, each in found.items() if each and each.is_class and is_subclass(each, base)))
 
 
-def look(key: str, value: Any) -> Any:
-    """A value in which every name of a class is an import path that has been looked at.
-
-    Args:
-        key: what the messages call it; empty for a whole config.
-        value: plain.
-
-    Raises:
-        UsageError: a name that does not exist, a class of another kind, or an argument that it does not take.
-    """
-    kind = KINDS.get(re.sub(r"(\[\d+\])+$", "", key))
-    if key == "references":
-        for name in value if isinstance(value, list) else ():
-            if isinstance(name, str) and name not in registry.names("references"):
-                hint = did_you_mean(name, registry.names("references"))
-                raise UsageError(f"references: there is no {name!r}; {hint}")
-    if key == "reward":  # the names of rewards are their own
-        return {"class_path": value} if isinstance(value, str) else value
-    if isinstance(value, list) and key not in ARGUMENTS:
-        return [look(f"{key}[{place}]", each) for place, each in enumerate(value)]
-    if isinstance(value, str) and key not in ARGUMENTS:
-        if kind is None or not _names_class(value, kind):
-            return _function(value)
-        return class_path(key, value, kind)
-    if key in ARGUMENTS and value is not None and not (isinstance(value, Mapping) and "class_path" not in value):
-        raise UsageError(f"{key} is a mapping of arguments of {ARGUMENTS[key].rpartition('.')[2]}; got {shown(value)}")
-    if not isinstance(value, Mapping):
-        return value
-    if key in ARGUMENTS:
-        check_arguments(key, value, ARGUMENTS[key], SUPPLIED.get(key, ()))
-    if kind is None and "class_path" not in value:
-        return {name: look(f"{key}.{name}" if key else str(name), each) for name, each in value.items()}
-    return _spec(key, value, kind or (ESTIMATOR if _OF_ESTIMATORS.fullmatch(key) else ANY))
-
-
-def _spec(key: str, value: Mapping[str, Any], kind: Kind) -> dict[str, Any]:
-    """A class with its arguments, which may stand beside its name or under `init_args`; the class may be named later.
-
-    Raises:
-        UsageError: it is of another kind, or does not take one of the arguments.
-    """
-    arguments, path = value.get("init_args") or {}, value.get("class_path")
-    if not isinstance(arguments, Mapping):
-        raise UsageError(f"{key}.init_args={shown(arguments)}: it is a mapping of arguments")
-    if not isinstance(path, str | None):
-        raise UsageError(f"{key}.class_path={shown(path)}: it is the name of a class")
-    if not value:
-        raise UsageError(f"{key}={{}}: it names no {kind.words}")
-    spec = {} if path is None else {"class_path": class_path(key, path, kind)}
-    beside = {name: each for name, each in value.items() if name not in SPEC}
-    if path is not None:
-        check_arguments(f"{key}.init_args", arguments, spec["class_path"], SUPPLIED.get(key, ()))
-        check_arguments(key, beside, spec["class_path"], SUPPLIED.get(key, ()))
-    inner = {name: look(f"{key}.init_args.{name}", each) for name, each in arguments.items()}
-    inner |= {str(name): look(f"{key}.{name}", each) for name, each in beside.items()}
-    further = {"dict_kwargs": value["dict_kwargs"]} if "dict_kwargs" in value else {}
-    return {**spec, **further, **({"init_args": inner} if inner or path is None else {})}
-
-
-def check_arguments(key: str, given: Mapping[str, Any], path: str, supplied: Collection[str] = ()) -> None:
-    """Refuse arguments that a class does not take, as far as its source tells, and those that the program supplies.
-
-    Raises:
-        UsageError: there is one; the message names the nearest that it takes, after the key.
-    """
-    found = resolve(path)
-    takes, is_open = arguments_of(found) if found is not None else ({}, True)
-    if not is_open:
-        check_keys(given, [name for name in takes if name not in supplied], f"{key}.")
-
-
-def check_bare_module(given: Mapping[str, Any]) -> None:
-    """Refuse arguments that no module takes which is registered for a task of the data.
-
-    Raises:
-        UsageError: there is one.
-    """
-    modules = [resolve(path) for path in set(registered("modules").values())]
-    takes = [name for each in modules if each is not None for name in arguments_of(each)[0]]
-    check_keys(given, [name for name in takes if name not in SUPPLIED["module"]], "module.")
-
-
-def check_keys(given: Mapping[str, Any], valid: Collection[str], prefix: str = "", near: Collection[str] = ()) -> None:
-    """Refuse an unknown key, and name the nearest one.
-
-    Args:
-        given: the settings.
-        valid: the keys that they may have.
-        prefix: what stands before them in messages.
-        near: what else somebody who mistyped may have meant.
-
-    Raises:
-        UsageError: there is one.
-    """
-    for key, value in given.items():
-        if key not in valid:
-            hint = did_you_mean(str(key), [*valid, *near])
-            raise UsageError(f"{prefix}{key}={shown(value)}: there is no such key; {hint}")
-
-
-def _names_class(value: str, kind: Kind) -> bool:
-    """True where a text names a class, where other texts are taken, too."""
-    return kind.is_closed or value in kind.names() or ("." in value and exists(value.partition(".")[0]))
-
-
-def _function(value: str) -> str:
-    """A text; what it names may be imported where it is a function of a package that a class was named of."""
-    packages = {path.partition(".")[0] for path in importable}
-    found = resolve(value) if value.partition(".")[0] in packages else None
-    if found is not None and isinstance(found.node, ast.FunctionDef) and found.path.partition(".")[0] in packages:
-        _allow(value, found.path)
-    return value
-
-
 def class_path(key: str, name: str, kind: Kind) -> str:
     """The import path of what a name stands for: a registered one, one of a class, or `package.module.Class`.
 
@@ -261,7 +145,7 @@ def class_path(key: str, name: str, kind: Kind) -> str:
     if "." not in name and name not in known:
         raise UsageError(f"{key}={shown(name)}: there is no such {kind.words}; {did_you_mean(name, known)}")
     path = known.get(name, name)
-    _allow(path, _defined_at(key, path, kind))
+    allow(path, _defined_at(key, path, kind))
     return path
 
 
@@ -324,7 +208,7 @@ def _classes(names: Collection[str]) -> list[str]:
     return [name for name in names if name[:1].isupper()]
 
 
-def _allow(*paths: str) -> None:
+def allow(*paths: str) -> None:
     """Have jsonargparse import what was looked at: it checks where a class is defined, and shortens its path."""
     for path in paths:
         module, _, name = path.rpartition(".")

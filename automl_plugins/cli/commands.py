@@ -20,13 +20,12 @@ from automl_plugins.cli.classes import (
     SEARCH,
     STUDY,
     SUPPLIED,
-    check_arguments,
-    check_keys,
     class_path,
     registered,
 )
 from automl_plugins.cli.errors import UsageError, shown
-from automl_plugins.cli.settings import Given, looked_at, parsed, read_yaml
+from automl_plugins.cli.look import check_keys, looked_at, over
+from automl_plugins.cli.settings import Given, Item, read_yaml
 from automl_plugins.cli.source import arguments_of, resolve
 from automl_plugins.system.nearest import did_you_mean
 
@@ -124,13 +123,13 @@ def checked(name: str, given: Given) -> Given:
         UsageError: a mistake.
     """
     if name == "search":  # `--strategy` is short for `--search.strategy`
-        items = ((f"search.{key}" if f"{key}.".startswith("strategy.") else key, value) for key, value in given.items)
+        items = (each._replace(key=f"search.{each.key}") if each.name == "strategy" else each for each in given.items)
         given = replace(given, items=tuple(items))
     command, keys = COMMANDS[name], keys_of(name, given)
     elsewhere = {key for other in COMMANDS.values() for key in other.keys} | set(_study_keys()) | {"command", "model"}
-    for key, value in given.items:
-        taken = {key.partition(".")[0].rstrip("+"): parsed(value)} if key else value
-        lenient = () if key or command.is_strict else elsewhere
+    for item in given.items:
+        taken = {item.name: item.value} if item.key else item.value
+        lenient = () if item.key or command.is_strict else elsewhere
         if not keys and taken:
             raise UsageError(f"--{next(iter(taken))}: {name} takes no settings")
         near = ("config", "print_config", *(("target",) if name == "search" else ()))
@@ -154,9 +153,11 @@ def _with_procedure(given: Given) -> Given:
     if name not in registry.names("procedures"):
         return given
     arguments = given.arguments("search.strategy")
-    check_arguments("search.strategy", arguments, registry.where("procedures", name).replace(":", "."), ("project",))
+    function = resolve(registry.where("procedures", name).replace(":", "."))
+    takes = arguments_of(function)[0] if function is not None else arguments
+    check_keys(arguments, [key for key in takes if key != "project"], "search.strategy.")
     check_keys(given.arguments("search"), ("strategy",), "search.")
-    items = (*given.without("search").items, ("", {"procedure": arguments}))
+    items = (*given.without("search").items, Item("", {"procedure": arguments}))
     return replace(given, items=items, procedure=name)
 
 
@@ -185,15 +186,14 @@ def over_run(name: str, given: Given, config: Path, *others: str) -> Given:
     """
     if not config.is_file():
         return given
-    kept = _taken(name, Given((("", read_yaml(config)),))).without(*others)
-    return replace(given, items=(*kept.items, *given.items))
+    kept = _taken(name, Given((Item("", read_yaml(config)),))).without(*others)
+    return over(kept.items[0].value, given)
 
 
 def _taken(name: str, given: Given) -> Given:
     """The part of the given settings that a command takes."""
     given = _flattened(given) if COMMANDS[name].home == "fit" else given
-    others = {key.partition(".")[0].rstrip("+") for key, _ in given.values()} - set(keys_of(name, given))
-    return given.without(*others)
+    return given.without(*{key.partition(".")[0].rstrip("+") for key, _ in given.values} - set(keys_of(name, given)))
 
 
 def _flattened(given: Given) -> Given:
@@ -202,18 +202,17 @@ def _flattened(given: Given) -> Given:
     Raises:
         UsageError: `model` holds anything else.
     """
-    items = []
-    for key, value in given.items:
-        model = value.get("model") if not key else None
+    items, known = [], ("architecture", "space", "module", "module_arguments")
+    for item in given.items:
+        model = None if item.key else item.value.get("model")
         if model is not None:
-            check = model if isinstance(model, dict) else {"": model}
-            known = ("architecture", "space", "module", "module_arguments")
-            if not set(check) <= set(known):
+            if not set(model if isinstance(model, dict) else {"": model}) <= set(known):
                 told = f"model={shown(model)}: it has {', '.join(known)}; name the LightningModule as `module`"
                 raise UsageError(told)
             module = model.get("module") or model.get("module_arguments")
-            value = {**value, **{name: model[name] for name in known[:2] if name in model}, "module": module}
-        items.append((key, value if key else {name: each for name, each in value.items() if name != "model"}))
+            beside = {name: model[name] for name in known[:2] if name in model}
+            item = Item("", {**item.value, **beside, "module": module})
+        items.append(item)
     return replace(given, items=tuple(items))
 
 

@@ -41,7 +41,7 @@ _OF_THE_SEARCH = ("folder", "references", "storage", "workers", "trials")
 
 def run(given: Given, command: str) -> int:
     """Run the command, see `automl_plugins.cli.commands.Command`."""
-    found, given = network_at(given.targets[0], key=""), given.without_in_configs("folder")
+    found, given = network_at(given.targets[0], key=""), given.without("folder", configs_alone=True)
     if not given.configs:
         if not found.run.config.is_file():
             raise UsageError(f"config is missing: there is no {found.run.config}; give one with --config")

@@ -13,6 +13,7 @@ from torch import nn
 from automl_plugins import registry
 from automl_plugins.cli.console import figures_text, output
 from automl_plugins.cli.errors import UsageError, told_briefly
+from automl_plugins.cli.look import over
 from automl_plugins.cli.settings import Given, read_text
 from automl_plugins.objectives.contender import Contender
 from automl_plugins.report.search import SearchSummary
@@ -53,7 +54,7 @@ class NetworkFile:
             return given
         name = architecture_in(self.path).space
         is_named = given.get("space.class_path") is not None or isinstance(given.get("space"), str)
-        return given if is_named else given.under({"space": {"class_path": name}})
+        return given if is_named else over({"space": {"class_path": name}}, given)
 
     def contender(self, space: SearchSpace) -> Contender:
         """The network by its architecture, or by its name.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -11,6 +10,7 @@ from dataclasses import MISSING, fields
 from functools import cached_property
 from itertools import product
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, get_args, get_type_hints
 
 from jsonargparse import ArgumentParser, Namespace, _common, set_loader, set_parsing_settings
@@ -18,10 +18,11 @@ from optuna.pruners import BasePruner
 from optuna.samplers import BaseSampler
 from torch import nn
 
-from automl_plugins.cli.classes import KINDS, SUPPLIED, importable, look, registered
+from automl_plugins.cli.classes import KINDS, SUPPLIED, importable, registered
 from automl_plugins.cli.errors import UsageError, told_briefly, without_deprecations
 from automl_plugins.cli.explained import explained, said_by_constructor
-from automl_plugins.cli.settings import Given, load, looked_at
+from automl_plugins.cli.look import look, over
+from automl_plugins.cli.settings import Given, load
 from automl_plugins.search import ArchitectureSearch, Strategy
 from automl_plugins.spaces.space import SearchSpace
 from automl_plugins.spaces.task import Level, Target, Task
@@ -59,6 +60,7 @@ class Settings:
             `part of a task`.
         function: a function or class all other arguments of which are keys, too.
         home: the folder of the run, where none is named; None: the command has none.
+        defaults: values of keys that are left out.
         others: further keys, with their types.
 
     Raises:
@@ -66,12 +68,15 @@ class Settings:
     """
 
     def __init__(
-        self, given: Given, keys: Sequence[str], function: Any = None, home: Path | None = None, **others: Any
+        self,
+        given: Given,
+        keys: Sequence[str],
+        function: Any = None,
+        home: Path | None = None,
+        defaults: Mapping[str, Any] = MappingProxyType({}),
+        **others: Any,
     ) -> None:
-        if home is not None:
-            given = given.under({"seed": 0, "folder": str(home)})
-            others |= {"seed": int, "folder": str} if function is None else {}
-        self.given = given = looked_at(given, [key for key, kind in others.items() if kind in (str, str | None)])
+        self.given = given
         self.bare_module = given.bare_module if "module" in keys else None
         self._parser = _bare_parser()
         self._parser.add_argument("--config", action="config")
@@ -79,8 +84,12 @@ class Settings:
             self._add(key)
         if function is not None:
             self._parser.add_function_arguments(function, skip={*_TYPES, *_LATER, "trainer"}, fail_untyped=False)
+        if home is not None:
+            defaults = {**defaults, "seed": 0, "folder": str(home)}
+            others |= {"seed": int, "folder": str} if function is None else {}
         for key, kind in others.items():
             self._parser.add_argument(f"--{key}", type=kind)
+        self._parser.set_defaults(**defaults)
         self.values = self._parse(given if self.bare_module is None else given.without("module"))
         if home is not None:
             given.check_folder(self.folder.path)
@@ -107,13 +116,12 @@ class Settings:
             parser.add_argument(f"--{key}", type=_TYPES[key])
 
     def _parse(self, given: Given) -> Namespace:
-        for key, value in given.values():
+        for key, value in given.values:
             if isinstance(value, float) and not math.isfinite(value):
                 raise UsageError(f"{key} is a number, and finite; got {value}")
-        texts = ((key or "config", text if isinstance(text, str) else json.dumps(text)) for key, text in given.items)
         try:
             with without_deprecations(), _looking_first():
-                return self._parser.parse_args([f"--{key}={text}" for key, text in texts])
+                return self._parser.parse_args([f"--{item.key or 'config'}={item.written}" for item in given.items])
         except Exception as error:  # jsonargparse raises nearly anything for what it does not expect
             raise UsageError(explained(str(error), given)) from error
 
@@ -261,7 +269,7 @@ class Settings:
     def _of_argument(self, key: str, message: str) -> str:
         message = said_by_constructor(message)
         first = re.split(r"\W", message, maxsplit=1)[0]
-        given = {name.rpartition(".")[2]: name for name, _ in self.given.values() if name.startswith(f"{key}.")}
+        given = {name.rpartition(".")[2]: name for name, _ in self.given.values if name.startswith(f"{key}.")}
         return f"{given[first].removesuffix(first)}{message}" if first in given else f"{key}: {message}"
 
     def _try_module(self, factory: ModuleFactory) -> None:
@@ -279,7 +287,7 @@ class Settings:
                 factory(nn.Identity(), task)
                 if self.bare_module is not None:
                     named = {"class_path": registered("modules")[f"{level}-{target}"], **self.bare_module}
-                    Settings(Given().under({"module": named}), ("module",))
+                    Settings(over({"module": named}), ("module",))
             except UsageError as error:
                 refusals.append(str(error))
             except _REFUSALS as error:

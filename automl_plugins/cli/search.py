@@ -40,6 +40,7 @@ from typing import Any
 from automl_plugins.cli.commands import is_script
 from automl_plugins.cli.console import output
 from automl_plugins.cli.errors import UsageError, told_briefly, without_deprecations
+from automl_plugins.cli.look import over
 from automl_plugins.cli.network_file import show_next, show_search
 from automl_plugins.cli.parser import Settings
 from automl_plugins.cli.procedure import run_procedure
@@ -133,7 +134,7 @@ def _keep(settings: Settings, folder: RunFolder) -> None:
     """
     kept, config = kept_settings(folder), absolute_paths(settings.plain)
     if kept is not None and not ("search" in kept and _has_nothing(folder)):
-        before = absolute_paths(_settings(Given().under(kept), folder.path).plain)
+        before = absolute_paths(_settings(over(kept), folder.path).plain)
         old, mine = _settings_that_count(before), _settings_that_count(config)
         if _epochs(mine) > _epochs(old) > 0:
             report.line(f"{folder.path}: the search goes on to {_epochs(mine)} epochs instead of {_epochs(old)}")

@@ -1,25 +1,18 @@
-"""A command line as it was given: YAML files and flags, in their order, every name of a class looked at."""
+"""A command line as it was given: YAML files and flags, in their order."""
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import yaml
 
-from automl_plugins.cli.classes import (
-    ARGUMENTS,
-    KINDS,
-    SPEC,
-    SUPPLIED,
-    check_arguments,
-    check_bare_module,
-    look,
-    registered,
-)
+from automl_plugins.cli.classes import KINDS, SPEC, registered
 from automl_plugins.cli.errors import UsageError
 from automl_plugins.system.nearest import did_you_mean
 
@@ -28,10 +21,6 @@ _MOST_VALUES = 100_000
 _DEEPEST = 40
 _MOST_SIBLINGS = 50
 _PLAIN = (str, int, float, bool, type(None))
-_PARTS = ("space", "data", "module", "task", "sampler", "pruner")
-"""Keys whose arguments are another class's once another one is named."""
-_DEFAULTS = {**ARGUMENTS, "sampler": "optuna.samplers.TPESampler"}
-"""The classes whose arguments are given without naming it."""
 _SWITCHES = ("help", "print_config")
 
 
@@ -92,12 +81,34 @@ def _expanded(text: str) -> str:
     return str(Path(text).expanduser()) if text == "~" or text.startswith("~/") else text
 
 
+class Item(NamedTuple):
+    """A flag, or a YAML file."""
+
+    key: str
+    """Of the flag, with a `+` where it adds to a list; empty for a file."""
+    value: Any
+    """Plain; of a file, a mapping."""
+    text: str | None = None
+    """Of the flag, unless its value has been replaced."""
+
+    @property
+    def written(self) -> str:
+        """The value as jsonargparse reads it; of a flag, as its user wrote it."""
+        text = self.value if self.text is None else self.text
+        return text if isinstance(text, str) else json.dumps(text)
+
+    @property
+    def name(self) -> str:
+        """The first part of the flag's key."""
+        return self.key.partition(".")[0].rstrip("+")
+
+
 @dataclass(frozen=True)
 class Given:
     """Arguments of a command.
 
     Args:
-        items: in their order: a flag's key and its text; the key of a YAML file is empty, its content a mapping.
+        items: in their order.
         targets: arguments without a key.
         switches: flags that take no value (`--help`, `--print_config`).
         configs: the YAML files.
@@ -105,7 +116,7 @@ class Given:
         procedure: the one that a search's strategy names; its arguments are under a key `procedure`.
     """
 
-    items: tuple[tuple[str, Any], ...] = ()
+    items: tuple[Item, ...] = ()
     targets: tuple[str, ...] = ()
     switches: frozenset[str] = frozenset()
     configs: tuple[Path, ...] = ()
@@ -113,21 +124,21 @@ class Given:
     procedure: str = ""
 
     def __contains__(self, key: str) -> bool:
-        return any(name.startswith((f"{key}.", f"{key}+")) or name == key for name, _ in self.values())
+        return any(name.startswith((f"{key}.", f"{key}+")) or name == key for name, _ in self.values)
 
-    def values(self) -> Iterator[tuple[str, Any]]:
+    @cached_property
+    def values(self) -> list[tuple[str, Any]]:
         """Every key, such as `space.init_args.layers`, with its value, in their order."""
-        for key, value in self.items:
-            yield from _flat(key, value if not key else parsed(value))
+        return [pair for item in self.items for pair in _flat(item.key, item.value)]
 
     def get(self, key: str, default: Any = None) -> Any:
         """The value that a key was given last."""
-        return next((value for name, value in reversed([*self.values()]) if name == key and value is not None), default)
+        return next((value for name, value in reversed(self.values) if name == key and value is not None), default)
 
     def names(self, key: str) -> list[str]:
         """The names under a key, such as those of the Trainer's arguments; `init_args` may stand before them."""
         start = f"{key}."
-        under = (name.removeprefix(start) for name, _ in self.values() if name.startswith(start))
+        under = (name.removeprefix(start) for name, _ in self.values if name.startswith(start))
         names = dict.fromkeys(name.removeprefix("init_args.").partition(".")[0].rstrip("+") for name in under)
         return [name for name in names if name not in SPEC]
 
@@ -138,13 +149,13 @@ class Given:
     def spelled(self, key: str) -> str:
         """A key of a class's argument as it was given: beside the class's name, or under `init_args`."""
         flat = key.replace(".init_args.", ".")
-        return next((name for name, _ in reversed([*self.values()]) if name.replace(".init_args.", ".") == flat), flat)
+        return next((name for name, _ in reversed(self.values) if name.replace(".init_args.", ".") == flat), flat)
 
     @property
     def bare_module(self) -> dict[str, Any] | None:
         """The arguments for the module that is registered for the data's task; None: it is named, or has none."""
         named = any(
-            key == "module.class_path" or (key == "module" and isinstance(value, str)) for key, value in self.values()
+            key == "module.class_path" or (key == "module" and isinstance(value, str)) for key, value in self.values
         )
         return None if named else self.arguments("module") or None
 
@@ -177,17 +188,15 @@ class Given:
         if isinstance(path, str) and not Path(path).exists():
             raise UsageError(f"data.path={path!r}: there is no such file")
 
-    def under(self, base: Mapping[str, Any]) -> Given:
-        """The same over other settings."""
-        return replace(self, items=(("", base), *self.items))
+    def without(self, *keys: str, configs_alone: bool = False) -> Given:
+        """The same without some keys; of flags and YAML files, or of the latter alone."""
+        kept = (item for item in self.items if not item.key or configs_alone or item.name not in keys)
+        items = (item if item.key else Item("", _without(item.value, keys)) for item in kept)
+        return replace(self, items=tuple(items))
 
-    def without_in_configs(self, *keys: str) -> Given:
-        """The same without some keys of its YAML files."""
-        return replace(self, items=tuple(item if item[0] else next(_without([item], *keys)) for item in self.items))
 
-    def without(self, *keys: str) -> Given:
-        """The same without some keys."""
-        return replace(self, items=tuple(_without(self.items, *keys)))
+def _without(config: Mapping[str, Any], keys: Sequence[str]) -> dict[str, Any]:
+    return {name: value for name, value in config.items() if name not in keys}
 
 
 def _flat(key: str, value: Any) -> Iterator[tuple[str, Any]]:
@@ -198,11 +207,11 @@ def _flat(key: str, value: Any) -> Iterator[tuple[str, Any]]:
             yield from _flat(f"{key}.{name}" if key else str(name), item)
 
 
-def parsed(text: Any) -> Any:
+def _parsed(text: str) -> Any:
     """The value that YAML makes of a flag's text."""
     try:
         # YAML makes null of nothing, but `--trial_epochs=` is a value that was forgotten.
-        return load(text) if isinstance(text, str) and text else text
+        return load(text) if text else text
     except (yaml.YAMLError, ValueError):
         return text
 
@@ -213,7 +222,7 @@ def read(arguments: Sequence[str]) -> Given:
     Raises:
         UsageError: a flag without its value, or a YAML file that is missing or broken.
     """
-    items: list[tuple[str, Any]] = []
+    items: list[Item] = []
     targets: list[str] = []
     switches: set[str] = set()
     configs: list[Path] = []
@@ -233,74 +242,13 @@ def read(arguments: Sequence[str]) -> Given:
                 if not rest or rest[0].startswith("--"):
                     raise UsageError(f"--{key} needs a value")
                 text = rest.pop(0)
+            text = _expanded(text)
             if key == "config":
-                configs.append(Path(_expanded(text)))
-                items.append(("", read_yaml(configs[-1])))
+                configs.append(Path(text))
+                items.append(Item("", read_yaml(configs[-1])))
             else:
-                items.append((key, _expanded(text)))
+                items.append(Item(key, _parsed(text), text))
     return Given(tuple(items), tuple(targets), frozenset(switches), tuple(configs), tuple(arguments[end + 1 :]))
-
-
-def looked_at(given: Given, texts: Collection[str] = ()) -> Given:
-    """The same with import paths in place of the names of classes, after a look at every one of them.
-
-    Arguments of a class go when another one is named later.
-
-    Args:
-        given: as it was read.
-        texts: keys that name no class here.
-
-    Raises:
-        UsageError: there is none of a name, it is of another kind, or it does not take an argument.
-    """
-    items: list[tuple[str, Any]] = []
-    classes: dict[str, str] = {}
-    for key, value in given.items:
-        if key in texts:
-            items.append((key, value))
-            continue
-        count = sum(name == key for name, _ in items)
-        looked = look(f"{key[:-1]}[{count}]" if key.endswith("+") else key, value if not key else parsed(value))
-        if key in ARGUMENTS and looked == {}:
-            raise UsageError(f"{key}={{}}: it gives no argument")
-        for name in _PARTS:
-            path = _class_named(name, key, looked)
-            is_null = looked is None if key == name else not key and name in looked and looked[name] is None
-            if is_null or (path is not None and classes.setdefault(name, path) != path):
-                items = list(_without(items, name))
-                classes = {**classes, name: path} if path is not None else classes
-            if is_null and not key:
-                looked = {other: content for other, content in looked.items() if other != name}
-        if looked is not None or key not in _PARTS:
-            items.append((key, value if looked == parsed(value) else looked))
-    for key, value in items:
-        for name, path in {**_DEFAULTS, **classes}.items():
-            inner = key.removeprefix(f"{name}.").removeprefix("init_args.").partition(".")[0].rstrip("+")
-            if key.startswith(f"{name}.") and inner not in SPEC:
-                check_arguments(key.partition(f".{inner}")[0], {inner: parsed(value)}, path, SUPPLIED.get(name, ()))
-    given = replace(given, items=tuple(items))
-    check_bare_module(given.bare_module or {})
-    return given
-
-
-def _class_named(name: str, key: str, value: Any) -> str | None:
-    """The import path of the class that an item of a command line names for a key, if any."""
-    if not key:
-        value = value.get(name)
-    elif key == f"{name}.class_path":
-        return str(value)
-    elif key != name:
-        return None
-    path = value.get("class_path") if isinstance(value, Mapping) else value
-    return path if isinstance(path, str) else None
-
-
-def _without(items: Collection[tuple[str, Any]], *keys: str) -> Iterator[tuple[str, Any]]:
-    for key, value in items:
-        if not key:
-            yield key, {name: item for name, item in value.items() if name not in keys}
-        elif key.partition(".")[0].rstrip("+") not in keys:
-            yield key, value
 
 
 def read_text(path: Path, key: str) -> str:

@@ -30,6 +30,7 @@ from rich.table import Table
 from automl_plugins.cli.commands import over_run
 from automl_plugins.cli.console import output
 from automl_plugins.cli.errors import UsageError, shown, told_briefly
+from automl_plugins.cli.look import over
 from automl_plugins.cli.network_file import NetworkFile, draw, show_search
 from automl_plugins.cli.parser import Settings
 from automl_plugins.cli.settings import Given, read_yaml
@@ -56,7 +57,7 @@ def run(given: Given, command: str) -> int:
     elif path.is_dir():
         given = over_run(command, given, config)
     else:
-        given = given.under({"space": {"class_path": target}})
+        given = over({"space": {"class_path": target}}, given)
     settings = Settings(given, ("space",), trial=int | None, arm=str | None, figure=str | None)
     figure = settings["figure"]
     if figure is not None and Path(figure).suffix not in _SUFFIXES:

@@ -26,6 +26,7 @@ from pathlib import Path
 import optuna
 
 from automl_plugins.cli.errors import UsageError, told_briefly
+from automl_plugins.cli.look import over
 from automl_plugins.cli.parser import Settings
 from automl_plugins.cli.record import absolute_paths, keep, kept_settings, printed, refuse_another, yaml_of
 from automl_plugins.cli.settings import Given
@@ -117,7 +118,7 @@ def refuse_other_settings(settings: Settings) -> None:
     folder = settings.folder
     kept = kept_settings(folder)
     if kept is not None:
-        before = absolute_paths(study_settings(Given().under(kept), folder.path).plain)
+        before = absolute_paths(study_settings(over(kept), folder.path).plain)
         refuse_another(folder, before, absolute_paths(settings.plain), "study", _MAY_CHANGE)
 
 
