@@ -25,15 +25,19 @@ from automl_plugins.cli.commands import over_run
 from automl_plugins.cli.console import output
 from automl_plugins.cli.errors import UsageError, say, told_briefly
 from automl_plugins.cli.network_file import network_at
-from automl_plugins.cli.record import absolute_paths, keep, keep_data, printed, refuse_other_data, yaml_of
+from automl_plugins.cli.parser import Settings
+from automl_plugins.cli.record import keep_config, keep_data, printed, refuse_other_data
 from automl_plugins.cli.settings import Given
-from automl_plugins.cli.study import refuse_other_settings, study_project, study_settings
+from automl_plugins.cli.study import refuse_other_settings, study_settings
 from automl_plugins.errors import StudyError
 from automl_plugins.objectives.contender import Contender
+from automl_plugins.objectives.goal import counted_limits
 from automl_plugins.studies.comparison import Comparison
 from automl_plugins.studies.evaluation import MOST_RANDOM, Evaluation
 from automl_plugins.studies.preflight import Preflight
 from automl_plugins.system.arguments import at_least
+from automl_plugins.training.project import Project
+from automl_plugins.training.trainer_options import check_length
 
 _OF_THE_SEARCH = ("folder", "references", "storage", "workers", "trials")
 """Keys of a run's config that belong to its search, not to its trainings."""
@@ -51,7 +55,7 @@ def run(given: Given, command: str) -> int:
     settings = study_settings(given.without("random"), found.run.path / "evaluation")
     if printed(given, settings.plain):
         return 0
-    project, folder = study_project(settings), settings.folder
+    project, folder = _project(settings), settings.folder
     contender = found.contender(project.space)
     names = settings["references"] or () if "references" in given else ()
     others = [Contender(name, reference=name, found_by="hand") for name in names]
@@ -66,7 +70,7 @@ def run(given: Given, command: str) -> int:
         preflight = Preflight(project)
         for each in (contender, *others):
             preflight.try_reference(each.label, partial(comparison.build, each))
-    keep(folder.path / "config.yaml", yaml_of(absolute_paths(settings.plain)))
+    keep_config(folder, settings.plain)
     keep_data(folder, project.data)
     with told_briefly("", 1, StudyError):
         summary = Evaluation(comparison, others, count, partial(say, command=command)).run(contender)
@@ -78,3 +82,13 @@ def run(given: Given, command: str) -> int:
     if summary.winner is None:
         raise UsageError(f"nothing ended with a finite {summary.monitor}; see the lines above", code=1)
     return 0
+
+
+def _project(settings: Settings) -> Project:
+    """The project of the trainings; nothing is read or written yet."""
+    given = {key: settings[key] for key in ("monitor", "direction", "judged_by")}
+    limits = counted_limits(settings["limits"])
+    project = settings.project("module", "task", "trainer", folder=settings.folder.path, limits=limits, **given)
+    with told_briefly("", 2, ValueError):
+        check_length(project.trainer)
+    return project

@@ -171,9 +171,11 @@ def show_search(console: Console, space: SearchSpace, folder: RunFolder, figure:
             console.out(f"the best of {len(several)} by the supernet's weights: {figures_text(several[0]['figures'])}")
 
 
-def show_next(folder: RunFolder) -> None:
-    """Say how to train what was found."""
+def show_kept(folder: RunFolder) -> None:
+    """Say what a search has kept, and how to train what was found."""
     console = output()
+    kept = (folder.architecture, folder.config, folder.search, folder.path / "found.json", folder.checkpoint)
+    console.out("\nkept: " + " ".join(str(path) for path in kept if path.exists()))
     console.out("train it over seeds, or once:")
     console.out(f"  automl-plugins evaluate {folder.path} --seeds 3")
     console.out(f"  automl-plugins fit --config {folder.config}")

@@ -230,21 +230,27 @@ class Settings:
                 Task(**given)
         return given
 
-    def project(self, *keys: str, **arguments: Any) -> Project:
-        """The project of a training; nothing is read yet.
+    def made(self, *keys: str) -> dict[str, Any]:
+        """The objects that the space, the data and further settings of a project stand for, and its seed.
 
         Args:
-            keys: those of `module`, `task` and `trainer` that it is made of, beside the space and the data.
-            arguments: further ones of the project.
+            keys: those of `module`, `task` and `trainer` that are wanted, too.
 
         Raises:
             UsageError: whatever is wrong with them.
         """
-        made = {key: self.make(key) for key in ("space", "data", *keys) if key != "trainer"}
-        if "trainer" in keys:
-            made["trainer"] = self.trainer()
+        made = {key: self.trainer() if key == "trainer" else self.make(key) for key in ("space", "data", *keys)}
+        return {**made, "seed": self.values.get("seed") or 0}
+
+    def project(self, *keys: str, **arguments: Any) -> Project:
+        """The project of a training, of what is `made` and further arguments; nothing is read yet.
+
+        Raises:
+            UsageError: whatever is wrong with them.
+        """
+        made = self.made(*keys)
         with told_briefly("", 2, ValueError, TypeError):
-            return Project(**made, seed=self.values.get("seed") or 0, **arguments)
+            return Project(**made, **arguments)
 
     def trainer(self) -> dict[str, Any]:
         """The arguments of Lightning's Trainer that were given, with the objects that they name.

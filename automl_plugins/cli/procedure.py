@@ -9,18 +9,16 @@ from typing import Any, get_type_hints
 from automl_plugins import registry
 from automl_plugins.cli.console import figures_text, output
 from automl_plugins.cli.errors import UsageError, told_briefly
-from automl_plugins.cli.network_file import draw, show_next
+from automl_plugins.cli.network_file import draw, show_kept
 from automl_plugins.cli.parser import Settings
 from automl_plugins.cli.record import (
-    absolute_paths,
-    keep,
+    keep_config,
     keep_data,
     kept_settings,
     printed,
     refuse_another,
     refuse_other_data,
     running_alone,
-    yaml_of,
 )
 from automl_plugins.cli.settings import Given
 from automl_plugins.errors import DivergedError, StudyError
@@ -51,7 +49,7 @@ def run_procedure(given: Given) -> int:
     with running_alone(folder):
         kept = kept_settings(folder)
         if kept is not None:
-            refuse_another(folder, absolute_paths(kept), absolute_paths(config), "search", ("folder",))
+            refuse_another(folder, kept, config, "search", ("folder",))
         with told_briefly("", 1, StudyError, DivergedError, OSError, ImportError, ValueError, RuntimeError, TypeError):
             project.read_data()
             refuse_other_data(folder, project.data, "search")
@@ -62,7 +60,7 @@ def run_procedure(given: Given) -> int:
         keep_data(folder, project.data)
         write_found(folder.path / "found.json", {given.procedure: found})
         write_whole(folder.architecture, found[0].architecture.to_json())
-        keep(folder.path / "config.yaml", yaml_of(absolute_paths(config)))
+        keep_config(folder, config)
     console = output()
     took = time.perf_counter() - began
     console.out(f"{project.space.name} on {type(project.data).__name__} with {given.procedure}: {took:.1f} s")
@@ -71,8 +69,7 @@ def run_procedure(given: Given) -> int:
         console.out(f"{number}. {figures_text(each.figures) or 'without figures'}, {count:,} parameters")
     console.out("\nfound, the best:")
     draw(console, project.space, folder.architecture)
-    console.out(f"\nkept: {folder.architecture} {folder.config} {folder.path / 'found.json'}")
-    show_next(folder)
+    show_kept(folder)
     return 0
 
 

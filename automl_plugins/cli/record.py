@@ -61,6 +61,11 @@ def keep(path: Path, text: str) -> Path:
         raise UsageError(f"folder: {path} and {OWN_CONFIG} were written or changed by somebody else; move one away")
 
 
+def keep_config(folder: RunFolder, config: Mapping[str, Any]) -> None:
+    """Write a run's whole configuration into its folder, with paths that hold from anywhere; see `keep`."""
+    keep(folder.path / "config.yaml", yaml_of(absolute_paths(config)))
+
+
 def is_ours(path: Path) -> bool:
     """True where a file is as we wrote it; one that is empty, as after a power cut, is nobody's."""
     try:
@@ -114,7 +119,7 @@ def refuse_another(
     Raises:
         UsageError: they differ; the message names the first setting that does.
     """
-    old, new = ({key: value for key, value in each.items() if key not in harmless} for each in (kept, mine))
+    old, new = (absolute_paths({key: each[key] for key in each if key not in harmless}) for each in (kept, mine))
     difference = first_difference(old, new)
     if difference is not None:
         key, before, now = difference

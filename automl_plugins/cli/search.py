@@ -41,20 +41,18 @@ from automl_plugins.cli.commands import is_script
 from automl_plugins.cli.console import output
 from automl_plugins.cli.errors import UsageError, told_briefly, without_deprecations
 from automl_plugins.cli.look import over
-from automl_plugins.cli.network_file import show_next, show_search
+from automl_plugins.cli.network_file import show_kept, show_search
 from automl_plugins.cli.parser import Settings
 from automl_plugins.cli.procedure import run_procedure
 from automl_plugins.cli.record import (
-    absolute_paths,
     is_first_process,
-    keep,
+    keep_config,
     keep_data,
     kept_settings,
     printed,
     refuse_another,
     refuse_other_data,
     running_alone,
-    yaml_of,
 )
 from automl_plugins.cli.search_record import SearchRecord
 from automl_plugins.cli.search_script import search_script
@@ -66,7 +64,6 @@ from automl_plugins.search.checkpoint_files import LastCheckpoint, LastTwo, Whol
 from automl_plugins.search.provenance import OtherSearchError
 from automl_plugins.spaces.architecture import Architecture
 from automl_plugins.spaces.limits import TASK_ALONE
-from automl_plugins.spaces.space import SearchSpace
 from automl_plugins.studies.folder import RunFolder
 from automl_plugins.supernets.space import SupernetSpace
 from automl_plugins.system.files import WriteError
@@ -116,7 +113,8 @@ def run(given: Given, command: str) -> int:
         else:
             refuse_other_data(folder, project.data, "search")
     if folder.search.exists() and is_first_process():
-        _show(space, folder)
+        show_search(output(), space, folder)
+        show_kept(folder)
     return 0
 
 
@@ -132,17 +130,16 @@ def _keep(settings: Settings, folder: RunFolder) -> None:
     Raises:
         UsageError: another search was begun there.
     """
-    kept, config = kept_settings(folder), absolute_paths(settings.plain)
+    kept = kept_settings(folder)
     if kept is not None and not ("search" in kept and _has_nothing(folder)):
-        before = absolute_paths(_settings(over(kept), folder.path).plain)
-        old, mine = _settings_that_count(before), _settings_that_count(config)
+        old, mine = map(_settings_that_count, (_settings(over(kept), folder.path), settings))
         if _epochs(mine) > _epochs(old) > 0:
             report.line(f"{folder.path}: the search goes on to {_epochs(mine)} epochs instead of {_epochs(old)}")
             folder.search.unlink(missing_ok=True)
             old["trainer"]["max_epochs"] = _epochs(mine)
         refuse_another(folder, old, mine, "search")
     if is_first_process():
-        keep(folder.path / "config.yaml", yaml_of(config))
+        keep_config(folder, settings.plain)
 
 
 def _has_nothing(folder: RunFolder) -> bool:
@@ -152,13 +149,14 @@ def _has_nothing(folder: RunFolder) -> bool:
     return not any(path.exists() for path in kept)
 
 
-def _settings_that_count(config: Mapping[str, Any]) -> dict[str, Any]:
+def _settings_that_count(settings: Settings) -> dict[str, Any]:
     """A configuration without what a search may go on with otherwise: where it is kept, and how it is shown and fed."""
-    settings = {key: value for key, value in copy.deepcopy(dict(config)).items() if key != "folder"}
-    for key in _HARMLESS:
-        settings["trainer"].pop(key, None)
-    settings["data"].get("init_args", {}).pop("num_workers", None)
-    return settings
+    config = copy.deepcopy(settings.plain)
+    del config["folder"]
+    for name in _HARMLESS:
+        config["trainer"].pop(name, None)
+    config["data"].get("init_args", {}).pop("num_workers", None)
+    return config
 
 
 def _epochs(settings: Mapping[str, Any]) -> int:
@@ -266,11 +264,3 @@ def _checkpoint_to_go_on_from(files: LastTwo) -> Path | None:
     for error in broken:
         report.line(f"{error}; the search goes on from {newest}")
     return newest
-
-
-def _show(space: SearchSpace, folder: RunFolder) -> None:
-    console = output()
-    show_search(console, space, folder)
-    kept = (folder.architecture, folder.config, folder.search, folder.path / "found.json", folder.checkpoint)
-    console.out("\nkept: " + " ".join(str(path) for path in kept if path.exists()))
-    show_next(folder)

@@ -12,15 +12,7 @@ from automl_plugins.cli.console import output
 from automl_plugins.cli.errors import UsageError
 from automl_plugins.cli.network_file import show_search
 from automl_plugins.cli.parser import Settings
-from automl_plugins.cli.record import (
-    absolute_paths,
-    keep,
-    kept_settings,
-    printed,
-    refuse_another,
-    running_alone,
-    yaml_of,
-)
+from automl_plugins.cli.record import keep_config, kept_settings, printed, refuse_another, running_alone
 from automl_plugins.cli.settings import Given
 from automl_plugins.spaces.space import SearchSpace
 from automl_plugins.studies.folder import RunFolder
@@ -70,8 +62,8 @@ def _keep(folder: RunFolder, config: Mapping[str, Any]) -> None:
         raise UsageError(f"folder={str(folder.path)!r}: another run is kept there; give this one another --folder")
     if kept is not None and folder.architecture.exists():
         # Where nothing was found, a mistake has been mended, perhaps.
-        refuse_another(folder, absolute_paths(kept), absolute_paths(config), "search")
-    keep(folder.path / "config.yaml", yaml_of(absolute_paths(config)))
+        refuse_another(folder, kept, config, "search")
+    keep_config(folder, config)
 
 
 def _show(space: SearchSpace, config: Mapping[str, Any], folder: RunFolder) -> None:

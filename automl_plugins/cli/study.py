@@ -28,14 +28,11 @@ import optuna
 from automl_plugins.cli.errors import UsageError, told_briefly
 from automl_plugins.cli.look import over
 from automl_plugins.cli.parser import Settings
-from automl_plugins.cli.record import absolute_paths, keep, kept_settings, printed, refuse_another, yaml_of
+from automl_plugins.cli.record import keep_config, kept_settings, printed, refuse_another
 from automl_plugins.cli.settings import Given
 from automl_plugins.errors import StudyError
-from automl_plugins.objectives.goal import counted_limits
 from automl_plugins.studies.conclusion import NothingFiniteError
 from automl_plugins.studies.study import Study
-from automl_plugins.training.project import Project
-from automl_plugins.training.trainer_options import check_length
 
 _KEYS = ("space", "data", "module", "task", "sampler", "pruner", "trainer")
 _MAY_CHANGE = (
@@ -60,17 +57,15 @@ def run(given: Given, command: str) -> int:
         return 0
     # Optuna tells of every study that it makes, among our own progress.
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    project = study_project(settings)
-    # Of the limits the project has those alone that are counted before a training.
-    others = {key: value for key, value in settings.plain.items() if key == "limits" or key not in project.arguments}
+    arguments = settings.plain | settings.made("module", "task", "trainer")
     with told_briefly("", 2, ValueError, TypeError):
-        study = Study.of(project, **others)
+        study = Study(**arguments)
     refuse_other_settings(settings)
     with told_briefly("data", 1, OSError, ImportError, ValueError, RuntimeError):
-        project.read_data()
+        study.project.read_data()
     with told_briefly("", 1, StudyError, ValueError, RuntimeError):
         study.prepare()
-    keep(study.folder.path / "config.yaml", yaml_of(absolute_paths(settings.plain)))
+    keep_config(study.folder, settings.plain)
     try:
         with _quiet_workers():
             study.run()
@@ -95,20 +90,6 @@ def study_settings(given: Given, folder: Path) -> Settings:
     return settings
 
 
-def study_project(settings: Settings) -> Project:
-    """The project of a study; nothing is read or written yet.
-
-    Raises:
-        UsageError: a value out of range, or a name that does not exist.
-    """
-    given = {key: settings[key] for key in ("monitor", "direction", "judged_by")}
-    given["limits"] = counted_limits(settings["limits"])
-    project = settings.project("module", "task", "trainer", folder=settings.folder.path, **given)
-    with told_briefly("", 2, ValueError):
-        check_length(project.trainer)
-    return project
-
-
 def refuse_other_settings(settings: Settings) -> None:
     """Refuse a folder whose study or evaluation was begun with others.
 
@@ -118,8 +99,8 @@ def refuse_other_settings(settings: Settings) -> None:
     folder = settings.folder
     kept = kept_settings(folder)
     if kept is not None:
-        before = absolute_paths(study_settings(over(kept), folder.path).plain)
-        refuse_another(folder, before, absolute_paths(settings.plain), "study", _MAY_CHANGE)
+        before = study_settings(over(kept), folder.path)
+        refuse_another(folder, before.plain, settings.plain, "study", _MAY_CHANGE)
 
 
 @contextmanager
