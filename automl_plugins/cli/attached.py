@@ -60,9 +60,9 @@ def make_callbacks(settings: dict[str, Any]) -> list[Any]:
     from pathlib import Path
 
     from automl_plugins.cli.network_file import read_architecture
-    from automl_plugins.cli.replace_network import ReplaceNetwork
     from automl_plugins.cli.search_record import SearchRecord
     from automl_plugins.search import ArchitectureSearch
+    from automl_plugins.training.replace_network import ReplaceNetwork
 
     space, target, task = _made(settings["space"]), settings["target"], settings["task"]
     if "architecture" in settings:

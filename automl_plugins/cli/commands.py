@@ -193,7 +193,8 @@ def over_run(name: str, given: Given, config: Path, *others: str) -> Given:
 def _taken(name: str, given: Given) -> Given:
     """The part of the given settings that a command takes."""
     given = _flattened(given) if COMMANDS[name].home == "fit" else given
-    return given.without(*{key.partition(".")[0].rstrip("+") for key, _ in given.values} - set(keys_of(name, given)))
+    names = {key for item in given.items for key in ([item.name] if item.key else item.value)}
+    return given.without(*names - set(keys_of(name, given)))
 
 
 def _flattened(given: Given) -> Given:

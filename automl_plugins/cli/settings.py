@@ -191,12 +191,11 @@ class Given:
     def without(self, *keys: str, configs_alone: bool = False) -> Given:
         """The same without some keys; of flags and YAML files, or of the latter alone."""
         kept = (item for item in self.items if not item.key or configs_alone or item.name not in keys)
-        items = (item if item.key else Item("", _without(item.value, keys)) for item in kept)
+        items = (
+            item if item.key else Item("", {name: item.value[name] for name in item.value if name not in keys})
+            for item in kept
+        )
         return replace(self, items=tuple(items))
-
-
-def _without(config: Mapping[str, Any], keys: Sequence[str]) -> dict[str, Any]:
-    return {name: value for name, value in config.items() if name not in keys}
 
 
 def _flat(key: str, value: Any) -> Iterator[tuple[str, Any]]:

@@ -20,9 +20,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-import optuna
 from optuna.trial import FrozenTrial, TrialState
 from rich.console import Console
 from rich.table import Table
@@ -35,7 +33,7 @@ from automl_plugins.cli.network_file import NetworkFile, draw, show_search
 from automl_plugins.cli.parser import Settings
 from automl_plugins.cli.settings import Given, read_yaml
 from automl_plugins.report.summary import Summary
-from automl_plugins.report.trials import counts
+from automl_plugins.report.trial_tables import best_first, best_table, standing, trial_table
 from automl_plugins.spaces.space import SearchSpace
 from automl_plugins.studies.folder import RunFolder
 from automl_plugins.studies.identity import shared_name
@@ -43,7 +41,6 @@ from automl_plugins.studies.storage import open_storage
 from automl_plugins.system.nearest import did_you_mean
 
 _ARMS = ("search", "random")
-_BEST = 10
 _SUFFIXES = (".png", ".pdf", ".svg")
 
 
@@ -112,7 +109,9 @@ def _show_run(console: Console, folder: RunFolder, space: SearchSpace, settings:
             console.out(line)
     else:
         for arm, trials in arms.items():
-            _show_progress(console, arm, trials, config)
+            console.out(standing(arm, trials, config.get("trials")))
+            if trials:
+                console.print(best_table(trials))
     _show_failures(console, folder, arms)
     if not _draw_winner(console, space, folder, figure) and not folder.winner.exists():
         _draw_best(console, space, arms["search"])
@@ -140,37 +139,7 @@ def _trials(folder: RunFolder, storage: str | None, arm: str) -> Sequence[Frozen
         name = arm if storage is None else shared_name(folder, arm)
         opened = open_storage(location)
         study = next((each for each in opened.get_all_studies() if each.study_name == name), None)
-        return [] if study is None else _ordered(opened.get_all_trials(study._study_id), study.directions[0])
-
-
-def _ordered(trials: Sequence[FrozenTrial], direction: optuna.study.StudyDirection) -> list[FrozenTrial]:
-    """The trials, those with a value first, the best of them before all."""
-    sign = -1 if direction is optuna.study.StudyDirection.MAXIMIZE else 1
-
-    def rank(trial: FrozenTrial) -> tuple[bool, float, int]:
-        complete = trial.state is TrialState.COMPLETE
-        return not complete, sign * trial.values[0] if complete else 0.0, trial.number
-
-    return sorted(trials, key=rank)
-
-
-def _show_progress(console: Console, arm: str, trials: Sequence[FrozenTrial], config: dict[str, Any]) -> None:
-    if not trials:
-        console.out(f"{arm}: no trials yet")
-        return
-    running = sum(trial.state is TrialState.RUNNING for trial in trials)
-    console.out(
-        f"{arm}: {sum(map(counts, trials))} of {config.get('trials')} trials done, {running} running; the best:"
-    )
-    table = Table(box=None)
-    for column in ("trial", "value", "parameters", "CPU s"):
-        table.add_column(column, justify="right")
-    for trial in trials[:_BEST]:
-        if trial.state is TrialState.COMPLETE:
-            attributes = trial.user_attrs
-            cells = (attributes.get("params", ""), attributes.get("cpu_seconds", ""))
-            table.add_row(str(trial.number), " ".join(f"{value:.4f}" for value in trial.values), *map(str, cells))
-    console.print(table)
+        return [] if study is None else best_first(opened.get_all_trials(study._study_id), study.directions[0])
 
 
 def _show_failures(console: Console, folder: RunFolder, arms: dict[str, Sequence[FrozenTrial]]) -> None:
@@ -198,10 +167,6 @@ def _show_trial(console: Console, arms: dict[str, Sequence[FrozenTrial]], number
     trial = numbers[number]
     value = "" if trial.values is None else f", {' '.join(map(str, trial.values))}"
     console.out(f"trial {number} of {arm}: {trial.state.name.lower()}{value}")
-    table = Table(box=None, show_header=False)
-    for name, content in (*trial.params.items(), *trial.user_attrs.items()):
-        if name != "traceback":
-            table.add_row(name, str(content))
-    console.print(table, markup=False)
+    console.print(trial_table(trial), markup=False)
     if "traceback" in trial.user_attrs:
         console.out(str(trial.user_attrs["traceback"]), end="")

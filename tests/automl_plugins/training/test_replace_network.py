@@ -18,8 +18,8 @@ from torch import nn
 
 from automl_plugins import Task
 from automl_plugins.cli import attached
-from automl_plugins.cli.replace_network import ReplaceNetwork, find_target, find_task
 from automl_plugins.supernets.searchable import Searchable
+from automl_plugins.training.replace_network import ReplaceNetwork, find_target, find_task
 
 SPACE = PerceptronSpace(widest=4)
 TASK = {"level": "pixel", "target": "regression", "in_channels": 3, "out_channels": 1}
