@@ -22,8 +22,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from automl_plugins.cli.commands import over_run
 from automl_plugins.cli.console import output
 from automl_plugins.cli.errors import UsageError, say, told_briefly
@@ -31,18 +29,12 @@ from automl_plugins.cli.parser import Settings
 from automl_plugins.cli.settings import Given
 from automl_plugins.errors import DivergedError
 from automl_plugins.search.checkpoint_files import LastTwo, read_checkpoint
-from automl_plugins.spaces.architecture import Architecture
 from automl_plugins.studies.folder import RunFolder
-from automl_plugins.supernets.decoding import decoding_scores, signature_of
-from automl_plugins.supernets.gates import matrix_shape
-from automl_plugins.supernets.masks import masked_scores
 from automl_plugins.supernets.relaxations import Relaxation, make_relaxation
 from automl_plugins.supernets.space import SupernetSpace
+from automl_plugins.supernets.state_dicts import decode_state, searchables_in
 from automl_plugins.system.files import write_whole
 from automl_plugins.system.nearest import did_you_mean
-
-_PARTS = ("logits", "closed", "signature")
-"""Buffers and parameters of a searchable that say which architecture it stands for."""
 
 
 def run(given: Given, command: str) -> int:
@@ -60,7 +52,7 @@ def run(given: Given, command: str) -> int:
     state = _read(path)
     relaxation = _relaxation(settings)
     with told_briefly(str(path), 1, ValueError, DivergedError):
-        architecture = _decode(state, _searchable(state, settings["target"], path), space, relaxation)
+        architecture = decode_state(state, _searchable(state, settings["target"], path), space, relaxation)
     written = Path(settings["output"] or (runs[0] if runs else RunFolder(path.parent)).architecture)
     with told_briefly("output", 2, OSError):
         write_whole(written, architecture.to_json())
@@ -99,8 +91,7 @@ def _relaxation(settings: Settings) -> Relaxation:
 
 def _searchable(state: Mapping[str, Any], target: str | None, path: Path) -> str:
     """The attribute path of the searchable to decode."""
-    paths = [name.removesuffix("logits").removesuffix(".") for name in state if name.rpartition(".")[2] == "logits"]
-    found = [each for each in paths if all(_name(each, part) in state for part in _PARTS)]
+    found = searchables_in(state)
     if not found:
         raise UsageError(f"{str(path)!r}: it has no architecture logits; it is no checkpoint of a search", code=1)
     if target is None and len(found) > 1:
@@ -108,20 +99,3 @@ def _searchable(state: Mapping[str, Any], target: str | None, path: Path) -> str
     if target is not None and target not in found:
         raise UsageError(f"target={target!r}: there is no such searchable; {did_you_mean(target, found)}")
     return found[0] if target is None else target
-
-
-def _decode(state: Mapping[str, Any], path: str, space: SupernetSpace, relaxation: Relaxation) -> Architecture:
-    """The architecture that the logits of the searchable at a path stand for, whatever task they were learned on."""
-    logits, closed, signature = (state[_name(path, part)].cpu() for part in _PARTS)
-    choices = space.gate_choices
-    if tuple(logits.shape) != matrix_shape(choices) or not torch.equal(signature.bool(), signature_of(choices)):
-        raise ValueError(
-            f"the {len(logits)} choices of the searchable {path!r} are not the {len(choices)} of this space "
-            f"{space.name!r}; make it with the arguments that it was searched with"
-        )
-    mask = closed == 0
-    return space.decode(masked_scores(choices, decoding_scores(choices, logits, mask, relaxation), mask))
-
-
-def _name(path: str, part: str) -> str:
-    return f"{path}.{part}" if path else part
