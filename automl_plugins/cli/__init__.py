@@ -9,15 +9,13 @@ import os
 import sys
 from importlib import import_module
 
-from automl_plugins.cli.errors import UsageError, one_line, say
+from automl_plugins.cli.errors import INTERRUPTED, UsageError, one_line, say
 from automl_plugins.system.files import WriteError
 from automl_plugins.system.interruption import terminated_in_order
 from automl_plugins.system.nearest import did_you_mean
 
 DEBUG = "AUTOML_PLUGINS_DEBUG"
 """The environment variable with which an error that nobody foresaw is raised as it is."""
-INTERRUPTED = 130
-"""The exit code after Ctrl-C, as shells have it, and after SIGTERM."""
 UNEXPECTED = 70
 """The exit code of an error that nobody foresaw, as in sysexits.h."""
 _MOST_TOLD = 300

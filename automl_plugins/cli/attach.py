@@ -29,15 +29,12 @@ from typing import Any
 
 from automl_plugins.cli.attached import VARIABLE
 from automl_plugins.cli.commands import over_run
-from automl_plugins.cli.errors import UsageError
+from automl_plugins.cli.errors import INTERRUPTED, UsageError
 from automl_plugins.cli.network_file import network_at
 from automl_plugins.cli.parser import Settings
 from automl_plugins.cli.record import printed
 from automl_plugins.cli.settings import Given
 from automl_plugins.errors import Terminated
-
-INTERRUPTED = 130
-"""The exit code after Ctrl-C or SIGTERM."""
 
 
 def run(given: Given, command: str) -> int:

@@ -13,6 +13,10 @@ _LONGEST = 60
 """Characters of a given value that a message shows."""
 
 
+INTERRUPTED = 130
+"""The exit code after Ctrl-C, as shells have it, and after SIGTERM."""
+
+
 class UsageError(Exception):
     """A mistake in what was asked for.
 

@@ -62,12 +62,12 @@ def run(given: Given, command: str) -> int:
     if form not in FORMATS:
         raise UsageError(f"format={form!r}: it is one of {', '.join(FORMATS)}")
     space = settings.make("space")
-    found.contender(space)
+    contender = found.contender(space)
     task, data = _task(settings)
     if space.exported_input is None:
         raise UsageError(f"space={space.name!r}: its networks take more than one tensor, and are not exported")
     with told_briefly(str(found.path), 2, ValueError), to_be_loaded():
-        network = found.build(space, task, data)
+        network = contender.network(space, task, data)
     _load(network, Path(settings["weights"] or found.run.network))
     images = torch.randn(1, task.in_channels, *size, generator=torch.Generator().manual_seed(0))
     with told_briefly("", 1, ImportError, OSError, RuntimeError):

@@ -52,6 +52,7 @@ from automl_plugins.search.checkpoint_files import read_checkpoint
 from automl_plugins.studies.folder import RunFolder
 from automl_plugins.system.files import save_whole
 from automl_plugins.system.to_be_loaded import to_be_loaded
+from automl_plugins.training.fit import listed
 from automl_plugins.training.lightning import pl
 from automl_plugins.training.project import MOST_SEED
 
@@ -79,7 +80,7 @@ def run(given: Given, command: str) -> int:
         _check_checkpoint(Path(settings["ckpt_path"]))
     project, options = settings.project("module"), settings.trainer()
     made = {key: settings.make(key) for key in ("optimizer", "lr_scheduler")}
-    found.contender(project.space)
+    contender = found.contender(project.space)
     config = _config(settings, found.path, seed)
     if printed(given, config):
         return 0
@@ -91,11 +92,11 @@ def run(given: Given, command: str) -> int:
             say(f"the data are not those that the run in {found.path.parent} was of: {difference}", command)
         # A checkpoint has all weights, so those that the network would begin with need not be there.
         with to_be_loaded() if settings["ckpt_path"] is not None and command != "fit" else nullcontext():
-            module = project.make_module(found.build(project.space, project.task, project.data))
+            module = project.make_module(contender.network(project.space, project.task, project.data))
     if made["optimizer"] is not None:
         _replace_optimizer(module, made["optimizer"], made["lr_scheduler"])
-    callbacks = options.pop("callbacks", None) or []
-    trainer = pl.Trainer(**options, callbacks=[*_listed(callbacks), _KeepConfig(yaml_of(config))])
+    callbacks = [*listed(options.pop("callbacks", None)), _KeepConfig(yaml_of(config))]
+    trainer = pl.Trainer(**options, callbacks=callbacks)
     arguments = {key: settings[key] for key in types if settings[key] is not None}
     if "ckpt_path" in arguments:
         arguments.setdefault("weights_only", True)  # Lightning unpickles what lies on this machine otherwise
@@ -151,10 +152,6 @@ def _config(settings: Settings, path: Path, seed: Any) -> dict[str, Any]:
         key: whole[key] for key in whole if key not in ("architecture", "seed", "seed_everything", "folder", "module")
     }
     return {"seed_everything": seed, "model": model, **others}
-
-
-def _listed(callbacks: Any) -> list[Any]:
-    return list(callbacks) if isinstance(callbacks, list | tuple) else [callbacks]
 
 
 def _replace_optimizer(

@@ -5,10 +5,8 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
-from torch import nn
 
 from automl_plugins import registry
 from automl_plugins.cli.console import figures_text, output
@@ -18,9 +16,7 @@ from automl_plugins.cli.settings import Given, read_text
 from automl_plugins.objectives.contender import Contender
 from automl_plugins.report.search import SearchSummary
 from automl_plugins.spaces.architecture import Architecture
-from automl_plugins.spaces.hand_made import hand_made
 from automl_plugins.spaces.space import SearchSpace
-from automl_plugins.spaces.task import Task
 from automl_plugins.studies.folder import RunFolder
 
 
@@ -68,23 +64,6 @@ class NetworkFile:
             name = str(json.loads(read_text(self.path, "architecture"))["reference"])
             registry.where("references", name)
         return Contender(name, reference=name, found_by="hand")
-
-    def build(self, space: SearchSpace, task: Task, data: Any = None) -> nn.Module:
-        """The network, freshly initialised.
-
-        Args:
-            space: of the architecture.
-            task: what the network must fit.
-            data: the datamodule, which has been set up; None: there is none.
-
-        Raises:
-            UsageError: see `contender`.
-            ValueError: it does not fit the task.
-        """
-        contender = self.contender(space)
-        if contender.architecture is not None:
-            return space.network(contender.architecture, task)
-        return hand_made(str(contender.reference), task, space, data)
 
 
 def network_at(target: str, key: str = "architecture") -> NetworkFile:

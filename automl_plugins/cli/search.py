@@ -196,8 +196,7 @@ def _search(settings: Settings, project: Project, space: SupernetSpace, options:
         "enable_progress_bar": output().is_terminal,
         "enable_model_summary": False,
     }
-    own = options.get("callbacks") or []
-    callbacks = [*(own if isinstance(own, list | tuple) else [own]), search, record, LastCheckpoint(files)]
+    callbacks = [*training.listed(options.get("callbacks")), search, record, LastCheckpoint(files)]
     with (
         told_briefly("", 1, OSError, ImportError, ValueError, RuntimeError),
         without_deprecations(),

@@ -7,9 +7,9 @@ from pathlib import Path
 from shlex import join
 from typing import Any
 
-from automl_plugins.cli.attach import INTERRUPTED, check_script, launch
+from automl_plugins.cli.attach import check_script, launch
 from automl_plugins.cli.console import output
-from automl_plugins.cli.errors import UsageError
+from automl_plugins.cli.errors import INTERRUPTED, UsageError
 from automl_plugins.cli.network_file import show_search
 from automl_plugins.cli.parser import Settings
 from automl_plugins.cli.record import keep_config, kept_settings, printed, refuse_another, running_alone

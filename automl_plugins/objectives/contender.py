@@ -6,8 +6,14 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
+
+from torch import nn
 
 from automl_plugins.spaces.architecture import Architecture
+from automl_plugins.spaces.hand_made import hand_made
+from automl_plugins.spaces.space import SearchSpace
+from automl_plugins.spaces.task import Task
 
 
 @dataclass(frozen=True)
@@ -33,6 +39,21 @@ class Contender:
             return f"reference-{self.reference}"
         content = json.dumps(sorted(self.architecture.items())).encode()
         return f"architecture-{hashlib.sha256(content).hexdigest()[:12]}"
+
+    def network(self, space: SearchSpace, task: Task, data: Any = None) -> nn.Module:
+        """The network, freshly initialised.
+
+        Args:
+            space: of the architecture.
+            task: what the network must fit.
+            data: the datamodule, which has been set up; None: there is none.
+
+        Raises:
+            ValueError: it does not fit the task.
+        """
+        if self.architecture is not None:
+            return space.network(self.architecture, task)
+        return hand_made(str(self.reference), task, space, data)
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,6 @@ from automl_plugins.errors import StudyError
 from automl_plugins.objectives.contender import Contender, Tested, Trained
 from automl_plugins.report.row import Row, row_of
 from automl_plugins.spaces.architecture import Architecture
-from automl_plugins.spaces.hand_made import hand_made
 from automl_plugins.studies.attempts import Attempts
 from automl_plugins.studies.deaths import Deaths, KilledError
 from automl_plugins.studies.folder import RunFolder
@@ -72,9 +71,7 @@ class Comparison:
 
     def build(self, contender: Contender) -> nn.Module:
         """A contender's network, freshly initialised."""
-        if contender.architecture is not None:
-            return self.project.space.network(contender.architecture, self.project.task)
-        return hand_made(str(contender.reference), self.project.task, self.project.space, self.project.data)
+        return contender.network(self.project.space, self.project.task, self.project.data)
 
     def train(self, contenders: Iterable[Contender], since: datetime | None = None) -> bool:
         """Train what no worker has trained or is training; False where others are still at it.

@@ -197,7 +197,7 @@ def train(
     # Callbacks and loggers remember what they saw; each training has its own.
     own = copy.deepcopy(dict(options))
     # Judged weights are put back last, after callbacks that change weights at the end, such as averaging ones.
-    every = [*_listed(own.pop("callbacks", None)), *callbacks, best]
+    every = [*listed(own.pop("callbacks", None)), *callbacks, best]
     wall, cpu = time.perf_counter(), _cpu_seconds()
     with quiet_lightning(), interrupts_as_such():
         trainer = pl.Trainer(**{**LEAN, **own}, callbacks=every)
@@ -245,7 +245,6 @@ def test(module: pl.LightningModule, data: pl.LightningDataModule, options: Mapp
     return evaluate(module, data, options, "test") if "test" in splits_of(data) else {}
 
 
-def _listed(callbacks: pl.Callback | Sequence[pl.Callback] | None) -> list[pl.Callback]:
-    if callbacks is None:
-        return []
-    return [callbacks] if isinstance(callbacks, pl.Callback) else list(callbacks)
+def listed(callbacks: Any) -> list[Any]:
+    """The callbacks of a Trainer's argument, which may be one, several or none."""
+    return [] if callbacks is None else list(callbacks) if isinstance(callbacks, list | tuple) else [callbacks]

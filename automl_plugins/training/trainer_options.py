@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from automl_plugins.system.arguments import positive
-from automl_plugins.training.fit import LEAN, quiet_lightning
+from automl_plugins.training.fit import LEAN, listed, quiet_lightning
 from automl_plugins.training.lightning import pl
 
 
@@ -45,7 +45,7 @@ def check_length(options: Mapping[str, Any]) -> None:
         return
     if epochs == -1:
         raise ValueError("trainer.max_epochs=-1 never ends; give a number of epochs, or trainer.max_steps or max_time")
-    if epochs is None and not any(_stops(callback) for callback in _listed(options.get("callbacks"))):
+    if epochs is None and not any(_stops(callback) for callback in listed(options.get("callbacks"))):
         raise ValueError(
             "trainer.max_epochs is missing, and Lightning would train 1,000 epochs each time; give a number of epochs "
             "(trainer={'max_epochs': 50}, --trainer.max_epochs 50), or trainer.max_steps or max_time"
@@ -54,10 +54,6 @@ def check_length(options: Mapping[str, Any]) -> None:
 
 def _stops(callback: Any) -> bool:
     return isinstance(callback, pl.callbacks.EarlyStopping | pl.callbacks.Timer)
-
-
-def _listed(callbacks: Any) -> list[Any]:
-    return [] if callbacks is None else list(callbacks) if isinstance(callbacks, list | tuple) else [callbacks]
 
 
 def check_makes_a_trainer(options: Mapping[str, Any]) -> None:
