@@ -22,6 +22,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -33,7 +34,7 @@ from automl_plugins.cli.console import output
 from automl_plugins.cli.errors import told_briefly
 from automl_plugins.cli.look import over
 from automl_plugins.cli.parser import Settings
-from automl_plugins.cli.settings import Given
+from automl_plugins.cli.settings import Given, Item
 from automl_plugins.report.judgement import judgement_figure, judgement_table
 from automl_plugins.studies.optuna_parts import sampler_factory
 from automl_plugins.system.arguments import at_least
@@ -56,7 +57,8 @@ def run(given: Given, command: str) -> int:
     several = given.get("sampler")
     counts, texts = {"budget": 400, "seeds": 30, "seed": 0}, ("data", "folder", "figure")
     kinds: dict[str, Any] = dict.fromkeys(counts, int) | dict.fromkeys(texts, str | None)
-    settings = Settings(given.without("sampler"), (), defaults=counts, **kinds)
+    with_counts = replace(given, items=(Item("", counts), *given.items))
+    settings = Settings(with_counts.without("sampler"), (), **kinds)
     if isinstance(several, list):
         samplers = [Settings(over({"sampler": each}), ("sampler",)) for each in several]
     else:

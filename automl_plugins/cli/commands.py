@@ -154,8 +154,9 @@ def _with_procedure(given: Given) -> Given:
         return given
     arguments = given.arguments("search.strategy")
     function = resolve(registry.where("procedures", name).replace(":", "."))
-    takes = arguments_of(function)[0] if function is not None else arguments
-    check_keys(arguments, [key for key in takes if key != "project"], "search.strategy.")
+    takes, is_open = arguments_of(function) if function is not None else ({}, True)
+    if not is_open:
+        check_keys(arguments, [key for key in takes if key != "project"], "search.strategy.")
     check_keys(given.arguments("search"), ("strategy",), "search.")
     items = (*given.without("search").items, Item("", {"procedure": arguments}))
     return replace(given, items=items, procedure=name)

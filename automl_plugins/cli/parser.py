@@ -10,7 +10,6 @@ from dataclasses import MISSING, fields
 from functools import cached_property
 from itertools import product
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any, get_args, get_type_hints
 
 from jsonargparse import ArgumentParser, Namespace, _common, set_loader, set_parsing_settings
@@ -60,7 +59,6 @@ class Settings:
             `part of a task`.
         function: a function or class all other arguments of which are keys, too.
         home: the folder of the run, where none is named; None: the command has none.
-        defaults: values of keys that are left out.
         others: further keys, with their types.
 
     Raises:
@@ -68,13 +66,7 @@ class Settings:
     """
 
     def __init__(
-        self,
-        given: Given,
-        keys: Sequence[str],
-        function: Any = None,
-        home: Path | None = None,
-        defaults: Mapping[str, Any] = MappingProxyType({}),
-        **others: Any,
+        self, given: Given, keys: Sequence[str], function: Any = None, home: Path | None = None, **others: Any
     ) -> None:
         self.given = given
         self.bare_module = given.bare_module if "module" in keys else None
@@ -84,12 +76,12 @@ class Settings:
             self._add(key)
         if function is not None:
             self._parser.add_function_arguments(function, skip={*_TYPES, *_LATER, "trainer"}, fail_untyped=False)
-        if home is not None:
-            defaults = {**defaults, "seed": 0, "folder": str(home)}
-            others |= {"seed": int, "folder": str} if function is None else {}
+        if home is not None and function is None:
+            others |= {"seed": int, "folder": str}
         for key, kind in others.items():
             self._parser.add_argument(f"--{key}", type=kind)
-        self._parser.set_defaults(**defaults)
+        if home is not None:
+            self._parser.set_defaults(seed=0, folder=str(home))
         self.values = self._parse(given if self.bare_module is None else given.without("module"))
         if home is not None:
             given.check_folder(self.folder.path)

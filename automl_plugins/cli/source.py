@@ -110,13 +110,13 @@ def exists(module: str) -> bool:
 def scope_of(module: str) -> Scope | None:
     """The names of a module, from its source; None: there is none, or it cannot be parsed."""
     file = find(module)
+    if file is None:
+        return None
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of escapes in other people's docstrings
-            tree = ast.parse(file.read_bytes()) if file is not None else None
+            tree = ast.parse(file.read_bytes())
     except (OSError, SyntaxError, ValueError, RecursionError):
-        return None
-    if file is None or tree is None:
         return None
     scope = Scope(module)
     package = module if file.name == "__init__.py" else module.rpartition(".")[0]
@@ -132,10 +132,8 @@ def scope_of(module: str) -> Scope | None:
                 name = alias.asname or alias.name.partition(".")[0]
                 scope.imported.setdefault(name, alias.name if alias.asname else name)
         elif isinstance(node, ast.ImportFrom):
-            home = ".".join(
-                filter(None, (*package.split(".")[: len(package.split(".")) - node.level + 1], node.module))
-            )
-            home = home if node.level else node.module or ""
+            above = package.split(".")[: package.count(".") + 2 - node.level] if node.level else []
+            home = ".".join(filter(None, (*above, node.module)))
             scope.stars.extend(home for alias in node.names if alias.name == "*")
             for alias in node.names:
                 scope.imported.setdefault(alias.asname or alias.name, f"{home}.{alias.name}")
