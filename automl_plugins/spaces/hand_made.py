@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import inspect
-from typing import Any
-
-from torch import nn
+from typing import TYPE_CHECKING, Any
 
 from automl_plugins import registry
 from automl_plugins.spaces.budget import Counted
 from automl_plugins.spaces.task import Task
+
+if TYPE_CHECKING:
+    from torch import nn
 
 
 def hand_made(name: str, task: Task, space: Counted, data: Any = None) -> nn.Module:
