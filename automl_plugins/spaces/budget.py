@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol, TypeVar
 from automl_plugins.errors import LimitError, ParameterCapError
 from automl_plugins.spaces.architecture import Architecture
 from automl_plugins.spaces.task import Task
+from automl_plugins.system.to_be_loaded import to_be_loaded
 
 if TYPE_CHECKING:
     from torch import nn
@@ -146,7 +147,8 @@ def work_of(build: Callable[[], nn.Module], run: Run) -> Mapping[str, int]:
 
     from automl_plugins.spaces.work import count_work
 
-    with torch.random.fork_rng(devices=[]):
+    # Weights do not count here, so pretrained ones are not read for it.
+    with torch.random.fork_rng(devices=[]), to_be_loaded():
         return count_work(build(), run)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -12,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from automl_plugins.system.nearest import did_you_mean
+from automl_plugins.system.to_be_loaded import is_to_be_loaded
 from seg_space.pretrained.encoders import pretrain
 from seg_space.pretrained.sources import Weights
 
@@ -85,9 +87,13 @@ class Encoder(nn.Module):
     def __init__(self, name: str, in_channels: int, stride: int, weights: Weights, frozen: bool) -> None:
         super().__init__()
         device = torch.get_default_device()
-        # Parts of smp's encoders are made without heed of the device; nothing is drawn for weights of no value.
-        with torch.device("cpu"), torch.random.fork_rng(devices=[], enabled=device.type == "meta"):
-            model = _built(name, in_channels, stride)
+        if device.type == "meta" or is_to_be_loaded():
+            # Weights are of no value here: the space counts many networks, and making an encoder takes a second.
+            model = copy.deepcopy(_template(name, in_channels, stride))
+        else:
+            # Parts of smp's encoders are made without heed of the device.
+            with torch.device("cpu"):
+                model = _built(name, in_channels, stride)
         self.normalisation = pretrain(model, name, weights, in_channels)
         for each in encoder_facts(name, stride).unused:
             model.get_parameter(each).requires_grad_(False)
@@ -120,6 +126,12 @@ def with_frozen_norms(module: nn.Module) -> nn.Module:
     layers: Any = import_module("timm.layers")
     frozen: nn.Module = layers.freeze_batch_norm_2d(module)
     return frozen
+
+
+@cache
+def _template(name: str, in_channels: int, stride: int) -> nn.Module:
+    with torch.device("cpu"), torch.random.fork_rng(devices=[]):
+        return _built(name, in_channels, stride)
 
 
 def _built(name: str, in_channels: int, stride: int) -> nn.Module:

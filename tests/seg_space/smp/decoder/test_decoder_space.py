@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from automl_plugins import Task
+from automl_plugins.spaces.budget import work_of
 from automl_plugins.testing import SearchSpaceContract, covering
 from seg_space import SmpDecoderSpace
 from seg_space.auto_deeplab.cell_choices import CellChoices
@@ -111,3 +112,12 @@ def test_pretrained_weights_begin_every_network_and_are_named_where_they_do_not_
     assert space.reference_arguments["encoders"] == (TINY,)
     with pytest.raises(ValueError, match="'imagenot': 'resnet18' has none of that name"):
         SmpDecoderSpace("resnet18", encoder_weights="imagenot")
+
+
+def test_no_weights_are_read_for_a_network_that_is_only_counted() -> None:
+    space = SmpDecoderSpace(TINY, encoder_weights="nowhere.pt")
+    architecture = space.references(CLASSES)["fpn"]
+    images = torch.randn(1, 3, 64, 64)
+    assert work_of(lambda: space.build(architecture, CLASSES), lambda network: network(images))["macs"] > 0
+    with pytest.raises(FileNotFoundError, match=r"nowhere\.pt"):
+        space.network(architecture, CLASSES)
