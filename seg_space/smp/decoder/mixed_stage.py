@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple, cast
 
 import torch
@@ -29,79 +29,99 @@ def map_part(stride: int) -> str:
     return f"map{stride}"
 
 
+class Parts(NamedTuple):
+    """The input of a stage's first convolutions.
+
+    Args:
+        x: all parts, `[batch, channels, height, width]`.
+        channels: of each part, by its name, in order.
+    """
+
+    x: Tensor
+    channels: Mapping[str, int]
+
+
 class FusedConvolution(nn.Module):
     """A stage's first convolution, with weights for each part that it may read.
+
+    Convolutions to several numbers of filters share what is depthwise.
 
     Args:
         operation: one of `CONVOLUTIONS`.
         channels: of each part, by its name; the first channels are used of a part that is narrower.
-        filters: of the output.
+        filters: that the output may have.
     """
 
-    def __init__(self, operation: str, channels: Mapping[str, int], filters: int) -> None:
+    def __init__(self, operation: str, channels: Mapping[str, int], filters: Sequence[int]) -> None:
         super().__init__()
         self.convolution = CONVOLUTIONS[operation]
-        self.parts = nn.ModuleDict(
-            {name: make_convolution(operation, each, filters) for name, each in channels.items()}
-        )
-        for each in self.parts.values():
-            del cast(nn.Sequential, each)[-2:]
-        self.norm = BatchNorm(filters)
+        self.depthwise, self.dense = nn.ModuleDict(), nn.ModuleDict()
+        for name, each in channels.items() if self.convolution is not None else ():
+            self.depthwise[name] = make_convolution(operation, each, 1)[0]
+        for width in filters:
+            # The last convolution of a network's: a dense one of 3x3, or the pointwise one of a separable one.
+            convolutions = {name: make_convolution(operation, each, width)[-3] for name, each in channels.items()}
+            self.dense[str(width)] = nn.ModuleDict(convolutions)
+        self.norms = nn.ModuleDict({str(width): BatchNorm(width) for width in filters})
 
-    def forward(self, parts: Mapping[str, Tensor]) -> Tensor:
-        channels = {name: each.size(1) for name, each in parts.items()}
-        x = torch.cat(list(parts.values()), dim=1)
-        weights = self._weights(channels)
+    def forward(self, parts: Parts, filters: Iterable[int]) -> dict[int, Tensor]:
+        """The outputs, by their numbers of filters."""
+        x = parts.x
         if self.convolution is not None:
             kernel, dilation, _ = self.convolution
-            x = functional.conv2d(x, weights[0], padding=dilation * (kernel // 2), dilation=dilation, groups=x.size(1))
-        x = functional.conv2d(x, weights[-1], padding=weights[-1].size(-1) // 2)
-        return functional.relu(self.norm(x))
-
-    def _weights(self, channels: Mapping[str, int]) -> list[Tensor]:
-        """The weights of parts so wide: a dense convolution's, or the depthwise and the pointwise one's."""
-        found = []
-        for position in range(1 if self.convolution is None else 2):
-            dim = 0 if self.convolution is not None and position == 0 else 1
-            weights = [
-                cast(nn.Conv2d, cast(nn.Sequential, self.parts[name])[position]).weight.narrow(dim, 0, width)
-                for name, width in channels.items()
-            ]
-            found.append(torch.cat(weights, dim=dim))
+            weight = _joined(self.depthwise, parts.channels, 0)
+            x = functional.conv2d(x, weight, padding=dilation * (kernel // 2), dilation=dilation, groups=x.size(1))
+        found = {}
+        for width in filters:
+            weight = _joined(self.dense[str(width)], parts.channels, 1)
+            mapped = functional.conv2d(x, weight, padding=weight.size(-1) // 2)
+            found[width] = functional.relu(self.norms[str(width)](mapped))
         return found
 
-    def state_of(self, channels: Mapping[str, int]) -> dict[str, Tensor]:
+    def state_of(self, channels: Mapping[str, int], filters: int) -> dict[str, Tensor]:
         """The weights and statistics of a network's convolution that reads parts so wide, by its names."""
-        weights = self._weights(channels)
+        weights = [] if self.convolution is None else [_joined(self.depthwise, channels, 0)]
+        weights.append(_joined(self.dense[str(filters)], channels, 1))
         state = {f"{position}.weight": weight for position, weight in enumerate(weights)}
-        return state | {f"{len(weights)}.{name}": each for name, each in self.norm.state_dict().items()}
+        norm = self.norms[str(filters)].state_dict()
+        return state | {f"{len(weights)}.{name}": each for name, each in norm.items()}
+
+
+def _joined(convolutions: nn.Module, channels: Mapping[str, int], dim: int) -> Tensor:
+    """The weights of convolutions of parts so wide, side by side."""
+    modules = cast(nn.ModuleDict, convolutions)
+    weights = [cast(nn.Conv2d, modules[name]).weight.narrow(dim, 0, width) for name, width in channels.items()]
+    return torch.cat(weights, dim=dim)
 
 
 class MixedConvolution(nn.Module):
-    """One convolution of a stage, to one number of filters, once or twice.
+    """One convolution of a stage, to several numbers of filters, once or twice.
 
     Args:
         operation: one of `CONVOLUTIONS`.
         channels: see `FusedConvolution`.
-        filters: of the output.
+        filters: that the output may have.
     """
 
-    def __init__(self, operation: str, channels: Mapping[str, int], filters: int) -> None:
+    def __init__(self, operation: str, channels: Mapping[str, int], filters: Sequence[int]) -> None:
         super().__init__()
         self.first = FusedConvolution(operation, channels, filters)
-        self.second = make_convolution(operation, filters, filters)
+        self.second = nn.ModuleDict({str(width): make_convolution(operation, width, width) for width in filters})
 
-    def forward(self, parts: Mapping[str, Tensor], layers: Mapping[Value, Tensor]) -> Tensor:
-        x = self.first(parts)
-        if set(layers) == {1}:
-            return layers[1] * x
-        twice = layers[2] * self.second(x)
-        return layers[1] * x + twice if 1 in layers else twice
+    def forward(self, parts: Parts, filters: Iterable[int], layers: Mapping[Value, Tensor]) -> dict[int, Tensor]:
+        """The outputs, by their numbers of filters."""
+        found = {}
+        for width, x in self.first(parts, filters).items():
+            runs = [(layers[1], x)] if 1 in layers else []
+            if 2 in layers:
+                runs.append((layers[2], self.second[str(width)](x)))
+            found[width] = total_of(runs)
+        return found
 
-    def state_of(self, channels: Mapping[str, int], layers: int) -> dict[str, Tensor]:
+    def state_of(self, channels: Mapping[str, int], filters: int, layers: int) -> dict[str, Tensor]:
         """The weights and statistics of a network's stage, by its names."""
-        state = {f"0.{name}": each for name, each in self.first.state_of(channels).items()}
-        second = self.second.state_dict() if layers > 1 else {}
+        state = {f"0.{name}": each for name, each in self.first.state_of(channels, filters).items()}
+        second = self.second[str(filters)].state_dict() if layers > 1 else {}
         return state | {f"1.{name}": each for name, each in second.items()}
 
 
@@ -199,7 +219,7 @@ class MixedStage(nn.Module):
         joint: bool,
     ) -> None:
         super().__init__()
-        self.stride, self.prefix = stride, f"stride{stride}."
+        self.stride, self.maps, self.prefix = stride, dict(maps), f"stride{stride}."
         operations = [str(each) for each in options["operation"]]
         filters = [cast(int, each) for each in options.get("filters", ())]
         convolutions = [each for each in operations if each in CONVOLUTIONS]
@@ -210,9 +230,7 @@ class MixedStage(nn.Module):
             self.projections.update({str(each): rectified(width, PROJECTED_CHANNELS) for each, width in maps.items()})
             channels |= {PROJECTED: PROJECTED_CHANNELS} if maps else {}
             channels |= {map_part(each): width for each, width in maps.items()}
-        self.convolutions = nn.ModuleDict(
-            {f"{each}_{width}": MixedConvolution(each, channels, width) for each in convolutions for width in filters}
-        )
+        self.convolutions = nn.ModuleDict({each: MixedConvolution(each, channels, filters) for each in convolutions})
         self.cells = nn.ModuleDict(
             {
                 str(width): MixedCellStage(blocks, in_channels, maps, width, joint)
@@ -229,21 +247,23 @@ class MixedStage(nn.Module):
             gates: of all choices.
         """
         choices = {each: dict(opened(gates, self.prefix + each)) for each in _CHOICES}
+        operations, filters = choices["operation"], {cast(int, each): gate for each, gate in choices["filters"].items()}
         skips = self._skips(maps, gates, choices["skip"])
-        total = self._total(state, skips)
-        fused = self._fused(state, total, skips, choices["fusion"])
+        is_summed = IDENTITY in operations or "sum" in choices["fusion"]
+        total = self._total(state, skips) if skips and is_summed else None
+        fused: Parts | None = None
         parts: list[tuple[Tensor | None, State]] = []
-        for operation, gate in choices["operation"].items():
+        for operation, gate in operations.items():
             if operation == IDENTITY:
                 parts.append((gate, State(state.features if total is None else state.features + total, state.share)))
                 continue
-            for width, share in choices["filters"].items():
-                if operation == CELL:
-                    cell = self.cells[str(width)]
-                    x = cell(state.features, skips, gates, choices["skip"].get(NO_SKIP))
-                else:
-                    x = self.convolutions[f"{operation}_{width}"](fused, choices["layers"])
-                parts.append((product((gate, share)), as_state(x)))
+            if operation == CELL:
+                without = choices["skip"].get(NO_SKIP)
+                outputs = {width: self.cells[str(width)](state.features, skips, gates, without) for width in filters}
+            else:
+                fused = fused or self._fused(state, total, skips, choices["fusion"])
+                outputs = self.convolutions[str(operation)](fused, filters, choices["layers"])
+            parts += [(product((gate, filters[width])), as_state(x)) for width, x in outputs.items()]
         return mixed(parts)
 
     def _skips(self, maps: Mapping[int, Tensor], gates: Gates, choices: Mapping[Value, Tensor]) -> list[Skip]:
@@ -258,10 +278,8 @@ class MixedStage(nn.Module):
                 found.append(Skip(coarser, gate, x))
         return found
 
-    def _total(self, state: State, skips: Sequence[Skip]) -> Tensor | None:
-        """The sum of the encoder's maps, in the channels of what comes from coarser stages; None: there is none."""
-        if not skips:
-            return None
+    def _total(self, state: State, skips: Sequence[Skip]) -> Tensor:
+        """The sum of the encoder's maps, in the channels of what comes from coarser stages."""
         width = state.features.size(1)
         laterals = total_of((skip.gate, self._lateral(skip.stride, width)(skip.features)) for skip in skips)
         return state.share.view(-1, 1, 1) * laterals
@@ -272,8 +290,7 @@ class MixedStage(nn.Module):
 
     def _fused(
         self, state: State, total: Tensor | None, skips: Sequence[Skip], fusions: Mapping[Value, Tensor]
-    ) -> dict[str, Tensor]:
-        """The parts that a first convolution reads, by their names."""
+    ) -> Parts:
         x = state.features
         if total is not None and "sum" in fusions:
             x = x + fusions["sum"] * total
@@ -283,7 +300,8 @@ class MixedStage(nn.Module):
             parts[PROJECTED] = fusions[PROJECTED] * projected
         if "concat" in fusions:
             parts |= {map_part(skip.stride): fusions["concat"] * skip.gate * skip.features for skip in skips}
-        return parts
+        channels = {name: each.size(1) for name, each in parts.items()}
+        return Parts(torch.cat(list(parts.values()), dim=1) if len(parts) > 1 else x, channels)
 
     def inherit(self, stage: nn.Module, options: StageOptions, in_channels: int, steps: Sequence[Step]) -> None:
         """Copy what a network's stage uses into it.
@@ -300,8 +318,9 @@ class MixedStage(nn.Module):
             of_cell = cell.state_of(in_channels, options.skip, steps)
             state = {f"operation.{name}": each for name, each in of_cell.items()}
         elif options.operation != IDENTITY:
-            convolution = cast(MixedConvolution, self.convolutions[f"{options.operation}_{options.filters}"])
-            of_convolution = convolution.state_of(self._parts(options, in_channels), options.layers)
+            convolution = cast(MixedConvolution, self.convolutions[options.operation])
+            parts = self._parts(options, in_channels)
+            of_convolution = convolution.state_of(parts, options.filters, options.layers)
             state = {f"operation.{name}": each for name, each in of_convolution.items()}
         if options.skip is not None and options.operation != CELL:
             if options.operation == IDENTITY or options.fusion == "sum":
@@ -317,9 +336,7 @@ class MixedStage(nn.Module):
         if options.skip is not None and options.fusion == PROJECTED:
             parts[PROJECTED] = PROJECTED_CHANNELS
         if options.skip is not None and options.fusion == "concat":
-            first = cast(MixedConvolution, next(iter(self.convolutions.values()))).first
-            module = cast(nn.Conv2d, cast(nn.Sequential, first.parts[map_part(options.skip)])[-1])
-            parts[map_part(options.skip)] = module.in_channels
+            parts[map_part(options.skip)] = self.maps[options.skip]
         return parts
 
 

@@ -31,7 +31,8 @@ class SmpDecoderSupernet(Supernet):
 
     **What is shared.** The encoder, by all; where its last map may have two strides, both forms share weights. A
     stage may read a map of any width: weights read its first channels. Each stage, operation and number of filters
-    has weights of its own, and so has each place that the head may read last. Pyramids of all rates share theirs.
+    has weights of its own, but for what is depthwise; and so has each place that the head may read last. Pyramids of
+    all rates share theirs.
 
     **What soft gates compute.** A stage reads the mixture of all coarser ones, each by the weight of its being the last
     that was visited before; maps of the encoder are mixed where they are fused. Outputs are mixed over the stages that
