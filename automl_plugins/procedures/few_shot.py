@@ -72,7 +72,8 @@ def _split(searchable: Searchable, name: str | None) -> tuple[Choice, list[Value
     if name is not None and name not in choices:
         raise ValueError(f"there is no choice {name!r} to split the supernet by; {did_you_mean(name, choices)}")
     for choice in choices.values() if name is None else [choices[name]]:
-        options = [option for option in choice.options if _stands_alone(searchable, choice, option)]
+        closed = searchable.limits.closed.get(choice.name, ())
+        options = [each for each in choice.options if each not in closed and _stands_alone(searchable, choice, each)]
         if len(options) > 1 and (name is not None or not choice.parents):
             return choice, options
     left = "no choice of the space" if name is None else f"the choice {name!r}"

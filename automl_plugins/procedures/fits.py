@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 from automl_plugins.search.callback import ArchitectureSearch
 from automl_plugins.search.checkpoint_files import LastCheckpoint, LastTwo, WholeCheckpoints, read_checkpoint
@@ -53,7 +53,9 @@ class Fits:
         self.project, self.space = project, project.space
         self.folder = project.folder / procedure
         project.read_data()
-        self._identity = Identity({"procedure": procedure, **settings, **settings_of(project)}, data_of(project))
+        limits = {"limits": dict(project.limits)} if project.limits else {}
+        described = {"procedure": procedure, **settings, **settings_of(project), **limits}
+        self._identity = Identity(described, data_of(project))
         before = Identity.read(RunFolder(self.folder))
         if before is not None:
             self._identity.refuse_another(RunFolder(self.folder), before)
@@ -61,7 +63,9 @@ class Fits:
     def searchable(self) -> Searchable:
         """A new searchable for the project's task, within its limits where it has any, settled by its seed."""
         task = self.project.task
-        searched = self.space.within(task, self.project.limits or TASK_ALONE)
+        # With limits, on the batches that a study of the project counts on, too.
+        narrowed = self.project.narrowed if self.project.limits else self.space.within(task, TASK_ALONE)
+        searched = cast(SupernetSpace, narrowed)
         with seeded(self.project.seed):
             return searched.searchable(task, seed=self.project.seed)
 

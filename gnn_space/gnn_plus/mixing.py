@@ -31,7 +31,9 @@ class Open:
         self.choices = {choice.name: choice for choice in choices}
 
     def __call__(self, name: str) -> dict[Value, Tensor]:
-        """Of a choice, each open option and its gate; nothing where the choice is not made."""
+        """Of a choice, each open option and its gate; nothing where the choice is not made, or the space has it not."""
+        if name not in self.choices:
+            return {}
         row, choice = self.gates[name], self.choices[name]
         return {choice.options[each]: row[each] for each in self.gates.open(name)}
 

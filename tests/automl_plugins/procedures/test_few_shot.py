@@ -12,14 +12,14 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, TensorDataset
 
-from automl_plugins import ArchitectureSearch, Project, Task
+from automl_plugins import Architecture, ArchitectureSearch, Project, Task
 from automl_plugins.errors import StudyError
 from automl_plugins.estimators.context import Context
 from automl_plugins.estimators.inherited import InheritedEstimator
 from automl_plugins.procedures.few_shot import few_shot
 from automl_plugins.procedures.fits import Fits
 from automl_plugins.supernets.searchable import Searchable
-from gnn_space import AGNNSpace, EGNASSpace
+from gnn_space import AGNNSpace, EGNASSpace, GNNPlusSpace
 from gnn_space.data import ClusterData
 from seg_space import AutoDeepLabSpace, SmpSpace
 
@@ -75,6 +75,28 @@ def test_each_option_of_a_choice_has_a_sub_supernet_and_the_best_of_all_comes_fi
 def test_the_named_choice_is_split_and_each_sub_supernet_keeps_to_its_option(tmp_path: Path) -> None:
     found = few_shot(agnn(tmp_path), "layer0.heads")
     assert sorted(each.architecture["layer0.heads"] for each in found) == [1, 2]
+
+
+def test_what_is_found_keeps_the_projects_limits_and_other_limits_need_another_folder(tmp_path: Path) -> None:
+    free = agnn(tmp_path)
+    sizes = {free.space.num_parameters(one, free.task) for one in _every(free.space)}
+    half = sorted(sizes)[len(sizes) // 2]
+    project = free.replace(limits={"params": half})
+    for each in few_shot(project, "layer0.heads"):
+        assert project.space.num_parameters(each.architecture, project.task) <= half
+    with pytest.raises(StudyError, match="limits"):
+        few_shot(free, "layer0.heads")
+
+
+def test_closed_options_have_no_sub_supernet(tmp_path: Path) -> None:
+    space = GNNPlusSpace(depths=(1,), channels=(8, 16), messages=("gcn", "dmpnn", "sage"), heads=1)
+    found = few_shot(graphs(space, tmp_path), "layer0.message")
+    # Messages from edge to edge are for the level of graphs.
+    assert sorted(str(each.architecture["layer0.message"]) for each in found) == ["gcn", "sage"]
+
+
+def _every(space: AGNNSpace) -> list[Architecture]:
+    return [space.sample(torch.Generator().manual_seed(seed)) for seed in range(50)]
 
 
 def test_sub_supernets_start_from_the_weights_of_the_supernet_and_from_new_logits(

@@ -83,9 +83,15 @@ class TestContract(SupernetContract):
         return loss_of(network, task)
 
 
-def test_every_random_network_is_what_the_supernet_computes() -> None:
-    # The contract covers options, not their combinations: three layers, each with its message.
-    space = GNNPlusSpace(depths=(2, 3), walk_length=3, **SMALL)
+# The contract covers options, not their combinations (three layers, each with its message), nor a space that lacks
+# whole choices: of a single layer there is no jump, without propagation no teleport.
+COMBINED = {"depths": (2, 3), "walk_length": 3}
+BARE = {"depths": (1,), "propagations": (0,), "norms": ("none",), "messages": ("none", "gated")}
+
+
+@pytest.mark.parametrize("arguments", [COMBINED, BARE], ids=["combined", "bare"])
+def test_every_random_network_is_what_the_supernet_computes(arguments: Mapping[str, Any]) -> None:
+    space = GNNPlusSpace(**SMALL | arguments)
     generator = np.random.default_rng(0)
     for task in (NODE, EDGE, GRAPH):
         torch.manual_seed(0)
