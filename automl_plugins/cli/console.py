@@ -6,6 +6,8 @@ from collections.abc import Mapping
 
 from rich.console import Console
 
+from automl_plugins.system.finite import finite, spread
+
 _WIDTH = 160
 
 
@@ -15,9 +17,10 @@ def output() -> Console:
     return console if console.is_terminal else Console(highlight=False, width=_WIDTH)
 
 
-def figures_text(figures: Mapping[str, float]) -> str:
+def figures_text(figures: Mapping[str, float | None]) -> str:
     """Figures in a line: `val_miou 0.2714, params 12,345`."""
-    return ", ".join(
-        f"{name} {value:,.0f}" if float(value).is_integer() else f"{name} {value:.4f}"
-        for name, value in figures.items()
-    )
+    return ", ".join(f"{name} {_figure(finite(value))}" for name, value in figures.items())
+
+
+def _figure(value: float | None) -> str:
+    return spread(value, None) if value is None or not value.is_integer() else f"{value:,.0f}"

@@ -19,6 +19,9 @@ from automl_plugins.spaces.architecture import Architecture
 from automl_plugins.spaces.space import SearchSpace
 from automl_plugins.studies.folder import RunFolder
 
+_UNREADABLE = (ValueError, TypeError, LookupError, AttributeError, RecursionError)
+"""Errors of reading a file of a run that somebody has changed."""
+
 
 @dataclass(frozen=True)
 class NetworkFile:
@@ -91,12 +94,8 @@ def architecture_in(path: Path) -> Architecture:
     Raises:
         UsageError: it cannot be read, or is none.
     """
-    text = read_text(path, "architecture")
-    try:
-        return Architecture.from_json(text)
-    except (ValueError, RecursionError) as error:
-        reason = "it is nested too deep" if isinstance(error, RecursionError) else error
-        raise UsageError(f"{path}: {reason}") from error
+    with told_briefly(str(path), 2, ValueError):
+        return Architecture.from_json(read_text(path, "architecture"))
 
 
 def read_architecture(space: SearchSpace, path: Path) -> Architecture:
@@ -134,9 +133,9 @@ def show_search(console: Console, space: SearchSpace, folder: RunFolder, figure:
         UsageError: a file of the search cannot be read; the figure cannot be made.
     """
     if folder.search.exists():
-        with told_briefly(str(folder.search), 2, ValueError, TypeError):
-            summary = SearchSummary.from_json(folder.search.read_text(encoding="utf-8"))
-        for line in summary.lines():
+        with told_briefly(str(folder.search), 2, *_UNREADABLE):
+            lines = SearchSummary.from_json(folder.search.read_text(encoding="utf-8")).lines()
+        for line in lines:
             console.out(line)
     elif folder.checkpoint.exists():
         console.out(f"the search has not ended; what its logits stand for now: automl-plugins derive {folder.path}")
@@ -145,7 +144,7 @@ def show_search(console: Console, space: SearchSpace, folder: RunFolder, figure:
         draw(console, space, folder.architecture, figure)
     candidates = folder.path / "found.json"
     if folder.search.exists() and candidates.exists():  # its decoder evaluates
-        with told_briefly(str(candidates), 2, ValueError, TypeError, LookupError):
+        with told_briefly(str(candidates), 2, *_UNREADABLE):
             several = json.loads(candidates.read_text(encoding="utf-8"))
             console.out(f"the best of {len(several)} by the supernet's weights: {figures_text(several[0]['figures'])}")
 

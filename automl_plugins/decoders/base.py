@@ -28,6 +28,10 @@ class Found:
     architecture: Architecture
     figures: Mapping[str, float] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        # A tensor of a decoder's own is a number here; in a file it would be none.
+        object.__setattr__(self, "figures", {name: float(value) for name, value in self.figures.items()})
+
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values: `{"architecture": ..., "figures": ...}`."""
         return {"architecture": self.architecture.to_dict(), "figures": dict(self.figures)}

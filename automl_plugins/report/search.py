@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 
+from automl_plugins.system.finite import spread, strict_json
 from automl_plugins.system.formats import stamp, unstamped
 
 
@@ -36,11 +37,11 @@ class SearchSummary:
     cpu_seconds: float
     supernet_parameters: int
     network_parameters: int
-    metrics: Mapping[str, float]
+    metrics: Mapping[str, float | None]
 
     def to_json(self) -> str:
-        """The summary as JSON, with which `from_json` gives it back."""
-        return json.dumps({**stamp(), **asdict(self)}, indent=2)
+        """The summary as JSON, with which `from_json` gives it back; what is undefined is `null`."""
+        return strict_json({**stamp(), **asdict(self)})
 
     @classmethod
     def from_json(cls, text: str) -> SearchSummary:
@@ -53,7 +54,7 @@ class SearchSummary:
 
     def lines(self) -> list[str]:
         """The text for a person."""
-        metrics = ", ".join(f"{name} {value:.4f}" for name, value in sorted(self.metrics.items()))
+        metrics = ", ".join(f"{name} {spread(value, None)}" for name, value in sorted(self.metrics.items()))
         return [
             f"{self.space} on {self.data} with {self.strategy}: {self.epochs} epochs, {self.steps:,} steps, "
             f"{self.seconds:.1f} s ({self.cpu_seconds:.1f} CPU s)",

@@ -155,12 +155,25 @@ class ArchitectureSampler(BaseSampler, ABC):
                     f"{type(self).__name__} takes studies of at most {self.max_objectives} objective(s); "
                     f"this one has {log.objectives}"
                 )
-            proposal = self.propose(log, self._generator(study, trial.number))
+            proposal = self._checked(self.propose(log, self._generator(study, trial.number)))
             self._proposed[trial.number] = proposal.architecture
         # A trial that was enqueued has its parameters already.
         if proposal.note is not None and not {"fixed_params", NOTE} & trial.system_attrs.keys():
             study._storage.set_trial_system_attr(trial._trial_id, NOTE, proposal.note)
         return {name: value for name, value in proposal.architecture.items() if name in search_space}
+
+    def _checked(self, proposal: object) -> Proposal:
+        """What `propose` gave, if it is whole: Optuna would draw at random what is missing, and not say so.
+
+        Raises:
+            TypeError: it is no proposal of an architecture.
+            ValueError: the architecture is not one of the space.
+        """
+        if not isinstance(proposal, Proposal) or not isinstance(proposal.architecture, Architecture):
+            kind = type(proposal.architecture if isinstance(proposal, Proposal) else proposal).__name__
+            raise TypeError(f"{type(self).__name__}.propose gave a {kind}; it gives a Proposal(architecture)")
+        self.space.validate(proposal.architecture)
+        return proposal
 
     def sample_independent(
         self, study: Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution

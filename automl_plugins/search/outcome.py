@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -79,7 +79,7 @@ class Outcome:
         if not self.decodes_as_it_goes:
             found: dict[str, Sequence[Found]] = {}
             for name, searchable in self._searchables.items():
-                found[name] = self._strategy.decoder(searchable, evaluate)
+                found[name] = _checked(self._strategy.decoder(searchable, evaluate), self._strategy.decoder)
                 searchable.set_logits(found[name][0].architecture)
             report.tell_architectures(trainer, self.architectures())
             if self._path is not None and trainer.is_global_zero:
@@ -87,3 +87,15 @@ class Outcome:
                 report.write_found(self._path.with_name(name), found)
         self.write(trainer)
         self.remember()
+
+
+def _checked(found: object, decoder: object) -> Sequence[Found]:
+    """What a decoder gave: one architecture at least.
+
+    Raises:
+        TypeError: it gave something else.
+    """
+    several = isinstance(found, Sequence) and len(found) > 0
+    if not several or not all(isinstance(one, Found) for one in cast(Sequence[object], found)):
+        raise TypeError(f"{type(decoder).__name__} gave {found!r}; a decoder gives a list of Found, one at least")
+    return cast(Sequence[Found], found)

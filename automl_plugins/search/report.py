@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from automl_plugins.decoders.base import Found
 from automl_plugins.spaces.architecture import Architecture
 from automl_plugins.supernets.searchable import Searchable
 from automl_plugins.system.files import write_whole
+from automl_plugins.system.finite import strict_json
 from automl_plugins.training.lightning import pl
 
 _UNDECIDED = 0.99
@@ -91,4 +91,4 @@ def write_found(path: Path, found: Mapping[str, Sequence[Found]]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     for name, several in found.items():
         file = path if len(found) == 1 else path.with_stem(f"{path.stem}-{name}")
-        write_whole(file, json.dumps([one.to_dict() for one in several], indent=2))
+        write_whole(file, strict_json([one.to_dict() for one in several]))

@@ -81,6 +81,8 @@ class Architecture(Mapping[str, Value]):
             content = json.loads(text)
         except json.JSONDecodeError as error:
             raise ValueError(f"an architecture is JSON, but line {error.lineno} is not: {error.msg}") from error
+        except RecursionError as error:
+            raise ValueError("an architecture is a JSON object, but this is nested too deep") from error
         expected = {"space": str, "version": int, "choices": dict}
         if not isinstance(content, dict):
             raise ValueError(f"an architecture is a JSON object, not a {type(content).__name__}")

@@ -24,18 +24,21 @@ PartConfig = str | Mapping[str, Any]
 
 
 def sampler_factory(
-    config: PartConfig | BaseSampler, space: SearchSpace | None = None, context: LazyContext | None = None
+    config: PartConfig | BaseSampler | type[BaseSampler],
+    space: SearchSpace | None = None,
+    context: LazyContext | None = None,
 ) -> SamplerFactory:
     """The maker of each trial's sampler.
 
     Args:
         config: a class of `optuna.samplers` (`TPESampler`), a registered sampler, or a class path
-            with `init_args`; or a sampler, which is then used as it is.
+            with `init_args`; or a sampler, which is then used as it is; or a class of samplers.
         space: what is searched, for samplers that take a `space`.
         context: what estimators judge in, for samplers that take a `context`.
 
     Raises:
         ValueError: no such sampler, or an argument that it does not take.
+        TypeError: something else.
     """
     if isinstance(config, BaseSampler):
         return SamplerFactory(type(config), sampler=config)
@@ -113,15 +116,16 @@ class SamplerFactory:
         return self.cls(**self._given, **{**self.arguments, "seed": int(state[0])})
 
 
-def make_pruner(config: PartConfig | BasePruner | None) -> BasePruner:
+def make_pruner(config: PartConfig | BasePruner | type[BasePruner] | None) -> BasePruner:
     """A pruner of trials.
 
     Args:
         config: a class of `optuna.pruners` (`MedianPruner`), or a class path with `init_args`; a
-            pruner is given back as it is; None never prunes.
+            pruner is given back as it is, and a class is made one; None never prunes.
 
     Raises:
         ValueError: no such pruner, or an argument that it does not take.
+        TypeError: something else.
     """
     if config is None:
         return optuna.pruners.NopPruner()
@@ -131,10 +135,14 @@ def make_pruner(config: PartConfig | BasePruner | None) -> BasePruner:
     return cls(**arguments)
 
 
-def _resolve(key: str, config: PartConfig, home: Any, base: type) -> tuple[type[Any], dict[str, Any]]:
-    """The class and the arguments that a name or a mapping stands for."""
+def _resolve(key: str, config: PartConfig | type, home: Any, base: type) -> tuple[type[Any], dict[str, Any]]:
+    """The class and the arguments that a name, a mapping or the class itself stands for."""
+    if isinstance(config, type) and issubclass(config, base):
+        return config, {}
     if isinstance(config, str):
         config = {"class_path": config}
+    if not isinstance(config, Mapping):
+        raise TypeError(f"{key} is a name, a mapping with class_path, or a {base.__name__}; got {config!r}")
     for unknown in set(config) - {"class_path", "init_args"}:
         raise ValueError(f"{key}.{unknown} is not valid; {did_you_mean(unknown, ('class_path', 'init_args'))}")
     if "class_path" not in config:

@@ -5,25 +5,29 @@ from __future__ import annotations
 import json
 import math
 import sys
-from collections.abc import Mapping
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 import yaml
 from torch import nn
 
 from automl_plugins import registry
+from automl_plugins.errors import FormatError
 from automl_plugins.report.search import SearchSummary
 from automl_plugins.report.summary import Summary
 from automl_plugins.spaces.architecture import Architecture
 from automl_plugins.spaces.space import SearchSpace
 from automl_plugins.spaces.task import Task
 from automl_plugins.studies.folder import RunFolder
+from automl_plugins.system.finite import finite
 from automl_plugins.system.to_be_loaded import to_be_loaded
 from automl_plugins.training.description import import_path
+
+_Read = TypeVar("_Read")
 
 
 @dataclass(frozen=True)
@@ -52,12 +56,20 @@ class Result:
 
         Args:
             task: that it was trained on; the datamodule's `task`.
+
+        Raises:
+            ValueError: the weights cannot be read, are another network's, or are not finite.
         """
         weights = RunFolder(self.folder).network
         with to_be_loaded() if weights.exists() else nullcontext():
             network = self.space.network(self.architecture, task)
-        if weights.exists():
+        if not weights.exists():
+            return network
+        with _naming(weights, "has no weights of this network"):
             network.load_state_dict(torch.load(weights, weights_only=True, map_location="cpu"))
+        for name, weight in network.named_parameters():
+            if not weight.isfinite().all():
+                raise ValueError(f"{weights}: the weight {name!r} is not finite, so the network computes nothing")
         return network
 
 
@@ -72,14 +84,15 @@ def load_result(folder: Path | str, space: SearchSpace | None = None) -> Result:
 
     Raises:
         FileNotFoundError: nothing has been found in the folder, or not yet.
-        ValueError: the space cannot be made from the config, or is another one than the architecture's.
+        ValueError: the space cannot be made from the config, or is another one than the architecture's; or a file of
+            the folder cannot be read.
         FormatError: another version wrote the folder.
     """
     run = RunFolder(Path(folder))
     found = run if run.architecture.is_file() else run.found
     if not found.architecture.is_file():
         raise FileNotFoundError(f"{run.path}: there is no {run.architecture.name}, so no architecture was found (yet)")
-    architecture = Architecture.from_json(found.architecture.read_text("utf-8"))
+    architecture = _read(found.architecture, Architecture.from_json)
     made = space or _space_of(run, architecture)
     try:
         made.validate(architecture)
@@ -89,18 +102,42 @@ def load_result(folder: Path | str, space: SearchSpace | None = None) -> Result:
             f"give the one that was searched: load_result({str(run.path)!r}, space=...)"
         ) from error
     if run.summary.is_file():
-        summary = Summary.from_json(run.summary.read_text("utf-8"))
-        return Result(found.path, architecture, made, _scores(run, summary, architecture), summary, summary.winner)
-    search = SearchSummary.from_json(run.search.read_text("utf-8")) if run.search.is_file() else None
+        summary = _read(run.summary, Summary.from_json)
+        with _naming(run.summary, "is no summary of a study"):
+            scores = _scores(run, summary, architecture)
+        return Result(found.path, architecture, made, scores, summary, summary.winner)
+    search = _read(run.search, SearchSummary.from_json) if run.search.is_file() else None
     return Result(found.path, architecture, made, {}, search)
+
+
+@contextmanager
+def _naming(path: Path, what: str) -> Iterator[None]:
+    """Name the file where its content is not what a run keeps: somebody has changed it, or half of it is there.
+
+    Raises:
+        ValueError: it is not.
+    """
+    try:
+        yield
+    except FormatError:
+        raise
+    except Exception as error:
+        reason = "; ".join(f"{type(error).__name__}: {error}".splitlines()[:1])
+        raise ValueError(f"{path} {what} ({reason})") from error
+
+
+def _read(path: Path, read: Callable[[str], _Read]) -> _Read:
+    with _naming(path, "cannot be read"):
+        return read(path.read_text("utf-8"))
 
 
 def _scores(run: RunFolder, summary: Summary, architecture: Architecture) -> dict[str, float]:
     for row in summary.rows:
         kept = run.path / row.folder / run.architecture.name
-        if row.folder and kept.is_file() and Architecture.from_json(kept.read_text("utf-8")) == architecture:
+        if row.folder and kept.is_file() and _read(kept, Architecture.from_json) == architecture:
             means = {summary.monitor: row.validation_mean, **{name: mean for name, (mean, _) in row.test.items()}}
-            return {name: math.nan if mean is None else mean for name, mean in means.items()}
+            defined = {name: finite(mean) for name, mean in means.items()}
+            return {name: math.nan if mean is None else mean for name, mean in defined.items()}
     return {}
 
 
@@ -108,7 +145,8 @@ def _space_of(run: RunFolder, architecture: Architecture) -> SearchSpace:
     """The space that a run's config names; without a config, the registered one of the architecture's name."""
     setting: Any = None
     if run.config.is_file():
-        setting = (yaml.safe_load(run.config.read_text("utf-8")) or {}).get("space")
+        with _naming(run.config, "cannot be read"):
+            setting = (yaml.safe_load(run.config.read_text("utf-8")) or {}).get("space")
     setting = setting or architecture.space
     path = setting.get("class_path") if isinstance(setting, Mapping) else setting
     arguments = setting.get("init_args") or {} if isinstance(setting, Mapping) else {}

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
@@ -145,11 +145,13 @@ class TrialQueue:
         if len(latest) == _PATIENCE and all("refused" in trial.user_attrs for trial in latest):
             drawn = self.project.narrowed.sample(np.random.default_rng([self.arm.seed, ordinal]))
             self.study.enqueue_trial(dict(drawn), {"drawn": f"within the limits, after {_PATIENCE} refused proposals"})
-        trial = self.study.ask()
+        with self._sampler_at_fault():
+            trial = self.study.ask()
         trial.set_user_attr("process", identity())
         trial.set_user_attr("worker", self.worker)
         try:
-            architecture = self.project.narrowed.suggest(trial)
+            with self._sampler_at_fault():
+                architecture = self.project.narrowed.suggest(trial)
         except optuna.TrialPruned as beyond:
             self._refuse(trial, str(beyond))
             return None
@@ -169,6 +171,18 @@ class TrialQueue:
             return None
         trial.set_user_attr("params", count)
         return Claim(trial, architecture)
+
+    @contextmanager
+    def _sampler_at_fault(self) -> Iterator[None]:
+        """Name the sampler where it raises; what the storage raises passes as it is."""
+        try:
+            yield
+        except (optuna.exceptions.OptunaError, StudyError, OSError):
+            raise
+        except Exception as error:
+            name = type(self.study.sampler).__name__
+            told = (f"{type(error).__name__}: {error}".splitlines() or [""])[0]
+            raise StudyError(f"the sampler {name} proposed no architecture of the space: {told}") from error
 
     def _refuse(self, trial: optuna.Trial, reason: str) -> None:
         trial.set_user_attr("refused", reason)

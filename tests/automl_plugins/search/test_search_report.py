@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import signal
 from collections.abc import Callable, Iterator
@@ -16,6 +17,7 @@ from search_project import TASK, LitUser, UserData, loader
 from torch import Tensor
 
 from automl_plugins import Architecture
+from automl_plugins.decoders import Found
 from automl_plugins.decoders.best_sampled import BestSampled
 from automl_plugins.search import ArchitectureSearch
 from automl_plugins.strategies import DARTS, RandomSearch
@@ -55,6 +57,24 @@ def test_random_search_writes_it_when_it_has_found_one(trainer: Callable[..., pl
 
     _, module = fit(trainer, search, Watch())
     assert Architecture.from_json(path.read_text()) == module.net.architecture()
+
+
+@pytest.mark.parametrize("given", [[], None, Architecture("perceptron", 1, {}), [Architecture("perceptron", 1, {})]])
+def test_a_decoder_that_finds_nothing_is_named(trainer: Callable[..., pl.Trainer], given: Any) -> None:
+    def careless(searchable: Any, evaluate: Any) -> Any:
+        return given
+
+    with pytest.raises(TypeError, match=r"function gave .*; a decoder gives a list of Found, one at least"):
+        fit(trainer, ArchitectureSearch(RandomSearch(careless)))
+
+
+def test_figures_of_a_decoder_are_numbers_in_the_file(trainer: Callable[..., pl.Trainer], tmp_path: Path) -> None:
+    def measured(searchable: Any, evaluate: Any) -> list[Found]:
+        return [Found(searchable.architecture(), {"loss": torch.tensor(0.5), "gap": float("nan")})]
+
+    fit(trainer, ArchitectureSearch(RandomSearch(measured), path=tmp_path / "architecture.json"))
+    (found,) = json.loads((tmp_path / "found.json").read_text())
+    assert found["figures"] == {"loss": 0.5, "gap": None}
 
 
 class Text(pl.loggers.logger.DummyLogger):

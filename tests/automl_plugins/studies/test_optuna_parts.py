@@ -52,6 +52,17 @@ def test_a_seed_among_the_arguments_comes_before_the_studys() -> None:
     assert first.suggest_float("x", 0, 1) == second.suggest_float("x", 0, 1)
 
 
+def test_a_class_is_made_one() -> None:
+    assert type(sampler_factory(RandomSampler)(0, 0)) is RandomSampler
+    assert type(make_pruner(optuna.pruners.MedianPruner)) is optuna.pruners.MedianPruner
+
+
+@pytest.mark.parametrize("config", [3, ["TPESampler"], optuna.pruners.MedianPruner, optuna.pruners.NopPruner()])
+def test_what_is_no_sampler_is_named(config: object) -> None:
+    with pytest.raises(TypeError, match="sampler is a name, a mapping with class_path, or a BaseSampler; got"):
+        sampler_factory(config)  # type: ignore[arg-type]
+
+
 def test_a_sampler_that_is_given_is_kept() -> None:
     sampler = TPESampler(seed=1)
     factory = sampler_factory(sampler)

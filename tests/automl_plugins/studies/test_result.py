@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ import yaml
 from perceptron_space.data import WavesData
 from perceptron_space.space import PerceptronSpace
 
-from automl_plugins import Study, load_result
+from automl_plugins import Study, Task, load_result
 from automl_plugins.errors import FormatError
 from automl_plugins.report.search import SearchSummary
 from gnn_space import AGNNSpace
@@ -97,3 +98,41 @@ def test_what_is_not_there_or_of_another_version_is_said(searched: Path, tmp_pat
     (searched / "search.json").write_text(json.dumps({"space": "agnn"}))
     with pytest.raises(FormatError, match=r"automl-plugins<0\.2"):
         load_result(searched, AGNNSpace(layers=1))
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"[]", b"3", b"null", b"[" * 100_000, bytes(range(128, 256)), b'{"format": 2}']
+)
+@pytest.mark.parametrize("name", ["architecture.json", "summary.json", "search.json", "config.yaml"])
+def test_a_file_that_somebody_has_changed_is_named(searched: Path, name: str, content: bytes) -> None:
+    if name == "config.yaml" and content in (b"", b"[]", b"null", b'{"format": 2}'):
+        pytest.skip("a config without a space")
+    (searched / name).write_bytes(content)
+    with pytest.raises(ValueError, match=re.escape(str(searched / name))):
+        load_result(searched, None if name == "config.yaml" else AGNNSpace(layers=1))
+
+
+@pytest.mark.parametrize("content", ["nothing", "a list", "another network's", "not a number", "half"])
+def test_weights_that_are_none_of_the_network_are_named(searched: Path, content: str) -> None:
+    found, path = load_result(searched, AGNNSpace(layers=1)), searched / "network.pt"
+    task = Task("node", "classes", in_channels=2, out_channels=2)
+    weights = found.network(task).state_dict()
+    kept: dict[str, Any] = {
+        "a list": [1],
+        "another network's": {"a": torch.ones(1)},
+        "not a number": {name: each * torch.nan for name, each in weights.items()},
+    }
+    torch.save(kept.get(content, weights), path)
+    if content in ("nothing", "half"):
+        path.write_bytes(path.read_bytes()[: 0 if content == "nothing" else 300])
+    with pytest.raises(ValueError, match=rf"{path}( has no weights of this network|: the weight .* is not finite)"):
+        found.network(task)
+
+
+def test_metrics_that_are_no_number_are_undefined_in_the_file_and_for_a_person() -> None:
+    figures = {"seconds": 1.0, "cpu_seconds": 1.0, "supernet_parameters": 2, "network_parameters": 1}
+    summary = SearchSummary("agnn", "CoraData", "darts", 1, 1, **figures, metrics={"val_loss": float("nan")})
+    assert "NaN" not in summary.to_json()
+    again = SearchSummary.from_json(summary.to_json())
+    assert again.metrics == {"val_loss": None}
+    assert again.lines()[-1] == "the supernet at the end: val_loss undefined"

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import pytorch_lightning as pl
 import torch
@@ -22,6 +23,7 @@ from automl_plugins import Architecture, Task
 from automl_plugins.errors import StudyError
 from automl_plugins.report.summary import Summary
 from automl_plugins.report.trials import outcome
+from automl_plugins.samplers import ArchitectureSampler, Proposal, TrialLog
 from automl_plugins.studies.study import Study
 from gnn_space import AGNNSpace
 from gnn_space.data import ClusterData
@@ -288,6 +290,43 @@ def test_equal_failures_end_the_study_and_a_restart_forgives_them(make_study: Ma
     with pytest.raises(StudyError, match="2 trials failed in the same way"):
         again.run()
     assert len(again.arm_trials("search")) == 4
+
+
+@pytest.fixture
+def careless() -> type[ArchitectureSampler]:
+    class Careless(ArchitectureSampler):
+        proposal: Any = None
+
+        def propose(self, log: TrialLog, generator: np.random.Generator) -> Any:
+            if log.observations and self.proposal is not None:
+                if isinstance(self.proposal, Exception):
+                    raise self.proposal
+                return self.proposal
+            return Proposal(self.unseen_at_random(log, generator))
+
+    return Careless
+
+
+@pytest.mark.parametrize(
+    ("proposal", "told"),
+    [
+        (ArithmeticError("singular\nmatrix"), "ArithmeticError: singular"),
+        (3, r"TypeError: Careless\.propose gave a int; it gives a Proposal\(architecture\)"),
+        (Proposal({"depth": 1}), "TypeError: Careless.propose gave a dict"),  # type: ignore[arg-type]
+        (Proposal(Architecture("egnas", 1, {})), "ValueError: the architecture is of the space 'egnas'"),
+        (Proposal(Architecture("perceptron", 1, {})), "ValueError: choice '.*' is missing"),
+    ],
+)
+def test_a_sampler_that_proposes_nothing_is_named_and_the_study_goes_on_with_a_mended_one(
+    make_study: MakeStudy, careless: type[ArchitectureSampler], proposal: object, told: str
+) -> None:
+    careless.proposal = proposal
+    with pytest.raises(StudyError, match=f"the sampler Careless proposed no architecture of the space: {told}"):
+        make_study(sampler=careless).run()
+    careless.proposal = None
+    study = make_study(sampler=careless)
+    study.run()
+    assert sum(trial.state is TrialState.COMPLETE for trial in study.arm_trials("search")) == 3
 
 
 def test_a_study_without_a_single_value_says_so(make_study: MakeStudy) -> None:
