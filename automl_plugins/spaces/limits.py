@@ -89,9 +89,7 @@ def _dearest(space: Counted, task: Task, run: Run) -> dict[str, float]:
     found: dict[str, float] = {}
     for build in _references(space, task):
         try:
-            with to_be_loaded():
-                network = build()
-            figures = _figures(network, run)
+            figures = _figures(build, run)
         except Exception:  # noqa: BLE001, S112 - whatever a reference says of a task that it is not for
             continue
         found = {name: max(found.get(name, 0.0), float(figures[name])) for name in COUNTED}
@@ -107,7 +105,12 @@ def _references(space: Counted, task: Task) -> Iterator[Callable[[], nn.Module]]
         yield from (partial(hand_made, name, task, space) for name in registry.names("references"))
 
 
-def _figures(network: nn.Module, run: Run) -> dict[str, int]:
+def _figures(build: Callable[[], nn.Module], run: Run) -> dict[str, int]:
+    import torch
+
+    # Initial weights are drawn from torch's global generator, which is the caller's.
+    with torch.random.fork_rng(devices=[]), to_be_loaded():
+        network = build()
     params = sum(weight.numel() for weight in network.parameters() if weight.requires_grad)
     return {"params": params, **work_of(lambda: network, run)}
 

@@ -232,6 +232,20 @@ def test_a_cap_that_admits_nothing_is_refused() -> None:
         make(10).within(task)
 
 
+def test_a_limit_that_admits_nothing_is_named_as_it_was_given() -> None:
+    make, task = SPACES["agnn"]
+    with pytest.raises(ParameterCapError, match=r"limits\.params=10 admits no network of the space 'agnn'"):
+        make(None).within(task, {"params": 10})
+
+
+def test_narrowing_draws_nothing_from_the_callers_generator() -> None:
+    make, task = SPACES["agnn"]
+    torch.manual_seed(3)
+    before = torch.get_rng_state()
+    make(None).within(task)  # the costs of references are counted
+    assert torch.equal(torch.get_rng_state(), before)
+
+
 def test_a_narrowed_space_is_the_same_space() -> None:
     space, task, _ = capped("egnas", 1)
     assert type(space) is EGNASSpace
