@@ -12,11 +12,11 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, TensorDataset
 
-from automl_plugins import Architecture, ArchitectureSearch, Project, Task
+from automl_plugins import ArchitectureSearch, Project, Task
 from automl_plugins.errors import StudyError
 from automl_plugins.estimators.context import Context
 from automl_plugins.estimators.inherited import InheritedEstimator
-from automl_plugins.procedures.few_shot import few_shot
+from automl_plugins.procedures.few_shot import _split, few_shot
 from automl_plugins.procedures.fits import Fits
 from automl_plugins.supernets.searchable import Searchable
 from gnn_space import AGNNSpace, EGNASSpace, GNNPlusSpace
@@ -77,26 +77,24 @@ def test_the_named_choice_is_split_and_each_sub_supernet_keeps_to_its_option(tmp
     assert sorted(each.architecture["layer0.heads"] for each in found) == [1, 2]
 
 
-def test_what_is_found_keeps_the_projects_limits_and_other_limits_need_another_folder(tmp_path: Path) -> None:
+def test_fits_keep_the_projects_limits_and_other_limits_need_another_folder(tmp_path: Path) -> None:
     free = agnn(tmp_path)
-    sizes = {free.space.num_parameters(one, free.task) for one in _every(free.space)}
-    half = sorted(sizes)[len(sizes) // 2]
-    project = free.replace(limits={"params": half})
-    for each in few_shot(project, "layer0.heads"):
-        assert project.space.num_parameters(each.architecture, project.task) <= half
+    drawn = [free.space.sample(torch.Generator().manual_seed(seed)) for seed in range(20)]
+    half = sorted(free.space.num_parameters(each, free.task) for each in drawn)[10]
+    fits = Fits(free.replace(limits={"params": half, "references": None}), "few-shot", {})
+    fit = fits.run("supernet", fits.searchable(), "darts", 1)
+    for seed in range(10):
+        sample = fit.searchable.sample(torch.Generator().manual_seed(seed))
+        assert free.space.num_parameters(sample, free.task) <= half
     with pytest.raises(StudyError, match="limits"):
-        few_shot(free, "layer0.heads")
+        Fits(free, "few-shot", {})
 
 
 def test_closed_options_have_no_sub_supernet(tmp_path: Path) -> None:
-    space = GNNPlusSpace(depths=(1,), channels=(8, 16), messages=("gcn", "dmpnn", "sage"), heads=1)
-    found = few_shot(graphs(space, tmp_path), "layer0.message")
+    space = GNNPlusSpace(depths=(1,), channels=(8,), messages=("gcn", "dmpnn", "sage"), heads=1)
+    searchable = Fits(graphs(space, tmp_path), "few-shot", {}).searchable()
     # Messages from edge to edge are for the level of graphs.
-    assert sorted(str(each.architecture["layer0.message"]) for each in found) == ["gcn", "sage"]
-
-
-def _every(space: AGNNSpace) -> list[Architecture]:
-    return [space.sample(torch.Generator().manual_seed(seed)) for seed in range(50)]
+    assert _split(searchable, "layer0.message")[1] == ["gcn", "sage"]
 
 
 def test_sub_supernets_start_from_the_weights_of_the_supernet_and_from_new_logits(
