@@ -163,7 +163,7 @@ class ArchitectureSampler(BaseSampler, ABC):
         return {name: value for name, value in proposal.architecture.items() if name in search_space}
 
     def _checked(self, proposal: object) -> Proposal:
-        """What `propose` gave, if it is whole: Optuna would draw at random what is missing, and not say so.
+        """A proposal that is whole: Optuna would draw at random what is missing, and not say so.
 
         Raises:
             TypeError: it is no proposal of an architecture.

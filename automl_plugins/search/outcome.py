@@ -90,7 +90,7 @@ class Outcome:
 
 
 def _checked(found: object, decoder: object) -> Sequence[Found]:
-    """What a decoder gave: one architecture at least.
+    """The architectures that a decoder gave, one at least.
 
     Raises:
         TypeError: it gave something else.
