@@ -158,7 +158,8 @@ class GraphRegression(_GraphModule, RegressionModule):
         task: of level `graph`, target `regression`.
         learning_rate: Adam's.
         weight_decay: Adam's L2 penalty.
-        loss: `squared` errors, judged by RMSE, or `absolute` ones, judged by MAE, as on ZINC.
+        loss: `squared` errors, judged by RMSE, or `absolute` ones, judged by MAE, as on ZINC; several values by NRMSE
+            or NMAE, see `RegressionModule`.
         schedule: of the learning rate: `cosine` (with warm-up) or `poly`, to zero over the Trainer's steps; or
             `constant`.
 

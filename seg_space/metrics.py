@@ -36,30 +36,30 @@ def pixel_accuracy(confusion: Tensor) -> Tensor:
 
 
 def sample_errors(outputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-    """||outputs - targets||_2 / ||targets||_2 of each sample, and which samples have one, both `[batch]`.
+    """||outputs - targets||_2 / ||targets||_2 of each channel of each sample, and which have one: `[batch, channels]`.
 
     Those of which all targets are 0 have none, and 0 in its place. Targets that are nan count in neither norm; outputs
-    that are nan make the error of their sample nan.
+    that are nan make the error of their channel nan.
 
     Args:
         outputs: `[batch, channels, height, width]`.
         targets: of the same shape.
     """
     known = ~targets.isnan()
-    differences = (torch.where(known, targets, outputs) - outputs).flatten(1)
-    sizes = torch.where(known, targets, 0.0).flatten(1)
+    differences = (torch.where(known, targets, outputs) - outputs).flatten(2)
+    sizes = torch.where(known, targets, 0.0).flatten(2)
     # Both are brought to the targets' magnitude: squares of very small and very large numbers are 0 and infinite.
-    magnitude = sizes.abs().amax(dim=1, keepdim=True)
-    there = magnitude[:, 0] > 0
+    magnitude = sizes.abs().amax(dim=2, keepdim=True)
+    there = magnitude[..., 0] > 0
     magnitude = magnitude.where(magnitude > 0, 1.0)
     # Divided by 1 where the quotient is not used: a gradient of zero times infinity would be nan.
-    size = (sizes / magnitude).norm(dim=1).where(there, 1.0)
-    quotient = (differences / magnitude).norm(dim=1) / size
+    size = (sizes / magnitude).norm(dim=2).where(there, 1.0)
+    quotient = (differences / magnitude).norm(dim=2) / size
     return quotient.where(there, 0.0), there
 
 
 class RelativeError(Metric):
-    """The mean of `sample_errors` over an epoch and all ranks; nan where no sample has one, and once an output was."""
+    """The mean of `sample_errors` over an epoch and all ranks; nan where nothing has one, and once an output was."""
 
     full_state_update = False
     total: Tensor

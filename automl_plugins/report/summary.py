@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from automl_plugins.report.front import Front
 
 _NO_COLUMN = ("params",)
+_MOST_PARTS = 6
 
 
 @dataclass(frozen=True)
@@ -79,14 +80,14 @@ class Summary:
         return cls(rows=rows, fronts=fronts, **content)
 
     def table(self) -> Table:
-        """The rows as a table for a terminal; losses, and metrics of a part as `test_iou/sky`, are left to JSON.
+        """The rows as a table for a terminal; losses are left to JSON, metrics of a part as `test_iou/sky` to `lines`.
 
         A name such as `test/accuracy` is a metric of its own.
         """
         from rich.table import Table
 
         every = dict.fromkeys(name for row in self.rows for name in row.test)
-        whole = [name for name in every if "/" not in name or name.startswith("test/")]
+        whole = [name for name in every if not _is_part(name)]
         metrics = [name for name in whole if not name.endswith("_loss")]
         figures = [
             name for name in dict.fromkeys(name for row in self.rows for name in row.figures) if name not in _NO_COLUMN
@@ -113,11 +114,25 @@ class Summary:
         return [cost_line(names.get(arm, arm), cost) for arm, cost in self.searches.items()]
 
     def lines(self) -> list[str]:
-        """All that is said under the table: what went wrong, the searches' costs, their fronts, the verdict."""
+        """All that is said under the table: what went wrong, metrics of parts, costs, fronts, the verdict."""
         told = [f"{row.label}: {note}" for row in self.rows for note in row.notes]
+        told += [line for row in self.rows for line in _parts(row)]
         told += self.costs()
         told += [line for arm, front in self.fronts.items() for line in front.lines(arm)]
         return [*told, *self.verdict]
+
+
+def _is_part(name: str) -> bool:
+    return "/" in name and not name.startswith("test/")
+
+
+def _parts(row: Row) -> list[str]:
+    """A line of each metric that a network has by class or target, where they are few; JSON has them all."""
+    kinds: dict[str, list[str]] = {}
+    for name in filter(_is_part, row.test):
+        kind, _, part = name.partition("/")
+        kinds.setdefault(kind, []).append(f"{part} {spread(*row.test[name])}")
+    return [f"{row.label}: {kind} of {', '.join(told)}" for kind, told in kinds.items() if len(told) <= _MOST_PARTS]
 
 
 def _validation(row: Row) -> str:

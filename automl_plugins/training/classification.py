@@ -94,15 +94,6 @@ class ClassificationModule(TaskModule):
             for name, value in computed.items()
         }
 
-    def _names(self) -> list[str]:
-        """The names of classes or labels that the datamodule has, or their numbers."""
-        datamodule, count = getattr(self.trainer, "datamodule", None), self.task.out_channels
-        for attribute in ("target_columns", "classes"):
-            names = getattr(datamodule, attribute, None)
-            if isinstance(names, list | tuple) and len(names) == count:  # some keep the number of classes
-                return [str(name) for name in names]
-        return [str(number) for number in range(count)]
-
 
 def _class_weights(targets: Tensor, num_classes: int) -> Tensor:
     """(V - V_c) / V for the V targets of a batch, V_c of them of class c, `[num_classes]`.

@@ -1,4 +1,4 @@
-"""Scores of classes and labels that know where they are undefined: nan there, never 0.
+"""Scores of classes, labels and targets that know where they are undefined: nan there, never 0.
 
 All are of a whole epoch and of all ranks: which classes occur is known only then.
 """
@@ -45,6 +45,42 @@ class ClassAccuracy(Metric):
 
     def compute(self) -> Tensor:
         return self.hits / self.total if self.by_class else self.hits.sum() / self.total.sum()
+
+
+class TargetErrors(Metric):
+    """The root mean square error, or the mean absolute one, of each target in its own units; nan: none is known.
+
+    Shapes:
+        outputs: `[num_rows, num_targets, ...]`.
+        targets: the same, nan where unknown.
+        result: `[num_targets]`.
+
+    Args:
+        num_targets: how many there are.
+        squared: root mean square, not mean absolute errors.
+    """
+
+    full_state_update = False
+    total: Tensor
+    count: Tensor
+
+    def __init__(self, num_targets: int, squared: bool) -> None:
+        super().__init__()
+        self.squared = squared
+        for name in ("total", "count"):
+            self.add_state(name, torch.zeros(num_targets), dist_reduce_fx="sum")
+
+    def update(self, outputs: Tensor, targets: Tensor) -> None:
+        known = ~targets.isnan()
+        errors = torch.where(known, targets, outputs) - outputs
+        errors = errors.square() if self.squared else errors.abs()
+        rows = [dimension for dimension in range(errors.dim()) if dimension != 1]
+        self.total = self.total + errors.sum(dim=rows)
+        self.count = self.count + known.sum(dim=rows)
+
+    def compute(self) -> Tensor:
+        mean = self.total / self.count
+        return mean.sqrt() if self.squared else mean
 
 
 class LabelF1(Metric):

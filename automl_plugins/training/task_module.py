@@ -122,13 +122,22 @@ class TaskModule(pl.LightningModule):
         """The epoch's metrics as they are logged."""
         return computed
 
+    def _names(self) -> list[str]:
+        """The names of classes, labels or targets that the datamodule has, or their numbers."""
+        datamodule, count = getattr(self.trainer, "datamodule", None), self.task.out_channels
+        for attribute in ("target_columns", "classes"):
+            names = getattr(datamodule, attribute, None)
+            if isinstance(names, list | tuple) and len(names) == count:  # some keep the number of classes
+                return [str(name) for name in names]
+        return [str(number) for number in range(count)]
+
     def _mean_of_defined(self, name: str, scores: Tensor, kinds: str, names: Sequence[str]) -> Tensor:
         """The mean of the scores that are defined, with one warning that names the others; nan where none is.
 
         Args:
             name: of the metric, with the stage.
             scores: `[count]`, nan where undefined.
-            kinds: the plural of what has a score: `classes`, or `labels`.
+            kinds: the plural of what has a score: `classes`, `labels` or `targets`.
             names: of each.
         """
         undefined = [names[index] for index in scores.isnan().nonzero().flatten().tolist()]

@@ -12,6 +12,7 @@ from torchmetrics import MeanSquaredError, Metric, MetricCollection
 from automl_plugins.spaces.task import Task
 from automl_plugins.training.regression import RegressionModule
 from automl_plugins.training.schedule import Shape
+from automl_plugins.training.scores import TargetErrors
 from seg_space.metrics import RelativeError, sample_errors
 from seg_space.modules.base import Optimizer
 from seg_space.modules.pixels import PixelModule
@@ -27,6 +28,8 @@ class DenseRegression(PixelModule, RegressionModule):
 
     `relative_l2` is the mean over samples of ||prediction - target||_2 / ||target||_2, in the targets' own
     units, as on Darcy flow (Li et al. 2021, arXiv 2010.08895); a sample whose target is 0 everywhere does not count.
+    With several channels, whose units may differ, it is the mean over channels too, and `nrmse` takes the place of
+    `rmse`, see `RegressionModule`.
 
     Args:
         network: gives values `[batch, out_channels, height, width]`.
@@ -36,7 +39,8 @@ class DenseRegression(PixelModule, RegressionModule):
         optimizer: `adam`, or `sgd` with momentum 0.9.
         schedule: of the learning rate: `poly` (of the power 0.9) or `cosine` (with warm-up), to zero over the Trainer's
             steps; or `constant`.
-        loss: `relative_l2`, or `squared`: the mean squared error of standardised targets, judged by RMSE.
+        loss: `relative_l2`, or `squared`: the mean squared error of standardised targets, judged by RMSE (several
+            channels by NRMSE).
         encoder_learning_rate: the optimizer's for a pretrained encoder, with the same schedule; None: `learning_rate`.
         frozen_epochs: the first epochs, in which a pretrained encoder stays as it is.
         fixed_statistics: a pretrained encoder's batch statistics stay as they are in all epochs.
@@ -65,7 +69,9 @@ class DenseRegression(PixelModule, RegressionModule):
         super().__init__(network, task, learning_rate, weight_decay, optimizer, schedule, *encoder, loss=loss)
 
     def _judges(self) -> dict[str, Metric | MetricCollection]:
-        return {"rmse": MeanSquaredError(squared=False), "relative_l2": RelativeError()}
+        count = self.task.out_channels
+        rmse = TargetErrors(count, squared=True) if self._several else MeanSquaredError(squared=False)
+        return {"rmse": rmse, "relative_l2": RelativeError()}
 
     def forward(self, images: Tensor) -> Tensor:
         """The predictions `[batch, out_channels, height, width]`, in the targets' units."""
@@ -84,5 +90,5 @@ class DenseRegression(PixelModule, RegressionModule):
 
     def _update(self, metrics: MetricCollection, outputs: Tensor, targets: Tensor) -> None:
         known = ~targets.isnan()
-        metrics["rmse"].update(outputs[known], targets[known])
+        metrics["rmse"].update(*((outputs, targets) if self._several else (outputs[known], targets[known])))
         metrics["relative_l2"].update(outputs, targets)

@@ -92,7 +92,8 @@ class ImageRegression(ImageModule, RegressionModule):
         optimizer: `adam`, or `sgd` with momentum 0.9.
         schedule: of the learning rate: `poly` (of the power 0.9) or `cosine` (with warm-up), to zero over the Trainer's
             steps; or `constant`.
-        loss: `squared` errors, judged by RMSE, or `absolute` ones, judged by MAE.
+        loss: `squared` errors, judged by RMSE, or `absolute` ones, judged by MAE; several values by NRMSE or NMAE, see
+            `RegressionModule`.
         encoder_learning_rate: the optimizer's for a pretrained encoder, with the same schedule; None: `learning_rate`.
         frozen_epochs: the first epochs, in which a pretrained encoder stays as it is.
         fixed_statistics: a pretrained encoder's batch statistics stay as they are in all epochs.

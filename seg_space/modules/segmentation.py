@@ -119,9 +119,3 @@ class SemanticSegmentation(PixelModule):
                 f"test_iou/{name}": score for name, score in zip(names, scores, strict=True) if not score.isnan()
             }
         return values
-
-    def _names(self) -> list[str]:
-        names = getattr(getattr(self.trainer, "datamodule", None), "classes", None)
-        if names is None or len(names) != self.task.out_channels:
-            return [str(number) for number in range(self.task.out_channels)]
-        return [str(name) for name in names]

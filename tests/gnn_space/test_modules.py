@@ -6,8 +6,9 @@ Most tests use a network that hands its input on, so that the outputs are what a
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 import torch
@@ -236,10 +237,10 @@ def test_regression_learns_standardised_targets_and_reports_in_their_units() -> 
     found = {name: value.item() for name, value in trainer.callback_metrics.items()}
     # Standardised, the targets are 2, 0, 0 and unknown, the outputs 1, 0 and 0.
     assert found["val_loss"] == pytest.approx((1 + 0 + 0) / 3)
-    # In units: predictions 12, -1, 10 for 14, -1, 10.
-    assert found["val_mae"] == pytest.approx(2 / 3)
-    assert found["val_rmse"] == pytest.approx(math.sqrt(4 / 3))
-    assert (module.monitor, module.direction) == ("val_rmse", "minimize")
+    # In units: predictions 12 and 10 for 14 and 10, -1 for -1. Each target's error counts by its own deviation.
+    assert found["val_nmae"] == pytest.approx((1 / 2 + 0) / 2)
+    assert found["val_nrmse"] == pytest.approx(math.sqrt((1 / 2 + 0) / 2))
+    assert (module.monitor, module.direction) == ("val_nrmse", "minimize")
     assert module(batch).tolist() == [[12.0, -1.0], [10.0, 0.0]]
     assert torch.equal(module.predict_step(batch, 0), module(batch))
 
@@ -248,9 +249,66 @@ def test_regression_without_statistics_is_in_units_throughout() -> None:
     found = validated(GraphRegression(Echo(), VALUES), [rows([[1.0, 0.0]], [[3.0, 0.0]])])
     assert found == {
         "val_loss": pytest.approx(2.0),
-        "val_rmse": pytest.approx(math.sqrt(2)),
-        "val_mae": pytest.approx(1.0),
+        "val_nrmse": pytest.approx(math.sqrt(2)),
+        "val_nmae": pytest.approx(1.0),
     }
+
+
+def test_one_target_is_judged_in_its_own_units() -> None:
+    module = GraphRegression(Echo(), replace(VALUES, in_channels=1, out_channels=1))
+    module.mean.fill_(10.0)
+    module.scale.fill_(2.0)
+    found = validated(module, [rows([[1.0], [0.0]], [[14.0], [10.0]])])
+    assert module.monitor == "val_rmse"
+    assert found == pytest.approx({"val_loss": 1 / 2, "val_rmse": math.sqrt(4 / 2), "val_mae": 2 / 2})
+
+
+@pytest.mark.parametrize(("loss", "monitor"), [("squared", "val_nrmse"), ("absolute", "val_nmae")])
+def test_a_target_of_small_units_counts_as_much_as_one_of_large_units(
+    loss: Literal["squared", "absolute"], monitor: str
+) -> None:
+    truth = [[500.0, 1.0], [620.0, 5.0], [560.0, 3.0]]
+    scores = []
+    for wrong in ([1.0, 0.0], [0.0, 1.0]):  # by one standard deviation, once of the first, once of the second
+        data = Tiny([rows(wrong_by(wrong), truth)], VALUES, (torch.tensor([560.0, 3.0]), torch.tensor([60.0, 2.0])))
+        module = GraphRegression(Echo(), VALUES, learning_rate=1e-30, loss=loss)
+        trainer = pl.Trainer(**LEAN, max_epochs=1)
+        trainer.fit(module, data)
+        scores.append(trainer.callback_metrics[module.monitor].item())
+        assert module.monitor == monitor
+    assert scores[0] == pytest.approx(scores[1])
+
+
+def wrong_by(deviations: list[float]) -> list[list[float]]:
+    """Standardised outputs for the targets above, each target beside the truth by so much."""
+    return [[row + by for by in deviations] for row in (-1.0, 1.0, 0.0)]
+
+
+def test_each_targets_own_error_is_in_the_test_under_its_name() -> None:
+    data = Tiny([rows([[1.0, 2.0], [3.0, 4.0]], [[4.0, 2.0], [3.0, NAN]])], VALUES)
+    module = GraphRegression(Echo(), VALUES)
+    (found,) = pl.Trainer(**LEAN).test(module, data, verbose=False)
+    assert found["test_rmse/0"] == pytest.approx(math.sqrt(9 / 2))
+    assert found["test_rmse/1"] == 0.0
+    data.target_columns = ("boiling", "logP")
+    (found,) = pl.Trainer(**LEAN).test(GraphRegression(Echo(), VALUES, loss="absolute"), data, verbose=False)
+    assert {name: value for name, value in found.items() if "/" in name} == {
+        "test_mae/boiling": pytest.approx(3 / 2),
+        "test_mae/logP": 0.0,
+    }
+
+
+def test_a_target_without_a_known_value_is_left_out_of_the_mean_and_named() -> None:
+    data = Tiny([rows([[1.0, 2.0]], [[4.0, NAN]])], VALUES)
+    with pytest.warns(UserWarning, match="val_nrmse is the mean over 1 of 2 targets; .* for 1$"):
+        (found,) = pl.Trainer(**LEAN).validate(GraphRegression(Echo(), VALUES), data, verbose=False)
+    assert found["val_nrmse"] == pytest.approx(3.0)
+
+
+def test_several_targets_whose_deviations_nobody_says_are_warned_of() -> None:
+    data = Tiny([rows([[1.0, 0.0]], [[3.0, 0.0]])], VALUES)
+    with pytest.warns(UserWarning, match="errors of 2 targets together, each in its own units"):
+        pl.Trainer(**LEAN, max_epochs=1).fit(GraphRegression(Echo(), VALUES), data)
 
 
 def test_targets_may_come_in_one_row() -> None:

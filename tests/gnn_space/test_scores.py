@@ -58,7 +58,7 @@ def test_logits_whose_probabilities_round_to_one_are_still_in_order() -> None:
             rows([[1.0, 0.0, 0.0]], [0], val_mask=torch.tensor([False])),
             {"val_accuracy", "val_loss"},
         ),
-        (GraphRegression(Echo(), VALUES), rows([[1.0, 0.0]], [[NAN, NAN]]), {"val_rmse", "val_mae", "val_loss"}),
+        (GraphRegression(Echo(), VALUES), rows([[1.0, 0.0]], [[NAN, NAN]]), {"val_nrmse", "val_nmae", "val_loss"}),
     ],
     ids=["one class", "no label is yes", "no label is known", "no node", "no known value"],
 )

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import replace
+from typing import Any, Literal
 
 import pytest
 import torch
@@ -395,6 +396,28 @@ def test_values_that_are_not_known_do_not_count(loss: str) -> None:
     assert validated(module, [(outputs, targets)])[module.monitor] == pytest.approx(
         by_hand if loss == "relative_l2" else math.sqrt(by_hand)
     )
+
+
+@pytest.mark.parametrize(("loss", "monitor"), [("relative_l2", "val_relative_l2"), ("squared", "val_nrmse")])
+def test_a_channel_of_small_units_counts_as_much_as_one_of_large_units(
+    loss: Literal["relative_l2", "squared"], monitor: str
+) -> None:
+    task = replace(VALUES, in_channels=2, out_channels=2)
+    truth = torch.tensor([[[[300.0, 400.0]], [[0.3, 0.4]]]])
+    scores = []
+    for wrong in ([60.0, 0.0], [0.0, 0.06]):
+        module = DenseRegression(Echo(), task, loss=loss)
+        module.scale.copy_(torch.tensor([100.0, 0.1]))
+        module.mean.copy_(torch.tensor([350.0, 0.35]))
+        by_channel = (truth + torch.tensor(wrong).view(1, 2, 1, 1) - module.mean.view(2, 1, 1)) / module.scale.view(
+            2, 1, 1
+        )
+        found = validated(module, [(by_channel, truth)])
+        scores.append((found[module.monitor], found["val_loss"]))
+        assert module.monitor == monitor
+    assert scores[0] == pytest.approx(scores[1])
+    relative = math.hypot(60, 60) / 500
+    assert scores[0][0] == pytest.approx(relative / 2 if loss == "relative_l2" else math.sqrt(0.6**2 / 2), rel=1e-5)
 
 
 @pytest.mark.parametrize("value", [0.0, math.nan])

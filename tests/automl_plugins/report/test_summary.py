@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 
 from rich.console import Console
 
@@ -56,6 +57,13 @@ def test_the_table_has_a_line_for_each_network() -> None:
         assert cell in text
     assert "test_loss" not in text
     assert "sky" not in text
+
+
+def test_few_parts_of_a_metric_are_told_under_the_table_and_many_in_json_alone() -> None:
+    (line,) = [line for line in SUMMARY.lines() if "iou" in line]
+    assert line == "search: test_iou of sky 0.4000 ± 0.0000"
+    many = replace(SUMMARY.rows[0], test={f"test_iou/{number}": (0.5, 0.1) for number in range(19)})
+    assert not any("iou" in line for line in replace(SUMMARY, rows=[many]).lines())
 
 
 def test_each_search_says_its_sampler_and_what_it_cost() -> None:
