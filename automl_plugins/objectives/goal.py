@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from automl_plugins.measures.figures import check_figure
@@ -74,6 +75,16 @@ class Goal:
     def figures(self) -> tuple[str, ...]:
         """The figures that must be measured."""
         return tuple(dict.fromkeys((*self.costs, *self.limits, *self._rewarded)))
+
+    def broken(self, figures: Mapping[str, float], among: Collection[str] | None = None) -> list[str]:
+        """The limits that figures break; one that is unknown breaks its own.
+
+        Args:
+            figures: by name.
+            among: the limits to look at; all where left out.
+        """
+        limits = {name: limit for name, limit in self.limits.items() if among is None or name in among}
+        return [name for name, limit in limits.items() if not figures.get(name, math.inf) <= limit]
 
     def directions(self, metric: Direction) -> list[Direction]:
         """Of the values, after the metric's.

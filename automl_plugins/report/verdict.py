@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 
 from automl_plugins.objectives.standing import Standing, best_of
+from automl_plugins.objectives.welch import CONFIDENCE, welch_interval
 from automl_plugins.system.finite import mean_and_deviation, seconds, spread
 
 _NAMES = {"search": "the search", "random search": "random search", "hand": "a hand-made network"}
-_CLEAR = 2.0
-"""Standard errors of a difference beyond which it is called one."""
-_SEVERAL = "two standard errors"
+_INTERVAL = f"Welch's {CONFIDENCE * 100:.0f} % interval"
+"""Of the difference of two means over seeds, the report's test of whether they differ; it excludes 0 where they do."""
 
 
 def winner_line(winner: Standing, label: str, monitor: str, finders: Sequence[str]) -> str:
@@ -70,8 +69,8 @@ def worth_lines(standings: Sequence[Standing], searches: Mapping[str, Mapping[st
     told, outcomes = [], []
     for name, other in others.items():
         ahead = mine.is_behind(other) * -1
-        error = None if mine.error is None or other.error is None else math.hypot(mine.error, other.error)
-        clear = error is not None and abs(ahead) > _CLEAR * error
+        interval = _interval(mine, other)
+        clear = interval is not None and not interval[0] <= 0 <= interval[1]
         outcomes.append((ahead > 0) - (ahead < 0) if clear else 0)
         against = f"random search's {_mean(other)}" if name != "hand" else f"{other.contender.label}'s {_mean(other)}"
         if name == "hand":
@@ -79,29 +78,42 @@ def worth_lines(standings: Sequence[Standing], searches: Mapping[str, Mapping[st
         else:
             theirs = seconds(searches["random"]["cpu_seconds"])
             price = f"its trials took {seconds(took)} CPU seconds, random search's {theirs}"
-        told.append(f"search's {monitor} {_mean(mine)} is {_difference(ahead, error)} {against}, {price}")
+        told.append(f"search's {monitor} {_mean(mine)} is {_difference(ahead, interval)} {against}, {price}")
     better = [each.contender.label for each in beyond if each.is_behind(mine) < 0]
     if better:
         told.append(f"better than the search's, and beyond the limits: {', '.join(dict.fromkeys(better))}")
     return [*told, _conclusion(outcomes, seeds=len(mine.values), limited=bool(beyond))]
 
 
-def _difference(ahead: float, error: float | None) -> str:
+def _interval(mine: Standing, other: Standing) -> tuple[float, float] | None:
+    """Of how much better the mean of the first is; None where a single seed has a value."""
+    sign = 1 if mine.maximize else -1
+    better, worse = ([sign * value for value in each.values if value is not None] for each in (mine, other))
+    return welch_interval(better, worse)
+
+
+def _difference(ahead: float, interval: tuple[float, float] | None) -> str:
     if ahead == 0:
         return "equal to"
-    deviation = "" if error is None else f" (standard error of the difference {error:.4f})"
-    return f"{abs(ahead):.4f} {'better' if ahead > 0 else 'worse'}{deviation} than"
+    told = ""
+    if interval is not None:
+        # Of the difference as it is told, which is above 0.
+        low, high = interval if ahead > 0 else (-interval[1], -interval[0])
+        told = f" ({_INTERVAL}: {low:.4f} to {high:.4f})"
+    return f"{abs(ahead):.4f} {'better' if ahead > 0 else 'worse'}{told} than"
 
 
 def _conclusion(outcomes: Sequence[int], seeds: int, limited: bool) -> str:
     if seeds == 1:
-        return "whether the search was worth its cost is not known from one seed: give more of them (--seeds 5)"
+        return "one seed cannot tell whether the search was worth its cost: give more of them (--seeds 5)"
     if min(outcomes) < 0:
-        return f"the search was not worth its cost: what took less was better by more than {_SEVERAL}"
+        above = f"{_INTERVAL} of the difference is above 0"
+        return f"the search was not worth its cost: what took less was better, and {above} ({seeds} seeds)"
     if min(outcomes) == 0:
-        return f"the search was not shown to be worth its cost: nothing differs by more than {_SEVERAL}"
+        return f"the search was not shown to be worth its cost: {_INTERVAL} of a difference includes 0 ({seeds} seeds)"
     others = "all others within the limits" if limited else "all others"
-    return f"the search was worth its cost: it is ahead of {others} by more than {_SEVERAL}"
+    above = f"{_INTERVAL}s of the differences are above 0"
+    return f"the search was worth its cost: it is ahead of {others}, and {above} ({seeds} seeds)"
 
 
 def _shown(standing: Standing) -> str:

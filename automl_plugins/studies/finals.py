@@ -137,7 +137,7 @@ class Finals:
         results = self.comparison.trained(contender)
         figures = self._figures(contender)
         counts = [result.params for result in results if result.params is not None]
-        broken = [name for name, limit in self.goal.limits.items() if not figures.get(name, math.inf) <= limit]
+        broken = self.goal.broken(figures)
         cap = self.project.space.max_parameters
         if cap is not None and counts and counts[0] > cap:
             broken.append("max_parameters")  # only a hand-made network can: the space makes none above it

@@ -17,6 +17,7 @@ from automl_plugins.measures.figures import Figures
 from automl_plugins.objectives.contender import Contender
 from automl_plugins.report.notes import tell
 from automl_plugins.spaces.architecture import Architecture
+from automl_plugins.spaces.budget import COUNTED
 from automl_plugins.studies.comparison import Comparison
 from automl_plugins.studies.deaths import Deaths, KilledError
 from automl_plugins.studies.plan import Plan
@@ -75,6 +76,7 @@ class Readiness:
         if self.plan.arms:
             self._try_costs(*preflight.try_space(self._guarded))
         fitting = [contender for contender in references if self._fits(preflight, contender)]
+        self._tell_beyond(fitting)
         if "test" not in splits_of(project.data):
             tell(f"{type(project.data).__name__} has no test_dataloader: the table has validation scores alone")
         return fitting
@@ -127,6 +129,31 @@ class Readiness:
                     self.plan.goal.values(score, figures)
             except (ValueError, EnergyError) as error:
                 raise StudyError(f"costs, limits or reward: {error}") from error
+
+    def _tell_beyond(self, references: Sequence[Contender]) -> None:
+        """Say it where every hand-made network is beyond the limits that are counted, so that none can be chosen."""
+        goal, cap = self.plan.goal, self.comparison.project.space.max_parameters
+        counted = [name for name in COUNTED if name in goal.limits or (name == "params" and cap is not None)]
+        if not counted or not references:
+            return
+        told = []
+        with tempfile.TemporaryDirectory() as folder:
+            figures = Figures(self.comparison.project, counted, Path(folder))
+            for contender in references:
+                try:
+                    found = figures.of_network(partial(self.comparison.build, contender))
+                except Exception:  # noqa: BLE001, S112 - the user's network; its line of the final table says so
+                    continue
+                broken = goal.broken(found, counted)
+                if cap is not None and found["params"] > cap and "params" not in broken:
+                    broken.append("params")
+                if not broken:
+                    return
+                told.append(f"{contender.label} ({', '.join(f'{name} {found[name]:,.0f}' for name in broken)})")
+        tell(
+            f"all hand-made networks are beyond the limits: {', '.join(told)}; they are trained as a comparison, and "
+            "cannot be chosen"
+        )
 
     def _fits(self, preflight: Preflight, contender: Contender) -> bool:
         name = str(contender.reference)

@@ -299,10 +299,17 @@ def test_the_best_wins_whoever_found_it(scored: MakeStudy) -> None:
     assert "the search was not worth its cost" in lines
 
 
-def test_a_hand_made_network_above_the_cap_is_shown_and_never_wins(scored: MakeStudy) -> None:
+def test_a_hand_made_network_above_the_cap_is_shown_and_never_wins(
+    scored: MakeStudy, capsys: pytest.CaptureFixture[str]
+) -> None:
     Scored.scores = {"GIN": 0.9}
     cap = parameters_of(registry.load("references", "gin")(scored().project.task)) - 1
     study = scored(space=AGNNSpace(layers=1, max_parameters=cap), references=["gin"], trials=2)
+    study.prepare()
+    assert (
+        f"all hand-made networks are beyond the limits: gin (params {cap + 1:,}); they are trained as a comparison"
+        in capsys.readouterr().err
+    )
     summary = study.run()
     search, gin = summary.rows
     assert summary.winner == "search"
