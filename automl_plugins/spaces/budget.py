@@ -63,10 +63,14 @@ class Budget:
         task: what their networks must fit.
         limits: the most of each figure, by its name in `COUNTED`; see `limits.budget_of`.
         run: calls a network on example inputs; not asked where parameters alone are limited.
+        given: the words for what a limit was given by, by its name: `limits.NAME` where left out.
     """
 
-    def __init__(self, space: Counted, task: Task, limits: Mapping[str, float], run: Run) -> None:
+    def __init__(
+        self, space: Counted, task: Task, limits: Mapping[str, float], run: Run, given: Mapping[str, str] | None = None
+    ) -> None:
         self.space, self.task, self.limits, self.run = space, task, dict(limits), run
+        self._given = {name: f"limits.{name}" for name in limits} | dict(given or {})
         self.failure: Exception | None = None
         """The error of the last forward pass that failed."""
         self._params: dict[Architecture, int] = {}
@@ -114,6 +118,7 @@ class Budget:
         figures = self.figures(architecture)
         told = [
             f"{figures[name]:,.0f} {_WORDS[name]}; {self._key(name)} is {self.limits[name]:,.0f}"
+            f"{figures[name]:,.0f} {_WORDS[name]}; {self._given[name]} is {self.limits[name]:,.0f}"
             for name in self.broken(architecture)
         ]
         return "; ".join(told) or None
@@ -132,6 +137,7 @@ class Budget:
         """
         broken, figures = self.broken(smallest) or self.limits, self.figures(smallest)
         limits = " and ".join(f"{self._key(name)}={self.limits[name]:,.0f}" for name in broken)
+        limits = " and ".join(f"{self._given[name]}={self.limits[name]:,.0f}" for name in broken)
         has = " and ".join(f"{figures[name]:,.0f} {_WORDS[name]}" for name in broken if name in figures)
         kind = ParameterCapError if "params" in broken else LimitError
         return kind(

@@ -51,7 +51,7 @@ def budget_of(space: Counted, task: Task, limits: Limits | None = None, run: Run
     check_limits(limits)
     run = run or _MadeUp(task)
     most = {name: float(limit) for name, limit in limits.items() if limit is not None and name != REFERENCES}
-    cap = space.max_parameters
+    cap, given = space.max_parameters, dict[str, str]()
     factor = limits.get(REFERENCES, FACTOR if space.references(task) else None)
     open_figures = [name for name in COUNTED if name not in limits and not (name == "params" and cap is not None)]
     if factor is not None and open_figures:
@@ -61,10 +61,12 @@ def budget_of(space: Counted, task: Task, limits: Limits | None = None, run: Run
                 f"limits.{REFERENCES}: there is no reference for the level {task.level!r} whose costs could be "
                 f"counted; give limits of {', '.join(COUNTED)} instead"
             )
-        most.update({name: factor * dearest[name] for name in open_figures if name in dearest})
-    if cap is not None:
-        most["params"] = min(most.get("params", math.inf), cap)
-    return Budget(space, task, {name: most[name] for name in COUNTED if name in most}, run)
+        for name in dearest.keys() & set(open_figures):
+            most[name], reference = factor * dearest[name][0], dearest[name][1]
+            given[name] = f"{factor:g} times the dearest reference ({reference}; limits.{name} gives another limit)"
+    if cap is not None and cap <= most.get("params", math.inf):
+        most["params"], given["params"] = cap, "max_parameters"
+    return Budget(space, task, {name: most[name] for name in COUNTED if name in most}, run, given)
 
 
 def check_limits(limits: Limits) -> None:
@@ -84,25 +86,27 @@ def check_limits(limits: Limits) -> None:
         raise ValueError(f"limits.{REFERENCES} is at least 1, so that the references are within; got {factor}")
 
 
-def _dearest(space: Counted, task: Task, run: Run) -> dict[str, float]:
-    """The largest figures of the references that can be run; empty where none can."""
-    found: dict[str, float] = {}
-    for build in _references(space, task):
+def _dearest(space: Counted, task: Task, run: Run) -> dict[str, tuple[float, str]]:
+    """The largest figures of the references that can be run, and whose they are; empty where none can."""
+    found: dict[str, tuple[float, str]] = {}
+    for reference, build in _references(space, task):
         try:
             figures = _figures(build, run)
         except Exception:  # noqa: BLE001, S112 - whatever a reference says of a task that it is not for
             continue
-        found = {name: max(found.get(name, 0.0), float(figures[name])) for name in COUNTED}
+        for name in COUNTED:
+            if figures[name] > found.get(name, (0.0, ""))[0]:
+                found[name] = float(figures[name]), reference
     return found
 
 
-def _references(space: Counted, task: Task) -> Iterator[Callable[[], nn.Module]]:
-    """The space's own, or where it has none, the registered ones."""
+def _references(space: Counted, task: Task) -> Iterator[tuple[str, Callable[[], nn.Module]]]:
+    """The space's own, or where it has none, the registered ones, by name."""
     own = space.references(task)
     if own:
-        yield from (partial(space.build, architecture, task) for architecture in own.values())
+        yield from ((name, partial(space.build, architecture, task)) for name, architecture in own.items())
     else:
-        yield from (partial(hand_made, name, task, space) for name in registry.names("references"))
+        yield from ((name, partial(hand_made, name, task, space)) for name in registry.names("references"))
 
 
 def _figures(build: Callable[[], nn.Module], run: Run) -> dict[str, int]:

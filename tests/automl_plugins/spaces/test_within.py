@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import re
 from collections.abc import Callable, Sequence
 from itertools import islice
 from typing import Any
@@ -27,6 +28,7 @@ from gnn_space import AGNNSpace, EGNASSpace
 from seg_space import AutoDeepLabSpace
 
 GRAPH = Task("graph", "regression", 5, 1)
+NODE = Task("node", "classes", 5, 3)
 PIXEL = Task("pixel", "classes", 3, 4)
 WAVES = Task("pixel", "regression", 3, 1)
 SPACES: dict[str, tuple[Callable[[int | None], SearchSpace], Task]] = {
@@ -244,6 +246,32 @@ def test_narrowing_draws_nothing_from_the_callers_generator() -> None:
     before = torch.get_rng_state()
     make(None).within(task)  # the costs of references are counted
     assert torch.equal(torch.get_rng_state(), before)
+def test_a_refusal_names_the_limit_as_it_was_given() -> None:
+    space = AGNNSpace(layers=2)
+    large = space.sample(np.random.default_rng(0))
+    count = space.num_parameters(large, NODE)
+
+    def refusal(space: AGNNSpace, **limits: float | None) -> str:
+        open_limits: dict[str, float | None] = {"macs": None, "activations": None, "references": None}
+        return str(budget_of(space, NODE, open_limits | limits).refusal(large)).partition("; ")[2]
+
+    assert refusal(space, params=count - 1) == f"limits.params is {count - 1:,}"
+    capped = AGNNSpace(layers=2, max_parameters=count - 1)
+    assert refusal(capped) == f"max_parameters is {count - 1:,}"
+    assert refusal(capped, params=count - 2) == f"limits.params is {count - 2:,}"
+    assert refusal(capped, params=2 * count) == f"max_parameters is {count - 1:,}"
+    with pytest.raises(ParameterCapError, match=r"^limits\.params=10 admits no network"):
+        space.within(NODE, {"params": 10})
+
+
+def test_a_refusal_by_an_implicit_limit_says_what_it_is_and_how_to_give_another() -> None:
+    space = AGNNSpace(layers=2)
+    budget = budget_of(space, NODE, {"macs": None, "activations": None})
+    drawn = (space.sample(np.random.default_rng(seed)) for seed in range(500))
+    told = next(reason for reason in map(budget.refusal, drawn) if reason is not None)
+    assert re.fullmatch(
+        r"[\d,]+ parameters; 4 times the dearest reference \(gat; limits.params gives another limit\) is [\d,]+", told
+    )
 
 
 def test_a_narrowed_space_is_the_same_space() -> None:
