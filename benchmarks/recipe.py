@@ -75,13 +75,13 @@ _EGNAS = EGNASSpace(
 _SINGLE: dict[str, Any] = {"steps_per_epoch": 5, "sparse_features": True}
 SETTINGS = {
     "cora": Setting(
-        partial(NpzGraphData, DATA / "cora.npz", **_SINGLE), _AGNN, NodeClassification, ("gcn", "gat", "sage"), 12
+        partial(NpzGraphData, DATA / "cora.npz", **_SINGLE), _AGNN, NodeClassification, ("gcn", "gat", "graphsage"), 12
     ),
     "photo": Setting(
         partial(NpzGraphData, DATA / "amazon_photo.npz", steps_per_epoch=5),
         _AGNN,
         NodeClassification,
-        ("gcn", "sage"),
+        ("gcn", "graphsage"),
         6,
     ),
     "esol": Setting(

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+import tomllib
 from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch_geometric.data import Batch, Data
 
+import gnn_space
 from automl_plugins import Task
 from automl_plugins.spaces.task import Level
 from gnn_space import GNNPlusSpace
@@ -49,6 +52,14 @@ FRAME = {
     "appnp": {r"hidden\.": "layers.0.message.own.", r"output\.": "output.output."},
     "gated-gcn": {r"nodes\.": "project.", "edges$": "edge_states.constant", r"edges\.": "edge_states.features."},
 }
+
+
+@pytest.mark.parametrize("name", HAND_MADE)
+def test_a_point_has_the_name_that_its_network_is_registered_by(name: str) -> None:
+    project = Path(gnn_space.__file__).parents[1] / "pyproject.toml"
+    registered = tomllib.loads(project.read_text("utf-8"))["project"]["entry-points"]["automl_plugins.references"]
+    network = HAND_MADE[name]
+    assert registered.get(name) == f"{network.__module__}:{network.__name__}"
 
 
 def renamed(name: str, key: str, by_message: bool) -> str:
