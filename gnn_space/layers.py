@@ -8,6 +8,8 @@ output is mapped before it is sent on where a linear map comes first, which chan
 
 from __future__ import annotations
 
+from typing import cast
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -122,6 +124,9 @@ class GATLayer(nn.Module):
         received = attended(hidden, functional.leaky_relu_(scores, 0.2), edges, self.dropout, self.training)
         return received.flatten(1) + self.bias
 
+    def extra_repr(self) -> str:
+        return f"heads={self.heads}, dropout={self.dropout:g}"
+
 
 class GINLayer(nn.Module):
     """Graph isomorphism (Xu et al. 2019), PyG's `GINConv`; with edge features GINE (Hu et al. 2020), its `GINEConv`.
@@ -133,7 +138,7 @@ class GINLayer(nn.Module):
         edge_dim: channels of edge features; None: the task has none.
 
     Raises:
-        ValueError: the perceptron begins otherwise.
+        ValueError: the perceptron is no `nn.Sequential`, or begins otherwise.
 
     Shapes:
         x `[num_nodes, in_channels]`; edge_attr `[num_edges, edge_dim]`; output `[num_nodes, out_channels]`.
@@ -141,9 +146,13 @@ class GINLayer(nn.Module):
 
     def __init__(self, nn: nn.Sequential, edge_dim: int | None = None) -> None:
         super().__init__()
+        first = nn[0] if isinstance(nn, torch.nn.Sequential) and len(nn) else None
+        if not isinstance(first, torch.nn.Linear):
+            begins = type(nn).__name__ if first is None else f"Sequential that begins with {type(first).__name__}"
+            raise ValueError(f"GINLayer takes an nn.Sequential that begins with an nn.Linear; got a {begins}")
         self.nn = nn
         self.eps = torch.nn.Parameter(torch.zeros(1))
-        self.lin = torch.nn.Linear(edge_dim, self._first.in_features) if edge_dim else None
+        self.lin = torch.nn.Linear(edge_dim, first.in_features) if edge_dim else None
         reset(self.nn)
 
     def forward(self, x: Tensor, edge_index: Tensor | CompressedEdges, edge_attr: Tensor | None = None) -> Tensor:
@@ -152,7 +161,7 @@ class GINLayer(nn.Module):
             states = x.to_dense() if x.layout == torch.sparse_csr else x
             messages = functional.relu(states.index_select(0, edges.source) + self.lin(edge_attr))
             return self.nn(reduced(messages, edges, "sum") + (1 + self.eps) * states)
-        first = self._first
+        first = cast(torch.nn.Linear, self.nn[0])
         if not _maps_first(x, first):
             return self.nn(aggregate(x, edge_index) + (1 + self.eps) * x)
         state = functional.linear(x, first.weight)
@@ -162,13 +171,6 @@ class GINLayer(nn.Module):
         for layer in list(self.nn)[1:]:
             state = layer(state)
         return state
-
-    @property
-    def _first(self) -> torch.nn.Linear:
-        first = self.nn[0]
-        if not isinstance(first, torch.nn.Linear):
-            raise ValueError(f"GINLayer's perceptron begins with {type(first).__name__}; it needs an nn.Linear")
-        return first
 
 
 class PropagationLayer(nn.Module):

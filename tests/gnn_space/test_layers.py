@@ -110,3 +110,20 @@ def test_edges_of_narrow_integers_are_those_of_wide_ones(name: str) -> None:
 def test_what_is_no_edge_index_is_named(edges: Tensor) -> None:
     with pytest.raises(ValueError, match=r"edge_index is \w+ \[[\d, ]+\]; it holds integers \[2, num_edges\]"):
         GCNLayer(4, 6)(torch.ones(NODES, 4), edges)
+
+
+@pytest.mark.parametrize(
+    ("network", "got"),
+    [
+        (nn.Linear(4, 4), "got a Linear"),
+        (nn.Sequential(), "got a Sequential"),
+        (nn.Sequential(nn.ReLU(), nn.Linear(4, 4)), "got a Sequential that begins with ReLU"),
+    ],
+)
+def test_gin_refuses_another_perceptron_when_it_is_made(network: nn.Module, got: str) -> None:
+    with pytest.raises(ValueError, match=f"takes an nn.Sequential that begins with an nn.Linear; {got}$"):
+        GINLayer(network)
+
+
+def test_attention_shows_its_heads() -> None:
+    assert "heads=8, dropout=0.6" in repr(GATLayer(4, 8, heads=8, dropout=0.6))
