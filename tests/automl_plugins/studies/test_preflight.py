@@ -21,6 +21,7 @@ from torch.utils.data import DataLoader
 
 from automl_plugins import Task
 from automl_plugins.errors import StudyError
+from automl_plugins.studies.preflight import Preflight
 from automl_plugins.studies.study import Study
 from automl_plugins.training.trainer_options import check_validates
 from gnn_space import AGNNSpace, EGNASSpace, NodeClassification
@@ -228,6 +229,22 @@ def test_data_are_not_set_up_again_for_every_try(make_study: MakeStudy) -> None:
 
     make_study(data=Slow()).prepare()
     assert Slow.calls == 2  # for training and for the test
+
+
+def test_a_line_says_what_is_done_before_the_first_trial(
+    make_study: MakeStudy, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = []
+
+    def look(preflight: Preflight, guard: object) -> None:
+        told.append(capsys.readouterr())
+        raise StudyError("seen")
+
+    monkeypatch.setattr(Preflight, "try_space", look)
+    with pytest.raises(StudyError, match="seen"):
+        make_study().prepare()
+    assert told[0].err == "study: before the first training: counts limits and tries networks on one batch\n"
+    assert told[0].out == ""
 
 
 # Test data.
