@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -82,7 +82,9 @@ def check_parts(where: str, masks: Mapping[str, Tensor], num_nodes: int) -> None
                 )
 
 
-def check_classes(where: str, kind: str, y: Tensor, parts: Mapping[str, Tensor]) -> int:
+def check_classes(
+    where: str, kind: str, y: Tensor, parts: Mapping[str, Tensor], names: Sequence[str] | None = None
+) -> int:
     """Refuse classes that do not count from 0, and name those that cannot be learned.
 
     Args:
@@ -90,6 +92,7 @@ def check_classes(where: str, kind: str, y: Tensor, parts: Mapping[str, Tensor])
         kind: the plural of what has a class: `nodes`, or `graphs`.
         y: classes, integers `[num_rows]`.
         parts: the rows of `training`, `validation` and `test`, masks or indices; y of other rows may be anything.
+        names: of the classes; their numbers where left out.
 
     Returns:
         The number of classes.
@@ -99,15 +102,19 @@ def check_classes(where: str, kind: str, y: Tensor, parts: Mapping[str, Tensor])
     """
     found = {name: y[part].unique() for name, part in parts.items()}
     present = torch.cat(list(found.values())).unique()
+
+    def named(number: int) -> str:
+        return str(number) if names is None else names[number]
+
     if len(present) and int(present[0]) < 0:
-        named = next(name for name, classes in found.items() if int(classes[0]) < 0)
+        part = next(name for name, classes in found.items() if int(classes[0]) < 0)
         raise ValueError(
-            f"{where}: {named} {kind} have the class {int(present[0])}; classes count from 0, and {kind} without one "
+            f"{where}: {part} {kind} have the class {int(present[0])}; classes count from 0, and {kind} without one "
             "are in no part"
         )
     if len(present) < 2:
         raise ValueError(
-            f"{where}: all {kind} have the class {', '.join(str(one) for one in present.tolist()) or 'of nothing'}: "
+            f"{where}: all {kind} have the class {', '.join(map(named, present.tolist())) or 'of nothing'}: "
             "there is nothing to learn"
         )
     count = int(present[-1]) + 1
@@ -119,7 +126,7 @@ def check_classes(where: str, kind: str, y: Tensor, parts: Mapping[str, Tensor])
     train = found["training"]
     unlearned = sorted(set(range(count)) - set(train.tolist()))
     if unlearned:
-        listed = ", ".join(str(one) for one in unlearned[:_LISTED]) + ", ..." * (len(unlearned) > _LISTED)
+        listed = ", ".join(map(named, unlearned[:_LISTED])) + ", ..." * (len(unlearned) > _LISTED)
         warn_once(f"{where}: no training {kind.removesuffix('s')} has the class {listed}, so nothing learns it")
     return count
 

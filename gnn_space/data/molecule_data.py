@@ -17,15 +17,16 @@ from torch_geometric.data import Data
 from automl_plugins.spaces.task import Task
 from automl_plugins.system.arguments import one_of, three_fractions
 from automl_plugins.system.nearest import did_you_mean
-from automl_plugins.training.data.splits import random_split
-from automl_plugins.training.data.targets import check_labels
+from automl_plugins.training.data.splits import random_split, stratified_split
+from automl_plugins.training.data.targets import check_labels, warn_of_few
 from automl_plugins.training.lightning import pl
 from gnn_space.data.descriptors import check_descriptors, molecule_features
+from gnn_space.data.graph_checks import check_classes
 from gnn_space.data.graphs import ManyGraphs, ManyGraphsData
 from gnn_space.data.scaffolds import scaffold_split
 from gnn_space.data.smiles import ATOM_CATEGORIES, BOND_CATEGORIES, import_chem, molecule_graph, molecule_store, parse
 
-MoleculeTarget = Literal["regression", "binary", "multilabel"]
+MoleculeTarget = Literal["regression", "binary", "multilabel", "classes"]
 MoleculeSplit = Literal["random", "scaffold"]
 
 SPLIT_NAMES = {"train": 0, "training": 0, "val": 1, "valid": 1, "validation": 1, "test": 2}
@@ -39,15 +40,17 @@ class MoleculeTable:
 
     Args:
         smiles: of each row.
-        targets: `[num_rows, num_targets]`, nan where missing.
+        targets: `[num_rows, num_targets]`, nan where missing; the numbers of classes.
         splits: the part of each row, where the table says it.
         lines: where each row stands in its file, from 1.
+        classes: the names of classes, in the order of their numbers.
     """
 
     smiles: list[str]
     targets: np.ndarray
     splits: list[str] | None = None
     lines: list[int] | None = None
+    classes: tuple[str, ...] = ()
 
     def line(self, row: int) -> int:
         """The line of a row; without a file, its number from 1."""
@@ -64,9 +67,10 @@ class Skipped(NamedTuple):
 
 @dataclass(frozen=True)
 class Molecules(ManyGraphs):
-    """Loaded molecules, and the rows that gave no graph."""
+    """Loaded molecules, the rows that gave no graph, and the names of classes."""
 
     skipped: tuple[Skipped, ...] = ()
+    classes: tuple[str, ...] = ()
 
 
 class MoleculeData(ManyGraphsData):
@@ -74,8 +78,8 @@ class MoleculeData(ManyGraphsData):
 
     A batch has integer `x` `[num_atoms, 9]` and `edge_attr` `[num_edges, 3]`, the columns of
     `torch_geometric.utils.from_smiles`, and `y` `[num_graphs, num_targets]` as floats, in the
-    table's own units, nan where a target is missing; with `descriptors` also `graph_attr`
-    `[num_graphs, graph_channels]`. Molecules that do not parse are left out, with
+    table's own units, nan where a target is missing, or `[num_graphs]`, the numbers of classes;
+    with `descriptors` also `graph_attr` `[num_graphs, graph_channels]`. Molecules that do not parse are left out, with
     one warning; `skipped` lists them, and a study writes them to `skipped_molecules.csv`.
 
     Subclasses implement `_read`. Needs `pip install "automl-plugins[molecules]"`.
@@ -151,21 +155,32 @@ class MoleculeData(ManyGraphsData):
         if self.descriptors:
             for graph, row in zip(graphs, molecule_features(found, self.descriptors, parts[0]), strict=True):
                 graph.graph_attr = row.unsqueeze(0)
-        read = torch.from_numpy(table.targets[kept]).view(-1, self.num_targets)
-        check_labels(self._where(), self._target_names(), self.target, *(read[part] for part in parts))
-        targets = read.to(torch.float32)
+        targets = self._checked_targets(table, kept, parts)
         train, val, test = (molecule_store(*_select(graphs, targets, part)) for part in parts)
         task = Task(
             "graph",
             self.target,
             in_channels=len(ATOM_CATEGORIES),
-            out_channels=self.num_targets,
+            out_channels=len(table.classes) or self.num_targets,
             edge_channels=len(BOND_CATEGORIES),
             node_categories=ATOM_CATEGORIES,
             edge_categories=BOND_CATEGORIES,
             graph_channels=graphs[0].graph_attr.size(1) if self.descriptors else 0,
         )
-        return Molecules(task, train, val, test, skipped=skipped)
+        return Molecules(task, train, val, test, skipped=skipped, classes=table.classes)
+
+    def _checked_targets(self, table: MoleculeTable, kept: list[int], parts: list[Tensor]) -> Tensor:
+        """Of the kept rows: values `[num_kept, num_targets]`, or classes `[num_kept]`."""
+        read = torch.from_numpy(table.targets[kept])
+        if self.target == "classes":
+            numbers = read.flatten().long()
+            named = dict(zip(("training", "validation", "test"), parts, strict=True))
+            check_classes(self._where(), "molecules", numbers, named, table.classes)
+            warn_of_few(self._where(), len(parts[1]))
+            return numbers
+        read = read.view(-1, self.num_targets)
+        check_labels(self._where(), self._target_names(), self.target, *(read[part] for part in parts))
+        return read.to(torch.float32)
 
     def _skip(self, table: MoleculeTable, molecules: list[Any]) -> tuple[Skipped, ...]:
         """The rows without a molecule, with one warning.
@@ -195,6 +210,8 @@ class MoleculeData(ManyGraphsData):
         if table.splits is None:
             if self.split == "scaffold":
                 return scaffold_split(molecules, self.fractions)
+            if self.target == "classes":
+                return stratified_split(table.targets[kept, 0].tolist(), self.fractions, self.seed)
             return random_split(len(kept), self.fractions, self.seed)
         numbers = torch.tensor([_split_number(table.splits[row], table.line(row)) for row in kept])
         train, val, test = ((numbers == number).nonzero().flatten() for number in range(3))

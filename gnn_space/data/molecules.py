@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from automl_plugins.training.data.csv_table import CsvTable, read_csv_table
-from gnn_space.data.molecule_data import MoleculeData, MoleculeSplit, MoleculeTable, MoleculeTarget
+from gnn_space.data.molecule_data import MoleculeData, Molecules, MoleculeSplit, MoleculeTable, MoleculeTarget
 from gnn_space.data.smiles import import_chem
 
 
@@ -24,7 +24,8 @@ class SmilesTable(MoleculeData):
         path: the file.
         smiles_column: the column of SMILES.
         target_columns: the column, or columns, of targets; an empty cell (or NA, nan, null) is a missing target.
-        target: `regression`; `binary`, with one column of 0 and 1; or `multilabel`, with several.
+        target: `regression`; `binary`, with one column of 0 and 1; `multilabel`, with several; or `classes`, with one
+            column of names or whole numbers, of which each that occurs is a class.
         split_column: the column that says `train`, `val` (or `valid`, `validation`) or `test`;
             without it, `split` decides. If it names no validation molecules, 15 % of the
             training ones are taken by seed.
@@ -57,8 +58,9 @@ class SmilesTable(MoleculeData):
     ) -> None:
         columns = (target_columns,) if isinstance(target_columns, str) else tuple(target_columns)
         super().__init__(target, len(columns), fractions, batch_size, seed, split, descriptors)
-        if not columns or (target == "binary" and len(columns) > 1):
-            accepted = "one column" if target == "binary" else "one column or more"
+        single = target in ("binary", "classes")
+        if not columns or (single and len(columns) > 1):
+            accepted = "one column" if single else "one column or more"
             raise ValueError(f"target_columns is {accepted} for target={target!r}; got {columns}")
         wanted = (smiles_column, *columns, *([split_column] if split_column else []))
         if len(set(wanted)) < len(wanted):
@@ -70,6 +72,12 @@ class SmilesTable(MoleculeData):
         self.target_columns = columns
         self.split_column = split_column
 
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The names of classes, in the order of the outputs: alphabetical, or that of whole numbers; else none."""
+        loaded = self.loaded
+        return loaded.classes if isinstance(loaded, Molecules) else ()
+
     def _where(self) -> str:
         return str(self.path)
 
@@ -79,9 +87,13 @@ class SmilesTable(MoleculeData):
     def _read(self) -> MoleculeTable:
         wanted = [self.smiles_column, *self.target_columns, *([self.split_column] if self.split_column else [])]
         table = read_csv_table(self.path, wanted)
-        targets = np.stack([self._numbers(table, name) for name in self.target_columns], axis=1)
         splits = table.columns[self.split_column] if self.split_column else None
-        return MoleculeTable(table.columns[self.smiles_column], targets, splits, table.lines)
+        smiles = table.columns[self.smiles_column]
+        if self.target == "classes":
+            names, numbers = table.classes(self.target_columns[0])
+            return MoleculeTable(smiles, np.array(numbers)[:, None], splits, table.lines, names)
+        targets = np.stack([self._numbers(table, name) for name in self.target_columns], axis=1)
+        return MoleculeTable(smiles, targets, splits, table.lines)
 
     def _numbers(self, table: CsvTable, column: str) -> np.ndarray:
         values = table.numbers(column)
@@ -90,7 +102,7 @@ class SmilesTable(MoleculeData):
             cell = table.columns[column][wrong[0]]
             raise ValueError(
                 f"{table.where(wrong[0], column)}: a {self.target} target is 0 or 1; got {cell!r}; "
-                "write it so, or take target='regression'"
+                "write it so, or take target='regression' or target='classes'"
             )
         return values
 

@@ -32,7 +32,7 @@ class ImageTableData(ImageFilesData):
     and the like are targets that are not known, which count nowhere.
 
     Batches are `(images, targets)`: float32 `[batch, columns]`, nan where a target is not known; or, for classes, their
-    numbers, `[batch]`, in the alphabetical order of their names.
+    numbers, `[batch]`, in the alphabetical order of their names, or in that of whole numbers.
 
     Args:
         path: the table.
@@ -88,10 +88,10 @@ class ImageTableData(ImageFilesData):
 
     @cached_property
     def classes(self) -> tuple[str, ...]:
-        """The names of the classes, in alphabetical order; those of labels and values are their columns'."""
+        """The names of the classes, in alphabetical order, or numbers in theirs; of labels and values the columns'."""
         if self.target != "classes":
             return tuple(self.target_columns)
-        return tuple(sorted(set(self._table.columns[self.target_columns[0]])))
+        return self._table.classes(self.target_columns[0])[0]
 
     @property
     def target_statistics(self) -> tuple[Tensor, Tensor]:
@@ -124,12 +124,7 @@ class ImageTableData(ImageFilesData):
     def _targets(self) -> Tensor:
         """The targets of all rows, real values in float64."""
         if self.target == "classes":
-            cells = self._table.columns[self.target_columns[0]]
-            for row, cell in enumerate(cells):
-                if cell.lower() in MISSING:
-                    where = self._table.where(row, self.target_columns[0])
-                    raise ValueError(f"{where}: {cell!r} is no class; name one, or leave the row out")
-            return torch.tensor([self.classes.index(cell) for cell in cells])
+            return torch.tensor(self._table.classes(self.target_columns[0])[1])
         values = np.stack([self._table.numbers(column) for column in self.target_columns], axis=1)
         if self.target != "regression":
             wrong = np.argwhere((values != 0) & (values != 1) & ~np.isnan(values))

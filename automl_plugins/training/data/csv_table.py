@@ -34,7 +34,9 @@ _ENCODED = {  # UTF-32's mark begins like UTF-16's
     b"\xff\xfe": "utf-16",
     b"\xfe\xff": "utf-16",
 }
-_NUMBERS = "write 1 and 0 for yes and no, and leave empty what is not known"
+_NUMBERS = (
+    "write 1 and 0 for yes and no, and leave empty what is not known; a column of names is read with target='classes'"
+)
 _LONGEST_HEADER = 100_000
 _DECIMAL_COMMA = re.compile(r"[+-]?\d*,\d+(e[+-]?\d+)?", re.IGNORECASE)
 
@@ -78,6 +80,23 @@ class CsvTable:
             where, cell = self.where(beyond[0], column), _short(cells[beyond[0]])
             raise ValueError(f"{where}: a target is a finite number, or empty where it is missing; got {cell}")
         return values
+
+    def classes(self, column: str) -> tuple[tuple[str, ...], list[int]]:
+        """The names of a column's classes, and the number of each row's among them.
+
+        Names are in alphabetical order, whole numbers in theirs.
+
+        Raises:
+            ValueError: a cell is empty; the message names its row.
+        """
+        cells = self.columns[column]
+        row = next((row for row, cell in enumerate(cells) if cell.lower() in MISSING), None)
+        if row is not None:
+            raise ValueError(f"{self.where(row, column)}: {cells[row]!r} is no class; name one, or leave the row out")
+        numbered = all(re.fullmatch(r"[+-]?\d+", cell) for cell in cells)
+        names = sorted(set(cells), key=(lambda cell: (int(cell), cell)) if numbered else None)
+        numbers = {name: number for number, name in enumerate(names)}
+        return tuple(names), [numbers[cell] for cell in cells]
 
     def _with_points(self, column: str, cells: list[str]) -> list[str]:
         commas = [_DECIMAL_COMMA.fullmatch(cell) is not None for cell in cells]

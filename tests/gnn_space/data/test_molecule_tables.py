@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import importlib.util
+import pickle
 import subprocess
 import sys
 from pathlib import Path
@@ -16,6 +17,7 @@ pytest.importorskip("rdkit")
 
 from torch_geometric.utils import from_smiles
 
+from automl_plugins import registry
 from automl_plugins.training.fit import LEAN
 from automl_plugins.training.lightning import pl
 from gnn_space import AGNNSpace, GraphRegression
@@ -132,6 +134,17 @@ def test_fractions_are_shares_of_the_molecules(tmp_path: Path) -> None:
         ("smiles,y\nC,1\nCC,high\n", {}, "row 3, column y: a target is a number; got 'high'"),
         ("smiles,y\nC,1\nCC,-inf\n", {}, "row 3, column y: a target is a finite number"),
         ("smiles,y\nC,2\n", {"target": "binary"}, "row 2, column y: a binary target is 0 or 1; got '2'"),
+        ("smiles,y\nC,toxic\n", {"target": "binary"}, "row 2, .* got 'toxic'; .* names is read with target='classes'"),
+        (
+            "smiles,y\nC,a\nCC,\n",
+            {"target": "classes"},
+            "row 3, column y: '' is no class; name one, or leave the row out",
+        ),
+        (
+            "smiles,y\n" + "C,a\n" * 20,
+            {"target": "classes"},
+            "all molecules have the class a: there is nothing to learn",
+        ),
         ("smiles,y\nC,1,\n", {}, "1 items are too few for a split of 0.8, 0.1, 0.1"),
         ("smiles,y,s\nC,1,holdout\n", {"split_column": "s"}, "split is one of train, .*test; got 'holdout'"),
     ],
@@ -144,10 +157,54 @@ def test_a_table_that_lacks_something_is_refused(
         data.setup()
 
 
+def test_a_column_of_names_becomes_classes(tmp_path: Path) -> None:
+    kinds = ("sweet", "bitter", "sour")
+    rows = "".join(f"{'C' * n},{kinds[n % 3]}\n" for n in range(1, 91))
+    data = SmilesTable(write(tmp_path, f"smiles,taste\n{rows}"), "smiles", "taste", "classes")
+    assert data.classes == ("bitter", "sour", "sweet")
+    assert (data.task.target, data.task.out_channels) == ("classes", 3)
+    for store, each in ((data.loaded.train, 24), (data.loaded.val, 3), (data.loaded.test, 3)):
+        assert torch.bincount(store.y).tolist() == [each] * 3, "each part has its share of each class"
+    for batch in data.train_dataloader():
+        assert [data.classes[number] for number in batch.y] == [kinds[n % 3] for n in torch.bincount(batch.batch)]
+    again = pickle.loads(pickle.dumps(data))
+    assert again.classes == data.classes
+
+
+def test_whole_numbers_as_classes_keep_their_order(tmp_path: Path) -> None:
+    rows = "".join(f"{'C' * n},{(10, 2, 9)[n % 3]}\n" for n in range(1, 91))
+    data = SmilesTable(write(tmp_path, f"smiles,kind\n{rows}"), "smiles", "kind", "classes")
+    assert data.classes == ("2", "9", "10")
+
+
+def test_a_network_learns_classes_of_molecules(tmp_path: Path) -> None:
+    rows = "".join(f"{'C' * n},{'long' if n > 20 else 'short'}\n" for n in range(1, 41))
+    data = SmilesTable(write(tmp_path, f"smiles,size\n{rows}"), "smiles", "size", "classes")
+    space = AGNNSpace(layers=1)
+    network = space.network(space.sample(torch.Generator().manual_seed(0)), data.task)
+    module = registry.load("modules", "graph-classes")(network, data.task)
+    trainer = pl.Trainer(**LEAN, max_epochs=1)
+    trainer.fit(module, data)
+    (found,) = trainer.test(module, data, verbose=False)
+    assert 0 <= found["test_accuracy"] <= 1
+    predicted = torch.cat(trainer.predict(module, data)).argmax(dim=1)
+    assert {data.classes[number] for number in predicted} <= {"long", "short"}
+
+
+def test_a_class_that_training_lacks_is_named(tmp_path: Path) -> None:
+    rows = "".join(f"{'C' * n},{'ab'[n % 2]},train\n" for n in range(1, 31))
+    rows += "N,a,val\nNN,b,val\nO,a,test\nOO,rare,test\n"
+    data = SmilesTable(write(tmp_path, f"smiles,y,s\n{rows}"), "smiles", "y", "classes", split_column="s")
+    with pytest.warns(UserWarning, match="no training molecule has the class rare, so nothing learns it"):
+        data.setup()
+    assert data.task.out_channels == 3
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"target": "classes"}, "target is one of regression, binary, multilabel; got 'classes'"),
+        ({"target": "class"}, "target is one of regression, binary, multilabel, classes; got 'class'"),
+        ({"target": "classes", "target_columns": ("a", "b")}, "target_columns is one column for target='classes'"),
         ({"target": "binary", "target_columns": ("a", "b")}, "target_columns is one column for target='binary'"),
         ({"target_columns": ()}, "target_columns is one column or more"),
         ({"fractions": (0.8, 0.2, 0.0)}, "fractions is three positive shares"),
