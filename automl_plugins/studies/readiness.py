@@ -150,10 +150,9 @@ class Readiness:
                 if not broken:
                     return
                 told.append(f"{contender.label} ({', '.join(f'{name} {found[name]:,.0f}' for name in broken)})")
-        tell(
-            f"all hand-made networks are beyond the limits: {', '.join(told)}; they are trained as a comparison, and "
-            "cannot be chosen"
-        )
+        if told:
+            beyond = f"all hand-made networks are beyond the limits: {', '.join(told)}"
+            tell(f"{beyond}; they are trained as a comparison, and cannot be chosen")
 
     def _fits(self, preflight: Preflight, contender: Contender) -> bool:
         name = str(contender.reference)
