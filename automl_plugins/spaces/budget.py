@@ -117,16 +117,10 @@ class Budget:
         """The reason why an architecture is beyond the limits, in words; None: it is not."""
         figures = self.figures(architecture)
         told = [
-            f"{figures[name]:,.0f} {_WORDS[name]}; {self._key(name)} is {self.limits[name]:,.0f}"
             f"{figures[name]:,.0f} {_WORDS[name]}; {self._given[name]} is {self.limits[name]:,.0f}"
             for name in self.broken(architecture)
         ]
         return "; ".join(told) or None
-
-    def _key(self, name: str) -> str:
-        """The argument that a limit comes from."""
-        is_cap = name == "params" and self.limits[name] == self.space.max_parameters
-        return "max_parameters" if is_cap else f"limits.{name}"
 
     def admits_nothing(self, smallest: Architecture, kept: str = "") -> LimitError:
         """The error where no network within the limits was found.
@@ -136,7 +130,6 @@ class Budget:
             kept: beside what it was looked for, in words.
         """
         broken, figures = self.broken(smallest) or self.limits, self.figures(smallest)
-        limits = " and ".join(f"{self._key(name)}={self.limits[name]:,.0f}" for name in broken)
         limits = " and ".join(f"{self._given[name]}={self.limits[name]:,.0f}" for name in broken)
         has = " and ".join(f"{figures[name]:,.0f} {_WORDS[name]}" for name in broken if name in figures)
         kind = ParameterCapError if "params" in broken else LimitError
