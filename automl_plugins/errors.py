@@ -14,6 +14,10 @@ class FormatError(StudyError, ValueError):
     """A file of a run that another version wrote, and this one does not read."""
 
 
+class WeightsError(StudyError):
+    """Pretrained weights that cannot be had, or do not fit: the same for every network that would begin with them."""
+
+
 class Terminated(KeyboardInterrupt):
     """SIGTERM, heard as Ctrl-C is: what runs is ended in good order."""
 

@@ -35,7 +35,8 @@ class _SmpReference(SmpNetwork):
         encoders: that these weights are for; it has the first of them, unless its own is among them.
 
     Raises:
-        ValueError: a task of another level, or weights that do not fit; (OSError) that cannot be had.
+        ValueError: a task of another level, or weights that there are not.
+        WeightsError: weights that cannot be had, or do not fit.
     """
 
     levels: ClassVar[frozenset[Level]] = frozenset(("pixel",))
@@ -76,7 +77,8 @@ class _EncoderReference(nn.Module):
             after its encoder.
 
     Raises:
-        ValueError: a task of another level, or weights that do not fit; (OSError) that cannot be had.
+        ValueError: a task of another level, or weights that there are not.
+        WeightsError: weights that cannot be had, or do not fit.
     """
 
     levels: ClassVar[frozenset[Level]] = frozenset(("image",))

@@ -211,12 +211,16 @@ def absolute_paths(settings: Mapping[str, Any]) -> dict[str, Any]:
         made["data"] = {**data, "init_args": arguments}
     space = made.get("space")
     if isinstance(space, Mapping) and isinstance(space.get("init_args"), Mapping):
-        arguments = {
-            name: _absolute(value) if isinstance(value, str) and Path(value).expanduser().is_file() else value
-            for name, value in space["init_args"].items()
-        }
+        arguments = {name: _with_absolute_files(value) for name, value in space["init_args"].items()}
         made["space"] = {**space, "init_args": arguments}
     return made
+
+
+def _with_absolute_files(value: Any) -> Any:
+    """A value, or the values of a mapping; those that name a file that is there, absolutely."""
+    if isinstance(value, Mapping):
+        return {name: _with_absolute_files(part) for name, part in value.items()}
+    return _absolute(value) if isinstance(value, str) and Path(value).expanduser().is_file() else value
 
 
 def _absolute(path: str) -> str:

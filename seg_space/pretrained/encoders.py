@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from automl_plugins.errors import WeightsError
 from automl_plugins.system.to_be_loaded import is_to_be_loaded
 from seg_space.pretrained.fitting import load_weights
 from seg_space.pretrained.normalisation import IMAGENET_DEVIATION, IMAGENET_MEAN, InputNormalisation
@@ -31,15 +32,16 @@ def pretrain(
         The normalisation of the images that the network has to have; None without weights.
 
     Raises:
-        OSError: the weights cannot be had.
-        ImportError: a package that has them is not installed.
-        ValueError: they do not fit; the message says what does not.
+        WeightsError: the weights cannot be had, or do not fit; the message says what does not.
     """
     if weights is None:
         return None
     if is_to_be_loaded() or torch.get_default_device().type == "meta":
         return InputNormalisation(IMAGENET_MEAN, IMAGENET_DEVIATION, in_channels)
-    found = find_weights(name, weights)
     told = weights if isinstance(weights, str) else weights["file"]
-    load_weights(encoder, found.state, f"encoder_weights={told!r} for {name!r}")
+    try:
+        found = find_weights(name, weights)
+        load_weights(encoder, found.state, f"encoder_weights={told!r} for {name!r}")
+    except (ImportError, OSError, ValueError) as error:
+        raise WeightsError(str(error)) from error
     return InputNormalisation(found.mean, found.deviation, in_channels)

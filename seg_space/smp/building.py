@@ -36,8 +36,8 @@ def create_network(values: Mapping[str, Any], task: Task, weights: Weights = Non
         weights: of the encoder, see `pretrained.sources.Weights`; None: random.
 
     Raises:
-        ValueError: smp cannot build it, or the weights do not fit; the message says why.
-        OSError: the weights cannot be had.
+        ValueError: smp cannot build it; the message says why.
+        WeightsError: the weights cannot be had, or do not fit.
     """
     model = _model(smp_arguments(values), task.in_channels, task.out_channels)
     encoder: Any = model.encoder

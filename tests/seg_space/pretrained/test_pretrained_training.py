@@ -13,6 +13,7 @@ from pytorch_lightning.strategies import DDPStrategy
 from torch import Tensor, nn
 
 from automl_plugins import Study, Task, load_result
+from automl_plugins.errors import StudyError
 from automl_plugins.training.fit import LEAN
 from automl_plugins.training.lightning import pl
 from seg_space import SemanticSegmentation, SmpNetwork, SmpSpace
@@ -270,3 +271,9 @@ def test_a_study_starts_from_weights_and_its_result_needs_their_file_no_more(wei
     mean, _ = data.image_statistics
     shift = (mean / 255 - network.normalisation.mean) / network.normalisation.deviation
     assert torch.allclose(network.normalisation.summand, shift, atol=1e-5), "the images' scale is kept with the weights"
+
+
+def test_a_study_without_its_weights_ends_at_the_first_network(tmp_path: Path) -> None:
+    study = Study(space_of("gone.pth"), Photographs(), tmp_path, trials=1, references=[], trainer={"max_epochs": 1})
+    with pytest.raises(StudyError, match=r"^encoder_weights='gone\.pth': there is no such file$"):
+        study.run()

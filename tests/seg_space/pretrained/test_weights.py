@@ -19,6 +19,7 @@ from segmentation_models_pytorch.encoders._utils import patch_first_conv
 from torch import Tensor, nn
 
 from automl_plugins import Task
+from automl_plugins.errors import WeightsError
 from automl_plugins.system.to_be_loaded import to_be_loaded
 from seg_space import SmpNetwork, SmpSpace
 from seg_space.pretrained.encoders import pretrain
@@ -172,7 +173,7 @@ def test_what_does_not_fit_is_named(tmp_path: Path) -> None:
         r"of another shape: layer1\.0\.conv1\.weight \[64, 64, 5, 5\] for \[64, 64, 3, 3\]; "
         r"not the encoder's: extra\.weight$"
     )
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(WeightsError, match=message):
         network_of(str(tmp_path / "x.pth"))
     assert fit_weights(encoder, encoder_of("resnet18").state_dict()).missing == ()
 
@@ -196,7 +197,7 @@ def test_nothing_but_tensors_is_read(content: str, tmp_path: Path) -> None:
     else:
         torch.save({"epoch": 3}, path)
     with pytest.raises(
-        ValueError, match=r"x\.pt': it (is no state_dict|holds no tensors by name).*save `model.state_dict"
+        WeightsError, match=r"x\.pt': it (is no state_dict|holds no tensors by name).*save `model.state_dict"
     ):
         network_of(str(path))
 
@@ -224,7 +225,7 @@ def test_a_file_that_is_not_there_is_asked_for_by_networks_alone() -> None:
     made = space("gone.pth")
     architecture = made.sample(np.random.default_rng(0))
     assert made.num_parameters(architecture, TASK) > 0
-    with pytest.raises(FileNotFoundError, match=r"encoder_weights='gone\.pth': there is no such file"):
+    with pytest.raises(WeightsError, match=r"encoder_weights='gone\.pth': there is no such file"):
         made.network(architecture, TASK)
     with to_be_loaded():
         made.network(architecture, TASK)
@@ -246,7 +247,7 @@ def test_offline_one_line_is_said_at_once(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(huggingface_hub, "hf_hub_download", cached)
     monkeypatch.setattr(huggingface_hub.utils, "get_session", Offline)
     with pytest.raises(
-        OSError, match=r"'imagenet' of 'resnet18': .*is not in the cache.*no network.*give the path"
+        WeightsError, match=r"'imagenet' of 'resnet18': .*is not in the cache.*no network.*give the path"
     ) as told:
         network_of("imagenet")
     assert "\n" not in str(told.value)
