@@ -56,8 +56,8 @@ class Rates(NamedTuple):
 
 
 RATES = {
-    "random": (Rates(1e-3), Rates(3e-3), Rates(5e-3)),
     "imagenet": (Rates(3e-3), Rates(1e-3), Rates(3e-3, 1e-3), Rates(3e-3, 3e-4)),
+    "random": (Rates(1e-3), Rates(3e-3), Rates(5e-3)),
 }
 """By the weights that the encoder begins with."""
 
