@@ -95,10 +95,11 @@ SETTINGS = {
 }
 
 
-def space_of_width(filters: int, stem_stride: int, search: bool = False) -> AutoDeepLabSpace:
-    """Six layers and four blocks; with the head of the paper's final networks, or that of its search."""
-    head: dict[str, Any] = {} if search else {"head": "deeplab", "decoder_channels": 8 * filters}
-    return AutoDeepLabSpace(layers=6, blocks=4, filters=filters, stem=(16, 32), stem_stride=stem_stride, **head)
+def space_of_width(filters: int, stem_stride: int) -> AutoDeepLabSpace:
+    """Six layers and four blocks, and a head whose width follows the filters."""
+    return AutoDeepLabSpace(
+        layers=6, blocks=4, filters=filters, stem=(16, 32), stem_stride=stem_stride, decoder_channels=8 * filters
+    )
 
 
 def reference(name: str, task: Task) -> nn.Module:
@@ -172,7 +173,7 @@ def main() -> None:
         arguments.budget,
         others={"smp": SmpSpace()},
     )
-    search_space = space_of_width(4, setting.stem_stride, search=True)
+    search_space = space_of_width(4, setting.stem_stride)
     searched, search_seconds = [], []
     for strategy in arguments.strategies:
         kept = folder.path / f"search-{strategy}.json"

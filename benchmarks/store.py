@@ -3,6 +3,7 @@
     python benchmarks/store.py gnn-plus --data esol cluster
     python benchmarks/store.py gnn-plus --data esol cluster --epochs 8     # trials of a short budget, beside them
     python benchmarks/store.py gnn-plus --data esol cluster --report
+    python benchmarks/store.py auto-deeplab --data brain --options '{"layers": 6, "blocks": 4, "stem": [16, 32]}'
 
 Architectures are drawn within the task and the default limits, as a study's are, always the same ones, and each is
 trained over seeds; every epoch's validation score is kept, and the test metrics of the last. `--report` prints how well
@@ -23,9 +24,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import random_draws
+import segmentation_quality
 import torch
 from measuring import commit, cpu
-from random_draws import RESULTS, SETTINGS, Setting
 from rich.console import Console
 from rich.table import Table
 from scipy.stats import kendalltau
@@ -35,7 +37,10 @@ from automl_plugins.measures.params import params
 from automl_plugins.training import fit as training
 from automl_plugins.training.lightning import pl
 
-FULL = {"esol": 60, "bbbp": 40, "cluster": 30}
+RESULTS = random_draws.RESULTS
+Setting = random_draws.Setting | segmentation_quality.Setting
+SETTINGS: dict[str, Setting] = {**random_draws.SETTINGS, **segmentation_quality.SETTINGS}
+FULL = {"esol": 60, "bbbp": 40, "cluster": 30, "brain": 15}
 """Epochs of a full training."""
 DRAWS = 1_000
 """Of the bootstrap."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from seg_space.auto_deeplab import AutoDeepLabSpace
     from seg_space.auto_deeplab.encoder import AutoDeepLabEncoder
+    from seg_space.auto_deeplab.sized_space import AutoDeepLabSizesSpace
     from seg_space.modules import DenseRegression, ImageClassification, ImageRegression, SemanticSegmentation
     from seg_space.smp.decoder import SmpDecoderSpace
     from seg_space.smp.implant import ImplantSpace
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
 _HOMES: dict[str, str] = {
     "AutoDeepLabEncoder": "seg_space.auto_deeplab.encoder",
+    "AutoDeepLabSizesSpace": "seg_space.auto_deeplab.sized_space",
     "AutoDeepLabSpace": "seg_space.auto_deeplab",
     "DenseRegression": "seg_space.modules.dense",
     "ImageClassification": "seg_space.modules.images",
@@ -33,6 +35,7 @@ _HOMES: dict[str, str] = {
 
 __all__ = [
     "AutoDeepLabEncoder",
+    "AutoDeepLabSizesSpace",
     "AutoDeepLabSpace",
     "DenseRegression",
     "ImageClassification",

@@ -11,7 +11,8 @@ from torch.nn import functional
 from automl_plugins.spaces.task import Target
 from automl_plugins.system.nearest import did_you_mean
 
-_MODES = {"classes": "multiclass", "binary": "binary", "multilabel": "multilabel"}
+MODES = {"classes": "multiclass", "binary": "binary", "multilabel": "multilabel"}
+"""The modes of smp's losses by the kind of targets."""
 
 _OF_SMP: dict[str, tuple[type[nn.Module], dict[str, Any]]] = {
     "dice": (smp.losses.DiceLoss, {}),
@@ -59,7 +60,7 @@ class PixelLoss(nn.Module):
         for part in self.names:
             if part in _OF_SMP:
                 made, arguments = _OF_SMP[part]
-                mode = _MODES[target]
+                mode = MODES[target]
                 if part == "focal" and target == "multilabel":
                     # smp 0.6 fails on ignored pixels there; a label of a pixel is one yes or no.
                     mode = "binary"

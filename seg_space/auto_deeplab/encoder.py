@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
-from itertools import accumulate
-from operator import mul
 from typing import Any, cast
 
 import torch
@@ -18,7 +16,7 @@ from automl_plugins.spaces.architecture import Architecture
 from seg_space.auto_deeplab.network import Cell, Layer, size_at
 from seg_space.auto_deeplab.operations import Pooling
 from seg_space.auto_deeplab.space import AutoDeepLabSpace
-from seg_space.auto_deeplab.stem import Stem, rectified, stem_strides
+from seg_space.auto_deeplab.stem import Stem, rectified
 
 
 class AutoDeepLabEncoder(nn.Module, EncoderMixin):
@@ -87,7 +85,7 @@ class AutoDeepLabEncoder(nn.Module, EncoderMixin):
                 dilate(layer.cell, self._rate(node.stride))
             layer.cell.drop_rate = sizes.drop_path * node.layer / sizes.layers
             self.layers.append(layer)
-        widths = dict(zip(self._stem_strides(), sizes.stem, strict=True))
+        widths = sizes.stem_channels
         widths |= {stride: sizes.node_channels(stride) for stride in self.path}
         self.missing = nn.ModuleDict()
         for stride in self._strides:
@@ -102,10 +100,6 @@ class AutoDeepLabEncoder(nn.Module, EncoderMixin):
     @property
     def _strides(self) -> tuple[int, ...]:
         return tuple(2**level for level in range(1, self._depth + 1))
-
-    def _stem_strides(self) -> list[int]:
-        """The strides of the feature maps that the stem's convolutions give."""
-        return list(accumulate(stem_strides(len(self.stem), self.stem_stride), mul))
 
     def _rate(self, stride: int) -> int:
         """The atrous rate that stands for the part of a stride that its feature map does not have."""
@@ -127,11 +121,8 @@ class AutoDeepLabEncoder(nn.Module, EncoderMixin):
         return {}
 
     def forward(self, images: Tensor) -> list[Tensor]:
-        by_stride: dict[int, Tensor] = {}
-        x = images
-        for stride, convolution in zip(self._stem_strides(), self.stem, strict=True):
-            x = by_stride[stride] = convolution(x)
-        first, before, previous = x, x, x
+        by_stride = self.stem.maps(images)
+        first = before = previous = by_stride[self.stem_stride]
         for stride, layer in zip(self.path, self.layers, strict=True):
             size = size_at(first, min(stride, self._output_stride) // self.stem_stride)
             before, previous = previous, layer(before, previous, size)

@@ -1,16 +1,18 @@
-"""The heads of networks and of supernets alike: from the last layer's feature maps to pixels, or to whole images."""
+"""The heads of networks and of supernets alike: from feature maps to pixels, or to whole images."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from automl_plugins.spaces.task import Task
+from seg_space.auto_deeplab.maps import Maps, size_of
 from seg_space.auto_deeplab.operations import interpolate, sum_of
-from seg_space.auto_deeplab.sizes import Sizes
+from seg_space.auto_deeplab.pyramid_heads import FPNHead, UNetHead
+from seg_space.auto_deeplab.sizes import Head, Sizes
 from seg_space.auto_deeplab.stem import rectified
 
 _LOW_LEVEL_CHANNELS = 48
@@ -67,17 +69,11 @@ class ASPPHead(nn.Module):
             {str(stride): nn.Conv2d(channels[stride], task.out_channels, 1) for stride in strides}
         )
 
-    def forward(self, features: Mapping[int, Tensor], low_level: Tensor, size: tuple[int, int]) -> Tensor:
-        """The outputs of pixels, `[batch, out_channels, height, width]`.
-
-        Args:
-            features: the last layer's feature maps, by their strides.
-            low_level: the stem's feature map, which this head does not read.
-            size: height and width of the image.
-        """
+    def forward(self, maps: Maps) -> Tensor:
+        """The outputs of pixels, `[batch, out_channels, height, width]`."""
         return sum_of(
-            interpolate(self.classifiers[str(stride)](self.pyramids[str(stride)](x)), size)
-            for stride, x in features.items()
+            interpolate(self.classifiers[str(stride)](self.pyramids[str(stride)](x)), maps.size)
+            for stride, x in maps.last.items()
         )
 
 
@@ -104,6 +100,7 @@ class DeepLabHead(nn.Module):
                 for stride in strides
             }
         )
+        self.stem_stride = sizes.stem_stride
         self.low_level = rectified(sizes.stem[-1], _LOW_LEVEL_CHANNELS)
         inputs = channels + _LOW_LEVEL_CHANNELS
         self.decoder = nn.Sequential(
@@ -114,18 +111,13 @@ class DeepLabHead(nn.Module):
             nn.Conv2d(channels, task.out_channels, 1),
         )
 
-    def forward(self, features: Mapping[int, Tensor], low_level: Tensor, size: tuple[int, int]) -> Tensor:
-        """The outputs of pixels, `[batch, out_channels, height, width]`.
-
-        Args:
-            features: the last layer's feature maps, by their strides.
-            low_level: the stem's feature map.
-            size: height and width of the image.
-        """
-        fine = (low_level.size(2), low_level.size(3))
-        total = sum_of(interpolate(self.pyramids[str(stride)](x), fine) for stride, x in features.items())
+    def forward(self, maps: Maps) -> Tensor:
+        """The outputs of pixels, `[batch, out_channels, height, width]`."""
+        low_level = maps.stem[self.stem_stride]
+        fine = size_of(low_level)
+        total = sum_of(interpolate(self.pyramids[str(stride)](x), fine) for stride, x in maps.last.items())
         outputs = self.decoder(torch.cat([total, self.low_level(low_level)], dim=1))
-        return interpolate(outputs, size)
+        return interpolate(outputs, maps.size)
 
 
 class PooledHead(nn.Module):
@@ -146,24 +138,34 @@ class PooledHead(nn.Module):
             {str(stride): nn.Linear(sizes.node_channels(stride), task.out_channels) for stride in strides}
         )
 
-    def forward(self, features: Mapping[int, Tensor], low_level: Tensor, size: tuple[int, int]) -> Tensor:
-        """The outputs of images, `[batch, out_channels]`.
-
-        Args:
-            features: the last layer's feature maps, by their strides.
-            low_level: the stem's feature map, which this head does not read.
-            size: height and width of the image, which do not matter here.
-        """
+    def forward(self, maps: Maps) -> Tensor:
+        """The outputs of images, `[batch, out_channels]`."""
         return sum_of(
-            self.classifiers[str(stride)](functional.relu(x).mean(dim=(2, 3))) for stride, x in features.items()
+            self.classifiers[str(stride)](functional.relu(x).mean(dim=(2, 3))) for stride, x in maps.last.items()
         )
 
 
-def make_head(strides: Sequence[int], task: Task, sizes: Sizes) -> ASPPHead | DeepLabHead | PooledHead:
-    """The head of a task for the resolutions that the last layer may have: `PooledHead` for image-level ones."""
+_OF_LAST: dict[Head, type[ASPPHead | DeepLabHead]] = {"aspp": ASPPHead, "deeplab": DeepLabHead}
+_OF_VISITED: dict[Head, type[UNetHead | FPNHead]] = {"unet": UNetHead, "fpn": FPNHead}
+READ_VISITED = frozenset(_OF_VISITED)
+"""The heads that read every stride that a path has visited, not those of the last layer alone."""
+
+
+def make_head(head: Head, visited: Sequence[int], last: Sequence[int], task: Task, sizes: Sizes) -> nn.Module:
+    """A head, which is called with `Maps`: that of a name, or `PooledHead` for image-level tasks.
+
+    Args:
+        head: its name.
+        visited: the strides that any layer may have.
+        last: those that the last layer may have.
+        task: the channels of the outputs, and the level that they are of.
+        sizes: the channels of the feature maps.
+    """
     if task.level == "image":
-        return PooledHead(strides, task, sizes)
-    return DeepLabHead(strides, task, sizes) if sizes.head == "deeplab" else ASPPHead(strides, task, sizes)
+        return PooledHead(last, task, sizes)
+    if head in _OF_VISITED:
+        return _OF_VISITED[head](visited, task, sizes)
+    return _OF_LAST[head](last, task, sizes)
 
 
 def _rate(sizes: Sizes, stride: int) -> int:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import cast
 
-from automl_plugins.spaces.choice import Value
+from automl_plugins.spaces.choice import Choice, Value
 from seg_space.auto_deeplab.cell import SLOTS, Step, inputs_name, operation_name
-from seg_space.auto_deeplab.sizes import Sizes
+from seg_space.auto_deeplab.sizes import Head, Sizes
 from seg_space.auto_deeplab.trellis import Node
 
 
@@ -23,6 +24,20 @@ def join_strides(strides: Sequence[int]) -> Value:
 def split_strides(value: Value) -> tuple[int, ...]:
     """The strides of a value of `join_strides`."""
     return tuple(int(part) for part in str(value).split("+"))
+
+
+HEAD = "head"
+"""The choice of the head, in spaces with several."""
+
+
+def head_choices(sizes: Sizes) -> tuple[Choice, ...]:
+    """The choice of the head; none where there is one alone."""
+    return (Choice(HEAD, sizes.heads),) if len(sizes.heads) > 1 else ()
+
+
+def head_of(values: Mapping[str, Value], sizes: Sizes) -> Head:
+    """The head of an architecture's networks of pixels."""
+    return cast(Head, values.get(HEAD, sizes.heads[0]))
 
 
 def cell_steps(values: Mapping[str, Value], blocks: int) -> list[Step]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import cast
 
 from torch import Tensor, nn
@@ -12,15 +12,13 @@ from automl_plugins.spaces.counting import part
 from automl_plugins.spaces.task import Task
 from seg_space.auto_deeplab.cell import Step
 from seg_space.auto_deeplab.heads import make_head
-from seg_space.auto_deeplab.layout import cell_steps, open_nodes
+from seg_space.auto_deeplab.layout import cell_steps, head_of, open_nodes
+from seg_space.auto_deeplab.maps import Features, Maps, last_visits, size_of
 from seg_space.auto_deeplab.network import Cell, size_at
 from seg_space.auto_deeplab.operations import Resize, sum_of
 from seg_space.auto_deeplab.sizes import Sizes
 from seg_space.auto_deeplab.stem import Stem
 from seg_space.auto_deeplab.trellis import Node
-
-Features = Mapping[tuple[int, int], Tensor]
-"""Feature maps by the layer and the stride; the layers 0 and -1 are the stem."""
 
 
 class MultiPathNode(nn.Module):
@@ -83,7 +81,9 @@ class MultiPathNetwork(nn.Module):
         self.drop_path = sizes.drop_path
         self.stem = Stem(task.in_channels, sizes.stem, sizes.stem_stride)
         self.nodes = nn.ModuleList(MultiPathNode(node, steps, sizes) for node in nodes)
-        self.head = make_head([node.stride for node in nodes if node.layer == sizes.layers], task, sizes)
+        visited = sorted({node.stride for node in nodes})
+        last = [node.stride for node in nodes if node.layer == sizes.layers]
+        self.head = make_head(head_of(architecture, sizes), visited, last, task, sizes)
         self.schedule_drop_path(1.0)
 
     def schedule_drop_path(self, progress: float) -> None:
@@ -99,7 +99,9 @@ class MultiPathNetwork(nn.Module):
 
     def features(self, images: Tensor) -> dict[tuple[int, int], Tensor]:
         """The feature maps of the stem and of each node, `[batch, channels, height, width]`, by layer and stride."""
-        first = self.stem(images)
+        return self._features(self.stem(images))
+
+    def _features(self, first: Tensor) -> dict[tuple[int, int], Tensor]:
         stem_stride = self.trellis.stem_stride
         features = {(-1, stem_stride): first, (0, stem_stride): first}
         for module in self.nodes:
@@ -109,8 +111,8 @@ class MultiPathNetwork(nn.Module):
         return features
 
     def forward(self, images: Tensor) -> Tensor:
-        features = self.features(images)
+        stem = self.stem.maps(images)
+        features = self._features(stem[self.trellis.stem_stride])
         last = {stride: x for (layer, stride), x in features.items() if layer == self.trellis.layers}
-        size = (images.size(2), images.size(3))
-        outputs: Tensor = self.head(last, features[0, self.trellis.stem_stride], size)
+        outputs: Tensor = self.head(Maps(stem, last_visits(features), last, size_of(images)))
         return outputs

@@ -13,7 +13,8 @@ from automl_plugins.spaces.counting import part
 from automl_plugins.spaces.task import Task
 from seg_space.auto_deeplab.cell import IDENTITY, Step
 from seg_space.auto_deeplab.heads import make_head
-from seg_space.auto_deeplab.layout import cell_steps, open_nodes, single_path
+from seg_space.auto_deeplab.layout import cell_steps, head_of, open_nodes, single_path
+from seg_space.auto_deeplab.maps import Maps, size_of
 from seg_space.auto_deeplab.operations import Resize, make_operation
 from seg_space.auto_deeplab.sizes import Sizes
 from seg_space.auto_deeplab.stem import Stem
@@ -113,7 +114,7 @@ class AutoDeepLabNetwork(nn.Module):
             Layer(node, steps, previous, before, sizes.state_channels(node.stride))
             for node, previous, before in zip(nodes, inputs[1:], inputs, strict=False)
         )
-        self.head = make_head(self.path[-1:], task, sizes)
+        self.head = make_head(head_of(architecture, sizes), sorted(set(self.path)), self.path[-1:], task, sizes)
         self.schedule_drop_path(1.0)
 
     def schedule_drop_path(self, progress: float) -> None:
@@ -130,15 +131,19 @@ class AutoDeepLabNetwork(nn.Module):
 
     def features(self, images: Tensor) -> list[Tensor]:
         """The feature maps of the stem and of each layer, `[batch, channels, height, width]` at their strides."""
-        first = self.stem(images)
+        return self._features(self.stem(images))
+
+    def _features(self, first: Tensor) -> list[Tensor]:
         features = [first, first]
         for stride, layer in zip(self.path, self.layers, strict=True):
             features.append(layer(features[-2], features[-1], size_at(first, stride // self.stem_stride)))
         return features[1:]
 
     def forward(self, images: Tensor) -> Tensor:
-        features = self.features(images)
-        outputs: Tensor = self.head({self.path[-1]: features[-1]}, features[0], (images.size(2), images.size(3)))
+        stem = self.stem.maps(images)
+        _, *features = self._features(stem[self.stem_stride])
+        visited = dict(zip(self.path, features, strict=True))
+        outputs: Tensor = self.head(Maps(stem, visited, {self.path[-1]: features[-1]}, size_of(images)))
         return outputs
 
 

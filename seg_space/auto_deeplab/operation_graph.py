@@ -7,7 +7,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from automl_plugins.spaces.choice import Value
 from automl_plugins.spaces.operation import Operation
 from seg_space.auto_deeplab.cell import Step, inputs_name, operation_name
-from seg_space.auto_deeplab.layout import cell_steps, edge_name, open_nodes
+from seg_space.auto_deeplab.heads import READ_VISITED
+from seg_space.auto_deeplab.layout import HEAD, cell_steps, edge_name, head_of, open_nodes
 from seg_space.auto_deeplab.sizes import Sizes
 from seg_space.auto_deeplab.trellis import Node
 
@@ -22,10 +23,12 @@ def list_operations(architecture: Mapping[str, Value], sizes: Sizes) -> list[Ope
         name = f"layer{node.layer}.stride{node.stride}" if several else f"layer{node.layer}"
         operations += _node_operations(name, node, names, steps, sizes.merge_inputs)
         names[node.layer, node.stride] = name
-    inputs = tuple(names[sizes.layers, node.stride] for node in nodes if node.layer == sizes.layers)
-    if sizes.head == "deeplab":
-        inputs = (*inputs, "stem")
-    return [*operations, Operation("head", sizes.head, inputs)]
+    head = head_of(architecture, sizes)
+    last = {node.stride: node for node in nodes if head in READ_VISITED or node.layer == sizes.layers}
+    inputs = [names[node.layer, node.stride] for node in last.values()]
+    if head != "aspp":
+        inputs.append("stem")
+    return [*operations, Operation("head", head, tuple(inputs), (HEAD,) if HEAD in architecture else ())]
 
 
 def _node_operations(

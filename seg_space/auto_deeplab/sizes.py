@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from typing import Literal
 
 from automl_plugins.system.nearest import did_you_mean
+from seg_space.auto_deeplab.stem import map_strides
 from seg_space.auto_deeplab.trellis import Trellis
 
-Head = Literal["aspp", "deeplab"]
-HEADS: tuple[Head, ...] = ("aspp", "deeplab")
+Head = Literal["unet", "fpn", "deeplab", "aspp"]
+HEADS: tuple[Head, ...] = ("unet", "fpn", "deeplab", "aspp")
 """The heads of networks whose outputs are pixels."""
 MOST_LAYERS = 100
 """The most layers, and blocks of a cell: a mistyped number must not end in millions of choices."""
@@ -28,8 +29,8 @@ class Sizes:
     filters: int = 8
     stem: tuple[int, ...] = (32, 64)
     stem_stride: int = 4
-    head: Head = "aspp"
-    decoder_channels: int = 256
+    heads: tuple[Head, ...] = ("unet",)
+    decoder_channels: int = 64
     drop_path: float = 0.0
     merge_inputs: bool = False
     multi_path: bool = False
@@ -48,8 +49,11 @@ class Sizes:
             raise ValueError(f"stem_stride is 1, 2 or 4; got {self.stem_stride}")
         if len(self.stem) < (2 if self.stem_stride == 4 else 1):
             raise ValueError(f"stem has too few convolutions for a stride of {self.stem_stride}; got {self.stem}")
-        if self.head not in HEADS:
-            raise ValueError(f"there is no head {self.head!r}; {did_you_mean(self.head, HEADS)}")
+        for head in self.heads:
+            if head not in HEADS:
+                raise ValueError(f"there is no head {head!r}; {did_you_mean(head, HEADS)}")
+        if not self.heads or len(set(self.heads)) < len(self.heads):
+            raise ValueError(f"head is one of {', '.join(HEADS)}, or several different ones; got {self.heads}")
         if not 0 <= self.drop_path < 1:
             raise ValueError(f"drop_path is at least 0 and less than 1; got {self.drop_path}")
 
@@ -57,6 +61,11 @@ class Sizes:
     def trellis(self) -> Trellis:
         """The layers and resolutions."""
         return Trellis(self.layers, self.stem_stride)
+
+    @property
+    def stem_channels(self) -> dict[int, int]:
+        """The channels of the stem's feature maps by their strides; of several of a stride, the last one's."""
+        return dict(zip(map_strides(len(self.stem), self.stem_stride), self.stem, strict=True))
 
     def state_channels(self, stride: int) -> int:
         """The channels of each state of a cell at a stride."""

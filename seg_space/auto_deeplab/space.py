@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from automl_plugins.spaces.architecture import Architecture
 from automl_plugins.spaces.choice import Choice, Value
 from automl_plugins.spaces.operation import Operation
 from automl_plugins.spaces.task import Level, Task
+from automl_plugins.supernets import rules
 from automl_plugins.supernets.gates import Closed
 from automl_plugins.supernets.space import SupernetSpace
 from automl_plugins.supernets.topology import TopologyTerms
+from automl_plugins.system.to_be_loaded import is_to_be_loaded
+from seg_space.auto_deeplab.backbone_weights import load_backbone
 from seg_space.auto_deeplab.cell import IDENTITY, NONE, POOLS, Step
 from seg_space.auto_deeplab.cell_choices import CellChoices
 from seg_space.auto_deeplab.drawing import draw_cell, draw_nodes, draw_path
 from seg_space.auto_deeplab.edges import MultiPath, make_edges
-from seg_space.auto_deeplab.layout import cell_steps, open_nodes, single_path
+from seg_space.auto_deeplab.layout import HEAD, cell_steps, head_choices, open_nodes, single_path
 from seg_space.auto_deeplab.multi_path_network import MultiPathNetwork
 from seg_space.auto_deeplab.network import AutoDeepLabNetwork
 from seg_space.auto_deeplab.operation_graph import list_cell, list_operations
@@ -47,8 +51,8 @@ class AutoDeepLabSpace(SupernetSpace):
     most probable one (section 3.3).
 
     The same architecture in a space with other filters, stem and head is how what was found is
-    retrained: the paper searches with the defaults, and retrains with 20, 32 or 48 filters,
-    `stem=(64, 64, 128)`, `head="deeplab"` and `drop_path`.
+    retrained: the paper searches with `head="aspp"`, and retrains with 20, 32 or 48 filters,
+    `stem=(64, 64, 128)`, `head="deeplab"`, `decoder_channels=256` and `drop_path`.
 
     With `multi_path`, layers may have several resolutions at a time, as in DiNTS (He, Yang, Roth, Zhao and Xu
     2021, arXiv 2103.15954): several strides may follow one (`layer3.after8` is `8+16`), and every edge has a gate of
@@ -60,6 +64,12 @@ class AutoDeepLabSpace(SupernetSpace):
     Departures from the paper: see `supernet.AutoDeepLabSupernet` for the second input of a cell. Pooling is
     followed by batch normalisation, as in DARTS's supernet, in the networks too.
 
+    Departure from the paper: the head `unet`, since ASPP of the last layer alone, enlarged, gives no finer detail than
+    that layer has; `benchmarks/README.md` has what random networks reach with either. The heads `unet` and
+    `fpn` read the last feature map of every stride that the path has visited; the supernet gives them what that map is
+    expected to be (`maps.expected_visits`). Several heads are a choice of the space (`head`), and a gate of the
+    supernet, which runs those that are open.
+
     Image-level tasks have the same networks with `heads.PooledHead` in place of `head`.
 
     Args:
@@ -70,8 +80,9 @@ class AutoDeepLabSpace(SupernetSpace):
             is 4; where it is 1, none.
         stem_stride: the finest stride, 1, 2 or 4; there are four, each twice the one before. Small images of dense
             regression need 1 or 2.
-        head: of pixel-level tasks: `aspp`, as in the paper's search, or `deeplab`, as in its final networks.
-        decoder_channels: of the head `deeplab`.
+        head: of pixel-level tasks: `unet`, `fpn`, `deeplab` (as in the paper's final networks), or `aspp` (as in its
+            search); several of them are a choice.
+        decoder_channels: of the heads but `aspp`.
         drop_path: rate at which operations of the last layer are dropped at the end of training, less before; see
             `AutoDeepLabNetwork.schedule_drop_path`. The supernet drops nothing.
         merge_inputs: in the supernet, add the feature maps that come into a node before its cell, which is then run
@@ -79,6 +90,9 @@ class AutoDeepLabSpace(SupernetSpace):
         multi_path: whether layers may have several resolutions at a time.
         checkpointing: the supernet computes each node again in the backward pass, instead of keeping what it computed:
             less memory, more time, the same gradients.
+        backbone_weights: a file with the weights of one architecture, which networks of it begin with: `network.pt` of
+            a study, or a checkpoint. Only the stem and the layers are read, so that they may have been trained on
+            another task, such as whole images' labels. See `backbone_weights.load_backbone` for what is refused.
         max_parameters: networks with more trainable parameters are refused before they are built.
 
     Raises:
@@ -86,7 +100,7 @@ class AutoDeepLabSpace(SupernetSpace):
     """
 
     name: ClassVar[str] = "auto-deeplab"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     levels: ClassVar[frozenset[Level]] = frozenset(("image", "pixel"))
     exported_input: ClassVar[str | None] = "images"
     parameter_free: ClassVar[frozenset[Value]] = frozenset((NONE, IDENTITY, *POOLS))
@@ -98,28 +112,33 @@ class AutoDeepLabSpace(SupernetSpace):
         filters: int = 8,
         stem: Sequence[int] = (32, 64),
         stem_stride: int = 4,
-        head: Head = "aspp",
-        decoder_channels: int = 256,
+        head: Head | tuple[Head, ...] = "unet",
+        decoder_channels: int = 64,
         drop_path: float = 0.0,
         merge_inputs: bool = False,
         multi_path: bool = False,
         checkpointing: bool = False,
+        backbone_weights: str | None = None,
         max_parameters: int | None = None,
     ) -> None:
         self.sizes = Sizes(
-            layers, blocks, filters, tuple(stem), stem_stride, head, decoder_channels, drop_path,
+            layers, blocks, filters, tuple(stem), stem_stride, (head,) if isinstance(head, str) else tuple(head),
+            decoder_channels, drop_path,
             merge_inputs, multi_path, checkpointing,
         )  # fmt: skip
         # Under the names of the arguments, too, by which studies compare spaces.
         self.layers, self.blocks, self.filters = layers, blocks, filters
         self.stem, self.stem_stride = self.sizes.stem, stem_stride
-        self.head, self.decoder_channels, self.drop_path = head, decoder_channels, drop_path
+        self.head = head if isinstance(head, str) else self.sizes.heads
+        self.decoder_channels, self.drop_path = decoder_channels, drop_path
         self.merge_inputs, self.multi_path, self.checkpointing = merge_inputs, multi_path, checkpointing
+        self.backbone_weights = backbone_weights
         self.cell = CellChoices(blocks)
         self.trellis = self.sizes.trellis
         self.edges = make_edges(self.trellis, multi_path)
-        self._gate_choices = (*self.cell.gate_choices, *self.edges.gate_choices)
-        super().__init__([*self.cell.choices, *self.edges.choices], max_parameters)
+        heads = head_choices(self.sizes)
+        self._gate_choices = (*self.cell.gate_choices, *self.edges.gate_choices, *heads)
+        super().__init__([*self.cell.choices, *self.edges.choices, *heads], max_parameters)
 
     # Architectures and their numbers.
 
@@ -154,13 +173,23 @@ class AutoDeepLabSpace(SupernetSpace):
 
     @property
     def size(self) -> int:
-        return self.cells * self.paths if self.whole is self else super().size
+        return self.cells * self.paths * len(self.sizes.heads) if self.whole is self else super().size
 
     # A space.
+
+    def options_for(self, choice: Choice, task: Task) -> Sequence[Value]:
+        # Image-level tasks have a head of their own, so the choice of one means nothing there.
+        return choice.options[:1] if choice.name == HEAD and task.level == "image" else choice.options
 
     def build(self, architecture: Architecture, task: Task) -> AutoDeepLabNetwork | MultiPathNetwork:
         several = len(self.nodes(architecture)) > self.sizes.layers
         return (MultiPathNetwork if several else AutoDeepLabNetwork)(architecture, task, self.sizes)
+
+    def network(self, architecture: Architecture, task: Task) -> nn.Module:
+        network = super().network(architecture, task)
+        if self.backbone_weights is not None and not is_to_be_loaded():
+            load_backbone(network, Path(self.backbone_weights).expanduser())
+        return network
 
     def operations(self, architecture: Architecture) -> Sequence[Operation]:
         return list_operations(architecture, self.sizes)
@@ -180,6 +209,11 @@ class AutoDeepLabSpace(SupernetSpace):
     # A space with a supernet.
 
     def build_supernet(self, task: Task) -> AutoDeepLabSupernet:
+        if self.backbone_weights is not None:
+            raise ValueError(
+                f"backbone_weights={self.backbone_weights!r} are those of one architecture, and a search by gradients "
+                "trains all of them; leave them out of the search, and give them when what was found is trained"
+            )
         return AutoDeepLabSupernet(task, self.sizes)
 
     @property
@@ -187,11 +221,14 @@ class AutoDeepLabSpace(SupernetSpace):
         return self._gate_choices
 
     def gate_values(self, architecture: Architecture) -> Mapping[str, Value]:
-        return {**self.cell.gate_values(architecture), **self.edges.gate_values(architecture)}
+        head = {HEAD: architecture[HEAD]} if HEAD in architecture else {}
+        return {**self.cell.gate_values(architecture), **self.edges.gate_values(architecture), **head}
 
     def open_options(self, choice: Choice, values: Mapping[str, Value], closed: Closed) -> Sequence[Value]:
         if choice in self.cell:
             return self.cell.open_options(choice, values, closed)
+        if choice.name == HEAD:
+            return super().open_options(choice, values, closed)
         return self.edges.open_options(choice, closed)
 
     def decode(self, scores: Mapping[str, Tensor]) -> Architecture:
@@ -205,7 +242,8 @@ class AutoDeepLabSpace(SupernetSpace):
         Raises:
             ValueError: an edge's score is negative or not a number.
         """
-        return self.architecture({**self.cell.decode(scores), **self.edges.decode(scores)})
+        heads = rules.argmax(head_choices(self.sizes), scores)
+        return self.architecture({**self.cell.decode(scores), **self.edges.decode(scores), **heads})
 
     def topology_terms(self, gates: Mapping[str, Tensor]) -> TopologyTerms:
         """The terms that a search of several paths may add to its loss; see `SearchesTopology`.

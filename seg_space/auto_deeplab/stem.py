@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import accumulate
+from operator import mul
 
-from torch import nn
+from torch import Tensor, nn
 
 from seg_space.auto_deeplab.operations import BatchNorm
 
@@ -34,6 +36,11 @@ def stem_strides(layers: int, stride: int) -> list[int]:
     return strides
 
 
+def map_strides(layers: int, stride: int) -> tuple[int, ...]:
+    """The strides of the feature maps that a stem's convolutions give."""
+    return tuple(accumulate(stem_strides(layers, stride), mul))
+
+
 class Stem(nn.Sequential):
     """Convolutions of 3x3 from the image `[batch, in_channels, height, width]` to the first resolution."""
 
@@ -43,3 +50,12 @@ class Stem(nn.Sequential):
         super().__init__(
             *(rectified(before, after, 3, step) for before, after, step in zip(inputs, channels, strides, strict=False))
         )
+        self.strides = map_strides(len(channels), stride)
+
+    def maps(self, images: Tensor) -> dict[int, Tensor]:
+        """The feature map of the last convolution of each stride, `[batch, channels, height, width]`."""
+        maps: dict[int, Tensor] = {}
+        x = images
+        for stride, convolution in zip(self.strides, self, strict=True):
+            x = maps[stride] = convolution(x)
+        return maps

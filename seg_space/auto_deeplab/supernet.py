@@ -16,13 +16,15 @@ from automl_plugins.supernets.recomputation import recomputed
 from automl_plugins.supernets.supernet import Supernet
 from seg_space.auto_deeplab.cell_choices import CellChoices
 from seg_space.auto_deeplab.edges import Weights, make_edges
-from seg_space.auto_deeplab.heads import make_head
+from seg_space.auto_deeplab.heads import READ_VISITED, make_head
 from seg_space.auto_deeplab.joint_cell import JointCell
+from seg_space.auto_deeplab.layout import HEAD, head_choices, head_of
+from seg_space.auto_deeplab.maps import Features, Maps, expected_visits, size_of
 from seg_space.auto_deeplab.mixed_cell import Input, MixedCell
-from seg_space.auto_deeplab.multi_path_network import Features, MultiPathNetwork, MultiPathNode
+from seg_space.auto_deeplab.multi_path_network import MultiPathNetwork, MultiPathNode
 from seg_space.auto_deeplab.network import AutoDeepLabNetwork, Cell, Layer, size_at
 from seg_space.auto_deeplab.operations import Resize, sum_of
-from seg_space.auto_deeplab.sizes import Sizes
+from seg_space.auto_deeplab.sizes import Head, Sizes
 from seg_space.auto_deeplab.stem import Stem
 from seg_space.auto_deeplab.trellis import Node, node_key
 
@@ -94,7 +96,7 @@ class AutoDeepLabSupernet(Supernet):
         self.task, self.sizes = task, sizes
         self.trellis = sizes.trellis
         self.edges = make_edges(sizes.trellis, sizes.multi_path)
-        self.choices = (*CellChoices(sizes.blocks).gate_choices, *self.edges.gate_choices)
+        self.choices = (*CellChoices(sizes.blocks).gate_choices, *self.edges.gate_choices, *head_choices(sizes))
         self.stem = Stem(task.in_channels, sizes.stem, sizes.stem_stride)
         self.nodes = nn.ModuleDict(
             {
@@ -103,7 +105,10 @@ class AutoDeepLabSupernet(Supernet):
                 for stride in self.trellis.strides_at(layer)
             }
         )
-        self.head = make_head(self.trellis.strides_at(sizes.layers), task, sizes)
+        strides = self.trellis.strides_at(sizes.layers)
+        # Of image-level tasks all have the same head.
+        self.used = sizes.heads[:1] if task.level == "image" else sizes.heads
+        self.heads = nn.ModuleDict({head: make_head(head, strides, strides, task, sizes) for head in self.used})
 
     def open_nodes(self, gates: Gates) -> tuple[Node, ...]:
         """The nodes that are run with these gates."""
@@ -112,10 +117,12 @@ class AutoDeepLabSupernet(Supernet):
     def forward(self, images: Tensor, *, gates: Mapping[str, Tensor]) -> Tensor:
         gates = Gates.of(self.choices, gates)
         weights = self.edges.weights(gates)
-        first: Tensor = self.stem(images)
+        stem = self.stem.maps(images)
         stem_stride = self.trellis.stem_stride
+        first = stem[stem_stride]
         features = {(-1, stem_stride): first, (0, stem_stride): first}
-        for node in self.open_nodes(gates):
+        nodes = self.open_nodes(gates)
+        for node in nodes:
             size = size_at(first, node.stride // stem_stride)
             run = partial(self._run, node, features, size, gates, weights)
             output = recomputed(self.nodes[node.key], run) if self.sizes.checkpointing else run()
@@ -125,8 +132,19 @@ class AutoDeepLabSupernet(Supernet):
             # Independent gates that are drawn may lead nowhere. Times the gates, so that a loss still depends on them.
             nothing = first.new_zeros(len(first), self.sizes.node_channels(stem_stride), *size_at(first, 1))
             last = {stem_stride: nothing * gates.matrix.sum()}
-        outputs: Tensor = self.head(last, first, (images.size(2), images.size(3)))
-        return outputs
+        heads = self._open_heads(gates)
+        visited = last if READ_VISITED.isdisjoint(heads) or not nodes else expected_visits(features, nodes, weights)
+        maps = Maps(stem, visited, last, size_of(images))
+        return sum_of(
+            self.heads[head](maps) if weight is None else weight * self.heads[head](maps)
+            for head, weight in heads.items()
+        )
+
+    def _open_heads(self, gates: Gates) -> dict[Head, Tensor | None]:
+        """The heads that are run, with the weights of their outputs; None: one."""
+        if len(self.used) == 1:
+            return {self.used[0]: None}
+        return {self.used[position]: gates[HEAD][position] for position in gates.open(HEAD)}
 
     def _run(self, node: Node, features: Features, size: tuple[int, int], gates: Gates, weights: Weights) -> Tensor:
         module = cast(MixedNode, self.nodes[node.key])
@@ -157,7 +175,7 @@ class AutoDeepLabSupernet(Supernet):
         network = cast("AutoDeepLabNetwork | MultiPathNetwork", network)
         network.stem.load_state_dict(self.stem.state_dict())
         # The network's head is for some of the resolutions.
-        head = self.head.state_dict()
+        head = self.heads[self.used[0] if len(self.used) == 1 else head_of(architecture, self.sizes)].state_dict()
         network.head.load_state_dict({name: head[name] for name in network.head.state_dict()})
         if isinstance(network, MultiPathNetwork):
             for node in network.nodes:

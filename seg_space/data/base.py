@@ -13,17 +13,19 @@ from automl_plugins.spaces.task import Task
 from automl_plugins.system.arguments import at_least
 from automl_plugins.training.data.base import TaskDataModule
 from automl_plugins.training.data.batches import EvenShares, ResumableLoader, SeededOrder, generator
+from seg_space.data.albumentations import Albumentations, Transforms, check_transforms
 from seg_space.data.arguments import Size, height_and_width
 from seg_space.data.augmentation import Augmentation
 from seg_space.data.checks import TargetsSeen
-from seg_space.data.sources import STATISTICS_SAMPLES, ImageDataset, Source, Statistics, collate
+from seg_space.data.sources import STATISTICS_SAMPLES, ImageDataset, Source, Statistics, View, collate
 
 
 @dataclass(frozen=True)
 class ImageSplits:
-    """The samples of each split, and the task on them."""
+    """The samples of each split, the task on them, and the counts of classes in training masks, where there are any."""
 
     task: Task
+    counts: Tensor | None
     train: ImageDataset
     val: ImageDataset
     test: ImageDataset
@@ -50,6 +52,9 @@ class ImageDataModule(TaskDataModule[ImageSplits]):
         crop: size of the random piece of an image that is trained on; None: the image's own.
         scales: between which factors a training image is scaled at random; (1, 1): not at all.
         flip: mirror half of the training images left to right.
+        augmentation: further transforms of training images, and of their masks with them, by Albumentations (the extra
+            `augmentation`): a list of its classes' names, each alone or with arguments, such as
+            `["RandomRotate90", {"RandomBrightnessContrast": {"p": 0.5}}]`.
 
     Raises:
         ValueError: an argument is out of range.
@@ -63,6 +68,7 @@ class ImageDataModule(TaskDataModule[ImageSplits]):
         crop: Size = None,
         scales: tuple[float, float] = (1.0, 1.0),
         flip: bool = False,
+        augmentation: Transforms = (),
     ) -> None:
         super().__init__(seed)
         self.batch_size = at_least("batch_size", batch_size, 1)
@@ -72,6 +78,8 @@ class ImageDataModule(TaskDataModule[ImageSplits]):
             raise ValueError(f"scales is the least and the largest factor, both greater than 0; got {scales}")
         self.scales = scales[0], scales[1]
         self.flip = flip
+        check_transforms(augmentation)
+        self.augmentation = augmentation
 
     def _sources(self) -> tuple[Source, Source, Source]:
         """The samples for training, validation and test."""
@@ -84,18 +92,23 @@ class ImageDataModule(TaskDataModule[ImageSplits]):
 
     def _load(self) -> ImageSplits:
         train, val, test = self._sources()
+        counts = None
         if self.task.level == "pixel":
             seen = TargetsSeen(self.task, getattr(self, "classes", None))
             statistics = Statistics.of(train, seen)
             seen.check(complete=len(train) <= STATISTICS_SAMPLES)
+            counts = None if self.task.target == "regression" else seen.counts
         else:
             statistics = Statistics.of(train)
-        augmentation = None
+        views: list[View] = []
         if self.crop is not None or self.scales != (1.0, 1.0) or self.flip:
-            augmentation = Augmentation(self.crop, self.scales, self.flip, statistics.mean)
+            views.append(Augmentation(self.crop, self.scales, self.flip, statistics.mean))
+        if self.augmentation:
+            views.append(Albumentations(self.augmentation, statistics.mean))
         return ImageSplits(
             self.task,
-            ImageDataset(train, statistics, augmentation),
+            counts,
+            ImageDataset(train, statistics, views),
             ImageDataset(val, statistics),
             ImageDataset(test, statistics),
         )
@@ -140,6 +153,14 @@ class ImageDataModule(TaskDataModule[ImageSplits]):
         """The values of black and white in the images' own units; None: they have none, as those of a scanner."""
         image, _ = self.loaded.train.source.read(0)
         return (0.0, 255.0) if image.dtype == torch.uint8 else None
+
+    @property
+    def target_counts(self) -> Tensor | None:
+        """The pixels of each class in the training masks; None: the targets are no classes of pixels.
+
+        `[1, classes]`; of a binary target and of labels `[labels, 2]`, of no and yes. Of more than 400 images, of 400.
+        """
+        return self.loaded.counts
 
     def _evaluation(self, data: ImageDataset) -> DataLoader[tuple[Tensor, Tensor]]:
         return DataLoader(

@@ -14,7 +14,6 @@ from torchvision import tv_tensors
 from torchvision.transforms.v2 import functional as transforms
 
 from automl_plugins.training.data.batches import SeededIndex
-from seg_space.data.augmentation import Augmentation
 from seg_space.data.files import ImageFiles
 from seg_space.data.images import read_image, read_mask
 from seg_space.data.labels import IGNORED, Labels
@@ -35,6 +34,10 @@ class Source(Protocol):
 
     def read(self, index: int) -> tuple[Tensor, Tensor]:
         """An image `[channels, height, width]` and its target."""
+
+
+View = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
+"""Makes another view of an image and its target."""
 
 
 class TensorSource:
@@ -171,25 +174,26 @@ class ImageDataset(Dataset[tuple[Tensor, Tensor]]):
     Args:
         source: the samples.
         statistics: of the training images.
-        augmentation: what is done to a sample at random; None: nothing. It is a function of the sample's
-            `SeededIndex`; with any other index it draws from torch's generator.
+        views: what is done to a sample at random, one after the other. They draw from torch's generator, which is
+            seeded by the sample's index where that is a `SeededIndex`.
     """
 
-    def __init__(self, source: Source, statistics: Statistics, augmentation: Augmentation | None = None) -> None:
-        self.source, self.statistics, self.augmentation = source, statistics, augmentation
+    def __init__(self, source: Source, statistics: Statistics, views: Sequence[View] = ()) -> None:
+        self.source, self.statistics, self.views = source, statistics, tuple(views)
 
     def __len__(self) -> int:
         return len(self.source)
 
     def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
         image, target = self.source.read(index)
-        if self.augmentation is not None:
+        if self.views:
             seeded = isinstance(index, SeededIndex)
             with torch.random.fork_rng(devices=[]) if seeded else nullcontext():
                 if isinstance(index, SeededIndex):
                     # Not torch.manual_seed, which would seed other devices for good.
                     torch.default_generator.manual_seed(index.seed)
-                image, target = self.augmentation(image, target)
+                for view in self.views:
+                    image, target = view(image, target)
         mean, deviation = (values.view(-1, 1, 1) for values in self.statistics)
         normalised = (image.float() - mean) / deviation
         return normalised, target if target.is_floating_point() else target.long()

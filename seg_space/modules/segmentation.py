@@ -13,7 +13,9 @@ from torchmetrics.classification import (
 )
 
 from automl_plugins.spaces.task import Task
+from automl_plugins.training.lightning import pl
 from automl_plugins.training.schedule import Shape
+from seg_space.auto_loss import AutoLoss
 from seg_space.losses import PixelLoss
 from seg_space.masks import as_classes
 from seg_space.metrics import intersection_over_union, pixel_accuracy
@@ -44,7 +46,9 @@ class SemanticSegmentation(PixelModule):
         optimizer: `adam`, or `sgd` with momentum 0.9.
         schedule: of the learning rate: `poly` (of the power 0.9) or `cosine` (with warm-up), to zero over the Trainer's
             steps; or `constant`.
-        loss: `cross_entropy`, `dice`, `focal`, `jaccard`, `lovasz`, `tversky`, or a sum such as `cross_entropy+dice`.
+        loss: `cross_entropy`, `dice`, `focal`, `jaccard`, `lovasz`, `tversky`, or a sum such as `cross_entropy+dice`;
+            or `auto`: cross entropy, with weights and with `lovasz` where the training masks have rare classes, by
+            `auto_loss.loss_rule`.
         ignore_index: the value of pixels that do not count.
         encoder_learning_rate: the optimizer's for a pretrained encoder, with the same schedule; None: `learning_rate`.
         frozen_epochs: the first epochs, in which a pretrained encoder stays as it is.
@@ -52,7 +56,8 @@ class SemanticSegmentation(PixelModule):
 
     Raises:
         ValueError: a task of another level or target, an unknown loss, or a value out of range; (in training)
-            outputs of another size than the masks, or masks that hold no classes.
+            outputs of another size than the masks, masks that hold no classes, or a datamodule without the
+            `target_counts` that `auto` needs.
     """
 
     def __init__(
@@ -77,9 +82,24 @@ class SemanticSegmentation(PixelModule):
         if 0 <= ignore_index < least:
             raise ValueError(f"ignore_index is none of the classes 0 to {least - 1}; got {ignore_index}")
         self.ignore_index = ignore_index
-        self.loss = PixelLoss(loss, task.target, ignore_index)
+        self.loss: PixelLoss | AutoLoss
+        if loss == "auto":
+            self.loss = AutoLoss(task.target, task.out_channels, ignore_index)
+        else:
+            self.loss = PixelLoss(loss, task.target, ignore_index)
         self.monitor, self.direction = "val_miou", "maximize"
         self._track({"confusion": self._confusion()})
+
+    def setup(self, stage: str) -> None:
+        super().setup(stage)
+        if stage == "fit" and isinstance(self.loss, AutoLoss):
+            counts = getattr(getattr(self.trainer, "datamodule", None), "target_counts", None)
+            if counts is None:
+                raise ValueError(
+                    "loss='auto' needs a datamodule with target_counts, the pixels of each class in the training masks "
+                    "([1, classes], or [labels, 2]); give it that, or name a loss, such as cross_entropy+lovasz"
+                )
+            pl.utilities.rank_zero_info(self.loss.settle(counts, self._names()))
 
     def _confusion(self) -> Metric:
         count = self.task.out_channels

@@ -80,7 +80,7 @@ ARCHITECTURE = {
 """A point of `STUDY`'s space."""
 OF_PIXELS = {
     "space": "auto-deeplab",
-    "version": 1,
+    "version": 2,
     "choices": {
         "cell.block0.inputs": "0+1",
         "cell.block0.input0.operation": "max_pool",

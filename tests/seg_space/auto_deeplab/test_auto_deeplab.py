@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,6 +19,7 @@ from seg_space import AutoDeepLabSpace
 from seg_space.auto_deeplab.cell import CONVOLUTIONS, GATE_OPTIONS, NONE, Step
 from seg_space.auto_deeplab.mixed_cell import MixedCell
 from seg_space.auto_deeplab.network import Cell
+from seg_space.auto_deeplab.sizes import HEADS, Head
 from seg_space.auto_deeplab.stacked import StackedConvolution
 from seg_space.auto_deeplab.supernet import AutoDeepLabSupernet
 
@@ -107,11 +108,11 @@ def on_path(space: AutoDeepLabSpace, path: Sequence[int], seed: int = 0) -> Arch
     return space.architecture(values)
 
 
-@pytest.mark.parametrize("head", ["aspp", "deeplab"])
+@pytest.mark.parametrize("head", HEADS)
 @pytest.mark.parametrize(("stem", "stem_stride"), [((3,), 1), ((3, 4), 2), ((3, 4), 4), ((3, 3, 5), 4)])
 @pytest.mark.parametrize("task", TASKS, ids=lambda task: task.target)
 def test_outputs_have_the_images_size_whatever_it_is(
-    task: Task, stem: tuple[int, ...], stem_stride: int, head: Literal["aspp", "deeplab"]
+    task: Task, stem: tuple[int, ...], stem_stride: int, head: Head
 ) -> None:
     space = AutoDeepLabSpace(
         layers=3, blocks=1, filters=1, stem=stem, stem_stride=stem_stride, head=head, decoder_channels=4
@@ -232,7 +233,8 @@ def test_zero_is_not_computed_and_neither_is_what_is_off_the_path() -> None:
 
 
 def test_a_cell_whose_gates_are_all_none_gives_nothing() -> None:
-    space = AutoDeepLabSpace(layers=2, blocks=2, filters=1, stem=(2, 2))
+    # The head `aspp` reads the last layer alone.
+    space = AutoDeepLabSpace(layers=2, blocks=2, filters=1, stem=(2, 2), head="aspp")
     supernet = space.supernet(CLASSES)
     gates = {name: gate.clone() for name, gate in space.gates(some_architectures(space)[0]).items()}
     for name, gate in gates.items():
@@ -253,9 +255,9 @@ def test_the_first_layer_uses_the_edge_that_leads_to_it() -> None:
     last: dict[int, Tensor] = {}
 
     def keep(head: nn.Module, arguments: tuple[Any, ...]) -> None:
-        last.update(arguments[0])
+        last.update(arguments[0].last)
 
-    supernet.head.register_forward_pre_hook(keep)
+    supernet.heads["unet"].register_forward_pre_hook(keep)
     x = images(CLASSES)
     found = []
     for shares in ([1.0, 1.0], [0.3, 0.7]):

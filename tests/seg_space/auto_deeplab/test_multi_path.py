@@ -225,7 +225,7 @@ def test_an_edge_weighs_what_it_is_probable_where_not_all_are_off() -> None:
     supernet = space.supernet(TASK).double().eval()
     images = torch.randn(2, 3, 16, 16, dtype=torch.float64)
     last: dict[int, Tensor] = {}
-    supernet.head.register_forward_pre_hook(lambda _, arguments: last.update(arguments[0]))
+    supernet.heads["unet"].register_forward_pre_hook(lambda _, arguments: last.update(arguments[0].last))
 
     def maps(first: float, second: float) -> dict[int, Tensor]:
         gates = dict(soft_gates(space, Softmax()))

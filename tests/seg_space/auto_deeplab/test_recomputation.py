@@ -15,7 +15,7 @@ from seg_space import AutoDeepLabSpace
 from seg_space.auto_deeplab.supernet import AutoDeepLabSupernet
 
 TASK = Task("pixel", "classes", in_channels=3, out_channels=3)
-ARGUMENTS: dict[str, Any] = {"layers": 3, "blocks": 2, "filters": 2, "stem": (4, 4)}
+ARGUMENTS: dict[str, Any] = {"layers": 3, "blocks": 2, "filters": 2, "stem": (4, 4), "decoder_channels": 4}
 
 
 def supernets(joint: bool, training: bool) -> list[AutoDeepLabSupernet]:
