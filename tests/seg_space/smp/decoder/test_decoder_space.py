@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from automl_plugins import Task
 from automl_plugins.spaces.budget import work_of
 from automl_plugins.testing import SearchSpaceContract, covering
+from automl_plugins.training.export import export_network
 from seg_space import SmpDecoderSpace
 from seg_space.auto_deeplab.cell_choices import CellChoices
 from seg_space.modules.encoders import pretrained_encoders
@@ -121,3 +122,10 @@ def test_no_weights_are_read_for_a_network_that_is_only_counted() -> None:
     assert work_of(lambda: space.build(architecture, CLASSES), lambda network: network(images))["macs"] > 0
     with pytest.raises(FileNotFoundError, match=r"nowhere\.pt"):
         space.network(architecture, CLASSES)
+
+
+@pytest.mark.parametrize("frozen", [False, True])
+def test_a_network_is_exported_whole(frozen: bool, tmp_path: Path) -> None:
+    space = SmpDecoderSpace(TINY, frozen=frozen)
+    network = space.network(space.references(CLASSES)["deeplabv3+"], CLASSES).eval()
+    assert export_network(network, torch.randn(2, 3, 40, 64), tmp_path / "network.pt2", "torch") < 1e-5
