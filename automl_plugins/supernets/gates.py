@@ -68,14 +68,19 @@ class Gates(Mapping[str, Tensor]):
         return cls(choices, torch.stack(rows))
 
     @cached_property
-    def _open(self) -> list[list[bool]]:
+    def _values(self) -> list[list[float]]:
         # Asked of the device once for all choices: every question makes a GPU wait.
-        nonzero: list[list[bool]] = (self.matrix.detach() != 0).tolist()
-        return nonzero
+        values: list[list[float]] = self.matrix.detach().tolist()
+        return values
 
     def open(self, name: str) -> tuple[int, ...]:
         """The positions of the options that are run: those whose weight is not zero."""
-        return tuple(position for position, is_open in enumerate(self._open[self._rows[name]]) if is_open)
+        return tuple(position for position, value in enumerate(self._values[self._rows[name]]) if value != 0)
+
+    def is_constant_one(self, name: str) -> bool:
+        """True where one option alone is run, with a weight of 1 that asks for no gradient."""
+        values = [self._values[self._rows[name]][position] for position in self.open(name)]
+        return values == [1] and not self.matrix.requires_grad
 
     def row(self, name: str) -> int:
         """The row of a choice in `matrix`."""

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import NamedTuple, cast
 
 from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn import functional
+from torch.utils.checkpoint import checkpoint
 
 from automl_plugins.spaces.choice import Value
 from gnn_space.gnn_plus.messages import Axis, Drop, Ends, Message, linear, make_message, with_edge_states
-from gnn_space.gnn_plus.mixing import MixedNorm, Open, Width, narrowed, total
+from gnn_space.gnn_plus.mixing import Gate, MixedNorm, One, Open, Width, narrowed, total
 from gnn_space.gnn_plus.neighbourhood import Neighbourhood
 from gnn_space.gnn_plus.network import make_activation
 
@@ -29,12 +31,14 @@ class Flow(NamedTuple):
         opened: the gates.
         width: the open channels.
         drop: mixed dropout.
+        recomputes: whether messages are computed again in the backward pass, instead of being kept.
     """
 
     graph: Neighbourhood
     opened: Open
     width: Width
     drop: Drop
+    recomputes: bool = False
 
 
 class Source(NamedTuple):
@@ -42,12 +46,12 @@ class Source(NamedTuple):
 
     Args:
         x: states, or features.
-        gate: of reading it; None: there is nothing to choose.
+        gate: of reading it.
         is_features: whether no option settles its width.
     """
 
     x: Tensor
-    gate: Tensor | None = None
+    gate: Gate = One()
     is_features: bool = False
 
 
@@ -66,16 +70,15 @@ class MixedMessages(nn.Module):
         self.state_axes = state_axes
 
     def forward(
-        self, x: Tensor, edges: Tensor | None, flow: Flow, opened: Mapping[Value, Tensor]
+        self, x: Tensor, edges: Tensor | None, flow: Flow, opened: Mapping[Value, Gate]
     ) -> tuple[Tensor, dict[Value, Tensor]]:
         """The messages mixed by their gates, and the new edge states of those that have any, not weighted."""
         mixed, updated = [], {}
         dropped = flow.drop(x)
         for name, gate in opened.items():
-            weights = self.weights(str(name), flow.width)
-            received, new = functional_call(
-                self.options[str(name)], weights, (dropped, flow.graph, edges, flow.drop), strict=True
-            )
+            weights, inputs = self.weights(str(name), flow.width), (dropped, flow.graph, edges, flow.drop)
+            run = partial(functional_call, self.options[str(name)], weights, inputs, strict=True)
+            received, new = checkpoint(run, use_reentrant=False) if flow.recomputes else run()
             mixed.append(gate * received)
             if new is not None:
                 updated[name] = new
@@ -165,11 +168,11 @@ class WideLayer(nn.Module):
         for source in sources:
             messages = self.from_features if source.is_features else self.messages
             states, new = cast(MixedMessages, messages)(source.x, edges, flow, opened(self.choice))
-            received.append(weighted(states, source.gate))
+            received.append(source.gate * states)
             for name, each in new.items():
-                updated.setdefault(name, []).append(weighted(each, source.gate))
+                updated.setdefault(name, []).append(source.gate * each)
             if not source.is_features:
-                passed.append(weighted(source.x, source.gate))
+                passed.append(source.gate * source.x)
         state = self._activate(self.norm(total(received), flow.width, opened("norm")), flow)
         residual = opened("residual").get(True)
         if residual is not None and passed:
@@ -194,11 +197,6 @@ class WideLayer(nn.Module):
             normal = self.edge_norm(total(each), flow.width, flow.opened("norm"))
             edges = edges + opened[name] * self._activate(normal, flow)
         return edges
-
-
-def weighted(x: Tensor, gate: Tensor | None) -> Tensor:
-    """`x` times its gate, where it has one."""
-    return x if gate is None else x * gate
 
 
 def network_layer(

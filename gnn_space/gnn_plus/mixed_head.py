@@ -12,7 +12,7 @@ from torch.nn import functional
 from automl_plugins.spaces.task import Task
 from gnn_space.frame import POOLS, READOUTS, Head, graph_features
 from gnn_space.gnn_plus.messages import Drop, with_edge_states
-from gnn_space.gnn_plus.mixing import Open, Width, total
+from gnn_space.gnn_plus.mixing import Gate, Open, Width, total
 from gnn_space.gnn_plus.sizes import NetworkOptions
 
 
@@ -30,8 +30,8 @@ class Layered(NamedTuple):
 
     states: Sequence[Tensor]
     edges: Sequence[Tensor | None]
-    weights: dict[int, Tensor]
-    updating: Sequence[Tensor | float | None]
+    weights: dict[int, Gate]
+    updating: Sequence[Gate | float | None]
     edge_attr: Tensor | None
 
 
@@ -103,7 +103,7 @@ class MixedHead(nn.Module):
         """By block, the mixture of states that its columns read."""
         states, jumps = layered.states, opened("jumping")
         last: list[Tensor] = []
-        shares: dict[int, list[Tensor]] = {}
+        shares: dict[int, list[Gate]] = {}
         for depth, weight in layered.weights.items():
             # Of a single layer, and where the output is no head, there is nothing to choose.
             if depth == 1 or not jumps:
@@ -119,7 +119,7 @@ class MixedHead(nn.Module):
         blocks = {0: total(last)} if last else {}
         return blocks | {layer: total(share) * states[layer - 1] for layer, share in sorted(shares.items())}
 
-    def _pools(self, opened: Open) -> dict[str, Tensor]:
+    def _pools(self, opened: Open) -> dict[str, Gate]:
         readouts = opened("readout")
         shares = {name: [gate for each, gate in readouts.items() if name in READOUTS[str(each)]] for name in POOLS}
         return {name: total(gates) for name, gates in shares.items() if gates}
@@ -131,7 +131,7 @@ class MixedHead(nn.Module):
         for depth, weight in layered.weights.items():
             without: Tensor | float = 1.0
             for gate in layered.updating[:depth]:
-                without = without if gate is None else without * (1 - gate)
+                without = without if gate is None else without * (1 - cast(Tensor, gate))
             if isinstance(without, Tensor) or without:
                 features.append(weight * without)
             edges = layered.edges[depth - 1]

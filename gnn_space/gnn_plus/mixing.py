@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar, cast
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +16,22 @@ from automl_plugins.supernets.gates import Gates
 from gnn_space.agnn.widths import Window
 from gnn_space.frame import batch_norm, feature_dropout, scale_rows
 from gnn_space.gnn_plus.messages import Axis, Message
+
+Factor = TypeVar("Factor")
+Part = TypeVar("Part", bound="Tensor | One")
+
+
+class One:
+    """A gate that is one and no variable: to multiply by it is to do nothing, so that a single path costs no more."""
+
+    def __mul__(self, other: Factor) -> Factor:
+        return other
+
+    __rmul__ = __mul__
+
+
+Gate = Tensor | One
+"""The weight of an option, a number."""
 
 
 class Open:
@@ -30,11 +46,13 @@ class Open:
         self.gates = Gates.of(choices, gates)
         self.choices = {choice.name: choice for choice in choices}
 
-    def __call__(self, name: str) -> dict[Value, Tensor]:
+    def __call__(self, name: str) -> dict[Value, Gate]:
         """Of a choice, each open option and its gate; nothing where the choice is not made, or the space has it not."""
         if name not in self.choices:
             return {}
         row, choice = self.gates[name], self.choices[name]
+        if self.gates.is_constant_one(name):
+            return {choice.options[self.gates.open(name)[0]]: One()}
         return {choice.options[each]: row[each] for each in self.gates.open(name)}
 
 
@@ -44,19 +62,19 @@ class Width(NamedTuple):
     Args:
         widest: of the supernet's weights.
         window: of the widest open option.
-        share: for each channel, the sum of the gates of the options that have it, `[window.width]`.
+        share: for each channel, the sum of the gates of the options that have it, `[window.width]`, or `One`.
     """
 
     widest: Window
     window: Window
-    share: Tensor
+    share: Gate
 
     def cut(self, tensor: Tensor, dim: int = 0) -> Tensor:
         """The open part of a weight with the widest states' channels along `dim`."""
         return self.widest.cut(tensor, self.window, dim)
 
 
-def open_width(opened: Mapping[Value, Tensor], widest: Window) -> Width:
+def open_width(opened: Mapping[Value, Gate], widest: Window) -> Width:
     """The width of mixed options of `channels`.
 
     Raises:
@@ -66,14 +84,17 @@ def open_width(opened: Mapping[Value, Tensor], widest: Window) -> Width:
         raise ValueError("no option of 'channels' is open; at least one of its gates is not zero")
     sizes = {int(option or 0) // widest.heads: gate for option, gate in opened.items()}
     window = Window(widest.heads, max(sizes))
-    position = torch.arange(window.channels, device=next(iter(sizes.values())).device)
-    share = total([gate * (position < size) for size, gate in sizes.items()])
+    gates = {size: gate for size, gate in sizes.items() if isinstance(gate, Tensor)}
+    if not gates:
+        return Width(widest, window, One())
+    position = torch.arange(window.channels, device=next(iter(gates.values())).device)
+    share = total([gate * (position < size) for size, gate in gates.items()])
     return Width(widest, window, share.repeat(window.heads))
 
 
-def total(parts: Sequence[Tensor]) -> Tensor:
-    """The sum of one or more tensors, without a zero in front: one pass less."""
-    return functools.reduce(torch.add, parts)
+def total(parts: Sequence[Part]) -> Part:
+    """The sum of one or more tensors, without a zero in front: one pass less. Of gates, `One` stands alone."""
+    return functools.reduce(torch.add, parts)  # type: ignore[arg-type]
 
 
 def narrowed(message: Message, width: Width, state_axes: Sequence[Axis]) -> dict[str, Tensor]:
@@ -102,7 +123,7 @@ class MixedDropout:
         training: whether anything is dropped.
     """
 
-    def __init__(self, opened: Mapping[Value, Tensor], training: bool) -> None:
+    def __init__(self, opened: Mapping[Value, Gate], training: bool) -> None:
         self.opened = {float(rate or 0.0): gate for rate, gate in opened.items()}
         self.training = training
 
@@ -113,7 +134,7 @@ class MixedDropout:
             ((rate, _),) = self.opened.items()
             return feature_dropout(x, rate, self.training, functional.dropout)
         draw = torch.rand_like(_values(x))
-        kept = total([gate / (1 - rate) * (draw >= rate) for rate, gate in self.opened.items()])
+        kept = total([cast(Tensor, gate) / (1 - rate) * (draw >= rate) for rate, gate in self.opened.items()])
         return scaled(x, kept)
 
 
@@ -122,7 +143,7 @@ def scaled(x: Tensor, factors: Tensor) -> Tensor:
     return _with_values(x, _values(x) * factors)
 
 
-def scaled_rows(x: Tensor, opened: Mapping[Value, Tensor]) -> Tensor:
+def scaled_rows(x: Tensor, opened: Mapping[Value, Gate]) -> Tensor:
     """Features, dense or in CSR layout, mixed of themselves and of scaled rows (`gnn_space.frame.scale_rows`)."""
     mixed = [gate * _values(scale_rows(x) if name == "rows" else x) for name, gate in opened.items()]
     return _with_values(x, total(mixed))
@@ -151,7 +172,7 @@ class MixedNorm(nn.Module):
         self.batch = batch_norm(channels) if "batch" in names else None
         self.layer = nn.LayerNorm(channels) if "layer" in names else None
 
-    def forward(self, x: Tensor, width: Width, opened: Mapping[Value, Tensor]) -> Tensor:
+    def forward(self, x: Tensor, width: Width, opened: Mapping[Value, Gate]) -> Tensor:
         mixed = []
         for name, gate in opened.items():
             if name == "batch":

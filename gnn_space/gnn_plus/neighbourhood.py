@@ -50,6 +50,10 @@ class Neighbourhood:
         weighted = self.looped_attr * scale.index_select(0, edges.source)
         return scale * scatter(weighted, edges.target, 0, self.num_nodes, reduce="sum")
 
+    def settle(self) -> None:
+        """Compute what messages read of the features of edges, so that none of them does it for all others."""
+        _ = self.looped_attr, self.convolved_attr, self.mean_attr
+
     @cached_property
     def mean_attr(self) -> Tensor | None:
         """The mean of the features of the edges that lead to each node."""

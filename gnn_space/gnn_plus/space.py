@@ -96,6 +96,7 @@ class GNNPlusSpace(SupernetSpace):
         node_embedding: channels that categorical node features are embedded in.
         edge_embedding: channels that categorical edge features are embedded in.
         max_parameters: networks with more trainable parameters are refused before they are built.
+        checkpointing: the supernet computes messages again in the backward pass: less memory, more time.
 
     Raises:
         ValueError: a number out of range, an unknown message or normalisation, or channels that heads do not divide.
@@ -119,7 +120,9 @@ class GNNPlusSpace(SupernetSpace):
         node_embedding: int = 64,
         edge_embedding: int = 16,
         max_parameters: int | None = None,
+        checkpointing: bool = False,
     ) -> None:
+        self.checkpointing = checkpointing
         self.sizes = GNNPlusSizes(heads, node_embedding, edge_embedding, walk_length)
         _check(depths, channels, messages, norms, dropouts, propagations, teleports, heads)
         self.depths, self.channels = tuple(depths), tuple(channels)
@@ -194,7 +197,7 @@ class GNNPlusSpace(SupernetSpace):
         return GNNPlusNetwork(self._options(architecture), task, self.sizes)
 
     def build_supernet(self, task: Task) -> GNNPlusSupernet:
-        return GNNPlusSupernet(self.gate_choices, task, self.sizes)
+        return GNNPlusSupernet(self.gate_choices, task, self.sizes, self.checkpointing)
 
     def operations(self, architecture: Architecture) -> Sequence[Operation]:
         options = self._options(architecture)

@@ -19,7 +19,7 @@ from gnn_space.frame import InputEncoder, TakesGraphs, has_wide_features
 from gnn_space.gnn_plus.layer import Flow, MixedMessages, Source, WideLayer, network_layer
 from gnn_space.gnn_plus.messages import Ends, linear, with_edge_states
 from gnn_space.gnn_plus.mixed_head import Layered, MixedHead
-from gnn_space.gnn_plus.mixing import MixedDropout, Open, Width, open_width, scaled_rows, total
+from gnn_space.gnn_plus.mixing import Gate, MixedDropout, One, Open, Width, open_width, scaled_rows, total
 from gnn_space.gnn_plus.neighbourhood import Neighbourhood
 from gnn_space.gnn_plus.network import EdgeStates, GNNPlusNetwork, propagated, walk_positions
 from gnn_space.gnn_plus.sizes import GNNPlusSizes
@@ -47,10 +47,12 @@ class GNNPlusSupernet(TakesGraphs, Supernet):
         choices: of the space.
         task: what the networks must fit.
         sizes: of what is the same in every network.
+        checkpointing: compute messages again in the backward pass.
     """
 
-    def __init__(self, choices: Sequence[Choice], task: Task, sizes: GNNPlusSizes) -> None:
+    def __init__(self, choices: Sequence[Choice], task: Task, sizes: GNNPlusSizes, checkpointing: bool = False) -> None:
         super().__init__()
+        self.checkpointing = checkpointing
         self.choices = tuple(choices)
         options = {choice.name: choice.options for choice in choices}
         self.level, self.sizes = task.level, sizes
@@ -97,7 +99,10 @@ class GNNPlusSupernet(TakesGraphs, Supernet):
         x, edge_attr = self.encoder(x, edge_attr)
         x = scaled_rows(x, opened("scaling")) if self.scales else x
         graph = Neighbourhood(edge_index, edge_attr, x.size(0))
-        flow = Flow(graph, opened, width, MixedDropout(opened("dropout"), self.training))
+        recomputes = self.checkpointing and torch.is_grad_enabled()
+        if recomputes:
+            graph.settle()
+        flow = Flow(graph, opened, width, MixedDropout(opened("dropout"), self.training), recomputes)
         sources = self._sources(x, flow, batch, num_graphs)
         layered, outputs = self._run(sources, flow)
         if layered.weights:
@@ -146,11 +151,11 @@ class GNNPlusSupernet(TakesGraphs, Supernet):
             edges_after.append(edges)
         return Layered(states, edges_after, by_head, [_updating(each) for each in names], graph.edge_attr), outputs
 
-    def _endings(self, depths: Mapping[int, Tensor], opened: Open) -> tuple[dict[int, Tensor], dict[int, Tensor]]:
+    def _endings(self, depths: Mapping[int, Gate], opened: Open) -> tuple[dict[int, Gate], dict[int, Gate]]:
         """By depth, the weights of ending in a head, and in a message that gives the outputs."""
         kinds = opened("output") if self.level == "node" else {}
-        by_head: dict[int, Tensor] = {}
-        by_message: dict[int, Tensor] = {}
+        by_head: dict[int, Gate] = {}
+        by_message: dict[int, Gate] = {}
         for depth, gate in depths.items():
             if depth == 1 or not kinds:
                 by_head[depth] = gate
@@ -186,7 +191,7 @@ class GNNPlusSupernet(TakesGraphs, Supernet):
 
     def inherit(self, network: nn.Module, architecture: Architecture) -> None:
         options = cast(GNNPlusNetwork, network).options
-        width = Width(self.widest, Window(self.widest.heads, options.channels // self.widest.heads), torch.ones(()))
+        width = Width(self.widest, Window(self.widest.heads, options.channels // self.widest.heads), One())
         state = {f"encoder.{name}": each for name, each in self.encoder.state_dict().items()}
         if self.project is not None:
             state |= {f"project.{name}": width.cut(each) for name, each in self.project.named_parameters()}
@@ -207,7 +212,7 @@ class GNNPlusSupernet(TakesGraphs, Supernet):
         network.load_state_dict({name: state[name] for name in network.state_dict()})
 
 
-def _updating(opened: Mapping[Value, Tensor]) -> Tensor | float | None:
+def _updating(opened: Mapping[Value, Gate]) -> Gate | float | None:
     """The gates of a layer's messages that have edge states; None: all are closed, one: no other is open."""
     gates = [opened[name] for name in with_edge_states(opened)]
     return (total(gates) if len(gates) < len(opened) else 1.0) if gates else None

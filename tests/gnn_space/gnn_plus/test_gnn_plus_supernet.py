@@ -18,7 +18,7 @@ from gnn_space import GNNPlusSpace
 from gnn_space.dmpnn import DirectedEdgeLayer, reverse_edges
 from gnn_space.frame import WIDE
 from gnn_space.gnn_plus.messages import DirectedMessage, Ends
-from gnn_space.gnn_plus.mixing import MixedDropout
+from gnn_space.gnn_plus.mixing import MixedDropout, One, Open
 from gnn_space.gnn_plus.neighbourhood import Neighbourhood
 from gnn_space.positional import return_probabilities
 
@@ -199,3 +199,32 @@ def test_options_without_an_architecture_within_the_limits_are_closed() -> None:
     searchable = space.searchable(task)
     assert {searchable.sample(np.random.default_rng(seed))["channels"] for seed in range(8)} == {16}
     assert searchable.gates()["channels"][1].item() == 0
+
+
+def test_a_gate_of_one_that_asks_for_no_gradient_multiplies_nothing() -> None:
+    space = GNNPlusSpace(depths=(1, 2), **SMALL)
+    gates = space.gates(space.sample(np.random.default_rng(0)))
+    opened = Open(space.gate_choices, gates)
+    assert all(isinstance(gate, One) for choice in space.gate_choices for gate in opened(choice.name).values())
+    x = torch.ones(2)
+    assert One() * x is x * One() is x
+    variable = {name: gate.clone().requires_grad_() for name, gate in gates.items()}
+    assert isinstance(next(iter(Open(space.gate_choices, variable)("norm").values())), Tensor)
+    halves = {name: gate / 2 for name, gate in gates.items()}
+    assert isinstance(next(iter(Open(space.gate_choices, halves)("norm").values())), Tensor)
+
+
+@pytest.mark.parametrize("task", [NODE, EDGE, GRAPH], ids=["node", "edge", "graph"])
+def test_messages_that_are_computed_again_give_the_same(task: Task) -> None:
+    found = []
+    for checkpointing in (False, True):
+        space = GNNPlusSpace(depths=(1, 2), walk_length=3, checkpointing=checkpointing, **SMALL)
+        torch.manual_seed(0)
+        searchable = space.searchable(task).double().train()
+        torch.manual_seed(1)
+        loss = loss_of(searchable, task)
+        loss.backward()
+        found.append([loss, *(each.grad for each in searchable.parameters() if each.grad is not None)])
+    assert len(found[0]) == len(found[1])
+    for expected, got in zip(*found, strict=True):
+        torch.testing.assert_close(got, expected, rtol=1e-10, atol=1e-10)
