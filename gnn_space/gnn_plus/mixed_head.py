@@ -126,14 +126,16 @@ class MixedHead(nn.Module):
 
     def _edges(self, layered: Layered, width: Width) -> tuple[list[Tensor], list[Tensor]]:
         """An edge's features where no layer has edge states, else its states, for its head; and their columns."""
-        features: list[Tensor] = []
+        features: list[Gate] = []
         states: list[Tensor] = []
         for depth, weight in layered.weights.items():
             without: Tensor | float = 1.0
             for gate in layered.updating[:depth]:
                 without = without if gate is None else without * (1 - cast(Tensor, gate))
-            if isinstance(without, Tensor) or without:
+            if isinstance(without, Tensor):
                 features.append(weight * without)
+            elif without:
+                features.append(weight)
             edges = layered.edges[depth - 1]
             if edges is not None and any(gate is not None for gate in layered.updating[:depth]):
                 states.append(weight * (1 - without) * edges)
