@@ -65,6 +65,7 @@ def main() -> None:
     steps = {
         "network": step(dearest(space.references(task)), inputs),
         "mixture": step(supernet, inputs, gates=uniform(space)),
+        "mixture, checkpointing": step(GNNPlusSpace(checkpointing=True).supernet(task), inputs, gates=uniform(space)),
         "AGNN's mixture": step(agnn.supernet(task), inputs, gates=uniform(agnn)),
     }
     console = Console(width=120)
