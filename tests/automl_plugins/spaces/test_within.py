@@ -331,10 +331,17 @@ def test_alternatives_are_narrowed_one_by_one() -> None:
     ]
 
 
-def test_the_supernet_of_a_narrowed_space_is_that_of_the_whole_space() -> None:
+def test_the_supernet_of_a_narrowed_space_is_that_of_the_whole_space_with_the_rest_closed() -> None:
     task = Task("pixel", "classes", 3, 4)
     searchable = OneLayerForClasses().within(task).searchable(task)
+    whole = OneLayerForClasses().supernet(task)
+    assert {name: each.shape for name, each in searchable.supernet.state_dict().items()} == {
+        name: each.shape for name, each in whole.state_dict().items()
+    }
     deep = searchable.space.architecture({"depth": 2, "layer0.width": 8, "layer1.width": 4, "activation": "tanh"})
+    with pytest.raises(ValueError, match="closed"):
+        searchable.set_logits(deep)
+    searchable.open("depth", 2)
     searchable.set_logits(deep)
     assert searchable.architecture() == deep
     assert searchable(torch.zeros(1, 3, 2, 2)).shape == (1, 4, 2, 2)
