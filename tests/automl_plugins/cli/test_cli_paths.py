@@ -27,3 +27,15 @@ def test_a_kept_config_names_its_files_from_any_folder(tmp_path: Path, monkeypat
 def test_what_is_no_path_stays(storage: str | None) -> None:
     settings = {"storage": storage, "data": {"class_path": "cora"}}
     assert absolute_paths(settings) == settings
+
+
+def test_a_kept_config_names_the_files_of_a_space_that_are_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "x.pth").touch()
+    arguments = {"encoder_weights": "x.pth", "other": {"file": "x.pth", "mean": [0.5]}, "name": "imagenet"}
+    kept = absolute_paths({"space": {"class_path": "smp", "init_args": arguments}})
+    path = f"{tmp_path}/x.pth"
+    expected = {"encoder_weights": path, "other": {"file": path, "mean": [0.5]}, "name": "imagenet"}
+    assert kept["space"]["init_args"] == expected
