@@ -28,7 +28,8 @@ class LitPixels(pl.LightningModule):
     def __init__(self, checkpointing: bool = False) -> None:
         super().__init__()
         torch.manual_seed(0)
-        space = AutoDeepLabSpace(layers=2, blocks=1, filters=2, stem=(4, 4), checkpointing=checkpointing)
+        sizes: dict[str, Any] = {"layers": 2, "blocks": 1, "filters": 2, "stem": (4, 4), "head": "aspp"}
+        space = AutoDeepLabSpace(**sizes, checkpointing=checkpointing)
         self.net = space.searchable(TASK)
 
     def training_step(self, batch: Any, batch_idx: int) -> Tensor:

@@ -38,11 +38,13 @@ def egnas(cap: int | None = None) -> EGNASSpace:
 
 
 def deeplab(cap: int | None = None) -> AutoDeepLabSpace:
-    return AutoDeepLabSpace(layers=3, blocks=2, filters=2, stem=(2, 4), max_parameters=cap)
+    return AutoDeepLabSpace(layers=3, blocks=2, filters=2, stem=(2, 4), head="aspp", max_parameters=cap)
 
 
 def multi_path(cap: int | None = None) -> AutoDeepLabSpace:
-    return AutoDeepLabSpace(layers=2, blocks=1, filters=2, stem=(2, 4), multi_path=True, max_parameters=cap)
+    return AutoDeepLabSpace(
+        layers=2, blocks=1, filters=2, stem=(2, 4), head="aspp", multi_path=True, max_parameters=cap
+    )
 
 
 SPACES: dict[str, tuple[Callable[..., Any], Task, int]] = {

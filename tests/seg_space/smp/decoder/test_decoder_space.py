@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from automl_plugins import Task
+from automl_plugins.errors import WeightsError
 from automl_plugins.spaces.budget import work_of
 from automl_plugins.testing import SearchSpaceContract, covering
 from automl_plugins.training.export import export_network
@@ -120,7 +121,7 @@ def test_no_weights_are_read_for_a_network_that_is_only_counted() -> None:
     architecture = space.references(CLASSES)["fpn"]
     images = torch.randn(1, 3, 64, 64)
     assert work_of(lambda: space.build(architecture, CLASSES), lambda network: network(images))["macs"] > 0
-    with pytest.raises(FileNotFoundError, match=r"nowhere\.pt"):
+    with pytest.raises(WeightsError, match=r"nowhere\.pt"):
         space.network(architecture, CLASSES)
 
 
