@@ -206,11 +206,14 @@ def test_graphs_are_offered_no_more_dropout_than_published_unless_nothing_else_i
     assert list(choices["dropout"]) == offered
 
 
-@pytest.mark.parametrize(("level", "norm", "scaling"), [("node", "layer", "rows"), ("graph", "batch", "none")])
-def test_the_plus_networks_normalise_rows_on_node_level_and_batches_elsewhere(
-    level: Level, norm: str, scaling: str
+@pytest.mark.parametrize(
+    ("level", "columns", "norm", "scaling"),
+    [("node", WIDE, "layer", "rows"), ("node", WIDE - 1, "batch", "none"), ("graph", WIDE, "batch", "none")],
+)
+def test_the_plus_networks_normalise_nodes_whose_features_are_wide_and_batches_elsewhere(
+    level: Level, columns: int, norm: str, scaling: str
 ) -> None:
-    references = GNNPlusSpace().references(replace(PLAIN, level=level, in_channels=WIDE))
+    references = GNNPlusSpace().references(replace(PLAIN, level=level, in_channels=columns))
     for name in ("gcn+", "gin+", "gated-gcn+"):
         assert (references[name]["norm"], references[name]["scaling"]) == (norm, scaling)
     assert references["gcn"]["scaling"] == "none"
