@@ -28,13 +28,18 @@ from automl_plugins import Architecture, SearchSpace, Task, registry
 from automl_plugins.samplers import ControllerSampler, EvolutionSampler, PredictorSampler, ReinforceSampler
 from automl_plugins.spaces.budget import COUNTED, Budget
 from automl_plugins.spaces.limits import REFERENCES, budget_of
-from gnn_space import AGNNSpace
-from seg_space import AutoDeepLabSpace
+from gnn_space import AGNNSpace, EGNASSpace
+from seg_space import AutoDeepLabSpace, SmpSpace
 
 TEN = 10
 SPACES: dict[str, tuple[Callable[[], SearchSpace], Task]] = {
     "agnn": (partial(AGNNSpace, layers=2), Task("graph", "regression", 9, 1, edge_channels=3)),
     "auto-deeplab": (partial(AutoDeepLabSpace, layers=4, blocks=2, filters=4), Task("pixel", "classes", 3, 4)),
+    "egnas": (
+        partial(EGNASSpace, cells=2, nodes=2, node_channels=24, edge_channels=12),
+        Task("graph", "regression", 9, 1, edge_channels=3),
+    ),
+    "smp": (SmpSpace, Task("pixel", "classes", 3, 4)),
     "gnn-plus": (
         lambda: registry.load("spaces", "gnn-plus")(),
         Task("graph", "regression", 9, 1, edge_channels=3),
