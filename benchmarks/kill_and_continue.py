@@ -112,8 +112,8 @@ def check(searched: Study, seen: dict[str, set[tuple[Any, ...]]]) -> list[str]:
     problems = []
     end = finished(searched)
     for arm, trials in end.items():
-        if len(trials) != searched.trials:
-            problems.append(f"{arm}: {len(trials)} trials, {searched.trials} were asked for")
+        if len(trials) != searched.plan.trials:
+            problems.append(f"{arm}: {len(trials)} trials, {searched.plan.trials} were asked for")
         if lost := seen.get(arm, set()) - trials:
             problems.append(f"{arm}: {len(lost)} finished trials lost or changed: {sorted(lost)[:2]}")
         values = sum(trial[1] == TrialState.COMPLETE.name for trial in trials)

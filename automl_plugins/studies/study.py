@@ -18,7 +18,7 @@ from automl_plugins.measures.figures import Figures
 from automl_plugins.objectives.contender import Contender
 from automl_plugins.objectives.goal import counted_limits
 from automl_plugins.report.closing import print_closing
-from automl_plugins.report.notes import tell
+from automl_plugins.report.notes import told_when_slow
 from automl_plugins.report.summary import Summary
 from automl_plugins.spaces.space import SearchSpace
 from automl_plugins.spaces.task import Task
@@ -231,10 +231,10 @@ class Study:
         check_splits(self.project.data)
         _ = self.project.monitor, self.references
         # Minutes without a word would look like a hang.
-        tell("before the first training: counts limits and tries networks on one batch")
-        settle_costs(self.project, self.plan, self.figures)
-        refuse_another(self.identity, self.folder, lambda: any(map(self.arm_trials, self.plan.arms)))
-        self.references = Readiness(self.comparison, self.plan).check(self.references)
+        with told_when_slow("before the first training: counts limits and tries networks on one batch"):
+            settle_costs(self.project, self.plan, self.figures)
+            refuse_another(self.identity, self.folder, lambda: any(map(self.arm_trials, self.plan.arms)))
+            self.references = Readiness(self.comparison, self.plan).check(self.references)
         self._is_prepared = True
 
     def work(self, since: datetime) -> None:

@@ -168,15 +168,12 @@ def test_settings_that_do_not_fit_the_data_end_it_before_a_training(capsys: pyte
     assert not Path("runs/g/study.journal").exists()
 
 
-BEGUN = "study: before the first training: counts limits and tries networks on one batch"
-
-
 def test_references_of_another_level_are_refused_before_a_training(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["study", "--config", "small.yaml", "--references", "[gcn, unet]", "--folder", "runs/levels"]) == 1
-    begun, told = capsys.readouterr().err.splitlines()
-    assert begun == BEGUN
+    told = capsys.readouterr().err
     assert told.startswith("automl-plugins study: the module cannot be made with the reference 'unet'")
     assert "level 'pixel'" in told
+    assert told.count("\n") == 1
 
 
 def test_arguments_of_the_default_module_need_no_name(capsys: pytest.CaptureFixture[str]) -> None:
@@ -202,8 +199,7 @@ def test_ctrl_c_ends_it_in_one_line(monkeypatch: pytest.MonkeyPatch, capsys: pyt
 
     monkeypatch.setattr("automl_plugins.studies.study.Study.run", interrupted)
     assert main(["study", "--config", "small.yaml"]) == 130
-    told = capsys.readouterr().err.splitlines()
-    assert told == [BEGUN, "automl-plugins study: stopped; the same command goes on from here"]
+    assert capsys.readouterr().err == "automl-plugins study: stopped; the same command goes on from here\n"
 
 
 # show

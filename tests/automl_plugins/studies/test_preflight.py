@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -231,20 +232,24 @@ def test_data_are_not_set_up_again_for_every_try(make_study: MakeStudy) -> None:
     assert Slow.calls == 2  # for training and for the test
 
 
-def test_a_line_says_what_is_done_before_the_first_trial(
-    make_study: MakeStudy, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("slow", [True, False])
+def test_a_line_says_what_is_done_before_the_first_trial_where_that_takes_long(
+    make_study: MakeStudy, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, slow: bool
 ) -> None:
     told = []
 
     def look(preflight: Preflight, guard: object) -> None:
+        time.sleep(0.3 if slow else 0)
         told.append(capsys.readouterr())
         raise StudyError("seen")
+
+    monkeypatch.setattr("automl_plugins.report.notes.SLOW", 0.01 if slow else 60)
 
     monkeypatch.setattr(Preflight, "try_space", look)
     with pytest.raises(StudyError, match="seen"):
         make_study().prepare()
-    first, *_ = told[0].err.splitlines()
-    assert first == "study: before the first training: counts limits and tries networks on one batch"
+    line = "study: before the first training: counts limits and tries networks on one batch"
+    assert (line in told[0].err.splitlines()) == slow
     assert told[0].out == ""
 
 
