@@ -35,7 +35,7 @@ from scipy.stats import kendalltau
 from automl_plugins import Project, SearchSpace, Task, registry
 from automl_plugins.training.fit import seeded
 from automl_plugins.training.lightning import pl
-from gnn_space import AGNNSpace, EGNASSpace, GraphClassification, GraphRegression, NodeClassification
+from gnn_space import AGNNSpace, EGNASSpace, GNNPlusSpace, GraphClassification, GraphRegression, NodeClassification
 from gnn_space.data.block_models import ClusterData
 from gnn_space.data.molecules import SmilesTable
 from gnn_space.data.npz import NpzGraphData
@@ -101,6 +101,16 @@ SETTINGS = {
         ("gcn", "gin", "gated-gcn"),
         4,
     ),
+    **{
+        f"{name}, gnn-plus": Setting(
+            partial(_molecules, name, column, **others), GNNPlusSpace(), module, ("gcn", "gin", "gated-gcn"), epochs
+        )
+        for name, column, others, module, epochs in (
+            ("esol", "logSolubility", {}, GraphRegression, 15),
+            ("freesolv", "freesolv", {}, GraphRegression, 15),
+            ("bbbp", "p_np", {"target": "binary"}, GraphClassification, 10),
+        )
+    },
 }
 
 
@@ -117,6 +127,8 @@ RECIPES = {
     "constant": Recipe("constant"),
     "cosine": Recipe("cosine"),
     "cosine, twice the rate": Recipe("cosine", rate=2.0),
+    "cosine, 3 times the rate": Recipe("cosine", rate=3.0),
+    "cosine, 5 times the rate": Recipe("cosine", rate=5.0),
     "cosine, clipped": Recipe("cosine", {"gradient_clip_val": 1.0}),
     "cosine, averaged": Recipe("cosine", {"callbacks": pl.callbacks.EMAWeightAveraging(decay=0.9)}),
 }

@@ -187,14 +187,25 @@ def graph_features(graph_attr: Tensor | None, channels: int) -> list[Tensor]:
     return [graph_attr]
 
 
-POOLS: Mapping[str, Callable[..., Tensor]] = {"mean": global_mean_pool, "sum": global_add_pool, "max": global_max_pool}
+GRAPH_SIZE = 32
+"""The number of nodes that sums over a graph are counted in, about a molecule's."""
+
+
+def counted_sum(x: Tensor, batch: Tensor | None, num_graphs: int | None = None) -> Tensor:
+    """The sum of a graph's states `[num_graphs, channels]`, divided by `GRAPH_SIZE`.
+
+    One step of Adam moves an output by its learning rate times the sum of what the map reads, so that by sums over
+    tens of nodes the first steps throw a network tens of deviations off. In units of about as many nodes as graphs
+    have, sums are of the order of means; what a network can compute is the same.
+    """
+    return global_add_pool(x, batch, num_graphs) / GRAPH_SIZE
+
+
+POOLS: Mapping[str, Callable[..., Tensor]] = {"mean": global_mean_pool, "sum": counted_sum, "max": global_max_pool}
 """From node states and their graphs to one state a graph."""
 
 READOUTS: Mapping[str, tuple[str, ...]] = {**{name: (name,) for name in POOLS}, "mean-sum-max": tuple(POOLS)}
 """The pools that each readout joins."""
-
-GRAPH_SIZE = 32
-"""The number of nodes that sums of searched networks are counted in, about a molecule's: see `Head`."""
 
 
 class Head(nn.Module):
@@ -209,11 +220,8 @@ class Head(nn.Module):
         channels: of node states.
         edge_channels: of edge features or states; 0: there are none.
         hidden_channels: between the maps of the perceptron.
-        readout: of `READOUTS`: on graph level, the mean, the sum and the maximum of node states, or one of them.
-        sum_unit: what sums of node states are divided by. One step of Adam moves an output by its learning rate times
-            the sum of what the map reads, so that by sums over tens of nodes the first steps throw a network tens of
-            deviations off. Divided by about as many nodes as graphs have (`GRAPH_SIZE`) they are of the order of
-            means; what a network can compute is the same.
+        readout: of `READOUTS`: on graph level, the mean, the sum (see `counted_sum`) and the maximum of node states, or
+            one of them.
 
     Shapes:
         node states: `[num_nodes, channels]`; edge features: `[num_edges, edge_channels]`; features of whole graphs:
@@ -228,11 +236,10 @@ class Head(nn.Module):
         edge_channels: int,
         hidden_channels: int = 64,
         readout: str = "mean-sum-max",
-        sum_unit: float = 1.0,
     ) -> None:
         super().__init__()
         self.level, self.graph_channels = task.level, task.graph_channels
-        self.pools, self.sum_unit = READOUTS[readout], sum_unit
+        self.pools = READOUTS[readout]
         if task.level == "node":
             self.output: nn.Module = nn.Linear(channels, task.out_channels)
             return
@@ -255,13 +262,9 @@ class Head(nn.Module):
         if self.level == "graph":
             if batch is None:
                 batch, num_graphs = x.new_zeros(x.size(0), dtype=torch.long), 1
-            pooled = [self._pool(name, x, batch, num_graphs) for name in self.pools]
+            pooled = [POOLS[name](x, batch, num_graphs) for name in self.pools]
             return self.output(torch.cat([*pooled, *graph_features(graph_attr, self.graph_channels)], dim=-1))
         if self.level == "edge":
             ends = [x.index_select(0, edge_index[0]), x.index_select(0, edge_index[1])]
             return self.output(torch.cat(ends if edge_attr is None else [*ends, edge_attr], dim=-1))
         return self.output(x)
-
-    def _pool(self, name: str, x: Tensor, batch: Tensor, num_graphs: int | None) -> Tensor:
-        pooled = POOLS[name](x, batch, num_graphs)
-        return pooled / self.sum_unit if name == "sum" and self.sum_unit != 1 else pooled

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from automl_plugins.spaces.task import Task
 from gnn_space.agnn.sizes import AGNNSizes, LayerOptions
 from gnn_space.compressed import CompressedEdges
-from gnn_space.frame import GRAPH_SIZE, Head, InputEncoder, TakesGraphs, feature_dropout, has_wide_features, scale_rows
+from gnn_space.frame import Head, InputEncoder, TakesGraphs, feature_dropout, has_wide_features, scale_rows
 from gnn_space.operations import ACTIVATIONS, AttentionLayer
 
 
@@ -64,7 +64,7 @@ class AGNNNetwork(TakesGraphs):
             if sizes.skip_connections and position > 0:
                 self.skips.append(nn.Identity() if width == channels else nn.Linear(channels, width, bias=False))
             channels = width
-        self.head = Head(task, channels, self.encoder.edge_channels, sum_unit=GRAPH_SIZE)
+        self.head = Head(task, channels, self.encoder.edge_channels)
 
     def forward(
         self,

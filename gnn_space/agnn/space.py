@@ -46,7 +46,7 @@ class AGNNSpace(SupernetSpace):
     the channels of each node are normalised before an activation, as GraphNAS's code, which shares the space, has a
     batch normalisation in every layer, and dropout is 0.3 where both have 0.6, which layers of four or eight channels
     do not survive in a short training. Chosen by validation on Cora and on generated bags of words of 500 columns.
-    On graph level, which the paper has not, sums over nodes are counted in `gnn_space.frame.GRAPH_SIZE`, and neither
+    On graph level, which the paper has not, sums over nodes are counted by `gnn_space.frame.counted_sum`, and neither
     it nor edge level has dropout, as the hand-made networks there: chosen by validation on ESOL. `layer_norm=False,
     dropout=0.6` is the paper's, but for the scale of wide features.
 

@@ -19,7 +19,7 @@ from gnn_space.agnn.network import ScaledEncoder, with_self_loops
 from gnn_space.agnn.sizes import CLASSES, AGNNSizes
 from gnn_space.agnn.widths import Widths, Window
 from gnn_space.compressed import CompressedEdges
-from gnn_space.frame import GRAPH_SIZE, Head, TakesGraphs, feature_dropout
+from gnn_space.frame import Head, TakesGraphs, feature_dropout
 
 
 class AGNNSupernet(TakesGraphs, Supernet):
@@ -66,7 +66,7 @@ class AGNNSupernet(TakesGraphs, Supernet):
             self.layers.append(WideLayer(layer_choices, inputs, widest, self.encoder.edge_channels, sizes, skips))
             inputs = widest
         self.widest = widest
-        self.head = Head(task, widest.width, self.encoder.edge_channels, sum_unit=GRAPH_SIZE)
+        self.head = Head(task, widest.width, self.encoder.edge_channels)
 
     def forward(
         self,

@@ -9,14 +9,14 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from torch_geometric.nn import global_add_pool, global_max_pool, global_mean_pool
+from torch_geometric.nn import global_max_pool, global_mean_pool
 
 from automl_plugins.spaces.counting import part
 from automl_plugins.spaces.task import Task
 from gnn_space.egnas.operations import SLOPE
 from gnn_space.egnas.plan import CellPlan, Kind
 from gnn_space.egnas.sizes import EGNASSizes
-from gnn_space.frame import GRAPH_SIZE, CategoricalEncoder, batch_norm, graph_features
+from gnn_space.frame import CategoricalEncoder, batch_norm, counted_sum, graph_features
 from gnn_space.positional import laplacian_eigenvectors
 
 
@@ -170,7 +170,7 @@ class Readout(nn.Module):
     def __init__(self, task: Task, sizes: EGNASSizes) -> None:
         super().__init__()
         self.level, self.graph_channels = task.level, task.graph_channels
-        self.pools = [global_mean_pool, global_max_pool, *([_counted_sum] if sizes.sum_readout else [])]
+        self.pools = [global_mean_pool, global_max_pool, *([counted_sum] if sizes.sum_readout else [])]
         channels = {
             "node": sizes.node_channels,
             "edge": sizes.edge_channels,
@@ -196,11 +196,6 @@ class Readout(nn.Module):
             for pool in self.pools
         ]
         return self.perceptron(torch.cat([*pooled, *graph_features(graph_attr, self.graph_channels)], dim=1))
-
-
-def _counted_sum(states: Tensor, membership: Tensor, num_graphs: int) -> Tensor:
-    """The sums of states of a graph, in as many as graphs about have: see `gnn_space.frame.Head`."""
-    return global_add_pool(states, membership, num_graphs) / GRAPH_SIZE
 
 
 def membership(x: Tensor, batch: Tensor | None, num_graphs: int | None) -> tuple[Tensor, int]:

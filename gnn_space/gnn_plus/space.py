@@ -103,7 +103,7 @@ class GNNPlusSpace(SupernetSpace):
     """
 
     name: ClassVar[str] = "gnn-plus"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     levels: ClassVar[frozenset[Level]] = frozenset(("node", "edge", "graph"))
 
     def __init__(

@@ -12,7 +12,7 @@ from torch_geometric.data import Batch, Data
 
 from automl_plugins import Task
 from gnn_space import AGNNSpace, EGNASSpace
-from gnn_space.frame import CategoricalEncoder, Head, InputEncoder, batch_norm, feature_dropout
+from gnn_space.frame import GRAPH_SIZE, CategoricalEncoder, Head, InputEncoder, batch_norm, feature_dropout
 
 # torch says so once in a process, wherever the first such tensor is made.
 pytestmark = pytest.mark.filterwarnings("ignore:Sparse CSR tensor support is in beta")
@@ -122,8 +122,8 @@ class TestHead:
         head = Head(Task("graph", "regression", 2, 1), channels=2, edge_channels=0)
         read = self.read(head, torch.tensor([0, 0, 1]), 3)
         assert read.tolist() == [
-            [2.0, 3.0, 4.0, 6.0, 3.0, 5.0],
-            [-1.0, -2.0, -1.0, -2.0, -1.0, -2.0],
+            [2.0, 3.0, 4.0 / GRAPH_SIZE, 6.0 / GRAPH_SIZE, 3.0, 5.0],
+            [-1.0, -2.0, -1.0 / GRAPH_SIZE, -2.0 / GRAPH_SIZE, -1.0, -2.0],
             [0.0] * 6,  # a graph without nodes
         ]
 
