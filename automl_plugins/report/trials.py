@@ -79,6 +79,7 @@ def trials_csv(arms: Mapping[str, Sequence[FrozenTrial]]) -> str:
         "seconds",
         "cpu_seconds",
         "copied_from",
+        "reference",
         "refused",
         "interrupted",
         "failure",

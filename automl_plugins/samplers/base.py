@@ -18,6 +18,7 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from automl_plugins.spaces.architecture import Architecture
+from automl_plugins.spaces.refusal import REFERENCE
 from automl_plugins.spaces.space import SearchSpace
 
 if TYPE_CHECKING:
@@ -41,6 +42,7 @@ class Observation:
         scores: a number for each objective of the study, larger is better.
         violation: by which its constraints (`Trial.set_constraint`) are missed, summed; 0 where all are kept.
         note: the sampler's own, of when it proposed the trial; None where it did not propose it.
+        is_reference: one of the space's references, which the study began with.
     """
 
     number: int
@@ -48,6 +50,7 @@ class Observation:
     scores: tuple[float, ...]
     violation: float = 0.0
     note: Any = None
+    is_reference: bool = False
 
     @property
     def penalty(self) -> float:
@@ -77,6 +80,15 @@ class TrialLog:
     seen: frozenset[Architecture] | set[Architecture]
     objectives: int
     source: object
+
+    def has_begun(self, startup: int) -> bool:
+        """True where as many trials have ended as a sampler starts with; references are at most half of these.
+
+        Args:
+            startup: how many; what is not a reference among them was drawn.
+        """
+        references = sum(observation.is_reference for observation in self.observations)
+        return len(self.observations) - max(0, references - startup // 2) >= startup
 
 
 @dataclass(frozen=True)
@@ -268,7 +280,8 @@ def _observation(trial: FrozenTrial, architecture: Architecture | None, signs: S
         return None
     scores = tuple(sign * value for sign, value in zip(signs, trial.values, strict=True))
     violation = sum(max(0.0, value) for value in trial.constraints.values())
-    return Observation(trial.number, architecture, scores, violation, trial.system_attrs.get(NOTE))
+    note, is_reference = trial.system_attrs.get(NOTE), REFERENCE in trial.user_attrs
+    return Observation(trial.number, architecture, scores, violation, note, is_reference)
 
 
 def penalised(observations: Sequence[Observation]) -> np.ndarray:

@@ -113,7 +113,7 @@ class ControllerSampler(ArchitectureSampler):
         return self._fold(log)
 
     def propose(self, log: TrialLog, generator: np.random.Generator) -> Proposal:
-        if len(log.observations) < self.startup or not self.classes:
+        if not log.has_begun(self.startup) or not self.classes:
             return Proposal(self.unseen_at_random(log, generator))
         if self.reward is not None:
             return Proposal(self._climb(self.reward, log, generator))

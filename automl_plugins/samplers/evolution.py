@@ -71,7 +71,7 @@ class EvolutionSampler(ArchitectureSampler):
         self._first: list[Architecture] | None = None
 
     def propose(self, log: TrialLog, generator: np.random.Generator) -> Proposal:
-        if len(log.observations) < self.population:
+        if not log.has_begun(self.population):
             return Proposal(self._one_of_the_first(log, generator))
         members = self._ranked_population(log)
         # The population stands best first, so the winner of a tournament is the one who stands first.

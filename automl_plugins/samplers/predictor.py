@@ -79,7 +79,7 @@ class PredictorSampler(ArchitectureSampler):
         return Judge(estimator, self.context)
 
     def propose(self, log: TrialLog, generator: np.random.Generator) -> Proposal:
-        if len(log.observations) < self.startup:
+        if not log.has_begun(self.startup):
             return Proposal(self.unseen_at_random(log, generator))
         score = self._draw_score(log, generator)
         return Proposal(self._climb(log, score, generator))

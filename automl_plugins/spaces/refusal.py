@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 
 REFUSED = "refused"
 """The user attribute of a trial that was ended before a network was built: the reason, in words."""
+REFERENCE = "reference"
+"""The user attribute of a trial of a space's reference, which a study begins with: its name."""
 _STARTUP = "_startup_of_trained_trials"
 
 
@@ -40,10 +42,12 @@ def refuse_beyond(trial: optuna.trial.BaseTrial, within: Within, architecture: A
 def prolong_startup(study: optuna.Study) -> None:
     """Have the first trials of a study that TPE draws at random be as many *trained* ones as it was made for.
 
-    TPE counts pruned trials among them, refused ones too. Optuna's other samplers count complete ones alone.
+    TPE counts pruned trials among them, refused ones too. Optuna's other samplers count complete ones alone. Of the
+    space's references that were enqueued (`REFERENCE`), half of the startup counts: the other half is drawn at random.
 
     Args:
-        study: its sampler's `n_startup_trials` grow by the number of trials that were refused.
+        study: its sampler's `n_startup_trials` grow by the number of trials that were refused, and by that of the
+            references beyond half of them.
     """
     from optuna.samplers import TPESampler
     from optuna.trial import TrialState
@@ -53,5 +57,7 @@ def prolong_startup(study: optuna.Study) -> None:
     if not isinstance(sampler, TPESampler):
         return
     asked = vars(sampler).setdefault(_STARTUP, sampler._n_startup_trials)
-    pruned = study.get_trials(deepcopy=False, states=(TrialState.PRUNED,))
-    sampler._n_startup_trials = asked + sum(REFUSED in trial.user_attrs for trial in pruned)
+    ended = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.PRUNED))
+    refused = sum(REFUSED in trial.user_attrs for trial in ended)
+    references = sum(REFERENCE in trial.user_attrs for trial in ended)
+    sampler._n_startup_trials = asked + refused + max(0, references - asked // 2)

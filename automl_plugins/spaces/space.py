@@ -93,6 +93,25 @@ class SearchSpace(ABC):
         """
         return {}
 
+    def points(self, task: Task) -> dict[str, Architecture]:
+        """The `references`, checked, which a narrowed space admits: what a search may begin with.
+
+        Args:
+            task: see `references`.
+
+        Raises:
+            ValueError: one is no architecture of this space; the message names it.
+        """
+        found = self.references(task)
+        for name, architecture in found.items():
+            try:
+                self.validate(architecture)
+            except (AttributeError, TypeError, ValueError) as error:
+                raise ValueError(
+                    f"{type(self).__name__}.references: {name!r} is no point of the space: {error}"
+                ) from error
+        return {name: architecture for name, architecture in found.items() if self.admits(architecture)}
+
     @property
     def reference_arguments(self) -> Mapping[str, Any]:
         """Arguments of registered hand-made networks beside this space, for those that take them; by default none.
@@ -132,7 +151,7 @@ class SearchSpace(ABC):
         closed = {choice.name: set(choice.options) - set(whole.options_for(choice, task)) for choice in whole.choices}
         space = copy.copy(whole)
         budget = budget_of(whole, task, limits, run)
-        space._within = Within(narrowed(whole.choices, closed), whole._make, budget)
+        space._within = Within(narrowed(whole.choices, closed), whole._make, budget, whole.points(task).values())
         space._whole, space.choices = whole, space._within.choices
         return space
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -36,13 +36,16 @@ class Within:
         choices: of the space, with the options that the task admits.
         make: an architecture of values.
         budget: the limits of what networks may cost; it may have none.
+        known: architectures whose options stay, where they are admitted.
 
     Raises:
         LimitError: no network within the limits was found; the message names the smallest one's size.
         ValueError: of none of the networks could the costs be counted.
     """
 
-    def __init__(self, choices: Sequence[Choice], make: Make, budget: Budget) -> None:
+    def __init__(
+        self, choices: Sequence[Choice], make: Make, budget: Budget, known: Iterable[Architecture] = ()
+    ) -> None:
         self.choices = self._inner = tuple(choices)
         self.budget = budget
         self.witnesses: Mapping[tuple[str, Value], Architecture] = {}
@@ -51,9 +54,9 @@ class Within:
         self._admitted = {choice.name: choice.options for choice in choices}
         self._small: Architecture | None = None
         if budget.limits:
-            self._narrow()
+            self._narrow(known)
 
-    def _narrow(self) -> None:
+    def _narrow(self, known: Iterable[Architecture]) -> None:
         witnesses = Witnesses(self._draws, self.budget)
         witnesses.draw(_FIRST_DRAWS)
         self._check_counted(witnesses)
@@ -62,6 +65,9 @@ class Within:
             self._small = self._smallest(witnesses)
             witnesses.add(self._small)
             witnesses.descend(self._small)
+        for architecture in known if witnesses.missing else ():
+            if self.admits(architecture):
+                witnesses.add(architecture)
         closed: dict[str, set[Value]] = {choice.name: set() for choice in self._inner}
         for choice, option in witnesses.missing:
             closed[choice.name].add(option)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 from optuna.pruners import BasePruner
 
 from automl_plugins.samplers.uniform import UniformSampler
+from automl_plugins.spaces.architecture import Architecture
+from automl_plugins.studies.first_trials import first_trials
 from automl_plugins.studies.optuna_parts import SamplerFactory
 from automl_plugins.studies.plan import Plan
 from automl_plugins.studies.trial_store import TrialStore
@@ -29,6 +31,7 @@ class Arm:
         trials: how many are asked for.
         seed: of the sampler.
         max_equal_failures: the same failure this often ends the study.
+        first: the architectures that it begins with, by the references' names.
     """
 
     name: str
@@ -40,6 +43,7 @@ class Arm:
     trials: int
     seed: int
     max_equal_failures: int
+    first: Mapping[str, Architecture] = field(default_factory=dict)
 
 
 def arms_of(project: Project, plan: Plan, store: TrialStore) -> list[Arm]:
@@ -62,6 +66,7 @@ def arms_of(project: Project, plan: Plan, store: TrialStore) -> list[Arm]:
             # Random search draws from a stream of its own, not the one that a sampler's start-up draws from.
             seed=project.seed + (name == "random"),
             max_equal_failures=plan.max_equal_failures,
+            first=first_trials(project, plan) if name == "search" else {},
         )
         for name in plan.arms
     ]

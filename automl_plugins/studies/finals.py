@@ -13,6 +13,7 @@ from optuna.trial import FrozenTrial
 from automl_plugins.objectives.contender import Contender
 from automl_plugins.objectives.standing import Standing, best_of, economical_of
 from automl_plugins.report.front import candidates, front_of, spread
+from automl_plugins.spaces.refusal import REFERENCE
 from automl_plugins.studies.comparison import Comparison
 from automl_plugins.studies.plan import Plan
 
@@ -110,7 +111,9 @@ class Finals:
 
     def _contender(self, arm: str, trial: FrozenTrial) -> Contender:
         architecture = self.project.space.architecture(trial.params)
-        return Contender(f"{arm}, trial {trial.number}", architecture, found_by=_FOUND_BY.get(arm, arm))
+        reference = trial.user_attrs.get(REFERENCE)
+        who = arm if reference is None else f"{arm} ({reference})"
+        return Contender(f"{who}, trial {trial.number}", architecture, found_by=_FOUND_BY.get(arm, arm))
 
     @property
     def tested(self) -> list[Contender]:

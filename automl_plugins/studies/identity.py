@@ -55,7 +55,7 @@ _WATCHING = frozenset(
 _WATCHERS = ("Checkpoint", "DeviceStatsMonitor", "LearningRateMonitor", "ModelSummary", "ProgressBar")
 
 
-_BEFORE = {"judged_by": "best"}
+_BEFORE = {"judged_by": "best", "references_first": False}
 """Settings that older folders do not name, as they were then."""
 
 
@@ -224,6 +224,7 @@ def identity_of(project: Project, plan: Plan, storage: str | None) -> Identity:
         "limits": plan.goal.asked_limits,
         "reward": describe(plan.goal.reward),
         "sharing": plan.sharing,
+        "references_first": plan.references_first,
         "trial_epochs": plan.trial_epochs,
     }
     return Identity(settings, data_of(project), None if storage is None else without_password(storage))

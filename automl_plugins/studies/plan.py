@@ -34,6 +34,7 @@ class Plan:
         sharing: trials start from the weights of earlier ones.
         random_search: run random search beside it.
         references: hand-made networks by name; None: all that fit the task.
+        references_first: the search begins with those of the space.
         finalists: of each search, trained over the seeds.
         seeds: of the final trainings.
         workers: processes.
@@ -51,6 +52,7 @@ class Plan:
     sharing: bool
     random_search: bool
     references: Sequence[str] | None
+    references_first: bool
     finalists: int
     seeds: int
     workers: int
@@ -93,6 +95,7 @@ def make_plan(
     sharing: bool,
     storage: str | None,
     references: Sequence[str] | None,
+    references_first: bool,
     trial_minutes: float | None,
     final_minutes: float | None,
     random_search: bool,
@@ -123,6 +126,7 @@ def make_plan(
         sharing=sharing,
         random_search=switch("random_search", random_search),
         references=_known(references),
+        references_first=switch("references_first", references_first),
         storage=str(journal) if storage is None else expanded(storage),
         trial_minutes=None if trial_minutes is None else positive("trial_minutes", trial_minutes),
         final_minutes=None if final_minutes is None else positive("final_minutes", final_minutes),

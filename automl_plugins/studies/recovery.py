@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
+from automl_plugins.spaces.refusal import REFERENCE
 from automl_plugins.studies.folder import RunFolder
 from automl_plugins.studies.outcomes import copy, is_spent, tell, told_late
 from automl_plugins.system.processes import is_dead, is_stopped
@@ -67,8 +68,9 @@ def interrupt(study: optuna.Study, trial: FrozenTrial, trials: Sequence[FrozenTr
         # What the sampler noted of the trial (its generation, say) stays, what the pruner did goes.
         notes = {name: note for name, note in trial.system_attrs.items() if not name.startswith("completed_rung")}
         notes.setdefault("fixed_params", dict(trial.params))
+        named = {name: attributes[name] for name in (REFERENCE,) if name in attributes}
         retry = optuna.trial.create_trial(
-            state=TrialState.WAITING, system_attrs=notes, user_attrs={"retry_of": trial.number}
+            state=TrialState.WAITING, system_attrs=notes, user_attrs={**named, "retry_of": trial.number}
         )
         study.add_trial(retry)
     study._storage.set_trial_user_attr(trial._trial_id, "interrupted", True)

@@ -93,6 +93,8 @@ class Study:
         trainer: arguments of Lightning's Trainer, for every training.
         random_search: run random search beside it, with as many trials and the same pruner.
         references: registered hand-made networks; all that fit the task where left out.
+        references_first: the search's first trials, at most half of them, are the space's own references
+            (`SearchSpace.references`) that the limits admit, so that it is not behind them by validation.
         finalists: how many of the best trials are trained over the seeds.
         seeds: how many seeds the final trainings have.
         seed: seeds the sampler and every trial; the final trainings have the seeds that follow it.
@@ -130,6 +132,7 @@ class Study:
         trainer: dict[str, Any] | None = None,
         random_search: bool = True,
         references: Sequence[str] | None = None,
+        references_first: bool = True,
         finalists: int = 3,
         seeds: int = 5,
         seed: int = 0,
@@ -170,6 +173,7 @@ class Study:
             sharing=sharing,
             random_search=random_search,
             references=references,
+            references_first=references_first,
             finalists=finalists,
             seeds=seeds,
             workers=workers,

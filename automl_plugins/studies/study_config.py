@@ -25,6 +25,7 @@ _PLAIN = (
     "trial_epochs",
     "sharing",
     "random_search",
+    "references_first",
     "finalists",
     "seeds",
     "workers",

@@ -18,6 +18,7 @@ from automl_plugins.report.trials import counts, outcome
 from automl_plugins.spaces.architecture import Architecture
 from automl_plugins.spaces.refusal import prolong_startup
 from automl_plugins.studies.arm import Arm
+from automl_plugins.studies.first_trials import enqueue_next
 from automl_plugins.studies.folder import RunFolder
 from automl_plugins.studies.outcomes import copy, fail, finish, is_spent, tell
 from automl_plugins.studies.recovery import end_twins, is_running, recover, whom
@@ -56,7 +57,8 @@ class Claim:
 class TrialQueue:
     """Hands out the trials of one study to any number of worker processes; each has a queue of its own.
 
-    A trial is taken under a lock that the kernel holds, so exactly `trials` of them are trained.
+    A trial is taken under a lock that the kernel holds, so exactly `trials` of them are trained. The arm's `first`
+    architectures come before all that its sampler proposes.
     A trial whose worker died is asked for again with the same parameters. An architecture that was
     trained before gets its value without a training; so does one that another worker is training
     just now, as soon as that training ends. One whose network would cost more than the limits allow is
@@ -141,6 +143,7 @@ class TrialQueue:
         ordinal = sum("interrupted" not in trial.user_attrs for trial in trials)
         self.study.sampler = self.arm.sampler(self.arm.seed, ordinal)
         prolong_startup(self.study)
+        enqueue_next(self.study, self.arm.first, trials)
         latest = trials[-_PATIENCE:]
         if len(latest) == _PATIENCE and all("refused" in trial.user_attrs for trial in latest):
             drawn = self.project.narrowed.sample(np.random.default_rng([self.arm.seed, ordinal]))

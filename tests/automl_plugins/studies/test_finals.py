@@ -80,6 +80,7 @@ def scored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> MakeStudy:
             "trainer": {"max_epochs": 2, "accelerator": "cpu", **limits},
             "random_search": False,
             "references": [],
+            "references_first": False,
             "finalists": 2,
             "seeds": 2,
         }
