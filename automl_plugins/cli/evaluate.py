@@ -30,11 +30,11 @@ from automl_plugins.cli.record import keep_config, keep_data, printed, refuse_ot
 from automl_plugins.cli.settings import Given
 from automl_plugins.cli.study import refuse_other_settings, study_settings
 from automl_plugins.errors import StudyError
-from automl_plugins.objectives.contender import Contender
 from automl_plugins.objectives.goal import counted_limits
 from automl_plugins.studies.comparison import Comparison
 from automl_plugins.studies.evaluation import MOST_RANDOM, Evaluation
 from automl_plugins.studies.preflight import Preflight
+from automl_plugins.studies.references import references_of
 from automl_plugins.system.arguments import at_least
 from automl_plugins.training.project import Project
 from automl_plugins.training.trainer_options import check_length
@@ -58,8 +58,8 @@ def run(given: Given, command: str) -> int:
     project, folder = _project(settings), settings.folder
     contender = found.contender(project.space)
     names = settings["references"] or () if "references" in given else ()
-    others = [Contender(name, reference=name, found_by="hand") for name in names]
     with told_briefly("", 2, ValueError):
+        others = references_of(names) or []
         seeds = at_least("seeds", settings["seeds"], 1)
     refuse_other_settings(settings)
     with told_briefly("data", 1, OSError, ImportError, ValueError, RuntimeError):

@@ -24,7 +24,7 @@ from automl_plugins.cli.classes import (
 )
 from automl_plugins.cli.errors import UsageError, shown
 from automl_plugins.cli.settings import Given, Item
-from automl_plugins.cli.source import arguments_of, exists, resolve
+from automl_plugins.cli.source import arguments_of, exists, is_subclass, resolve, returned
 from automl_plugins.system.nearest import did_you_mean
 
 _PARTS = ("space", "data", "module", "task", "sampler", "pruner")
@@ -110,8 +110,10 @@ def look(key: str, value: Any) -> Any:
         UsageError: a name that does not exist, a class of another kind, or an argument that it does not take.
     """
     kind = KINDS.get(re.sub(r"(\[\d+\])+$", "", key))
-    if key == "references":
-        _check_references(value)
+    if key == "references" and isinstance(value, list):
+        for name in value:
+            check_reference(key, name)
+        return value
     if key == "reward":  # the names of rewards are their own
         return {"class_path": value} if isinstance(value, str) else value
     if key in ARGUMENTS and value is not None:
@@ -130,11 +132,31 @@ def look(key: str, value: Any) -> Any:
     return _spec(key, value, kind or (ESTIMATOR if _OF_ESTIMATORS.fullmatch(key) else ANY))
 
 
-def _check_references(names: Any) -> None:
+def check_reference(key: str, name: Any) -> None:
+    """Refuse a hand-made network that is neither registered nor a class or function that makes networks.
+
+    It is looked at in its source: a class is one of `torch.nn.Module`, and a function is annotated to return one.
+
+    Args:
+        key: what the message calls it.
+        name: the name, or the import path.
+
+    Raises:
+        UsageError: it is none.
+    """
     known = registry.names("references")
-    for name in names if isinstance(names, list) else ():
-        if isinstance(name, str) and name not in known:
-            raise UsageError(f"references: there is no {name!r}; {did_you_mean(name, known)}")
+    if isinstance(name, str) and name in known:
+        return
+    if not isinstance(name, str) or "." not in name:
+        raise UsageError(f"{key}: there is no {shown(name)}; {did_you_mean(str(name), known)}")
+    found, kind = resolve(name), Kind(("torch.nn.Module",))
+    if found is None or not isinstance(found.node, ast.FunctionDef):
+        class_path(key, name, kind)
+        return
+    made, module = returned(found), resolve(kind.bases[0])
+    if made is None or module is None or not is_subclass(made, module):
+        told = f"def {found.name}(task: Task) -> nn.Module"
+        raise UsageError(f"{key}={shown(name)}: it is a function that does not say that it makes a network: {told}")
 
 
 def _spec(key: str, value: Mapping[str, Any], kind: Kind) -> dict[str, Any]:

@@ -8,10 +8,9 @@ from pathlib import Path
 
 from rich.console import Console
 
-from automl_plugins import registry
 from automl_plugins.cli.console import figures_text, output
 from automl_plugins.cli.errors import UsageError, told_briefly
-from automl_plugins.cli.look import over
+from automl_plugins.cli.look import check_reference, over
 from automl_plugins.cli.settings import Given, read_text
 from automl_plugins.objectives.contender import Contender
 from automl_plugins.report.search import SearchSummary
@@ -65,8 +64,8 @@ class NetworkFile:
             return Contender("architecture", read_architecture(space, self.path))
         with told_briefly(str(self.path), 2, ValueError, KeyError, TypeError):
             name = str(json.loads(read_text(self.path, "architecture"))["reference"])
-            registry.where("references", name)
-        return Contender(name, reference=name, found_by="hand")
+        check_reference(str(self.path), name)
+        return Contender(name.rpartition(".")[2], reference=name, found_by="hand")
 
 
 def network_at(target: str, key: str = "architecture") -> NetworkFile:

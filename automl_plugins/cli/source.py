@@ -213,6 +213,14 @@ def is_subclass(cls: Definition, expected: Definition) -> bool | None:
     return False if all(_bases(each)[1] for each in family) else None
 
 
+def returned(function: Definition) -> Definition | None:
+    """The class that a function is annotated to return; None: its source does not tell."""
+    annotation = getattr(function.node, "returns", None)
+    if isinstance(annotation, ast.Constant) and isinstance(annotation.value, str):
+        return look_up(function.scope, annotation.value)
+    return None if annotation is None else look_up(function.scope, ast.unparse(annotation))
+
+
 def _constructor(cls: Definition) -> ast.FunctionDef | None:
     """The constructor that a class defines itself; the last one, since those before it are overloads."""
     body = cls.node.body if isinstance(cls.node, ast.ClassDef) else []

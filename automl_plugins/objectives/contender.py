@@ -5,32 +5,34 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from torch import nn
 
 from automl_plugins.spaces.architecture import Architecture
-from automl_plugins.spaces.hand_made import hand_made
+from automl_plugins.spaces.hand_made import Reference, hand_made
 from automl_plugins.spaces.space import SearchSpace
 from automl_plugins.spaces.task import Task
 
 
 @dataclass(frozen=True)
 class Contender:
-    """A network to train over seeds: an architecture of the space, or a registered hand-made reference.
+    """A network to train over seeds: an architecture of the space, or a hand-made reference.
 
     Args:
         label: what the tables call it.
         architecture: what was found; None for a reference.
-        reference: the registered name; None for an architecture.
+        reference: the registered name, or the import path; None for an architecture.
         found_by: who found it, for people: `search`, `random search` or `hand`.
+        make: makes a reference's network, where it was given as it is, and is not found by its name.
     """
 
     label: str
     architecture: Architecture | None = None
     reference: str | None = None
     found_by: str = "search"
+    make: Reference | None = field(default=None, compare=False)
 
     @property
     def key(self) -> str:
@@ -53,7 +55,7 @@ class Contender:
         """
         if self.architecture is not None:
             return space.network(self.architecture, task)
-        return hand_made(str(self.reference), task, space, data)
+        return hand_made(self.make or str(self.reference), task, space, data)
 
 
 @dataclass(frozen=True)

@@ -58,15 +58,13 @@ class Comparison:
         other.seeds = tuple(seeds)
         return other
 
-    def hand_made(self, names: Sequence[str] | None = None) -> list[Contender]:
-        """Registered hand-made networks as contenders; where no names are given, all that fit the task's level."""
-        if names is None:
-            level = self.project.task.level
-            every = registry.names("references")
-            loaded = {name: registry.load("references", name) for name in every}
-            # Those that are far dearer than others ask to be named.
-            fitting = (name for name, each in loaded.items() if level in getattr(each, "levels", ()))
-            names = [name for name in fitting if not getattr(loaded[name], "on_request", False)]
+    def hand_made(self) -> list[Contender]:
+        """The registered hand-made networks that fit the task's level, as contenders."""
+        level = self.project.task.level
+        loaded = {name: registry.load("references", name) for name in registry.names("references")}
+        # Those that are far dearer than others ask to be named.
+        fitting = (name for name, each in loaded.items() if level in getattr(each, "levels", ()))
+        names = [name for name in fitting if not getattr(loaded[name], "on_request", False)]
         return [Contender(label=name, reference=name, found_by="hand") for name in names]
 
     def build(self, contender: Contender) -> nn.Module:

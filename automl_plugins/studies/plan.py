@@ -10,15 +10,16 @@ from typing import Any
 from optuna.pruners import BasePruner, NopPruner
 from optuna.samplers import BaseSampler
 
-from automl_plugins import registry
+from automl_plugins.objectives.contender import Contender
 from automl_plugins.objectives.goal import Goal
 from automl_plugins.samplers.judge import LazyContext
+from automl_plugins.spaces.hand_made import Reference
 from automl_plugins.spaces.space import SearchSpace
 from automl_plugins.studies.optuna_parts import PartConfig, SamplerFactory, make_pruner, sampler_factory
+from automl_plugins.studies.references import references_of
 from automl_plugins.studies.sharing import SharesWeights
 from automl_plugins.studies.storage import expanded
 from automl_plugins.system.arguments import at_least, names, positive, switch
-from automl_plugins.system.nearest import did_you_mean
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,7 +34,7 @@ class Plan:
         goal: what is good: metric, costs, limits, reward.
         sharing: trials start from the weights of earlier ones.
         random_search: run random search beside it.
-        references: hand-made networks by name; None: all that fit the task.
+        references: the hand-made networks that were asked for; None: all that fit the task.
         references_first: the search begins with those of the space.
         finalists: of each search, trained over the seeds.
         seeds: of the final trainings.
@@ -51,7 +52,7 @@ class Plan:
     goal: Goal
     sharing: bool
     random_search: bool
-    references: Sequence[str] | None
+    references: Sequence[Contender] | None
     references_first: bool
     finalists: int
     seeds: int
@@ -94,7 +95,7 @@ def make_plan(
     reward: PartConfig | None,
     sharing: bool,
     storage: str | None,
-    references: Sequence[str] | None,
+    references: Sequence[str | Reference] | None,
     references_first: bool,
     trial_minutes: float | None,
     final_minutes: float | None,
@@ -125,20 +126,10 @@ def make_plan(
         goal=goal,
         sharing=sharing,
         random_search=switch("random_search", random_search),
-        references=_known(references),
+        references=references_of(references),
         references_first=switch("references_first", references_first),
         storage=str(journal) if storage is None else expanded(storage),
         trial_minutes=None if trial_minutes is None else positive("trial_minutes", trial_minutes),
         final_minutes=None if final_minutes is None else positive("final_minutes", final_minutes),
         **numbers,
     )
-
-
-def _known(references: Sequence[str] | None) -> Sequence[str] | None:
-    if references is None:
-        return None
-    known = registry.names("references")
-    for name in names("references", references):
-        if name not in known:
-            raise ValueError(f"references: there is no {name!r}; {did_you_mean(name, known)}")
-    return list(references)

@@ -20,6 +20,7 @@ from automl_plugins.objectives.goal import counted_limits
 from automl_plugins.report.closing import print_closing
 from automl_plugins.report.notes import told_when_slow
 from automl_plugins.report.summary import Summary
+from automl_plugins.spaces.hand_made import Reference
 from automl_plugins.spaces.space import SearchSpace
 from automl_plugins.spaces.task import Task
 from automl_plugins.studies.arm import arms_of
@@ -92,7 +93,8 @@ class Study:
             weights has the epochs of `trainer`, and final trainings start anew.
         trainer: arguments of Lightning's Trainer, for every training.
         random_search: run random search beside it, with as many trials and the same pruner.
-        references: registered hand-made networks; all that fit the task where left out.
+        references: hand-made networks: registered names, or classes or functions of your own that make a network of a
+            task, `MyNet(task)`, by import path or as they are; all registered ones that fit the task where left out.
         references_first: the search's first trials, at most half of them, are the space's own references
             (`SearchSpace.references`) that the limits admit, so that it is not behind them by validation.
         finalists: how many of the best trials are trained over the seeds.
@@ -131,7 +133,7 @@ class Study:
         sharing: bool = False,
         trainer: dict[str, Any] | None = None,
         random_search: bool = True,
-        references: Sequence[str] | None = None,
+        references: Sequence[str | Reference] | None = None,
         references_first: bool = True,
         finalists: int = 3,
         seeds: int = 5,
@@ -262,7 +264,8 @@ class Study:
     @cached_property
     def references(self) -> list[Contender]:
         """The hand-made networks that fit the task."""
-        return self.comparison.hand_made(self.plan.references)
+        named = self.plan.references
+        return self.comparison.hand_made() if named is None else list(named)
 
     @cached_property
     def figures(self) -> Figures:

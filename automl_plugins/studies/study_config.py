@@ -81,7 +81,7 @@ def _values(project: Project, plan: Plan, storage: str | None) -> dict[str, Any]
         "limits": plan.goal.asked_limits,
         "reward": plan.goal.reward,
         "trainer": project.trainer,
-        "references": plan.references,
+        "references": None if plan.references is None else [each.reference for each in plan.references],
         "storage": None if storage is None else without_password(storage),
         "seed": project.seed,
         **{name: getattr(plan, name) for name in _PLAIN},

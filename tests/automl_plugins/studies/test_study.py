@@ -368,7 +368,7 @@ def test_a_diverging_training_is_pruned_and_marked(make_study: MakeStudy) -> Non
         ({"seed": -1}, "seed is at least 0; got -1"),
         ({"sharing": "false"}, "sharing is true or false; got 'false'"),
         ({"random_search": 0}, "random_search is true or false; got 0"),
-        ({"references": "gcn"}, "references is a list of names; got 'gcn'"),
+        ({"references": "gcn"}, "references is a list of names, classes or functions; got 'gcn'"),
         ({"costs": "macs"}, "costs is a list of names; got 'macs'"),
         ({"limits": {"macs": math.nan}}, "limits.macs"),
         ({"limits": {"macs": -1}}, "limits.macs"),

@@ -13,6 +13,7 @@ from torch import Tensor
 from automl_plugins import Project, Task
 from automl_plugins.spaces.hand_made import hand_made
 from automl_plugins.studies.comparison import Comparison
+from automl_plugins.studies.references import references_of
 from automl_plugins.training.fit import LEAN
 from automl_plugins.training.lightning import pl
 from seg_space import DenseRegression, SemanticSegmentation, SmpSpace
@@ -172,7 +173,7 @@ def test_it_stands_beside_what_was_found_where_it_is_named(tmp_path: Any) -> Non
     project = Project(space, Squares(), trainer={"max_epochs": 1}, folder=tmp_path)
     comparison = Comparison(project, [1])
     assert "nnunet" not in [contender.label for contender in comparison.hand_made()]
-    (named,) = comparison.hand_made(["nnunet"])
+    (named,) = references_of(["nnunet"]) or ()
     network = comparison.build(named)
     assert isinstance(network, NNUNet)
     state = network.state_dict()
