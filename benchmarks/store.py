@@ -2,6 +2,7 @@
 
     python benchmarks/store.py gnn-plus --data esol cluster
     python benchmarks/store.py gnn-plus --data esol cluster --epochs 8     # trials of a short budget, beside them
+    python benchmarks/store.py gnn-plus --data esol cluster --epochs 8 --recipe old --seeds 1
     python benchmarks/store.py gnn-plus --data esol cluster --report
     python benchmarks/store.py auto-deeplab --data brain --options '{"layers": 6, "blocks": 4, "stem": [16, 32]}'
 
@@ -19,7 +20,7 @@ import json
 import os
 import time
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -36,12 +37,16 @@ from automl_plugins import Architecture, SearchSpace, registry
 from automl_plugins.measures.params import params
 from automl_plugins.training import fit as training
 from automl_plugins.training.lightning import pl
+from gnn_space.modules import GraphRegression
 
 RESULTS = random_draws.RESULTS
 Setting = random_draws.Setting | segmentation_quality.Setting
 SETTINGS: dict[str, Setting] = {**random_draws.SETTINGS, **segmentation_quality.SETTINGS}
+RECIPES = ("new", "old")
 FULL = {"esol": 60, "bbbp": 40, "cluster": 30, "brain": 15}
 """Epochs of a full training."""
+OLD_RATE = {GraphRegression: 1e-3}
+"""Learning rates of modules whose defaults have changed."""
 DRAWS = 1_000
 """Of the bootstrap."""
 
@@ -67,13 +72,16 @@ def drawn(space: SearchSpace, count: int) -> list[Architecture]:
 
 
 def trained(
-    space: SearchSpace, architecture: Architecture, data: Any, setting: Setting, seed: int, epochs: int
+    space: SearchSpace, architecture: Architecture, data: Any, setting: Setting, seed: int, epochs: int, recipe: str
 ) -> dict[str, Any]:
     """One training: its curve, test metrics of its last epoch, and what it took."""
     began = time.process_time()
     with training.seeded(seed):
         network = space.network(architecture, data.task)
         module = setting.module(network, data.task)
+        if recipe == "old":
+            module.schedule = "constant"
+            module.learning_rate = OLD_RATE.get(type(module), module.learning_rate)
         curve = Curve(module.monitor)
         options = {"max_epochs": epochs, "accelerator": "cpu"}
         result = training.train(module, data, module.monitor, module.direction, options, [curve])
@@ -111,7 +119,7 @@ def fill(space: SearchSpace, name: str, options: argparse.Namespace, store: Path
                 "drawn": "within",
                 "seed": seed,
                 "epochs": epochs,
-                **trained(space, architecture, data, setting, seed, epochs),
+                **trained(space, architecture, data, setting, seed, epochs, options.recipe),
                 "commit": commit(),
                 "cpu": cpu(),
             }
@@ -137,12 +145,21 @@ def lines(
     return [line for line in every if all(line[key] == value for key, value in wanted.items())]
 
 
-def scores(several: Iterable[dict[str, Any]], epochs: int, seed: int | None = None) -> dict[int, float]:
-    """The last epoch's score of each architecture, over its seeds in the mean; nan: one of them diverged."""
+def scores(
+    several: Iterable[dict[str, Any]], epochs: int, seed: int | None = None, best: Callable[..., float] | None = None
+) -> dict[int, float]:
+    """The last epoch's score of each architecture, over its seeds in the mean; nan: one of them diverged.
+
+    Args:
+        several: lines of the store.
+        epochs: of the trainings.
+        seed: of the trainings; None: all.
+        best: of a curve, in place of the last.
+    """
     found: dict[int, list[float]] = {}
     for line in several:
         if line["epochs"] == epochs and seed in (None, line["seed"]):
-            found.setdefault(line["architecture"], []).append(float(line["curve"][-1]))
+            found.setdefault(line["architecture"], []).append(float(best(line["curve"]) if best else line["curve"][-1]))
     return {number: float(np.mean(each)) for number, each in found.items()}
 
 
@@ -163,14 +180,17 @@ def report(space: SearchSpace, names: Sequence[str], options: argparse.Namespace
         table.add_column(column)
     for name in names:
         full, truth_lines = FULL[name], lines(store, space, options, name)
-        worst = np.inf if SETTINGS[name].module(torch.nn.Identity(), _task(name)).direction == "minimize" else -np.inf
-        worst = float(np.nan_to_num(worst, posinf=1e9, neginf=-1e9))
+        lower = SETTINGS[name].module(torch.nn.Identity(), _task(name)).direction == "minimize"
+        worst, best = (1e9, np.nanmin) if lower else (-1e9, np.nanmax)
         truth = scores(truth_lines, full)
         ranked = {"one seed of the truth, by the other": (scores(truth_lines, full, 0), scores(truth_lines, full, 1))}
-        for recipe in ("new", "old"):
+        for recipe in RECIPES:
             several = lines(store, space, options, name, recipe)
             for epochs in sorted({line["epochs"] for line in several} - {full}):
-                ranked[f"{epochs} epochs, {recipe} recipe"] = (scores(several, epochs, 0), truth)
+                ranked[f"{epochs} epochs, {recipe} recipe"] = (
+                    scores(several, epochs, 0, best if recipe == "old" else None),
+                    truth,
+                )
         for label, (one, other) in ranked.items():
             if len(one.keys() & other.keys()) > 1:
                 count, value, low, high = tau(one, other, worst)
@@ -193,7 +213,7 @@ def main() -> None:
     parser.add_argument("--architectures", type=int, default=60)
     parser.add_argument("--seeds", type=int, default=2)
     parser.add_argument("--epochs", type=int, help="of a training; those of a full one where left out")
-    parser.add_argument("--recipe", default="new", help="a name for the modules' training, kept with each line")
+    parser.add_argument("--recipe", choices=RECIPES, default="new", help="of the trainings: the modules' own, or `old`")
     parser.add_argument("--report", action="store_true", help="train nothing, print what is there")
     options = parser.parse_args()
     warnings.simplefilter("ignore")

@@ -156,7 +156,9 @@ class GraphRegression(_GraphModule, RegressionModule):
     Args:
         network: gives values `[num_graphs, out_channels]`.
         task: of level `graph`, target `regression`.
-        learning_rate: Adam's.
+        learning_rate: Adam's; chosen by validation on ESOL and FreeSolv, where random networks of GNN+'s space end a
+            trial of 15 epochs with errors 8 and 26 % lower than at 1e-3, and hand-made ones with none higher by more
+            than their seeds'.
         weight_decay: Adam's L2 penalty.
         loss: `squared` errors, judged by RMSE, or `absolute` ones, judged by MAE, as on ZINC; several values by NRMSE
             or NMAE, see `RegressionModule`.
@@ -173,7 +175,7 @@ class GraphRegression(_GraphModule, RegressionModule):
         self,
         network: nn.Module,
         task: Task,
-        learning_rate: float = 1e-3,
+        learning_rate: float = 3e-3,
         weight_decay: float = 0.0,
         loss: Literal["squared", "absolute"] = "squared",
         schedule: Shape = "cosine",
