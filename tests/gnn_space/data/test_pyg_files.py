@@ -62,8 +62,8 @@ def test_several_real_valued_targets_are_learned(tmp_path: Path) -> None:
     assert data.task.out_channels == 2
     space = AGNNSpace(layers=1)
     network = space.network(space.sample(torch.Generator().manual_seed(0)), data.task)
-    result = train(GraphRegression(network, data.task), data, "val_nrmse", "minimize", {"max_epochs": 1})
-    assert 0 < result.score < 3  # in deviations of the targets
+    result = train(GraphRegression(network, data.task), data, "val_nrmse", "minimize", {"max_epochs": 20})
+    assert 0 < result.score < 1.5  # in deviations of the targets: the mean of the training graphs has about 1
 
 
 def test_labels_of_any_numbers_are_classes_in_their_order(tmp_path: Path) -> None:
