@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING
 
+from automl_plugins.objectives.paired import PairedTest
 from automl_plugins.report.row import Row
 from automl_plugins.report.trials import cost_line
 from automl_plugins.system.finite import spread, strict_json
@@ -40,6 +41,7 @@ class Summary:
             of no error.
         verdict: sentences on the winner, the economical one, and the worth of the search.
         sampler: the class of the sampler that the search's trials came from.
+        tests: of the search's network against each other one, by metric and by who found that one.
     """
 
     space: str
@@ -54,6 +56,7 @@ class Summary:
     economical: str | None = None
     verdict: Sequence[str] = field(default_factory=list)
     sampler: str = ""
+    tests: Mapping[str, Mapping[str, PairedTest]] = field(default_factory=dict)
 
     def to_json(self) -> str:
         """The summary as JSON, with which `from_json` gives it back; what is undefined is `null`."""
@@ -77,7 +80,11 @@ class Summary:
             arm: Front(**{**front, "objectives": tuple(front["objectives"])})
             for arm, front in content.pop("fronts", {}).items()
         }
-        return cls(rows=rows, fronts=fronts, **content)
+        tests = {
+            metric: {name: PairedTest(**test) for name, test in by_name.items()}
+            for metric, by_name in content.pop("tests", {}).items()
+        }
+        return cls(rows=rows, fronts=fronts, tests=tests, **content)
 
     def table(self) -> Table:
         """The rows as a table for a terminal; losses are left to JSON, metrics of a part as `test_iou/sky` to `lines`.

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from automl_plugins.objectives.standing import Standing, best_of
-from automl_plugins.objectives.welch import CONFIDENCE, welch_interval
+from automl_plugins.objectives.paired import CONFIDENCE, PairedTest
+from automl_plugins.objectives.standing import Standing
 from automl_plugins.system.finite import mean_and_deviation, seconds, spread
 
 _NAMES = {"search": "the search", "random search": "random search", "hand": "a hand-made network"}
-_INTERVAL = f"Welch's {CONFIDENCE * 100:.0f} % interval"
-"""Of the difference of two means over seeds, the report's test of whether they differ; it excludes 0 where they do."""
 
 
 def winner_line(winner: Standing, label: str, monitor: str, finders: Sequence[str]) -> str:
@@ -50,70 +48,106 @@ def economical_line(winner: Standing, economical: Standing, label: str, monitor:
     )
 
 
-def worth_lines(standings: Sequence[Standing], searches: Mapping[str, Mapping[str, float]], monitor: str) -> list[str]:
-    """Comparisons of the search's best with random search's and with the hand-made ones', and what each took.
+def worth_lines(
+    standings: Mapping[str, Standing],
+    tests: Mapping[str, Mapping[str, PairedTest]],
+    searches: Mapping[str, Mapping[str, float]],
+    monitor: str,
+    beyond: Sequence[Standing] = (),
+) -> list[str]:
+    """Comparisons of the search's network with random search's and with the best that was made by hand.
 
     Args:
-        standings: of all contenders; `found_by` tells them apart.
-        searches: what each arm's trials took, see `report.trials.cost`.
-        monitor: what is compared.
+        standings: the network of each that is compared, by who found it; chosen on other seeds than it is judged by.
+        tests: of the search against each other one, by metric: `monitor`, and that of the test where there is one.
+        searches: what each arm's trials took, see `report.trials.cost`; empty where nothing was searched.
+        monitor: the metric of validation.
+        beyond: networks that break a limit.
     """
-    best = {name: best_of([each for each in standings if each.contender.found_by == name]) for name in _NAMES}
-    beyond = [each for each in standings if each.broken and each.mean is not None]
-    mine, others = best.pop("search"), {name: each for name, each in best.items() if each is not None}
-    if mine is None or not searches:
+    mine = standings.get("search")
+    if mine is None:
         return []
+    others = {name: each for name, each in standings.items() if name != "search"}
     if not others:
         return ["whether the search was worth its cost is not known: there is nothing beside it (--random_search true)"]
-    took = searches["search"]["cpu_seconds"]
-    told, outcomes = [], []
+    names = {name: name if name != "hand" else each.contender.label for name, each in others.items()}
+    told = []
     for name, other in others.items():
-        ahead = mine.is_behind(other) * -1
-        interval = _interval(mine, other)
-        clear = interval is not None and not interval[0] <= 0 <= interval[1]
-        outcomes.append((ahead > 0) - (ahead < 0) if clear else 0)
-        against = f"random search's {_mean(other)}" if name != "hand" else f"{other.contender.label}'s {_mean(other)}"
-        if name == "hand":
-            price = f"which took no search; the search took {seconds(took)} CPU seconds"
-        else:
-            theirs = seconds(searches["random"]["cpu_seconds"])
-            price = f"its trials took {seconds(took)} CPU seconds, random search's {theirs}"
-        told.append(f"search's {monitor} {_mean(mine)} is {_difference(ahead, interval)} {against}, {price}")
+        test = tests[monitor].get(name)
+        if test is not None:
+            against = f"{_possessive(names[name])} {_mean(other)}"
+            price = _price(name, searches)
+            told.append(f"search's {monitor} {_mean(mine)} is {_difference(test)} {against}{price}")
+    for metric, by_name in tests.items():
+        if metric != monitor and by_name:
+            each = [f"{_difference(test)} {_possessive(names[name])}" for name, test in by_name.items()]
+            told.append(f"in the test, which chose nothing, search's {metric} is {', and '.join(each)}")
     better = [each.contender.label for each in beyond if each.is_behind(mine) < 0]
     if better:
         told.append(f"better than the search's, and beyond the limits: {', '.join(dict.fromkeys(better))}")
-    return [*told, _conclusion(outcomes, seeds=len(mine.values), limited=bool(beyond))]
+    return [*told, _conclusion({names[name]: test for name, test in tests[monitor].items()}, len(mine.values))]
 
 
-def _interval(mine: Standing, other: Standing) -> tuple[float, float] | None:
-    """Of how much better the mean of the first is; None where a single seed has a value."""
-    sign = 1 if mine.maximize else -1
-    better, worse = ([sign * value for value in each.values if value is not None] for each in (mine, other))
-    return welch_interval(better, worse)
+def random_line(values: Sequence[float | None], best: Mapping[str, float | None], monitor: str) -> str:
+    """The mean of the first random networks, a diagnostic of the space: how good is a network that nobody chose?
+
+    Args:
+        values: of random search's first trials; None of those without one.
+        best: the value of the best trial of each search.
+        monitor: what they are values of.
+    """
+    ended = sum(value is not None for value in values)
+    of = f"{len(values)} random networks" if ended == len(values) else f"{ended} of {len(values)} random networks"
+    beside = ", ".join(f"{name} {spread(value, None)}" for name, value in best.items())
+    return f"trials of {of}: {monitor} {spread(*mean_and_deviation(values))} in the mean; the best: {beside}"
 
 
-def _difference(ahead: float, interval: tuple[float, float] | None) -> str:
-    if ahead == 0:
+def _price(name: str, searches: Mapping[str, Mapping[str, float]]) -> str:
+    """Words for what the search's trials took beside another's."""
+    if "search" not in searches:
+        return ""
+    took = f"{seconds(searches['search']['cpu_seconds'])} CPU seconds"
+    if name == "hand":
+        return f", which took no search; the search took {took}"
+    arm = {"random search": "random"}.get(name, name)
+    theirs = seconds(searches[arm]["cpu_seconds"]) if arm in searches else "unknown"
+    return f"; its trials took {took}, {_possessive(name)} {theirs}"
+
+
+def _difference(test: PairedTest) -> str:
+    if test.difference == 0:
         return "equal to"
-    told = ""
-    if interval is not None:
+    ahead, told = test.difference > 0, ""
+    if test.low is not None and test.high is not None:
         # Of the difference as it is told, which is above 0.
-        low, high = interval if ahead > 0 else (-interval[1], -interval[0])
-        told = f" ({_INTERVAL}: {low:.4f} to {high:.4f})"
-    return f"{abs(ahead):.4f} {'better' if ahead > 0 else 'worse'}{told} than"
+        low, high = (test.low, test.high) if ahead else (-test.high, -test.low)
+        told = f" ({CONFIDENCE * 100:.0f} % interval {low:.4f} to {high:.4f}, {_p(test.adjusted_p)})"
+    return f"{abs(test.difference):.4f} {'better' if ahead else 'worse'}{told} than"
 
 
-def _conclusion(outcomes: Sequence[int], seeds: int, limited: bool) -> str:
+def _p(value: float | None) -> str:
+    if value is None:
+        return "no p"
+    return "p < 0.0001" if value < 1e-4 else f"p = {value:.4f}" if value < 0.1 else f"p = {value:.2f}"
+
+
+def _conclusion(tests: Mapping[str, PairedTest], seeds: int) -> str:
     if seeds == 1:
         return "one seed cannot tell whether the search was worth its cost: give more of them (--seeds 5)"
-    if min(outcomes) < 0:
-        above = f"{_INTERVAL} of the difference is above 0"
-        return f"the search was not worth its cost: what took less was better, and {above} ({seeds} seeds)"
-    if min(outcomes) == 0:
-        return f"the search was not shown to be worth its cost: {_INTERVAL} of a difference includes 0 ({seeds} seeds)"
-    others = "all others within the limits" if limited else "all others"
-    above = f"{_INTERVAL}s of the differences are above 0"
-    return f"the search was worth its cost: it is ahead of {others}, and {above} ({seeds} seeds)"
+    outcomes: dict[int, list[str]] = {1: [], 0: [], -1: []}
+    for name, test in tests.items():
+        outcomes[test.shows].append(name)
+    ahead, unclear, behind = (" and ".join(outcomes[sign]) for sign in (1, 0, -1))
+    worth = "was not worth" if behind else "was not shown to be worth" if unclear else "was worth"
+    told = [f"{behind} beat{'s' if len(outcomes[-1]) == 1 else ''} it"] if behind else []
+    told += [f"no evidence that the search beats {unclear}"] if unclear else []
+    told += [f"it beats {ahead}"] if ahead else []
+    by_holm = f", p by Holm over {len(tests)} comparisons" if len(tests) > 1 else ""
+    return f"the search {worth} its cost: {'; '.join(told)} (paired t test over {seeds} seeds{by_holm})"
+
+
+def _possessive(name: str) -> str:
+    return f"{name}'s"
 
 
 def _shown(standing: Standing) -> str:

@@ -18,6 +18,7 @@ from automl_plugins.report.summary import Summary
 from automl_plugins.report.trials import OUTCOMES, cost, trials_csv
 from automl_plugins.report.verdict import economical_line, winner_line, worth_lines
 from automl_plugins.studies.finals import Finals
+from automl_plugins.studies.significance import random_networks, tests_of
 from automl_plugins.studies.winner import forget_winner, keep_winner
 from automl_plugins.system.files import write_whole
 from automl_plugins.training.project import Project
@@ -88,13 +89,17 @@ def _summary(finals: Finals, standings: Sequence[Standing]) -> Summary:
 
     monitor = project.monitor if finals.goal.reward is None else "reward"
     searches = {arm: cost(trials) for arm, trials in finals.trials.items()}
+    representatives = finals.representatives
+    tests = tests_of(comparison, representatives, monitor) if representatives else {}
     verdict = [_why_empty(finals, arm, trials) for arm, trials in finals.trials.items() if not candidates(trials)]
     if winner is not None:
         finders = [each.contender.found_by for each in standings if each.contender.key == winner.contender.key]
         verdict.append(winner_line(winner, label(winner), monitor, list(dict.fromkeys(finders))))
         if economical is not None:
             verdict.append(economical_line(winner, economical, label(economical), monitor, finals.cost))
-        verdict += worth_lines(standings, searches, monitor)
+        beyond = [each for each in standings if each.broken and each.mean is not None]
+        verdict += random_networks(finals.trials, finals.maximize, monitor)
+        verdict += worth_lines(representatives, tests, searches, monitor, beyond)
     return Summary(
         space=project.space.name,
         data=type(project.data).__name__,
@@ -107,12 +112,13 @@ def _summary(finals: Finals, standings: Sequence[Standing]) -> Summary:
         winner=None if winner is None else label(winner),
         economical=None if economical is None else label(economical),
         verdict=verdict,
+        tests=tests,
         sampler=finals.plan.sampler.cls.__name__,
     )
 
 
 def _rows(finals: Finals, standings: Sequence[Standing], economical: Standing | None) -> list[Row]:
-    """The best of each arm and the references; then the economical one, and what failed."""
+    """The best of each arm and the references; then the economical one, and what failed, judged or not."""
     best = finals.winners
     shown = {contender.key for contender in (*best, *finals.references)}
     further = {
@@ -131,7 +137,7 @@ def _rows(finals: Finals, standings: Sequence[Standing], economical: Standing | 
         notes = [f"breaks the limit of {name}, so it is not chosen" for name in standing.broken]
         row = finals.comparison.row(contender, label, standing.figures)
         rows.append(replace(row, notes=[*row.notes, *notes]))
-    return rows
+    return [*rows, *(finals.choosing.row(contender) for contender in finals.failed)]
 
 
 def _of(standing: Standing | None) -> Contender | None:

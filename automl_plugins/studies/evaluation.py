@@ -14,8 +14,10 @@ from automl_plugins.objectives.contender import Contender
 from automl_plugins.objectives.standing import Standing, best_of
 from automl_plugins.report.row import Row, mean_row
 from automl_plugins.report.summary import Summary
+from automl_plugins.report.verdict import worth_lines
 from automl_plugins.spaces.architecture import Architecture
 from automl_plugins.studies.comparison import Comparison
+from automl_plugins.studies.significance import tests_of
 from automl_plugins.system.files import write_whole
 
 _POLL_SECONDS = 0.5
@@ -56,6 +58,7 @@ class Evaluation:
         rows = [self.comparison.row(each) for each in contenders]
         standings = [_standing(self.comparison, each) for each in contenders]
         verdict = self._add_random(first, drawn, rows, standings, since) if drawn else []
+        verdict += self._worth(first, standings)
         winner = best_of(standings)
         labels = {row.folder: row.label for row in rows}
         summary = Summary(
@@ -71,6 +74,24 @@ class Evaluation:
         )
         write_whole(self.comparison.folder.summary, summary.to_json())
         return summary
+
+    def _worth(self, first: Comparison, standings: Sequence[Standing]) -> list[str]:
+        """The verdict on the network beside the others; where there are several of a kind, the first seed chooses one.
+
+        That seed then judges nothing: it would flatter what it has chosen.
+        """
+        kinds: dict[str, list[Contender]] = {}
+        for standing in standings:
+            if standing.can_win:
+                kinds.setdefault(standing.contender.found_by, []).append(standing.contender)
+        if len(kinds) < 2:
+            return []
+        chooses = len(self.comparison.seeds) > 1 and (self.random > 1 or len(self.references) > 1)
+        judging = self.comparison.over(self.comparison.seeds[1:]) if chooses else self.comparison
+        best = {kind: best_of([_standing(first, each) for each in several]) for kind, several in kinds.items()}
+        judged = {kind: _standing(judging, each.contender) for kind, each in best.items() if each is not None}
+        monitor = self.comparison.project.monitor
+        return worth_lines(judged, tests_of(judging, judged, monitor), {}, monitor)
 
     def _add_random(
         self,

@@ -28,8 +28,15 @@ class Finals:
     decided here follows from the trials and the results on the disk alone, so all workers decide alike, and so does a
     run that goes on.
 
+    Networks that are compared in the end were chosen on other seeds than they are judged by: the best of several means
+    over the same seeds flatters whoever had more to choose from. So all finalists, and the references, are trained on
+    the seeds of `choosing`; the best finalist of each arm and the references then on those of `comparison`, which alone
+    are shown. There is nothing to choose where an arm has one finalist, and nothing to judge by where there is one
+    seed. With costs the whole of a front is shown, and its best by trials stands for the arm.
+
     Args:
-        comparison: the final trainings.
+        comparison: the final trainings that are shown.
+        choosing: those that choose among finalists; the same where there is one seed.
         plan: of the study.
         trials: of each search (arm), in the order in which they were asked for.
         references: the hand-made networks.
@@ -39,12 +46,14 @@ class Finals:
     def __init__(
         self,
         comparison: Comparison,
+        choosing: Comparison,
         plan: Plan,
         trials: Mapping[str, Sequence[FrozenTrial]],
         references: Sequence[Contender],
         measure: Callable[[Contender], Mapping[str, float]],
     ) -> None:
         self.comparison = comparison
+        self.choosing = choosing
         self.project = comparison.project
         self.plan = plan
         self.goal = plan.goal
@@ -53,7 +62,8 @@ class Finals:
         self.measure = measure
 
     @property
-    def _maximize(self) -> bool:
+    def maximize(self) -> bool:
+        """True where more of the metric, and of the reward, is better."""
         return self.project.direction == "maximize"
 
     # Training and testing.
@@ -66,18 +76,53 @@ class Finals:
         """
         for contender in self.references:
             self._figures(contender)
-        trained: list[Contender] = []
+        done = None
         # What fails brings others in.
-        while trained != (contenders := self.contenders):
-            if not self.comparison.train(contenders, since):
+        while done != (now := (self.chosen_among, self.contenders)):
+            if not self.choosing.train(self.chosen_among, since):
                 return False
-            trained = contenders
+            if not self.comparison.train(self.contenders, since):
+                return False
+            done = now
         return self.comparison.test(self.tested, since)
 
     @property
+    def chosen_among(self) -> list[Contender]:
+        """All that are trained on the choosing seeds: where several have one finder, he is compared by one of them.
+
+        With costs these are the references alone: a front is not ranked.
+        """
+        arms = [] if self.goal.costs else list(self.trials)
+        every = [*(contender for arm in arms for contender in self.finalists(arm)), *self.references]
+        finders = Counter(contender.found_by for contender in every)
+        return [contender for contender in every if finders[contender.found_by] > 1]
+
+    @property
     def contenders(self) -> list[Contender]:
-        """All that are trained over the seeds: the arms' finalists, those that failed too, and the references."""
-        return [*(contender for arm in self.trials for contender in self.finalists(arm)), *self.references]
+        """All that are trained over the seeds which are shown, and the references."""
+        return [*(contender for arm in self.trials for contender in self.judged(arm)), *self.references]
+
+    def judged(self, arm: str) -> list[Contender]:
+        """The finalist of an arm that was chosen, and those before it that failed then; with costs, all finalists."""
+        finalists = self.finalists(arm)
+        if self.goal.costs:
+            return finalists
+        sound = [contender for contender in finalists if not self.failure(contender)]
+        chosen = self.chosen(sound or finalists)
+        failed = [contender for contender in finalists if contender not in sound and contender != chosen]
+        return [*filter(None, [chosen]), *(each for each in failed if self.comparison.is_trained(each))]
+
+    @property
+    def unsettled(self) -> list[str]:
+        """The arms whose finalists are not chosen among yet."""
+        return [arm for arm in self.trials if self.finalists(arm) and not self.judged(arm)]
+
+    def chosen(self, among: Sequence[Contender]) -> Contender | None:
+        """The best of several on the choosing seeds, the first where there is one; None while they are not trained."""
+        if len(among) < 2 or not all(map(self.choosing.is_trained, among)):
+            return among[0] if len(among) == 1 else None
+        best = best_of([self.standing(contender, self.choosing) for contender in among])
+        return among[0] if best is None else best.contender
 
     def finalists(self, arm: str) -> list[Contender]:
         """The best architectures of an arm, the best first, and then those whose place they took since they failed."""
@@ -93,19 +138,25 @@ class Finals:
 
     def failure(self, contender: Contender) -> str:
         """The failure on the first seed that had one; "" where all went well, or have not ended yet."""
-        if not self.comparison.is_trained(contender):
-            return ""
-        return next((result.failure for result in self.comparison.trained(contender) if result.failure), "")
+        ended = [each for each in (self.choosing, self.comparison) if each.is_trained(contender)]
+        return next((one.failure for each in ended for one in each.trained(contender) if one.failure), "")
+
+    @property
+    def failed(self) -> list[Contender]:
+        """The finalists that failed on the seeds that choose, and so were not judged."""
+        every = [contender for arm in self.trials for contender in self.finalists(arm)]
+        judged = {contender.key for contender in self.contenders}
+        return [contender for contender in every if self.failure(contender) and contender.key not in judged]
 
     def _best(self, arm: str, without: set[str]) -> list[Contender]:
         """The best of an arm by its trials; with costs, of its front, the ends first."""
         contenders = {trial.number: self._contender(arm, trial) for trial in candidates(self.trials[arm])}
         left = [trial for trial in candidates(self.trials[arm]) if contenders[trial.number].key not in without]
         if self.goal.costs:
-            chosen = spread(front_of(left, self._maximize), self.plan.finalists, self._maximize)
+            chosen = spread(front_of(left, self.maximize), self.plan.finalists, self.maximize)
         else:
             # A reward is maximised, and so is its metric.
-            sign = -1 if self._maximize else 1
+            sign = -1 if self.maximize else 1
             chosen = sorted(left, key=lambda trial: (sign * trial.values[0], trial.number))[: self.plan.finalists]
         return [contenders[trial.number] for trial in chosen]
 
@@ -123,21 +174,21 @@ class Finals:
 
     @property
     def winners(self) -> list[Contender]:
-        """The finalist of each arm that is best over the seeds; with costs, all that have a value."""
-        told = []
-        for arm in self.trials:
-            standings = [self.standing(contender) for contender in self.finalists(arm)]
-            if self.goal.costs:
-                told += [standing.contender for standing in standings if standing.mean is not None]
-            elif (best := best_of(standings)) is not None:
-                told.append(best.contender)
-        return told
+        """The finalist of each arm that was chosen; with costs, all that have a value."""
+        return [contender for arm in self.trials for contender in self._winners_of(arm)]
+
+    def _winners_of(self, arm: str) -> list[Contender]:
+        standings = [self.standing(contender) for contender in self.judged(arm)]
+        if self.goal.costs:
+            return [standing.contender for standing in standings if standing.mean is not None]
+        best = best_of(standings)
+        return [] if best is None else [best.contender]
 
     # Choosing.
 
-    def standing(self, contender: Contender) -> Standing:
-        """The results of a contender's trainings."""
-        results = self.comparison.trained(contender)
+    def standing(self, contender: Contender, comparison: Comparison | None = None) -> Standing:
+        """The results of a contender's trainings, on the seeds that are shown or those of another comparison."""
+        results = (comparison or self.comparison).trained(contender)
         figures = self._figures(contender)
         counts = [result.params for result in results if result.params is not None]
         broken = self.goal.broken(figures)
@@ -147,7 +198,7 @@ class Finals:
         return Standing(
             contender=contender,
             values=[self._value(result.score, figures) for result in results],
-            maximize=self._maximize,
+            maximize=self.maximize,
             params=counts[0] if counts else None,
             figures=figures,
             broken=broken,
@@ -183,6 +234,19 @@ class Finals:
     def standings(self) -> list[Standing]:
         """Of all contenders; of a network that several found, one for each."""
         return [self.standing(contender) for contender in self.contenders]
+
+    @property
+    def representatives(self) -> dict[str, Standing]:
+        """The standing of the one of each that found any (`search`, `random search`, `hand`) that is compared."""
+        every: dict[str, list[Contender]] = {}
+        for arm in self.trials:
+            for contender in self._winners_of(arm)[:1]:
+                every.setdefault(contender.found_by, []).append(contender)
+        for contender in self.references:
+            if self.standing(contender).can_win:
+                every.setdefault(contender.found_by, []).append(contender)
+        chosen = {name: self.chosen(contenders) for name, contenders in every.items()}
+        return {name: self.standing(contender) for name, contender in chosen.items() if contender is not None}
 
     @property
     def winner(self) -> Standing | None:

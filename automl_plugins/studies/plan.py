@@ -21,6 +21,9 @@ from automl_plugins.studies.sharing import SharesWeights
 from automl_plugins.studies.storage import expanded
 from automl_plugins.system.arguments import at_least, names, positive, switch
 
+CHOOSING_SEEDS = 2
+"""The number of seeds on which finalists are chosen, beside those on which they are judged."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
@@ -36,7 +39,7 @@ class Plan:
         random_search: run random search beside it.
         references: the hand-made networks that were asked for; None: all that fit the task.
         references_first: the search begins with those of the space.
-        finalists: of each search, trained over the seeds.
+        finalists: of each search.
         seeds: of the final trainings.
         workers: processes.
         storage: where the trials are.
@@ -73,6 +76,15 @@ class Plan:
         if self.trials == 0:
             return ()
         return ("search", "random") if self.random_search else ("search",)
+
+    def final_trainings(self, references: int) -> int:
+        """The number of final trainings beside so many references, if none fails and no finalist is another's equal."""
+        arms, finalists = len(self.arms), min(self.finalists, self.trials)
+        if self.seeds == 1:
+            return arms * finalists + references
+        ranked = arms * finalists if finalists > 1 and not self.goal.costs else 0
+        judged = arms * (finalists if self.goal.costs else 1) + references
+        return (ranked + (references if references > 1 else 0)) * CHOOSING_SEEDS + judged * self.seeds
 
     def longer(self, epochs: Any) -> float:
         """The length of a training of so many epochs (the trainer's `max_epochs`), in trials."""

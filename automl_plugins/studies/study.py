@@ -32,7 +32,7 @@ from automl_plugins.studies.finals import Finals
 from automl_plugins.studies.folder import RunFolder
 from automl_plugins.studies.identity import Identity, identity_of, refuse_another
 from automl_plugins.studies.optuna_parts import PartConfig
-from automl_plugins.studies.plan import make_plan
+from automl_plugins.studies.plan import CHOOSING_SEEDS, make_plan
 from automl_plugins.studies.preflight import check_splits
 from automl_plugins.studies.readiness import Readiness, settle_costs
 from automl_plugins.studies.share import share
@@ -50,13 +50,16 @@ from automl_plugins.training.lightning import pl
 from automl_plugins.training.project import MOST_SEED, Project
 from automl_plugins.training.trainer_options import check_length
 
+_CHOOSING = 1_000_000
+"""The distance of the seeds on which finalists are chosen: those on which they are judged may become more."""
+
 
 class Study:
     """Search a space for an architecture, with one Lightning training for each trial.
 
-    The study first runs `trials` trials with the sampler, and as many with random search. The best
-    `finalists` of each are trained over `seeds` new seeds with the full budget; the mean validation score
-    chooses among them, and only what was chosen, and the references, are tested, on the same seeds.
+    The study first runs `trials` trials with the sampler, and as many with random search. The best `finalists` of
+    each are trained with the full budget on two seeds, whose mean validation score chooses among them. The chosen
+    ones and the references are trained and tested over `seeds` other seeds; of these, the best by validation wins.
     Run again, it goes on where it stopped.
 
     ```python
@@ -97,8 +100,8 @@ class Study:
             task, `MyNet(task)`, by import path or as they are; all registered ones that fit the task where left out.
         references_first: the search's first trials, at most half of them, are the space's own references
             (`SearchSpace.references`) that the limits admit, so that it is not behind them by validation.
-        finalists: how many of the best trials are trained over the seeds.
-        seeds: how many seeds the final trainings have.
+        finalists: how many of the best trials of a search are trained in full, on two seeds, to choose one of them.
+        seeds: how many seeds those that are compared in the end have; with one, it chooses among the finalists too.
         seed: seeds the sampler and every trial; the final trainings have the seeds that follow it.
         workers: processes to work with; they share the trials.
         storage: a path ending in `.journal` or an Optuna storage URL; a journal in the folder where left out.
@@ -145,7 +148,7 @@ class Study:
         final_minutes: float | None = None,
     ) -> None:
         # The last final training's seed is `seed + seeds`.
-        at_least("seed", seed, 0, most=MOST_SEED - at_least("seeds", seeds, 1))
+        at_least("seed", seed, 0, most=MOST_SEED - at_least("seeds", seeds, 1, most=_CHOOSING) - _CHOOSING)
         self.project = Project(
             space,
             data,
@@ -278,11 +281,20 @@ class Study:
         first = self.project.seed + 1
         return Comparison(self.project, range(first, first + self.plan.seeds), self.plan.final_minutes)
 
+    @cached_property
+    def choosing(self) -> Comparison:
+        """The final trainings that choose among finalists, which are then judged on other seeds."""
+        if self.plan.seeds == 1:
+            return self.comparison
+        first = self.project.seed + _CHOOSING
+        return self.comparison.over(range(first, first + CHOOSING_SEEDS))
+
     @property
     def finals(self) -> Finals:
         """The choice of finalists and winners, from the trials as they are now."""
         return Finals(
             comparison=self.comparison,
+            choosing=self.choosing,
             plan=self.plan,
             trials={arm: self.arm_trials(arm) for arm in self.plan.arms},
             references=self.references,

@@ -31,13 +31,19 @@ class Watch:
         searched = all(sum(map(counts, trials)) >= plan.trials for trials in finals.trials.values())
         if searched:
             # Who failed and succeeded later, or was a finalist of an earlier plan, is trained, but no contender.
-            keys = list(dict.fromkeys(contender.key for contender in finals.contenders))
-            trained = [folder.result(key, seed, "train") for key in keys for seed in finals.comparison.seeds]
-            most = len(trained)
+            pairs = ((finals.choosing, finals.chosen_among), (finals.comparison, finals.contenders))
+            named = [
+                folder.result(contender.key, seed, "train")
+                for comparison, contenders in pairs
+                for contender in contenders
+                for seed in comparison.seeds
+            ]
+            trained = list(dict.fromkeys(named))
+            # One of each arm will be chosen.
+            most = len(trained) + len(finals.unsettled) * plan.seeds
         else:
             trained = list(folder.path.glob("contenders/*/*-train.json"))
-            finalists = min(plan.finalists, plan.trials)
-            most = (len(finals.trials) * finalists + len(finals.references)) * plan.seeds
+            most = plan.final_trainings(len(finals.references))
         return State(
             arms=finals.trials,
             trials=plan.trials,

@@ -315,6 +315,8 @@ def test_evaluate_beside_random_architectures(capsys: pytest.CaptureFixture[str]
     shown = said(capsys, *arguments)
     assert "mean of 3 random ones" in shown
     assert "best of 3 random ones: random " in shown
+    assert "is 0." in shown
+    assert "one seed cannot tell" in shown, "of two seeds, the first has chosen the random one and judges nothing"
     summary = json.loads(Path("runs/beside/summary.json").read_text())
     trained = [json.loads(path.read_text()) for path in Path("runs/beside/contenders").glob("*/seed1-train.json")]
     found, mean, best = summary["rows"]

@@ -300,6 +300,37 @@ def test_the_best_wins_whoever_found_it(scored: MakeStudy) -> None:
     assert "the search was not worth its cost" in lines
 
 
+def test_a_finalist_is_chosen_on_other_seeds_than_it_is_judged_by(
+    scored: MakeStudy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study = scored(references=["gin", "gcn"])
+    study.run()
+    best, second = ranked(study)[:2]
+    choosing, judging = set(study.choosing.seeds), set(study.comparison.seeds)
+    assert choosing.isdisjoint(judging)
+
+    def scores(self: Scored) -> None:
+        # Lucky where it is judged, and there alone.
+        lucky = self.is_final and self.count == best and torch.initial_seed() in judging
+        self.log("val_score", torch.tensor(1.0 if lucky else self.count == second).float())
+
+    monkeypatch.setattr(Scored, "on_validation_epoch_end", scores)
+    again = scored(folder=study.folder.path / "again", references=["gin", "gcn"])
+    summary = again.run()
+    search = summary.rows[0]
+    assert {row.label for row in summary.rows} == {"search", "gin", "gcn"}
+    assert search.params == second, "the one that the choosing seeds prefer"
+    assert list(summary.seeds) == [1, 2]
+    finals = again.finals
+    trained = {contender.label for contender in finals.chosen_among}
+    assert len(trained) == 4, "two finalists and two hand-made networks"
+    on_disk = list(again.folder.path.glob("contenders/*/*-train.json"))
+    assert len(on_disk) == again.plan.final_trainings(references=2) == 4 * 2 + 3 * 2
+    assert {"hand"} == summary.tests["val_score"].keys()
+    assert summary.tests["val_score"]["hand"].pairs == 2
+    assert summary.tests["test_score"].keys() == {"hand"}
+
+
 def test_a_hand_made_network_above_the_cap_is_shown_and_never_wins(
     scored: MakeStudy, capsys: pytest.CaptureFixture[str]
 ) -> None:
