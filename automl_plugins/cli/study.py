@@ -41,6 +41,7 @@ _MAY_CHANGE = (
     "workers",
     "finalists",
     "seeds",
+    "prefer",
     "references",
     "random_search",
     "max_equal_failures",

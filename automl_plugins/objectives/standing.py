@@ -5,9 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Literal
 
 from automl_plugins.objectives.contender import Contender
 from automl_plugins.system.finite import mean_and_deviation
+
+Preference = Literal["best", "economical"]
+"""The contender that wins: the best by its mean, or the cheapest within one standard error of that."""
 
 
 @dataclass(frozen=True)
@@ -103,3 +107,17 @@ def economical_of(winner: Standing, standings: Sequence[Standing], cost: str) ->
         if standing.can_win and standing.failures <= winner.failures and standing.is_behind(winner) <= error
     ]
     return min([winner, *near], key=lambda standing: (standing.cost(cost), standing.rank))
+
+
+def preferred_of(standings: Sequence[Standing], prefer: Preference, cost: str) -> Standing | None:
+    """The one that wins; None where none can.
+
+    Args:
+        standings: of all.
+        prefer: see `Preference`; without a standard error, the best.
+        cost: the name of the figure that the economical one is cheap by.
+    """
+    best = best_of(standings)
+    if best is None or prefer == "best":
+        return best
+    return economical_of(best, standings, cost) or best

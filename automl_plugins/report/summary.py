@@ -36,9 +36,10 @@ class Summary:
         searches: for each search, its trials by outcome, optimizer steps and processor seconds.
         seeds: the seeds of the final trainings.
         fronts: of each search, where the study has costs.
-        winner: the label of the best row by mean validation (or reward), whoever found it; None: nothing is finite.
-        economical: the label of the cheapest one within a standard error of the winner; None where one seed tells
-            of no error.
+        winner: the label of the best row by mean validation (or reward), whoever found it, or of the economical one
+            where that is preferred; None: nothing is finite.
+        economical: the label of the cheapest one within a standard error of the best; None where one seed tells of no
+            error.
         verdict: sentences on the winner, the economical one, and the worth of the search.
         sampler: the class of the sampler that the search's trials came from.
         tests: of the search's network against each other one, by metric and by who found that one.

@@ -5,24 +5,26 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from automl_plugins.objectives.paired import CONFIDENCE, PairedTest
-from automl_plugins.objectives.standing import Standing
+from automl_plugins.objectives.standing import Preference, Standing
 from automl_plugins.system.finite import mean_and_deviation, seconds, spread
 
 _NAMES = {"search": "the search", "random search": "random search", "hand": "a hand-made network"}
 
 
-def winner_line(winner: Standing, label: str, monitor: str, finders: Sequence[str]) -> str:
+def winner_line(winner: Standing, label: str, monitor: str, finders: Sequence[str], prefer: Preference = "best") -> str:
     """Who won, and who found it.
 
     Args:
-        winner: the best of all.
+        winner: the best of all, or the economical one.
         label: what the table calls it.
         monitor: what it is best by.
         finders: all that found it: `search`, `random search` or `hand`.
+        prefer: the one of these two that was asked for.
     """
     found = "found by " + " and by ".join(_NAMES[finder] for finder in finders)
     who = "made by hand" if finders == ["hand"] else found
-    told = f"the winner by mean validation is {label}, {who}: {monitor} {_shown(winner)}"
+    by = "the winner by mean validation" if prefer == "best" else "the winner, the economical one,"
+    told = f"{by} is {label}, {who}: {monitor} {_shown(winner)}"
     if winner.failures:
         told += (
             f", of {len(winner.values) - winner.failures} of {len(winner.values)} seeds; no contender did better on all"
@@ -45,6 +47,22 @@ def economical_line(winner: Standing, economical: Standing, label: str, monitor:
     return (
         f"economical: {label}, {cost} {economical.cost(cost):,.6g} instead of {winner.cost(cost):,.6g}, within one "
         f"standard error ({winner.error:.4f}) of the winner: {monitor} {_shown(economical)}"
+    )
+
+
+def best_line(best: Standing, winner: Standing, label: str, monitor: str, cost: str) -> str:
+    """The best by mean validation, where an economical one was preferred.
+
+    Args:
+        best: of all.
+        winner: the economical one.
+        label: what the table calls the best.
+        monitor: what it is best by.
+        cost: the name of the figure that the winner is cheap by.
+    """
+    return (
+        f"the best by mean validation is {label}: {monitor} {_shown(best)}, {cost} {best.cost(cost):,.6g} where the "
+        f"winner has {winner.cost(cost):,.6g}; the winner is within one standard error ({best.error:.4f}) of it"
     )
 
 

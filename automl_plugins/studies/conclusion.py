@@ -10,13 +10,13 @@ from optuna.trial import FrozenTrial
 
 from automl_plugins.errors import StudyError
 from automl_plugins.objectives.contender import Contender
-from automl_plugins.objectives.standing import Standing, best_of
+from automl_plugins.objectives.standing import Standing, best_of, preferred_of
 from automl_plugins.report.closing import print_table
 from automl_plugins.report.front import Front, candidates, fronts
 from automl_plugins.report.row import Row
 from automl_plugins.report.summary import Summary
 from automl_plugins.report.trials import OUTCOMES, cost, trials_csv
-from automl_plugins.report.verdict import economical_line, winner_line, worth_lines
+from automl_plugins.report.verdict import best_line, economical_line, winner_line, worth_lines
 from automl_plugins.studies.finals import Finals
 from automl_plugins.studies.significance import random_networks, tests_of
 from automl_plugins.studies.winner import forget_winner, keep_winner
@@ -47,14 +47,16 @@ def conclude(finals: Finals) -> Summary:
     folder = finals.comparison.folder
     keep_trials(finals)
     standings = finals.standings
-    winner = best_of(standings)
+    winner = finals.winner
     summary = _summary(finals, standings)
     if winner is None:
         forget_winner(folder)
         write_whole(folder.summary, summary.to_json())
         print_table(summary)
         raise NothingFiniteError(_why_nothing(summary), summary)
-    found = best_of([each for each in standings if each.contender.architecture is not None])
+    found = preferred_of(
+        [each for each in standings if each.contender.architecture is not None], finals.plan.prefer, finals.cost
+    )
     keep_winner(finals.comparison, winner.contender, None if found is None else found.contender)
     write_whole(folder.summary, summary.to_json())
     return summary
@@ -79,7 +81,7 @@ def keep_trials(finals: Finals) -> None:
 
 def _summary(finals: Finals, standings: Sequence[Standing]) -> Summary:
     comparison, project = finals.comparison, finals.project
-    winner, economical = best_of(standings), finals.economical
+    best, winner, economical = best_of(standings), finals.winner, finals.economical
     rows = _rows(finals, standings, economical)
     # Of a network that several found, the first line counts.
     labels = {row.folder: row.label for row in reversed(rows)}
@@ -92,10 +94,12 @@ def _summary(finals: Finals, standings: Sequence[Standing]) -> Summary:
     representatives = finals.representatives
     tests = tests_of(comparison, representatives, monitor) if representatives else {}
     verdict = [_why_empty(finals, arm, trials) for arm, trials in finals.trials.items() if not candidates(trials)]
-    if winner is not None:
+    if best is not None and winner is not None:
         finders = [each.contender.found_by for each in standings if each.contender.key == winner.contender.key]
-        verdict.append(winner_line(winner, label(winner), monitor, list(dict.fromkeys(finders))))
-        if economical is not None:
+        verdict.append(winner_line(winner, label(winner), monitor, list(dict.fromkeys(finders)), finals.plan.prefer))
+        if winner.contender.key != best.contender.key:
+            verdict.append(best_line(best, winner, label(best), monitor, finals.cost))
+        elif economical is not None:
             verdict.append(economical_line(winner, economical, label(economical), monitor, finals.cost))
         beyond = [each for each in standings if each.broken and each.mean is not None]
         verdict += random_networks(finals.trials, finals.maximize, monitor)

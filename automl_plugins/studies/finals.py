@@ -11,7 +11,7 @@ from functools import cached_property
 from optuna.trial import FrozenTrial
 
 from automl_plugins.objectives.contender import Contender
-from automl_plugins.objectives.standing import Standing, best_of, economical_of
+from automl_plugins.objectives.standing import Standing, best_of, economical_of, preferred_of
 from automl_plugins.report.front import candidates, front_of, spread
 from automl_plugins.spaces.refusal import REFERENCE
 from automl_plugins.studies.comparison import Comparison
@@ -250,12 +250,12 @@ class Finals:
 
     @property
     def winner(self) -> Standing | None:
-        """The best of all contenders by mean validation (or reward), whoever found it; limits are kept."""
-        return best_of(self.standings)
+        """The best of all contenders by mean validation (or reward), or the economical one where that is preferred."""
+        return preferred_of(self.standings, self.plan.prefer, self.cost)
 
     @property
     def economical(self) -> Standing | None:
-        """The cheapest contender within one standard error of the winner."""
+        """The cheapest contender within one standard error of the best."""
         standings = self.standings
         winner = best_of(standings)
         return None if winner is None else economical_of(winner, standings, self.cost)

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from optuna.pruners import BasePruner, NopPruner
 from optuna.samplers import BaseSampler
 
 from automl_plugins.objectives.contender import Contender
 from automl_plugins.objectives.goal import Goal
+from automl_plugins.objectives.standing import Preference
 from automl_plugins.samplers.judge import LazyContext
 from automl_plugins.spaces.hand_made import Reference
 from automl_plugins.spaces.space import SearchSpace
@@ -19,7 +20,7 @@ from automl_plugins.studies.optuna_parts import PartConfig, SamplerFactory, make
 from automl_plugins.studies.references import references_of
 from automl_plugins.studies.sharing import SharesWeights
 from automl_plugins.studies.storage import expanded
-from automl_plugins.system.arguments import at_least, names, positive, switch
+from automl_plugins.system.arguments import at_least, names, one_of, positive, switch
 
 CHOOSING_SEEDS = 2
 """The number of seeds on which finalists are chosen, beside those on which they are judged."""
@@ -41,6 +42,7 @@ class Plan:
         references_first: the search begins with those of the space.
         finalists: of each search.
         seeds: of the final trainings.
+        prefer: the `best` wins, or the `economical` one.
         workers: processes.
         storage: where the trials are.
         max_equal_failures: the same failure this often ends the study.
@@ -59,6 +61,7 @@ class Plan:
     references_first: bool
     finalists: int
     seeds: int
+    prefer: Preference
     workers: int
     storage: str
     max_equal_failures: int
@@ -112,6 +115,7 @@ def make_plan(
     trial_minutes: float | None,
     final_minutes: float | None,
     random_search: bool,
+    prefer: Preference,
     **counts: int,
 ) -> Plan:
     """The plan that a user's arguments make, see `Study`.
@@ -130,6 +134,8 @@ def make_plan(
             "it would need a method `shared_weights` (automl_plugins.studies.sharing.SharesWeights)"
         )
     numbers: dict[str, Any] = {name: at_least(name, count, 1) for name, count in counts.items()}
+    if one_of("prefer", prefer, get_args(Preference)) == "economical" and numbers["seeds"] == 1:
+        raise ValueError("prefer='economical' is within a standard error, and one seed has none; give more (--seeds 5)")
     return Plan(
         trials=at_least("trials", trials, 0),
         trial_epochs=None if trial_epochs is None else at_least("trial_epochs", trial_epochs, 1),
@@ -138,6 +144,7 @@ def make_plan(
         goal=goal,
         sharing=sharing,
         random_search=switch("random_search", random_search),
+        prefer=prefer,
         references=references_of(references),
         references_first=switch("references_first", references_first),
         storage=str(journal) if storage is None else expanded(storage),

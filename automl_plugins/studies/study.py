@@ -17,6 +17,7 @@ from automl_plugins.estimators.context import Context
 from automl_plugins.measures.figures import Figures
 from automl_plugins.objectives.contender import Contender
 from automl_plugins.objectives.goal import counted_limits
+from automl_plugins.objectives.standing import Preference
 from automl_plugins.report.closing import print_closing
 from automl_plugins.report.notes import told_when_slow
 from automl_plugins.report.summary import Summary
@@ -102,6 +103,8 @@ class Study:
             (`SearchSpace.references`) that the limits admit, so that it is not behind them by validation.
         finalists: how many of the best trials of a search are trained in full, on two seeds, to choose one of them.
         seeds: how many seeds those that are compared in the end have; with one, it chooses among the finalists too.
+        prefer: `best`, the winner is the best by mean validation (or reward); or `economical`, the cheapest contender
+            within one standard error of it, by parameters or the first of the costs.
         seed: seeds the sampler and every trial; the final trainings have the seeds that follow it.
         workers: processes to work with; they share the trials.
         storage: a path ending in `.journal` or an Optuna storage URL; a journal in the folder where left out.
@@ -140,6 +143,7 @@ class Study:
         references_first: bool = True,
         finalists: int = 3,
         seeds: int = 5,
+        prefer: Preference = "best",
         seed: int = 0,
         workers: int = 1,
         storage: str | None = None,
@@ -181,6 +185,7 @@ class Study:
             references_first=references_first,
             finalists=finalists,
             seeds=seeds,
+            prefer=prefer,
             workers=workers,
             storage=storage,
             max_equal_failures=max_equal_failures,

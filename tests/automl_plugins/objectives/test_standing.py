@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from automl_plugins.objectives.contender import Contender
-from automl_plugins.objectives.standing import Standing, best_of, economical_of
+from automl_plugins.objectives.standing import Standing, best_of, economical_of, preferred_of
 from automl_plugins.system.finite import mean_and_deviation, spread, strict_json
 
 SCORES = st.lists(st.none() | st.floats(-1e6, 1e6), min_size=3, max_size=3)
@@ -80,6 +80,16 @@ def test_the_economical_one_is_the_cheapest_within_one_standard_error() -> None:
     measured = standing(0.81, 0.81, label="measured", parameters=2000, figures={"macs": 5.0})
     costly = standing(0.80, 0.84, label="winner", parameters=1, figures={"macs": 9.0})
     assert economical_of(costly, [costly, near, measured], "macs") is measured
+
+
+def test_what_is_preferred_wins() -> None:
+    best, near = standing(0.80, 0.84, label="best", parameters=1000), standing(0.81, 0.81, label="near", parameters=9)
+    assert preferred_of([near, best], "best", "params") is best
+    assert preferred_of([near, best], "economical", "params") is near
+    assert preferred_of([best], "economical", "params") is best
+    single = standing(0.8, parameters=9)
+    assert preferred_of([single, standing(0.8, parameters=1)], "economical", "params") is single, "it knows no error"
+    assert preferred_of([standing(None)], "economical", "params") is None
 
 
 def test_one_seed_tells_of_no_economical_one() -> None:

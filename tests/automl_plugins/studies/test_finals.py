@@ -364,6 +364,29 @@ def test_what_a_winner_before_has_left_is_removed(scored: MakeStudy) -> None:
     assert not any(study.folder.found.path.glob("*.json"))
 
 
+def test_the_economical_one_wins_where_it_is_preferred(scored: MakeStudy, monkeypatch: pytest.MonkeyPatch) -> None:
+    def scores(self: Scored) -> None:
+        given = {"GIN": (0.90, 0.80), "GCN": (0.84, 0.84)}.get(type(self.network).__name__, (0.1, 0.1))
+        self.log("val_score", given[torch.initial_seed() % 2])
+
+    monkeypatch.setattr(Scored, "on_validation_epoch_end", scores)
+    study = scored(references=["gin", "gcn"], trials=1)
+    assert study.run().winner == "gin"
+    trained = {path: path.stat().st_mtime_ns for path in study.folder.path.glob("contenders/*/*.json")}
+    for prefer, winner in (("economical", "gcn"), ("best", "gin")):
+        summary = scored(references=["gin", "gcn"], trials=1, prefer=prefer).run()
+        assert (summary.winner, summary.economical) == (winner, "gcn")
+        assert json.loads(study.folder.winner.read_text())["reference"] == winner
+        registry.load("references", winner)(study.project.task).load_state_dict(
+            torch.load(study.folder.network, weights_only=True)
+        )
+        first, second, *_ = summary.verdict
+        if prefer == "economical":
+            assert first.startswith("the winner, the economical one, is gcn, made by hand: val_score 0.8400")
+            assert second.startswith("the best by mean validation is gin: val_score 0.8500 ± 0.0707, params ")
+    assert trained == {path: path.stat().st_mtime_ns for path in study.folder.path.glob("contenders/*/*.json")}
+
+
 def test_random_search_may_win(scored: MakeStudy) -> None:
     study = scored(random_search=True, trials=4)
     summary = study.run()

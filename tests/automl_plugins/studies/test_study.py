@@ -386,6 +386,8 @@ def test_a_diverging_training_is_pruned_and_marked(make_study: MakeStudy) -> Non
         ({"trainer": None}, "trainer.max_epochs is missing, and Lightning would train 1,000 epochs each time"),
         ({"trainer": {"accelerator": "cpu"}, "trial_epochs": 1}, "trainer.max_epochs is missing"),
         ({"trainer": {"max_epochs": -1}}, "trainer.max_epochs=-1 never ends"),
+        ({"prefer": "cheap"}, "prefer is one of best, economical; got 'cheap'"),
+        ({"prefer": "economical"}, "prefer='economical' is within a standard error, and one seed has none"),
         ({"trainer": {"max_epochs": 0}}, "trainer.max_epochs is a whole number of at least 1; got 0"),
         ({"trainer": {"max_epochs": 1.5}}, "trainer.max_epochs is a whole number of at least 1; got 1.5"),
     ],
