@@ -5,6 +5,7 @@ usage: automl-plugins evaluate <target> [--seeds 5] [--references [gcn, gat]] [-
 target:
   a run folder          its winner, which may be a hand-made network
   an architecture.json  with the settings of the config.yaml beside it, or of --config
+                        (either with what a study has tuned for it, in the settings.json beside it; flags are over it)
 
 options:
   --seeds N             how many seeds (the run's where left out)
@@ -39,13 +40,15 @@ from automl_plugins.system.arguments import at_least
 from automl_plugins.training.project import Project
 from automl_plugins.training.trainer_options import check_length
 
-_OF_THE_SEARCH = ("folder", "references", "storage", "workers", "trials")
+_OF_THE_SEARCH = ("folder", "references", "storage", "workers", "trials", "tune")
 """Keys of a run's config that belong to its search, not to its trainings."""
 
 
 def run(given: Given, command: str) -> int:
     """Run the command, see `automl_plugins.cli.commands.Command`."""
     found, given = network_at(given.targets[0], key=""), given.without("folder", configs_alone=True)
+    tuned = found.settings if found.is_under_own_config(given, command) else {}
+    tuned = {name: value for name, value in tuned.items() if given.get(given.spelled(name)) is None}
     if not given.configs:
         if not found.run.config.is_file():
             raise UsageError(f"config is missing: there is no {found.run.config}; give one with --config")
@@ -56,7 +59,7 @@ def run(given: Given, command: str) -> int:
     if printed(given, settings.plain):
         return 0
     project, folder = _project(settings), settings.folder
-    contender = found.contender(project.space)
+    contender = found.contender(project.space, tuned)
     names = settings["references"] or () if "references" in given else ()
     with told_briefly("", 2, ValueError):
         others = references_of(names) or []

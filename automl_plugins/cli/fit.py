@@ -3,7 +3,8 @@
 usage: automl-plugins {command} --architecture runs/x/architecture.json [--config FILE] [--key value]
 
 The config.yaml beside the file, which a study or a search writes, gives the space, the data, the module, the
-Trainer's arguments and the seed; so does that config itself, whose folder then holds the architecture:
+Trainer's arguments and the seed; so does that config itself, whose folder then holds the architecture. Settings
+that a study has tuned are in the settings.json beside both, and over the config; flags are over them:
 
   automl-plugins fit --architecture runs/solubility/architecture.json
   automl-plugins fit --config runs/solubility/config.yaml --trainer.max_epochs 200
@@ -70,6 +71,7 @@ def run(given: Given, command: str) -> int:
     """Run the command, see `automl_plugins.cli.commands.Command`."""
     found = _found(given)
     given = found.under(given if given.configs else over_run(command, given, found.run.config))
+    given = found.tuned(given, command)
     given.needs("space", "data")
     types: dict[str, Any] = {key: str | None if key == "ckpt_path" else bool | None for key in METHOD_KEYS[command]}
     settings = Settings(given, ("space", "data", "module", "trainer"), **_TYPES, **types)

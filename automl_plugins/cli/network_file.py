@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 
 from automl_plugins.cli.console import figures_text, output
-from automl_plugins.cli.errors import UsageError, told_briefly
-from automl_plugins.cli.look import check_reference, over
-from automl_plugins.cli.settings import Given, read_text
+from automl_plugins.cli.errors import UsageError, say, told_briefly
+from automl_plugins.cli.look import check_reference, looked_at, over
+from automl_plugins.cli.settings import Given, Item, read_text
 from automl_plugins.objectives.contender import Contender
 from automl_plugins.report.search import SearchSummary
 from automl_plugins.spaces.architecture import Architecture
 from automl_plugins.spaces.space import SearchSpace
 from automl_plugins.studies.folder import RunFolder
+from automl_plugins.studies.winner import read_settings
 
 _UNREADABLE = (ValueError, TypeError, LookupError, AttributeError, RecursionError)
 """Errors of reading a file of a run that somebody has changed."""
@@ -42,6 +45,38 @@ class NetworkFile:
         """True where it was made by hand."""
         return self.path.name == self.run.winner.name
 
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The training settings that were tuned for it, such as `module.learning_rate`; empty where none were.
+
+        Raises:
+            UsageError: their file is damaged.
+        """
+        with told_briefly(str(self.run.settings), 2, *_UNREADABLE):
+            return read_settings(self.run)
+
+    def tuned(self, given: Given, command: str) -> Given:
+        """The settings of a command, with those that were tuned for the network over the run's configuration.
+
+        Flags are over both; other configurations than the run's say all.
+
+        Raises:
+            UsageError: their file is damaged.
+        """
+        if not self.is_under_own_config(given, command):
+            return given
+        configs = [place for place, item in enumerate(given.items) if not item.key]
+        after = configs[-1] + 1 if configs else 0
+        items = tuple(Item(name, value) for name, value in self.settings.items())
+        return looked_at(replace(given, items=(*given.items[:after], *items, *given.items[after:])))
+
+    def is_under_own_config(self, given: Given, command: str) -> bool:
+        """True where a command is given no configuration but the run's; that tuned settings are left out is said."""
+        own = all(self.run.config.is_file() and path.samefile(self.run.config) for path in given.configs)
+        if not own and self.settings:
+            say(f"{self.run.settings} is not used, since another --config is given", command)
+        return own
+
     def under(self, given: Given) -> Given:
         """The settings of a command, over the name of the space that the architecture is of, where they name none.
 
@@ -54,18 +89,22 @@ class NetworkFile:
         is_named = given.get("space.class_path") is not None or isinstance(given.get("space"), str)
         return given if is_named else over({"space": {"class_path": name}}, given)
 
-    def contender(self, space: SearchSpace) -> Contender:
+    def contender(self, space: SearchSpace, settings: Mapping[str, Any] | None = None) -> Contender:
         """The network by its architecture, or by its name.
+
+        Args:
+            space: of the architecture.
+            settings: what it is trained with in place of the project's.
 
         Raises:
             UsageError: the file cannot be read, or is of no architecture of the space.
         """
         if not self.is_reference:
-            return Contender("architecture", read_architecture(space, self.path))
+            return Contender("architecture", read_architecture(space, self.path), settings=settings or {})
         with told_briefly(str(self.path), 2, ValueError, KeyError, TypeError):
             name = str(json.loads(read_text(self.path, "architecture"))["reference"])
         check_reference(str(self.path), name)
-        return Contender(name.rpartition(".")[2], reference=name, found_by="hand")
+        return Contender(name.rpartition(".")[2], reference=name, found_by="hand", settings=settings or {})
 
 
 def network_at(target: str, key: str = "architecture") -> NetworkFile:

@@ -154,7 +154,9 @@ def _draw_best(console: Console, space: SearchSpace, trials: Sequence[FrozenTria
     if trials and trials[0].state is TrialState.COMPLETE:
         console.out(f"\nthe best so far, trial {trials[0].number}:")
         with told_briefly("space", 2, ValueError):
-            console.out(space.drawing(space.architecture(trials[0].params)))
+            tuned = trials[0].user_attrs.get("settings", {})
+            choices = {name: value for name, value in trials[0].params.items() if name not in tuned}
+            console.out(space.drawing(space.architecture(choices)))
 
 
 def _show_trial(console: Console, arms: dict[str, Sequence[FrozenTrial]], number: int, arm: str) -> None:

@@ -26,6 +26,8 @@ class Contender:
         reference: the registered name, or the import path; None for an architecture.
         found_by: who found it, for people: `search`, `random search` or `hand`.
         make: makes a reference's network, where it was given as it is, and is not found by its name.
+        settings: arguments of the module and the data that it is trained with in place of the project's, by name, such
+            as `module.learning_rate`: the same network with other settings is another contender.
     """
 
     label: str
@@ -33,14 +35,15 @@ class Contender:
     reference: str | None = None
     found_by: str = "search"
     make: Reference | None = field(default=None, compare=False)
+    settings: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
     @property
     def key(self) -> str:
-        """A folder name; equal architectures share one, and so their trainings."""
-        if self.architecture is None:
-            return f"reference-{self.reference}"
-        content = json.dumps(sorted(self.architecture.items())).encode()
-        return f"architecture-{hashlib.sha256(content).hexdigest()[:12]}"
+        """A folder name; equal networks with equal settings share one, and so their trainings."""
+        network = f"reference-{self.reference}"
+        if self.architecture is not None:
+            network = f"architecture-{_digest(self.architecture)}"
+        return f"{network}-{_digest(self.settings)}" if self.settings else network
 
     def network(self, space: SearchSpace, task: Task, data: Any = None) -> nn.Module:
         """The network, freshly initialised.
@@ -56,6 +59,10 @@ class Contender:
         if self.architecture is not None:
             return space.network(self.architecture, task)
         return hand_made(self.make or str(self.reference), task, space, data)
+
+
+def _digest(values: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(sorted(values.items())).encode()).hexdigest()[:12]
 
 
 @dataclass(frozen=True)

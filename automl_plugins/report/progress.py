@@ -18,6 +18,7 @@ from rich.table import Table
 
 from automl_plugins.errors import StudyError
 from automl_plugins.report.forecast import clock, seconds_left
+from automl_plugins.report.row import settings_text
 from automl_plugins.report.trials import counts, outcome
 
 _REFRESH_SECONDS = 1.0
@@ -174,10 +175,17 @@ class Progress:
         outcomes = Counter(map(outcome, trials))
         aside = [f"{outcomes[name]} {name}" for name in _ASIDE if outcomes[name]]
         done = f"{state.ended(arm)} of {state.trials} done" + (f" ({', '.join(aside)})" if aside else "")
-        values = [trial.values[0] for trial in trials if outcome(trial) == "completed"]
-        best = (max if self.maximize else min)(filter(math.isfinite, values), default=None)
         running = f"{outcomes['running']} running" if outcomes["running"] else ""
-        return arm, done, running, "" if best is None else f"best {self.metric} {best:.4f}"
+        return arm, done, running, self._best(trials)
+
+    def _best(self, trials: Sequence[FrozenTrial]) -> str:
+        """The best value so far, with the settings that were tuned for it; "": there is none."""
+        completed = [trial for trial in trials if outcome(trial) == "completed" and math.isfinite(trial.values[0])]
+        best = (max if self.maximize else min)(completed, key=lambda trial: trial.values[0], default=None)
+        if best is None:
+            return ""
+        settings = settings_text(best.user_attrs.get("settings", {}))
+        return f"best {self.metric} {best.values[0]:.4f}" + (f" ({settings})" if settings else "")
 
     def _show_failures(self, arm: str, trials: Sequence[FrozenTrial]) -> None:
         for trial in trials:

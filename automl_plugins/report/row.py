@@ -5,6 +5,7 @@ from __future__ import annotations
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from automl_plugins.objectives.contender import Contender, Tested, Trained
 from automl_plugins.system.finite import finite, mean_and_deviation
@@ -30,6 +31,7 @@ class Row:
         folder: its trainings, within the run's folder.
         figures: its costs, by name.
         notes: what went wrong, a sentence each.
+        settings: the training settings that were tuned for it.
     """
 
     label: str
@@ -44,6 +46,7 @@ class Row:
     folder: str = ""
     figures: Mapping[str, float] = field(default_factory=dict)
     notes: Sequence[str] = field(default_factory=list)
+    settings: Mapping[str, Any] = field(default_factory=dict)
 
 
 def row_of(
@@ -91,7 +94,14 @@ def row_of(
         folder=f"contenders/{contender.key}",
         figures=dict(figures or {}),
         notes=told,
+        settings=dict(contender.settings),
     )
+
+
+def settings_text(settings: Mapping[str, Any]) -> str:
+    """Training settings for a person: `module.learning_rate=0.00317, data.batch_size=64`."""
+    shown = {name: f"{value:.3g}" if isinstance(value, float) else value for name, value in settings.items()}
+    return ", ".join(f"{name}={value}" for name, value in shown.items())
 
 
 def _failed(what: str, failures: Mapping[int, str], seeds: int) -> list[str]:

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING
 
 from automl_plugins.objectives.paired import PairedTest
-from automl_plugins.report.row import Row
+from automl_plugins.report.row import Row, settings_text
 from automl_plugins.report.trials import cost_line
 from automl_plugins.system.finite import spread, strict_json
 from automl_plugins.system.formats import stamp, unstamped
@@ -122,8 +122,9 @@ class Summary:
         return [cost_line(names.get(arm, arm), cost) for arm, cost in self.searches.items()]
 
     def lines(self) -> list[str]:
-        """All that is said under the table: what went wrong, metrics of parts, costs, fronts, the verdict."""
+        """All that is said under the table: failures, what was tuned, metrics of parts, costs, fronts, the verdict."""
         told = [f"{row.label}: {note}" for row in self.rows for note in row.notes]
+        told += [f"{row.label} was trained with {settings_text(row.settings)}" for row in self.rows if row.settings]
         told += [line for row in self.rows for line in _parts(row)]
         told += self.costs()
         told += [line for arm, front in self.fronts.items() for line in front.lines(arm)]

@@ -8,6 +8,7 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 from rich.table import Table
 
+from automl_plugins.report.row import settings_text
 from automl_plugins.report.trials import counts
 
 _BEST = 10
@@ -43,10 +44,14 @@ def best_table(trials: Sequence[FrozenTrial]) -> Table:
     table = Table(box=None)
     for column in ("trial", "value", "parameters", "CPU s"):
         table.add_column(column, justify="right")
-    for trial in trials[:_BEST]:
-        if trial.state is TrialState.COMPLETE:
-            cells = (str(trial.user_attrs.get(name, "")) for name in ("params", "cpu_seconds"))
-            table.add_row(str(trial.number), " ".join(f"{value:.4f}" for value in trial.values), *cells)
+    shown = [trial for trial in trials[:_BEST] if trial.state is TrialState.COMPLETE]
+    are_tuned = any("settings" in trial.user_attrs for trial in shown)
+    if are_tuned:
+        table.add_column("settings")
+    for trial in shown:
+        cells = [str(trial.user_attrs.get(name, "")) for name in ("params", "cpu_seconds")]
+        cells += [settings_text(trial.user_attrs.get("settings", {}))] if are_tuned else []
+        table.add_row(str(trial.number), " ".join(f"{value:.4f}" for value in trial.values), *cells)
     return table
 
 

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from optuna.pruners import BasePruner
 
 from automl_plugins.samplers.uniform import UniformSampler
-from automl_plugins.spaces.architecture import Architecture
 from automl_plugins.studies.first_trials import first_trials
 from automl_plugins.studies.optuna_parts import SamplerFactory
 from automl_plugins.studies.plan import Plan
 from automl_plugins.studies.trial_store import TrialStore
+from automl_plugins.studies.tuning import Tuning
 from automl_plugins.training.best_validation import Direction
 from automl_plugins.training.project import Project
 
@@ -26,24 +27,26 @@ class Arm:
         study_name: in the storage.
         storage: where its trials are, see `automl_plugins.studies.storage.open_storage`.
         sampler: makes the sampler of each trial.
+        tuning: the training settings of its trials.
         pruner: of its trials.
         directions: whether each value is better when lower or higher.
         trials: how many are asked for.
         seed: of the sampler.
         max_equal_failures: the same failure this often ends the study.
-        first: the architectures that it begins with, by the references' names.
+        first: the parameters that it begins with, by the references' names.
     """
 
     name: str
     study_name: str
     storage: str
     sampler: SamplerFactory
+    tuning: Tuning
     pruner: BasePruner
     directions: Sequence[Direction]
     trials: int
     seed: int
     max_equal_failures: int
-    first: Mapping[str, Architecture] = field(default_factory=dict)
+    first: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
 
 def arms_of(project: Project, plan: Plan, store: TrialStore) -> list[Arm]:
@@ -60,6 +63,7 @@ def arms_of(project: Project, plan: Plan, store: TrialStore) -> list[Arm]:
             study_name=store.study_name(name),
             storage=store.location,
             sampler=_random(project) if name == "random" else plan.sampler.over(project.narrowed),
+            tuning=plan.tuning,
             pruner=plan.pruner,
             directions=plan.goal.directions(project.direction),
             trials=plan.trials,

@@ -21,7 +21,6 @@ from automl_plugins import registry
 from automl_plugins.errors import StudyError
 from automl_plugins.objectives.contender import Contender, Tested, Trained
 from automl_plugins.report.row import Row, row_of
-from automl_plugins.spaces.architecture import Architecture
 from automl_plugins.studies.attempts import Attempts
 from automl_plugins.studies.deaths import Deaths, KilledError
 from automl_plugins.studies.folder import RunFolder
@@ -29,12 +28,13 @@ from automl_plugins.studies.pulse import Pulse
 from automl_plugins.studies.time_limit import TimeLimitError, time_limit
 from automl_plugins.system.failure import failure_of, full_traceback
 from automl_plugins.system.files import read_object, save_whole, write_whole
-from automl_plugins.system.finite import finite
+from automl_plugins.system.finite import finite, strict_json
 from automl_plugins.system.to_be_loaded import to_be_loaded
 from automl_plugins.training.fit import seeded, test
 from automl_plugins.training.lightning import pl
 from automl_plugins.training.lightning_checkpoint import checkpoint_of, first_not_finite
 from automl_plugins.training.project import Project
+from automl_plugins.training.tuned import TunedProjects
 
 
 class Comparison:
@@ -48,6 +48,7 @@ class Comparison:
 
     def __init__(self, project: Project, seeds: Sequence[int], minutes: float | None = None) -> None:
         self.project = project
+        self.projects = TunedProjects(project)
         self.minutes = minutes
         self.seeds = tuple(seeds)
         self.folder = RunFolder(project.folder)
@@ -86,8 +87,7 @@ class Comparison:
     def _share(self, contenders: Iterable[Contender], stage: str, since: datetime | None) -> bool:
         complete = True
         for contender in contenders:
-            if contender.architecture is not None:
-                self._describe(contender.key, contender.architecture)
+            self._describe(contender)
             for seed in self.seeds:
                 if stage == "test" and self.trained_on(contender, seed).score is None:
                     continue
@@ -116,11 +116,13 @@ class Comparison:
         with deaths.attempt(name), time_limit(self.minutes, "final_minutes", partial(deaths.give_up, name)):
             yield
 
-    def _describe(self, key: str, architecture: Architecture) -> None:
-        """Write an architecture beside its trainings, so that the folder says whose they are."""
-        path = self.folder.contender(key) / self.folder.architecture.name
-        if not path.exists():
-            write_whole(path, architecture.to_json())
+    def _describe(self, contender: Contender) -> None:
+        """Write an architecture and its settings beside its trainings, so that the folder says whose they are."""
+        folder = RunFolder(self.folder.contender(contender.key))
+        if contender.architecture is not None and not folder.architecture.exists():
+            write_whole(folder.architecture, contender.architecture.to_json())
+        if contender.settings and not folder.settings.exists():
+            write_whole(folder.settings, strict_json(contender.settings))
 
     def _train(self, contender: Contender, seed: int, guarded: AbstractContextManager[None]) -> Trained:
         count, started = None, time.perf_counter()
@@ -128,9 +130,10 @@ class Comparison:
             with guarded, seeded(seed):
                 network = self.build(contender)
                 count = sum(each.numel() for each in network.parameters() if each.requires_grad)
-                module = self.project.make_module(network)
+                project = self.projects(contender.settings)
+                module = project.make_module(network)
                 pulse = Pulse(self.folder, f"{contender.label}, seed {seed}")
-                result = self.project.fit(module, callbacks=[pulse], keep_weights=True)
+                result = project.fit(module, callbacks=[pulse], keep_weights=True)
         except StudyError:
             raise
         except Exception as error:  # noqa: BLE001 - one contender's failure must not lose the others' results
@@ -165,7 +168,8 @@ class Comparison:
     def _test(self, contender: Contender, seed: int, guarded: AbstractContextManager[None]) -> Tested:
         try:
             with guarded, seeded(seed):
-                metrics = test(self.load(contender, seed), self.project.data, self.project.trainer)
+                data = self.projects(contender.settings).data
+                metrics = test(self.load(contender, seed), data, self.project.trainer)
         except StudyError:
             raise
         except Exception as error:  # noqa: BLE001 - one contender's failure must not lose the others' results
@@ -175,7 +179,7 @@ class Comparison:
     def load(self, contender: Contender, seed: int) -> pl.LightningModule:
         """The LightningModule of a trained contender, with its weights."""
         with to_be_loaded():
-            module = self.project.make_module(self.build(contender))
+            module = self.projects(contender.settings).make_module(self.build(contender))
         module.load_state_dict(self.weights(contender, seed)["state_dict"])
         return module
 

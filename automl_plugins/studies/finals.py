@@ -161,10 +161,11 @@ class Finals:
         return [contenders[trial.number] for trial in chosen]
 
     def _contender(self, arm: str, trial: FrozenTrial) -> Contender:
-        architecture = self.project.space.architecture(trial.params)
-        reference = trial.user_attrs.get(REFERENCE)
+        tuning, reference = self.plan.tuning, trial.user_attrs.get(REFERENCE)
+        architecture = self.project.space.architecture(tuning.without(trial.params))
         who = arm if reference is None else f"{arm} ({reference})"
-        return Contender(f"{who}, trial {trial.number}", architecture, found_by=_FOUND_BY.get(arm, arm))
+        found_by, settings = _FOUND_BY.get(arm, arm), tuning.of(trial.params)
+        return Contender(f"{who}, trial {trial.number}", architecture, found_by=found_by, settings=settings)
 
     @property
     def tested(self) -> list[Contender]:

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
-from automl_plugins.spaces.architecture import Architecture
 from automl_plugins.spaces.refusal import REFERENCE
 from automl_plugins.studies.plan import Plan
 from automl_plugins.training.project import Project
+from automl_plugins.training.tunable import values_now
 
 
-def first_trials(project: Project, plan: Plan) -> Mapping[str, Architecture]:
-    """The references of a project's space that its limits admit, by name, in the space's order.
+def first_trials(project: Project, plan: Plan) -> dict[str, dict[str, Any]]:
+    """The references of a project's space that its limits admit, by name, in the space's order, as parameters.
 
-    They are at most half of the search's trials, so that there is a search at all; this half is our choice.
+    They are at most half of the search's trials, so that there is a search at all; this half is our choice. Settings
+    that are tuned have the values that they have without tuning; one whose value is not offered is drawn.
 
     Raises:
         ValueError: a reference is no point of the space.
@@ -24,23 +26,24 @@ def first_trials(project: Project, plan: Plan) -> Mapping[str, Architecture]:
     if not plan.references_first:
         return {}
     points = project.narrowed.points(project.task)
-    return dict(list(points.items())[: plan.trials // 2])
+    settings = plan.tuning.offered(values_now(project))
+    return {name: {**point, **settings} for name, point in list(points.items())[: plan.trials // 2]}
 
 
-def enqueue_next(study: optuna.Study, first: Mapping[str, Architecture], trials: Sequence[FrozenTrial]) -> None:
+def enqueue_next(study: optuna.Study, first: Mapping[str, Mapping[str, Any]], trials: Sequence[FrozenTrial]) -> None:
     """Enqueue the next reference that a study has no trial of yet, unless another trial waits.
 
     One at a time, so that a trial that was cut off keeps its place when it is asked for again.
 
     Args:
         study: of the search.
-        first: what it begins with, by name.
+        first: the parameters that it begins with, by name.
         trials: all that it has.
     """
     if any(trial.state is TrialState.WAITING for trial in trials):
         return
     there = {trial.user_attrs.get(REFERENCE) for trial in trials}
-    for name, architecture in first.items():
+    for name, parameters in first.items():
         if name not in there:
-            study.enqueue_trial(dict(architecture), {REFERENCE: name})
+            study.enqueue_trial(dict(parameters), {REFERENCE: name})
             return

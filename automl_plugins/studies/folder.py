@@ -53,6 +53,11 @@ class RunFolder:
         return self.path / "architecture.json"
 
     @property
+    def settings(self) -> Path:
+        """The training settings that were tuned for the winner, as JSON; not there where none were."""
+        return self.path / "settings.json"
+
+    @property
     def network(self) -> Path:
         """The winner's network: its `state_dict`, from the seed that validated best."""
         return self.path / "network.pt"
@@ -80,8 +85,8 @@ class RunFolder:
     @property
     def results(self) -> tuple[Path, ...]:
         """The files that a study has for its user; some of them may not be there."""
-        own = (self.architecture, self.network, self.module, self.config, self.trials, self.summary)
-        return (*own, self.found.architecture, self.found.network, self.found.module)
+        own = (self.architecture, self.settings, self.network, self.module, self.config, self.trials, self.summary)
+        return (*own, self.found.architecture, self.found.settings, self.found.network, self.found.module)
 
     @property
     def checkpoint(self) -> Path:

@@ -55,7 +55,7 @@ _WATCHING = frozenset(
 _WATCHERS = ("Checkpoint", "DeviceStatsMonitor", "LearningRateMonitor", "ModelSummary", "ProgressBar")
 
 
-_BEFORE = {"judged_by": "best", "references_first": False}
+_BEFORE: dict[str, Any] = {"judged_by": "best", "references_first": False, "tune": {}}
 """Settings that older folders do not name, as they were then."""
 
 
@@ -223,6 +223,7 @@ def identity_of(project: Project, plan: Plan, storage: str | None) -> Identity:
         "costs": list(plan.goal.costs),
         "limits": plan.goal.asked_limits,
         "reward": describe(plan.goal.reward),
+        "tune": plan.tuning.described,
         "sharing": plan.sharing,
         "references_first": plan.references_first,
         "trial_epochs": plan.trial_epochs,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
@@ -20,6 +20,7 @@ from automl_plugins.studies.optuna_parts import PartConfig, SamplerFactory, make
 from automl_plugins.studies.references import references_of
 from automl_plugins.studies.sharing import SharesWeights
 from automl_plugins.studies.storage import expanded
+from automl_plugins.studies.tuning import Tuning, make_tuning
 from automl_plugins.system.arguments import at_least, names, one_of, positive, switch
 
 CHOOSING_SEEDS = 2
@@ -36,6 +37,7 @@ class Plan:
         sampler: makes the sampler of each trial.
         pruner: of trials.
         goal: what is good: metric, costs, limits, reward.
+        tuning: the training settings that are searched along.
         sharing: trials start from the weights of earlier ones.
         random_search: run random search beside it.
         references: the hand-made networks that were asked for; None: all that fit the task.
@@ -55,6 +57,7 @@ class Plan:
     sampler: SamplerFactory
     pruner: BasePruner
     goal: Goal
+    tuning: Tuning
     sharing: bool
     random_search: bool
     references: Sequence[Contender] | None
@@ -108,6 +111,7 @@ def make_plan(
     costs: Sequence[str],
     limits: dict[str, float | None] | None,
     reward: PartConfig | None,
+    tune: Mapping[str, Any] | None,
     sharing: bool,
     storage: str | None,
     references: Sequence[str | Reference] | None,
@@ -142,6 +146,7 @@ def make_plan(
         sampler=sampler_factory(sampler, space, context),
         pruner=stops,
         goal=goal,
+        tuning=make_tuning(tune, space),
         sharing=sharing,
         random_search=switch("random_search", random_search),
         prefer=prefer,

@@ -7,7 +7,7 @@ import math
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -23,6 +23,7 @@ from automl_plugins.spaces.architecture import Architecture
 from automl_plugins.spaces.space import SearchSpace
 from automl_plugins.spaces.task import Task
 from automl_plugins.studies.folder import RunFolder
+from automl_plugins.studies.winner import read_settings
 from automl_plugins.system.finite import finite
 from automl_plugins.system.to_be_loaded import to_be_loaded
 from automl_plugins.training.description import import_path
@@ -37,6 +38,8 @@ class Result:
     Args:
         folder: where its files are: the run's folder, or `found` in it where a hand-made network won the study.
         architecture: the best that was found.
+        settings: the training settings that were tuned for it, by name, such as `module.learning_rate`; empty where
+            none were.
         space: that it is of.
         scores: means over the seeds of its final trainings: the monitored metric of validation, and what the tests
             log. A search by gradients trains no network of its own, so it has none.
@@ -50,6 +53,7 @@ class Result:
     scores: Mapping[str, float]
     summary: Summary | SearchSummary | None = None
     winner: str | None = None
+    settings: Mapping[str, Any] = field(default_factory=dict)
 
     def network(self, task: Task) -> nn.Module:
         """The architecture's network, with its trained weights where the run has kept them.
@@ -101,11 +105,13 @@ def load_result(folder: Path | str, space: SearchSpace | None = None) -> Result:
             f"{found.architecture} is no architecture of the space {made.name!r} as it was made ({error}); "
             f"give the one that was searched: load_result({str(run.path)!r}, space=...)"
         ) from error
+    with _naming(found.settings, "cannot be read"):
+        settings = read_settings(found)
     if run.summary.is_file():
         summary = _read(run.summary, Summary.from_json)
         with _naming(run.summary, "is no summary of a study"):
-            scores = _scores(run, summary, architecture)
-        return Result(found.path, architecture, made, scores, summary, summary.winner)
+            scores = _scores(run, summary, architecture, settings)
+        return Result(found.path, architecture, made, scores, summary, summary.winner, settings)
     search = _read(run.search, SearchSummary.from_json) if run.search.is_file() else None
     return Result(found.path, architecture, made, {}, search)
 
@@ -131,10 +137,14 @@ def _read(path: Path, read: Callable[[str], _Read]) -> _Read:
         return read(path.read_text("utf-8"))
 
 
-def _scores(run: RunFolder, summary: Summary, architecture: Architecture) -> dict[str, float]:
+def _scores(
+    run: RunFolder, summary: Summary, architecture: Architecture, settings: Mapping[str, Any]
+) -> dict[str, float]:
     for row in summary.rows:
         kept = run.path / row.folder / run.architecture.name
-        if row.folder and kept.is_file() and _read(kept, Architecture.from_json) == architecture:
+        if row.settings != settings or not row.folder or not kept.is_file():
+            continue
+        if _read(kept, Architecture.from_json) == architecture:
             means = {summary.monitor: row.validation_mean, **{name: mean for name, (mean, _) in row.test.items()}}
             defined = {name: finite(mean) for name, mean in means.items()}
             return {name: math.nan if mean is None else mean for name, mean in defined.items()}

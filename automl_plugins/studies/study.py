@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from functools import cached_property, partial
 from pathlib import Path
@@ -36,6 +36,7 @@ from automl_plugins.studies.optuna_parts import PartConfig
 from automl_plugins.studies.plan import CHOOSING_SEEDS, make_plan
 from automl_plugins.studies.preflight import check_splits
 from automl_plugins.studies.readiness import Readiness, settle_costs
+from automl_plugins.studies.settings_check import check_settings
 from automl_plugins.studies.share import share
 from automl_plugins.studies.study_config import keep_config
 from automl_plugins.studies.trial import TrialRunner
@@ -50,6 +51,7 @@ from automl_plugins.training.fit import ModuleFactory
 from automl_plugins.training.lightning import pl
 from automl_plugins.training.project import MOST_SEED, Project
 from automl_plugins.training.trainer_options import check_length
+from automl_plugins.training.tunable import check_names, module_arguments
 
 _CHOOSING = 1_000_000
 """The distance of the seeds on which finalists are chosen: those on which they are judged may become more."""
@@ -92,6 +94,10 @@ class Study:
             breaks another limit is not chosen.
         reward: one value of the metric and a cost in place of the metric: the name of one of
             `automl_plugins.objectives.named_rewards.REWARDS` with its arguments.
+        tune: training settings that are searched along with the architecture, see `automl_plugins.studies.tuning`:
+            name -> a list of values, or a range: `{module.learning_rate: {low: 1e-4, high: 1e-2, log: true},
+            module.weight_decay: [0, 1e-5, 5e-4], data.batch_size: [32, 64]}`. Names are those of the arguments of the
+            module and of the datamodule.
         sharing: a trial starts from what earlier trials of its search have trained, where their layers are alike, see
             `automl_plugins.studies.sharing`, and so needs few `trial_epochs`; one that inherits less than half of its
             weights has the epochs of `trainer`, and final trainings start anew.
@@ -136,6 +142,7 @@ class Study:
         costs: Sequence[str] = (),
         limits: dict[str, float | None] | None = None,
         reward: PartConfig | None = None,
+        tune: Mapping[str, Any] | None = None,
         sharing: bool = False,
         trainer: dict[str, Any] | None = None,
         random_search: bool = True,
@@ -179,6 +186,7 @@ class Study:
             costs=costs,
             limits=limits,
             reward=reward,
+            tune=tune,
             sharing=sharing,
             random_search=random_search,
             references=references,
@@ -192,6 +200,7 @@ class Study:
             trial_minutes=trial_minutes,
             final_minutes=final_minutes,
         )
+        check_names(self.plan.tuning.distributions, module_arguments(module), data)
         self.store = TrialStore(self.folder, self.plan.storage)
         self._is_prepared = False
 
@@ -248,6 +257,7 @@ class Study:
         with told_when_slow("before the first training: counts limits and tries networks on one batch"):
             settle_costs(self.project, self.plan, self.figures)
             refuse_another(self.identity, self.folder, lambda: any(map(self.arm_trials, self.plan.arms)))
+            check_settings(self.comparison.projects, self.plan.tuning)
             self.references = Readiness(self.comparison, self.plan).check(self.references)
         self._is_prepared = True
 
@@ -258,7 +268,7 @@ class Study:
             since: when the study was started; earlier failures are forgiven.
         """
         self.project.read_data()
-        runner = TrialRunner(self.project, self.plan, self.figures)
+        runner = TrialRunner(self.comparison.projects, self.plan, self.figures)
         share(runner, arms_of(self.project, self.plan, self.store), lambda: self.finals, since)
 
     # Parts.

@@ -81,6 +81,7 @@ def _values(project: Project, plan: Plan, storage: str | None) -> dict[str, Any]
         "costs": list(plan.goal.costs),
         "limits": plan.goal.asked_limits,
         "reward": plan.goal.reward,
+        "tune": plan.tuning.described or None,
         "trainer": project.trainer,
         "references": None if plan.references is None else [each.reference for each in plan.references],
         "storage": None if storage is None else without_password(storage),

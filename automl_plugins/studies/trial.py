@@ -23,6 +23,7 @@ from automl_plugins.studies.trial_pruning import TrialPruning
 from automl_plugins.studies.trial_queue import Claim, TrialQueue
 from automl_plugins.training.fit import TrainingResult, seeded
 from automl_plugins.training.project import Project
+from automl_plugins.training.tuned import TunedProjects
 
 
 @dataclass(frozen=True)
@@ -30,14 +31,19 @@ class TrialRunner:
     """Runs the trials of a study.
 
     Args:
-        project: what is trained on what.
+        projects: what is trained on what, with the settings of each trial.
         plan: of the study.
         figures: measures what architectures cost.
     """
 
-    project: Project
+    projects: TunedProjects
     plan: Plan
     figures: Figures
+
+    @property
+    def project(self) -> Project:
+        """The project without a trial's settings."""
+        return self.projects.project
 
     def run(self, queue: TrialQueue, claim: Claim, deaths: Deaths) -> None:
         """Train what was claimed and tell the queue what it came to, whatever that is.
@@ -78,8 +84,9 @@ class TrialRunner:
             pool = WeightPool(queue.folder.shared_weights(arm.study_name))
             layers, options = self._inherit(queue, claim, network, pool)
             pulse = Pulse(queue.folder, f"trial {claim.trial.number} of {arm.name}")
-            result = project.fit(
-                project.make_module(network), options, [*prunings, pulse], self.plan.sharing, network=network
+            tuned = self.projects(claim.settings)
+            result = tuned.fit(
+                tuned.make_module(network), options, [*prunings, pulse], self.plan.sharing, network=network
             )
         pruned = any(callback.pruned for callback in prunings)
         if pruned or result.best_epoch < 0:
@@ -102,5 +109,6 @@ class TrialRunner:
 
 
 def _name(queue: TrialQueue, claim: Claim) -> str:
-    content = json.dumps([queue.arm.study_name, sorted(claim.architecture.items())]).encode()
+    chosen = [*claim.architecture.items(), *claim.settings.items()]
+    content = json.dumps([queue.arm.study_name, sorted(chosen)]).encode()
     return f"trial-{hashlib.sha256(content).hexdigest()[:16]}"

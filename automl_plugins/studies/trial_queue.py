@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
+from typing import Any
 
 import numpy as np
 import optuna
@@ -48,10 +49,12 @@ class Claim:
     Args:
         trial: Optuna's trial, running.
         architecture: what it asks for.
+        settings: what it is trained with, see `Contender`.
     """
 
     trial: optuna.Trial
     architecture: Architecture
+    settings: Mapping[str, Any]
 
 
 class TrialQueue:
@@ -155,9 +158,12 @@ class TrialQueue:
         try:
             with self._sampler_at_fault():
                 architecture = self.project.narrowed.suggest(trial)
+                settings = self.arm.tuning.suggest(trial)
         except optuna.TrialPruned as beyond:
             self._refuse(trial, str(beyond))
             return None
+        if settings:
+            trial.set_user_attr("settings", settings)
         equal = [other for other in trials if other.params == trial.params and "refused" not in other.user_attrs]
         for other in equal:
             if is_spent(other):
@@ -173,7 +179,7 @@ class TrialQueue:
             self._refuse(trial, refusal)
             return None
         trial.set_user_attr("params", count)
-        return Claim(trial, architecture)
+        return Claim(trial, architecture, settings)
 
     @contextmanager
     def _sampler_at_fault(self) -> Iterator[None]:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from typing import Any
+
 from automl_plugins.objectives.contender import Contender
 from automl_plugins.spaces.architecture import Architecture
 from automl_plugins.spaces.space import SearchSpace
@@ -9,12 +12,14 @@ from automl_plugins.studies.comparison import Comparison
 from automl_plugins.studies.folder import RunFolder
 from automl_plugins.system.files import save_whole, write_whole
 from automl_plugins.system.finite import strict_json
+from automl_plugins.training.tunable import HOMES
 
 
 def keep_winner(comparison: Comparison, winner: Contender, found: Contender | None) -> None:
     """Write the winner into the run's folder, and take what an earlier winner has left there away.
 
-    `network.pt` and `module.ckpt` are always the winner's. `architecture.json` is too; a network that was made by
+    `network.pt` and `module.ckpt` are always the winner's, and so are the `settings.json` that were tuned for it.
+    `architecture.json` is too; a network that was made by
     hand has none, and then the best architecture that was found has the same files in the folder `found`.
 
     Args:
@@ -51,8 +56,23 @@ def winner_drawing(space: SearchSpace, folder: RunFolder) -> str:
     return ""
 
 
+def read_settings(folder: RunFolder) -> dict[str, Any]:
+    """The training settings that were tuned for the network of a folder; empty where none were.
+
+    Raises:
+        ValueError: the file of them is damaged.
+    """
+    if not folder.settings.is_file():
+        return {}
+    content = json.loads(folder.settings.read_text("utf-8"))
+    for name, value in content.items() if isinstance(content, dict) else [("", content)]:
+        if name.partition(".")[0] not in HOMES or not (value is None or isinstance(value, str | int | float)):
+            raise ValueError(f"it holds arguments of {' and '.join(HOMES)} by name; got {name!r}: {value!r}")
+    return dict(content)
+
+
 def _forget(folder: RunFolder) -> None:
-    for path in (folder.winner, folder.architecture, folder.network, folder.module):
+    for path in (folder.winner, folder.architecture, folder.settings, folder.network, folder.module):
         path.unlink(missing_ok=True)
 
 
@@ -63,6 +83,7 @@ def _keep(folder: RunFolder, comparison: Comparison, contender: Contender) -> No
         "label": contender.label,
         "reference": contender.reference,
         "found_by": contender.found_by,
+        "settings": contender.settings,
         "seed": seed,
         "weights": str(comparison.folder.weights(contender.key, seed).relative_to(comparison.folder.path)),
     }
@@ -72,6 +93,8 @@ def _keep(folder: RunFolder, comparison: Comparison, contender: Contender) -> No
         _forget(folder)
     if contender.architecture is not None:
         write_whole(folder.architecture, contender.architecture.to_json())
+    if contender.settings:
+        write_whole(folder.settings, strict_json(contender.settings))
     weights = comparison.weights(contender, seed)
     save_whole(folder.network, weights.pop("network"))
     save_whole(folder.module, weights)

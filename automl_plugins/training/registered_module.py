@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from torch import nn
@@ -11,7 +11,6 @@ from torch import nn
 from automl_plugins import registry
 from automl_plugins.spaces.task import Task
 from automl_plugins.system.nearest import did_you_mean
-from automl_plugins.training.fit import ModuleFactory
 from automl_plugins.training.lightning import pl
 
 
@@ -25,16 +24,31 @@ class RegisteredModule:
     def __init__(self, arguments: Mapping[str, Any] | None = None) -> None:
         self.arguments = dict(arguments or {})
 
-    def __call__(self, network: nn.Module, task: Task) -> pl.LightningModule:
+    def __call__(self, network: nn.Module, task: Task, **others: Any) -> pl.LightningModule:
         """The LightningModule around a network.
+
+        Args:
+            network: what is trained.
+            task: what it must fit.
+            others: arguments in place of those that it was made with, or beside them.
 
         Raises:
             ValueError: no module is registered for the task, or it does not take one of the arguments.
         """
-        factory: ModuleFactory = registry.load("modules", f"{task.level}-{task.target}")
+        arguments = {**self.arguments, **others}
+        factory = self.of(task)
         taken = inspect.signature(factory).parameters
-        for name, value in self.arguments.items():
+        for name, value in arguments.items():
             if name not in taken:
                 kind = f"{task.level}-{task.target}"
                 raise ValueError(f"module.{name}={value!r}: a module of {kind} has none; {did_you_mean(name, taken)}")
-        return factory(network, task, **self.arguments)
+        return factory(network, task, **arguments)
+
+    def of(self, task: Task) -> Callable[..., pl.LightningModule]:
+        """The class that is registered for a task.
+
+        Raises:
+            ValueError: none is.
+        """
+        found: Callable[..., pl.LightningModule] = registry.load("modules", f"{task.level}-{task.target}")
+        return found

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Literal
+from dataclasses import dataclass, field, replace
+from typing import ClassVar, Literal
 
 from torch import Tensor
 
@@ -41,6 +41,8 @@ class ManyGraphsData(TaskDataModule[ManyGraphs]):
     Raises:
         ValueError: an argument is out of range.
     """
+
+    after_loading: ClassVar[frozenset[str]] = frozenset(("batch_size",))
 
     def __init__(self, batch_size: int, seed: int) -> None:
         super().__init__(seed)
@@ -85,6 +87,9 @@ class ManyGraphsData(TaskDataModule[ManyGraphs]):
     def predict_dataloader(self) -> FixedBatches:
         """The test graphs, in a fixed order."""
         return self._fixed("test")
+
+    def _without_batches(self, loaded: ManyGraphs) -> ManyGraphs:
+        return replace(loaded, fixed={})
 
     def _fixed(self, split: Literal["val", "test"]) -> FixedBatches:
         loaded = self.loaded

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -49,6 +50,8 @@ class SingleGraphData(TaskDataModule[OneGraph]):
     Raises:
         ValueError: an argument is out of range.
     """
+
+    after_loading: ClassVar[frozenset[str]] = frozenset(("steps_per_epoch",))
 
     def __init__(self, steps_per_epoch: int, normalize_features: bool, sparse_features: bool, seed: int) -> None:
         super().__init__(seed)

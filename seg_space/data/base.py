@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -59,6 +60,8 @@ class ImageDataModule(TaskDataModule[ImageSplits]):
     Raises:
         ValueError: an argument is out of range.
     """
+
+    after_loading: ClassVar[frozenset[str]] = frozenset(("batch_size", "workers"))
 
     def __init__(
         self,

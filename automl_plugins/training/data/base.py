@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, Generic, Protocol, TypeVar
+import inspect
+from typing import Any, ClassVar, Generic, Protocol, Self, TypeVar
 
 from automl_plugins.spaces.task import Task
 from automl_plugins.system.arguments import at_least
@@ -38,6 +39,15 @@ class TaskDataModule(pl.LightningDataModule, Generic[Loaded]):
     Raises:
         ValueError: `seed` is not a whole number from 0 to 2**32 - 1.
     """
+
+    after_loading: ClassVar[frozenset[str]] = frozenset()
+    """Arguments of the constructor that have no influence on `_load`."""
+    _given: dict[str, Any]
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Self:
+        made = super().__new__(cls)
+        made._given = {**dict(zip(inspect.signature(cls).parameters, args, strict=False)), **kwargs}
+        return made
 
     def __init__(self, seed: int) -> None:
         super().__init__()
@@ -75,6 +85,19 @@ class TaskDataModule(pl.LightningDataModule, Generic[Loaded]):
         """The task that a network must fit on these data."""
         return self.loaded.task
 
+    def with_arguments(self, **changes: Any) -> Self:
+        """Another datamodule with some arguments in place of this one's.
+
+        It shares what is loaded where that does not depend on them (`after_loading`).
+
+        Args:
+            changes: arguments of the constructor.
+        """
+        other = type(self)(**{**self._given, **changes})
+        if self._loaded is not None and self.after_loading.issuperset(changes):
+            other._prepared, other._loaded = True, self._without_batches(self._loaded)
+        return other
+
     def report_files(self) -> dict[str, str]:
         """Text files that a run keeps beside its results, by name: a list of what was left out, for one."""
         return {}
@@ -84,6 +107,10 @@ class TaskDataModule(pl.LightningDataModule, Generic[Loaded]):
 
     def _download(self) -> None:
         """Nothing to download."""
+
+    def _without_batches(self, loaded: Loaded) -> Loaded:
+        """The loaded data, without what was made of them for these arguments; by default there is nothing such."""
+        return loaded
 
     def _load(self) -> Loaded:
         raise NotImplementedError(f"{type(self).__name__} must implement _load")

@@ -162,3 +162,12 @@ def test_so_may_be_those_of_tpe(make_study: MakeStudy) -> None:
     queue.study.sampler = sampler = TPESampler(n_startup_trials=2)
     prolong_startup(queue.study)
     assert sampler._n_startup_trials == 3  # two references, of which one counts, and a random one
+
+
+def test_they_are_trained_with_the_settings_that_are_not_tuned(make_study: MakeStudy) -> None:
+    tune = {"module.learning_rate": [1e-3, 1e-2], "data.batch_size": [2, 4]}
+    queue = queue_of(make_study(space=NamedSpace(), trials=6, tune=tune))
+    train(queue, most=2)
+    asked_for = [trial.params for trial in queue.study.trials]
+    assert [each["module.learning_rate"] for each in asked_for] == [1e-2, 1e-2], "the module's own"
+    assert all(each["data.batch_size"] in (2, 4) for each in asked_for), "the data's own, 8, is not offered"

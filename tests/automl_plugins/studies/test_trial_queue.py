@@ -29,6 +29,7 @@ from automl_plugins.studies.optuna_parts import make_pruner, sampler_factory
 from automl_plugins.studies.recovery import recover
 from automl_plugins.studies.time_limit import TimeLimitError
 from automl_plugins.studies.trial_queue import Claim, NoTrial, TrialQueue
+from automl_plugins.studies.tuning import Tuning
 from automl_plugins.system import machine
 from automl_plugins.training.fit import TrainingResult
 
@@ -75,6 +76,7 @@ def make_queue(folder: RunFolder) -> MakeQueue:
                 "study_name": name,
                 "storage": str(folder.journal),
                 "sampler": sampler_factory(sampler),
+                "tuning": Tuning(),
                 "pruner": make_pruner(None),
                 "directions": ["minimize"],
                 "trials": 3,

@@ -275,3 +275,21 @@ def test_predictions_are_of_the_test_data_in_their_order(make: Make) -> None:
     data = make(0)
     loaders = data.predict_dataloader(), data.test_dataloader()
     assert equal(*([batch.to_dict() for batch in loader] for loader in loaders))
+
+
+def test_another_one_with_other_batches_is_as_one_made_so_and_shares_what_is_loaded(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = make(0)
+    before = contents(first)
+    name = "steps_per_epoch" if isinstance(first, NpzGraphData) else "batch_size"
+    monkeypatch.setattr(type(first), "_load", lambda self: pytest.fail("the data are read again"))
+    other = first.with_arguments(**{name: 2})
+    assert getattr(other, name) == 2
+    assert len(other.train_dataloader()) != len(first.train_dataloader())
+    found = contents(other)
+    monkeypatch.undo()
+    expected = make(0)
+    setattr(expected, name, 2)
+    assert equal(found, contents(expected))
+    assert equal(contents(first), before)

@@ -137,6 +137,18 @@ def test_a_pickled_datamodule_is_small_and_loads_for_itself(make: Make) -> None:
     assert equal(contents(pickle.loads(pickled)), expected)
 
 
+def test_another_one_with_other_batches_is_as_one_made_so_and_shares_what_is_loaded(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, expected = make(), contents(make(batch_size=1))
+    before = contents(first)
+    with monkeypatch.context() as patch:
+        patch.setattr(type(first), "_load", lambda self: pytest.fail("the data are read again"))
+        assert equal(contents(first.with_arguments(batch_size=1)), expected)
+    assert equal(contents(first.with_arguments(seed=1)), contents(make(seed=1)))
+    assert equal(contents(first), before)
+
+
 def test_processes_train_and_evaluate_on_their_shares(make: Make) -> None:
     shares: list[list[int]] = []
     evaluated = 0
