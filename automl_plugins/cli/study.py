@@ -41,6 +41,7 @@ _MAY_CHANGE = (
     "workers",
     "finalists",
     "seeds",
+    "ensemble",
     "prefer",
     "references",
     "random_search",

@@ -14,20 +14,22 @@ from automl_plugins.spaces.architecture import Architecture
 from automl_plugins.spaces.hand_made import Reference, hand_made
 from automl_plugins.spaces.space import SearchSpace
 from automl_plugins.spaces.task import Task
+from automl_plugins.training.ensemble import Ensemble
 
 
 @dataclass(frozen=True)
 class Contender:
-    """A network to train over seeds: an architecture of the space, or a hand-made reference.
+    """A network to train over seeds: an architecture of the space, a hand-made reference, or an ensemble of such.
 
     Args:
         label: what the tables call it.
         architecture: what was found; None for a reference.
         reference: the registered name, or the import path; None for an architecture.
-        found_by: who found it, for people: `search`, `random search` or `hand`.
+        found_by: who found it, for people: `search`, `random search` or `hand`; of an ensemble, `ensemble`.
         make: makes a reference's network, where it was given as it is, and is not found by its name.
         settings: arguments of the module and the data that it is trained with in place of the project's, by name, such
             as `module.learning_rate`: the same network with other settings is another contender.
+        members: of an ensemble, which is neither architecture nor reference.
     """
 
     label: str
@@ -36,14 +38,17 @@ class Contender:
     found_by: str = "search"
     make: Reference | None = field(default=None, compare=False)
     settings: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    members: tuple[Contender, ...] = ()
 
     @property
     def key(self) -> str:
         """A folder name; equal networks with equal settings share one, and so their trainings."""
+        if self.members:
+            return f"ensemble-{_digest([member.key for member in self.members])}"
         network = f"reference-{self.reference}"
         if self.architecture is not None:
-            network = f"architecture-{_digest(self.architecture)}"
-        return f"{network}-{_digest(self.settings)}" if self.settings else network
+            network = f"architecture-{_digest(sorted(self.architecture.items()))}"
+        return f"{network}-{_digest(sorted(self.settings.items()))}" if self.settings else network
 
     def network(self, space: SearchSpace, task: Task, data: Any = None) -> nn.Module:
         """The network, freshly initialised.
@@ -56,13 +61,15 @@ class Contender:
         Raises:
             ValueError: it does not fit the task.
         """
+        if self.members:
+            return Ensemble([member.network(space, task, data) for member in self.members], task.target)
         if self.architecture is not None:
             return space.network(self.architecture, task)
         return hand_made(self.make or str(self.reference), task, space, data)
 
 
-def _digest(values: Mapping[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(sorted(values.items())).encode()).hexdigest()[:12]
+def _digest(content: Any) -> str:
+    return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:12]
 
 
 @dataclass(frozen=True)

@@ -106,6 +106,27 @@ def worth_lines(
     return [*told, _conclusion({names[name]: test for name, test in tests[monitor].items()}, len(mine.values))]
 
 
+def ensemble_line(
+    ensemble: Standing, winner: Standing, test: PairedTest | None, times: Mapping[str, float], monitor: str
+) -> str:
+    """An ensemble beside the winner.
+
+    Args:
+        ensemble: its standing; any seed has a value.
+        winner: the winner's.
+        test: of the ensemble against the winner; None where they share no seed with a value.
+        times: how many times the winner's cost it takes, by the cost's name.
+        monitor: what both are judged by.
+    """
+    members = "; ".join(member.label for member in ensemble.contender.members)
+    compared = "" if test is None else f", {_difference(test)} the winner's {_mean(winner)}"
+    costs = ", ".join(f"{factor:.3g} times its {name}" for name, factor in times.items())
+    return (
+        f"{ensemble.contender.label} ({members}): {monitor} {_shown(ensemble)}{compared}, at {costs}; "
+        "it stands beside the winner, in the folder ensemble"
+    )
+
+
 def random_line(values: Sequence[float | None], best: Mapping[str, float | None], monitor: str) -> str:
     """The mean of the first random networks, a diagnostic of the space: how good is a network that nobody chose?
 

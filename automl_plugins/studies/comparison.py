@@ -7,7 +7,7 @@ import gc
 import pickle
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import asdict, replace
 from datetime import datetime
 from functools import partial
@@ -30,10 +30,12 @@ from automl_plugins.system.failure import failure_of, full_traceback
 from automl_plugins.system.files import read_object, save_whole, write_whole
 from automl_plugins.system.finite import finite, strict_json
 from automl_plugins.system.to_be_loaded import to_be_loaded
-from automl_plugins.training.fit import seeded, test
+from automl_plugins.training.ensemble import Ensemble
+from automl_plugins.training.fit import TrainingResult, seeded, test
 from automl_plugins.training.lightning import pl
 from automl_plugins.training.lightning_checkpoint import checkpoint_of, first_not_finite
 from automl_plugins.training.project import Project
+from automl_plugins.training.surroundings import outside
 from automl_plugins.training.tuned import TunedProjects
 
 
@@ -128,12 +130,16 @@ class Comparison:
         count, started = None, time.perf_counter()
         try:
             with guarded, seeded(seed):
-                network = self.build(contender)
+                with to_be_loaded() if contender.members else nullcontext():
+                    network = self.build(contender)
                 count = sum(each.numel() for each in network.parameters() if each.requires_grad)
                 project = self.projects(contender.settings)
                 module = project.make_module(network)
                 pulse = Pulse(self.folder, f"{contender.label}, seed {seed}")
-                result = project.fit(module, callbacks=[pulse], keep_weights=True)
+                if isinstance(network, Ensemble) and contender.members:
+                    result = self._combined(contender.members, seed, network, module)
+                else:
+                    result = project.fit(module, callbacks=[pulse], keep_weights=True)
         except StudyError:
             raise
         except Exception as error:  # noqa: BLE001 - one contender's failure must not lose the others' results
@@ -164,6 +170,37 @@ class Comparison:
         checkpoint, note = checkpoint_of(module, result.best_epoch, result.steps)
         save_whole(self.folder.weights(contender.key, seed), {"network": network.state_dict(), **checkpoint})
         return replace(trained, note=note)
+
+    def _combined(
+        self, members: Sequence[Contender], seed: int, ensemble: Ensemble, module: pl.LightningModule
+    ) -> TrainingResult:
+        """The validation of an ensemble of what members have learned on a seed; its training is theirs.
+
+        Raises:
+            ValueError: a member's training failed, or the module learns more than its network.
+        """
+        started, around = time.perf_counter(), outside(module, ensemble)
+        learned = [name for name, tensor in around.items() if isinstance(tensor, nn.Parameter)]
+        if learned:
+            raise ValueError(
+                f"{type(module).__name__} learns more than its network, {', '.join(learned)}, so the mean of networks "
+                "alone says nothing"
+            )
+        results = [self.trained_on(member, seed) for member in members]
+        for member, part, result in zip(members, ensemble.members, results, strict=True):
+            if result.score is None:
+                raise ValueError(f"its member {member.label} has no score on this seed")
+            part.load_state_dict(self.weights(member, seed)["network"])
+        # Means and scales, which all members have of the same data.
+        kept = self.weights(members[0], seed)["state_dict"]
+        module.load_state_dict({name: kept[name] for name in around if name in kept}, strict=False)
+        return TrainingResult(
+            score=self.project.score(module),
+            best_epoch=max(result.best_epoch for result in results),
+            steps=sum(result.steps for result in results),
+            seconds=time.perf_counter() - started,
+            cpu_seconds=sum(result.cpu_seconds for result in results),
+        )
 
     def _test(self, contender: Contender, seed: int, guarded: AbstractContextManager[None]) -> Tested:
         try:

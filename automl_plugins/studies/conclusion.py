@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,16 +10,17 @@ from optuna.trial import FrozenTrial
 
 from automl_plugins.errors import StudyError
 from automl_plugins.objectives.contender import Contender
+from automl_plugins.objectives.paired import paired_tests
 from automl_plugins.objectives.standing import Standing, best_of, preferred_of
 from automl_plugins.report.closing import print_table
 from automl_plugins.report.front import Front, candidates, fronts
 from automl_plugins.report.row import Row
 from automl_plugins.report.summary import Summary
 from automl_plugins.report.trials import OUTCOMES, cost, trials_csv
-from automl_plugins.report.verdict import best_line, economical_line, winner_line, worth_lines
+from automl_plugins.report.verdict import best_line, economical_line, ensemble_line, winner_line, worth_lines
 from automl_plugins.studies.finals import Finals
 from automl_plugins.studies.significance import random_networks, tests_of
-from automl_plugins.studies.winner import forget_winner, keep_winner
+from automl_plugins.studies.winner import forget_winner, keep_ensemble, keep_winner
 from automl_plugins.system.files import write_whole
 from automl_plugins.training.project import Project
 
@@ -57,6 +58,7 @@ def conclude(finals: Finals) -> Summary:
     found = preferred_of(
         [each for each in standings if each.contender.architecture is not None], finals.plan.prefer, finals.cost
     )
+    keep_ensemble(finals.comparison, _worthy(finals))
     keep_winner(finals.comparison, winner.contender, None if found is None else found.contender)
     write_whole(folder.summary, summary.to_json())
     return summary
@@ -102,6 +104,7 @@ def _summary(finals: Finals, standings: Sequence[Standing]) -> Summary:
         elif economical is not None:
             verdict.append(economical_line(winner, economical, label(economical), monitor, finals.cost))
         beyond = [each for each in standings if each.broken and each.mean is not None]
+        verdict += _ensemble_lines(finals, winner, monitor)
         verdict += random_networks(finals.trials, finals.maximize, monitor)
         verdict += worth_lines(representatives, tests, searches, monitor, beyond)
     return Summary(
@@ -132,16 +135,42 @@ def _rows(finals: Finals, standings: Sequence[Standing], economical: Standing | 
         and (finals.failure(standing.contender) or standing.contender == _of(economical))
     }
     every = {standing.contender: standing for standing in standings}
+    ensemble = finals.ensemble
+    weighed: dict[Contender, Mapping[str, float]] = {}
+    if ensemble is not None:
+        weighed = {each: finals.weigh(each) for each in (*best, *finals.references, *further.values(), ensemble)}
+        every[ensemble] = finals.standing(ensemble)
     rows = []
-    for contender in (*best, *finals.references, *further.values()):
+    for contender in (*best, *finals.references, *further.values(), *filter(None, [ensemble])):
         # The best of an arm is called by the arm alone.
         is_best = contender in best and not finals.goal.costs
         label = contender.label.partition(",")[0] if is_best else contender.label
         standing = every[contender]
         notes = [f"breaks the limit of {name}, so it is not chosen" for name in standing.broken]
-        row = finals.comparison.row(contender, label, standing.figures)
+        row = finals.comparison.row(contender, label, {**standing.figures, **weighed.get(contender, {})})
         rows.append(replace(row, notes=[*row.notes, *notes]))
     return [*rows, *(finals.choosing.row(contender) for contender in finals.failed)]
+
+
+def _worthy(finals: Finals) -> Contender | None:
+    """The ensemble, if any of its seeds has a score."""
+    ensemble = finals.ensemble
+    return ensemble if ensemble is not None and finals.standing(ensemble).mean is not None else None
+
+
+def _ensemble_lines(finals: Finals, winner: Standing, monitor: str) -> list[str]:
+    """A line on the ensemble beside the winner, where one was asked for."""
+    if finals.plan.ensemble is None:
+        return []
+    ensemble = _worthy(finals)
+    if ensemble is None:
+        return ["there is no ensemble: fewer than two networks can be chosen for it, or none of its seeds has a score"]
+    standing = finals.standing(ensemble)
+    test = paired_tests(standing.values, {"winner": winner.values}, winner.maximize).get("winner")
+    costs = {name: (finals.weigh(ensemble), finals.weigh(winner.contender)) for name in ("macs", "latency_ms")}
+    times = {name: mine[name] / its[name] for name, (mine, its) in costs.items() if mine.get(name) and its.get(name)}
+    times = {"params": standing.cost("params") / winner.cost("params"), **times}
+    return [ensemble_line(standing, winner, test, times, monitor)]
 
 
 def _of(standing: Standing | None) -> Contender | None:

@@ -26,12 +26,11 @@ def costs_of(comparison: Comparison, contender: Contender, figures: Figures) -> 
     path = comparison.folder.contender(contender.key) / "figures.json"
     path.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(path.with_suffix(".lock")):
-        content = read_object(path)
-        if content is None:
+        content = read_object(path) or {"figures": {}, "failure": ""}
+        if not content["failure"] and not set(figures.names) <= content["figures"].keys():
             try:
-                content = {"figures": figures.of_network(lambda: comparison.build(contender)), "failure": ""}
+                content["figures"] |= figures.of_network(lambda: comparison.build(contender))
             except Exception as error:  # noqa: BLE001 - the user's network; its training will say more
-                content = {"figures": {}, "failure": failure_of(error)}
+                content["failure"] = failure_of(error)
             write_whole(path, strict_json(content))
-    measured: dict[str, float] = content["figures"]
-    return measured
+    return {name: content["figures"][name] for name in figures.names if name in content["figures"]}

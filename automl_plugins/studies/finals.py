@@ -41,6 +41,7 @@ class Finals:
         trials: of each search (arm), in the order in which they were asked for.
         references: the hand-made networks.
         measure: measures the goal's figures of a hand-made network.
+        weigh: measures what is shown of networks beside an ensemble: their multiply-accumulates and latency.
     """
 
     def __init__(
@@ -51,6 +52,7 @@ class Finals:
         trials: Mapping[str, Sequence[FrozenTrial]],
         references: Sequence[Contender],
         measure: Callable[[Contender], Mapping[str, float]],
+        weigh: Callable[[Contender], Mapping[str, float]],
     ) -> None:
         self.comparison = comparison
         self.choosing = choosing
@@ -60,6 +62,7 @@ class Finals:
         self.trials = trials
         self.references = list(references)
         self.measure = measure
+        self.weigh = weigh
 
     @property
     def maximize(self) -> bool:
@@ -78,22 +81,26 @@ class Finals:
             self._figures(contender)
         done = None
         # What fails brings others in.
-        while done != (now := (self.chosen_among, self.contenders)):
+        while done != (now := (self.chosen_among, self.contenders, self.members)):
             if not self.choosing.train(self.chosen_among, since):
                 return False
-            if not self.comparison.train(self.contenders, since):
+            if not self.comparison.train([*self.contenders, *self.members], since):
                 return False
             done = now
+        if not self.comparison.train(filter(None, [self.ensemble]), since):
+            return False
         return self.comparison.test(self.tested, since)
 
     @property
     def chosen_among(self) -> list[Contender]:
         """All that are trained on the choosing seeds: where several have one finder, he is compared by one of them.
 
-        With costs these are the references alone: a front is not ranked.
+        With costs these are the references alone: a front is not ranked. For an ensemble all are ranked.
         """
-        arms = [] if self.goal.costs else list(self.trials)
+        arms = [] if self.goal.costs and self.plan.ensemble is None else list(self.trials)
         every = [*(contender for arm in arms for contender in self.finalists(arm)), *self.references]
+        if self.plan.ensemble is not None:
+            return every
         finders = Counter(contender.found_by for contender in every)
         return [contender for contender in every if finders[contender.found_by] > 1]
 
@@ -171,7 +178,8 @@ class Finals:
     def tested(self) -> list[Contender]:
         """The contenders to test: those of the table, and not each finalist, so that the test chooses nothing."""
         economical = self.economical
-        return [*self.winners, *self.references, *([] if economical is None else [economical.contender])]
+        further = [economical.contender if economical is not None else None, self.ensemble]
+        return [*self.winners, *self.references, *filter(None, further)]
 
     @property
     def winners(self) -> list[Contender]:
@@ -184,6 +192,33 @@ class Finals:
             return [standing.contender for standing in standings if standing.mean is not None]
         best = best_of(standings)
         return [] if best is None else [best.contender]
+
+    # An ensemble.
+
+    @property
+    def members(self) -> list[Contender]:
+        """Those of the ensemble that was asked for: the best on the choosing seeds, each network once.
+
+        Empty where none was asked for, while they are not trained, and where fewer than two can be chosen.
+        """
+        among = self.chosen_among if self.plan.ensemble is not None else []
+        if not all(map(self.choosing.is_trained, among)):
+            return []
+        sound = {contender.key: contender for contender in among if not self.failure(contender)}
+        able = [each for each in (self.standing(one, self.choosing) for one in sound.values()) if each.can_win]
+        best = sorted(able, key=lambda standing: standing.rank)[: self.plan.ensemble]
+        return [standing.contender for standing in best] if len(best) > 1 else []
+
+    @property
+    def ensemble(self) -> Contender | None:
+        """The mean of the members' predictions, on each seed of what they have learned there; it does not win.
+
+        It would mostly be the best, at several times the cost; who wants it takes it from beside the winner.
+        """
+        members = tuple(self.members)
+        if not members:
+            return None
+        return Contender(f"ensemble of {len(members)}", found_by="ensemble", members=members)
 
     # Choosing.
 

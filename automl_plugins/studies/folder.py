@@ -73,6 +73,16 @@ class RunFolder:
         return RunFolder(self.path / "found")
 
     @property
+    def ensemble(self) -> RunFolder:
+        """The network and module of the ensemble, where one was asked for."""
+        return RunFolder(self.path / "ensemble")
+
+    @property
+    def members(self) -> Path:
+        """The members of an ensemble, in its folder, as JSON."""
+        return self.path / "members.json"
+
+    @property
     def trials(self) -> Path:
         """All trials of the search, as CSV."""
         return self.path / "trials.csv"
@@ -86,7 +96,8 @@ class RunFolder:
     def results(self) -> tuple[Path, ...]:
         """The files that a study has for its user; some of them may not be there."""
         own = (self.architecture, self.settings, self.network, self.module, self.config, self.trials, self.summary)
-        return (*own, self.found.architecture, self.found.settings, self.found.network, self.found.module)
+        found = (self.found.architecture, self.found.settings, self.found.network, self.found.module)
+        return (*own, *found, self.ensemble.members, self.ensemble.network, self.ensemble.module)
 
     @property
     def checkpoint(self) -> Path:

@@ -44,6 +44,7 @@ class Plan:
         references_first: the search begins with those of the space.
         finalists: of each search.
         seeds: of the final trainings.
+        ensemble: the number of networks whose mean stands beside the winner; None: there is no such mean.
         prefer: the `best` wins, or the `economical` one.
         workers: processes.
         storage: where the trials are.
@@ -64,6 +65,7 @@ class Plan:
     references_first: bool
     finalists: int
     seeds: int
+    ensemble: int | None
     prefer: Preference
     workers: int
     storage: str
@@ -119,6 +121,7 @@ def make_plan(
     trial_minutes: float | None,
     final_minutes: float | None,
     random_search: bool,
+    ensemble: int | None,
     prefer: Preference,
     **counts: int,
 ) -> Plan:
@@ -149,6 +152,7 @@ def make_plan(
         tuning=make_tuning(tune, space),
         sharing=sharing,
         random_search=switch("random_search", random_search),
+        ensemble=None if ensemble is None else at_least("ensemble", ensemble, 2),
         prefer=prefer,
         references=references_of(references),
         references_first=switch("references_first", references_first),

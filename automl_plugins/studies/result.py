@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import math
 import sys
@@ -17,6 +18,7 @@ from torch import nn
 
 from automl_plugins import registry
 from automl_plugins.errors import FormatError
+from automl_plugins.objectives.contender import Contender
 from automl_plugins.report.search import SearchSummary
 from automl_plugins.report.summary import Summary
 from automl_plugins.spaces.architecture import Architecture
@@ -27,6 +29,7 @@ from automl_plugins.studies.winner import read_settings
 from automl_plugins.system.finite import finite
 from automl_plugins.system.to_be_loaded import to_be_loaded
 from automl_plugins.training.description import import_path
+from automl_plugins.training.ensemble import Ensemble
 
 _Read = TypeVar("_Read")
 
@@ -45,6 +48,7 @@ class Result:
             log. A search by gradients trains no network of its own, so it has none.
         summary: the whole table of a study, or what a search took; None where the run has not ended.
         winner: what the study's table calls its winner, which may be a hand-made network; None after a search.
+        run: the run's own folder.
     """
 
     folder: Path
@@ -54,6 +58,7 @@ class Result:
     summary: Summary | SearchSummary | None = None
     winner: str | None = None
     settings: Mapping[str, Any] = field(default_factory=dict)
+    run: Path | None = None
 
     def network(self, task: Task) -> nn.Module:
         """The architecture's network, with its trained weights where the run has kept them.
@@ -67,14 +72,30 @@ class Result:
         weights = RunFolder(self.folder).network
         with to_be_loaded() if weights.exists() else nullcontext():
             network = self.space.network(self.architecture, task)
-        if not weights.exists():
-            return network
-        with _naming(weights, "has no weights of this network"):
-            network.load_state_dict(torch.load(weights, weights_only=True, map_location="cpu"))
-        for name, weight in network.named_parameters():
-            if not weight.isfinite().all():
-                raise ValueError(f"{weights}: the weight {name!r} is not finite, so the network computes nothing")
+        if weights.exists():
+            _load(network, weights)
         return network
+
+    def ensemble(self, task: Task, data: Any = None) -> nn.Module:
+        """The ensemble that a study with `ensemble` has kept, with its trained weights.
+
+        Args:
+            task: that it was trained on.
+            data: the datamodule, for hand-made members that ask for it.
+
+        Raises:
+            FileNotFoundError: the run has none.
+            ValueError: a file of it cannot be read, or a member is a network that is neither registered nor imported.
+        """
+        run = RunFolder(self.run or self.folder).ensemble
+        if not run.members.is_file():
+            raise FileNotFoundError(f"{run.members}: there is no such file; the study was not asked for an ensemble")
+        members = _read(run.members, lambda text: [_member(each) for each in json.loads(text)["members"]])
+        with to_be_loaded():
+            networks = [each.network(self.space, task, data) for each in members]
+        ensemble = Ensemble(networks, task.target)
+        _load(ensemble, run.network)
+        return ensemble
 
 
 def load_result(folder: Path | str, space: SearchSpace | None = None) -> Result:
@@ -111,9 +132,37 @@ def load_result(folder: Path | str, space: SearchSpace | None = None) -> Result:
         summary = _read(run.summary, Summary.from_json)
         with _naming(run.summary, "is no summary of a study"):
             scores = _scores(run, summary, architecture, settings)
-        return Result(found.path, architecture, made, scores, summary, summary.winner, settings)
+        return Result(found.path, architecture, made, scores, summary, summary.winner, settings, run.path)
     search = _read(run.search, SearchSummary.from_json) if run.search.is_file() else None
     return Result(found.path, architecture, made, {}, search)
+
+
+def _load(network: nn.Module, weights: Path) -> None:
+    """Give a network the weights in a file, from which nothing is unpickled.
+
+    Raises:
+        ValueError: they cannot be read, are another network's, or are not finite.
+    """
+    with _naming(weights, "has no weights of this network"):
+        network.load_state_dict(torch.load(weights, weights_only=True, map_location="cpu"))
+    for name, weight in network.named_parameters():
+        if not weight.isfinite().all():
+            raise ValueError(f"{weights}: the weight {name!r} is not finite, so the network computes nothing")
+
+
+def _member(told: Mapping[str, Any]) -> Contender:
+    """A member of an ensemble as its file tells of it; no module is imported that the file names."""
+    label, architecture = str(told["label"]), told["architecture"]
+    if architecture is not None:
+        return Contender(label, Architecture.from_json(json.dumps(architecture)))
+    name = str(told["reference"])
+    if name in registry.names("references"):
+        return Contender(label, reference=name)
+    module, _, attribute = name.rpartition(".")
+    make = getattr(sys.modules.get(module), attribute, None)
+    if not inspect.isclass(make) or not issubclass(make, nn.Module):
+        raise ValueError(f"the hand-made network {name!r} is not registered, and has not been imported as a class")
+    return Contender(label, reference=name, make=make)
 
 
 @contextmanager

@@ -109,6 +109,8 @@ class Study:
             (`SearchSpace.references`) that the limits admit, so that it is not behind them by validation.
         finalists: how many of the best trials of a search are trained in full, on two seeds, to choose one of them.
         seeds: how many seeds those that are compared in the end have; with one, it chooses among the finalists too.
+        ensemble: so many of the finalists and references, the best on the two seeds that choose, are trained over
+            `seeds` too, and the mean of their predictions (probabilities, or values) is a line beside the winner.
         prefer: `best`, the winner is the best by mean validation (or reward); or `economical`, the cheapest contender
             within one standard error of it, by parameters or the first of the costs.
         seed: seeds the sampler and every trial; the final trainings have the seeds that follow it.
@@ -150,6 +152,7 @@ class Study:
         references_first: bool = True,
         finalists: int = 3,
         seeds: int = 5,
+        ensemble: int | None = None,
         prefer: Preference = "best",
         seed: int = 0,
         workers: int = 1,
@@ -193,6 +196,7 @@ class Study:
             references_first=references_first,
             finalists=finalists,
             seeds=seeds,
+            ensemble=ensemble,
             prefer=prefer,
             workers=workers,
             storage=storage,
@@ -291,6 +295,11 @@ class Study:
         return Figures(self.project, self.plan.goal.figures, self.folder.latencies)
 
     @cached_property
+    def shown_figures(self) -> Figures:
+        """The measures of what an ensemble and the networks beside it take."""
+        return Figures(self.project, ("macs", "latency_ms"), self.folder.latencies)
+
+    @cached_property
     def comparison(self) -> Comparison:
         """The final trainings."""
         first = self.project.seed + 1
@@ -314,6 +323,7 @@ class Study:
             trials={arm: self.arm_trials(arm) for arm in self.plan.arms},
             references=self.references,
             measure=lambda contender: costs_of(self.comparison, contender, self.figures),
+            weigh=lambda contender: costs_of(self.comparison, contender, self.shown_figures),
         )
 
     def arm_trials(self, arm: str) -> list[FrozenTrial]:

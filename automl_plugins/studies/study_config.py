@@ -28,6 +28,7 @@ _PLAIN = (
     "references_first",
     "finalists",
     "seeds",
+    "ensemble",
     "prefer",
     "workers",
     "max_equal_failures",

@@ -31,7 +31,7 @@ class Watch:
         searched = all(sum(map(counts, trials)) >= plan.trials for trials in finals.trials.values())
         if searched:
             # Who failed and succeeded later, or was a finalist of an earlier plan, is trained, but no contender.
-            pairs = ((finals.choosing, finals.chosen_among), (finals.comparison, finals.contenders))
+            pairs = ((finals.choosing, finals.chosen_among), (finals.comparison, [*finals.contenders, *finals.members]))
             named = [
                 folder.result(contender.key, seed, "train")
                 for comparison, contenders in pairs

@@ -38,10 +38,37 @@ def keep_winner(comparison: Comparison, winner: Contender, found: Contender | No
         _forget(folder.found)
 
 
+def keep_ensemble(comparison: Comparison, ensemble: Contender | None) -> None:
+    """Write an ensemble of the seed that validated best into the folder `ensemble`, or remove an earlier one's files.
+
+    Args:
+        comparison: the final trainings.
+        ensemble: None: there is none, or none of its seeds has a score.
+    """
+    folder = comparison.folder.ensemble
+    if ensemble is None:
+        _forget(folder)
+        return
+    seed = comparison.best_seed(ensemble)
+    members = [
+        {
+            "label": member.label,
+            "architecture": None if member.architecture is None else json.loads(member.architecture.to_json()),
+            "reference": member.reference,
+        }
+        for member in ensemble.members
+    ]
+    content = strict_json({"seed": seed, "members": members})
+    if folder.members.exists() and folder.members.read_text("utf-8") != content:
+        _forget(folder)
+    _keep_weights(folder, comparison, ensemble, seed)
+    write_whole(folder.members, content)
+
+
 def forget_winner(folder: RunFolder) -> None:
     """Remove a winner's files, which are no longer right."""
-    _forget(folder)
-    _forget(folder.found)
+    for each in (folder, folder.found, folder.ensemble):
+        _forget(each)
 
 
 def winner_drawing(space: SearchSpace, folder: RunFolder) -> str:
@@ -72,7 +99,8 @@ def read_settings(folder: RunFolder) -> dict[str, Any]:
 
 
 def _forget(folder: RunFolder) -> None:
-    for path in (folder.winner, folder.architecture, folder.settings, folder.network, folder.module):
+    own = (folder.winner, folder.members, folder.architecture, folder.settings, folder.network, folder.module)
+    for path in own:
         path.unlink(missing_ok=True)
 
 
@@ -95,7 +123,11 @@ def _keep(folder: RunFolder, comparison: Comparison, contender: Contender) -> No
         write_whole(folder.architecture, contender.architecture.to_json())
     if contender.settings:
         write_whole(folder.settings, strict_json(contender.settings))
+    _keep_weights(folder, comparison, contender, seed)
+    write_whole(folder.winner, content)
+
+
+def _keep_weights(folder: RunFolder, comparison: Comparison, contender: Contender, seed: int) -> None:
     weights = comparison.weights(contender, seed)
     save_whole(folder.network, weights.pop("network"))
     save_whole(folder.module, weights)
-    write_whole(folder.winner, content)

@@ -38,6 +38,44 @@ def test_the_result_of_a_study_is_its_winner_with_scores_and_weights(make_study:
     )
 
 
+def test_an_ensemble_is_kept_beside_the_winner_and_loaded_like_it(make_study: Callable[..., Study]) -> None:
+    study = make_study(seeds=2, finalists=3, ensemble=2, space=PerceptronSpace(max_parameters=500))
+    summary = study.run()
+    search, row = summary.rows
+    assert (row.label, summary.winner) == ("ensemble of 2", "search")
+    assert row.completed == 2
+    members = study.finals.members
+    choosing = [study.finals.standing(each, study.choosing).mean for each in study.finals.finalists("search")]
+    assert sorted(choosing)[:2] == [study.finals.standing(each, study.choosing).mean for each in members]
+    count = study.project.space.num_parameters
+    assert row.params == sum(count(each.architecture, study.project.task) for each in members)
+    assert row.figures.keys() == search.figures.keys() == {"macs", "latency_ms"}
+    assert row.figures["macs"] > search.figures["macs"]
+    (line,) = [line for line in summary.verdict if line.startswith("ensemble of 2 (")]
+    assert "it stands beside the winner, in the folder ensemble" in line
+
+    task, loaded = study.project.task, load_result(study.folder.path)
+    ensemble = loaded.ensemble(task)
+    seed = study.comparison.best_seed(study.finals.ensemble)
+    networks = [study.comparison.load(each, seed).network.eval() for each in members]
+    (batch,) = study.project.batches(split="val")
+    with torch.no_grad():
+        mean = torch.stack([network(batch[0]) for network in networks]).mean(dim=0)
+        torch.testing.assert_close(ensemble.eval()(batch[0]), mean)
+    tested = study.comparison.tested(study.finals.ensemble)[seed].metrics
+    assert study.project.test(ensemble)["test_loss"] == pytest.approx(tested["test_loss"])
+    assert loaded.scores["test_loss"] != row.test["test_loss"][0]
+
+    study.folder.ensemble.members.write_text(
+        json.dumps({"members": [{"label": "x", "architecture": None, "reference": "os.system"}]})
+    )
+    with pytest.raises(ValueError, match=r"'os.system' is not registered, and has not been imported as a class"):
+        loaded.ensemble(task)
+    study.folder.ensemble.members.unlink()
+    with pytest.raises(FileNotFoundError, match="the study was not asked for an ensemble"):
+        loaded.ensemble(task)
+
+
 def test_where_a_hand_made_network_won_it_is_the_best_that_was_found(make_study: Callable[..., Study]) -> None:
     study = make_study()
     study.run()
