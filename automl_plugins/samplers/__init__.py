@@ -6,6 +6,7 @@ from automl_plugins.samplers.base import ArchitectureSampler, Observation, Propo
 from automl_plugins.samplers.controller import ControllerSampler
 from automl_plugins.samplers.evolution import EvolutionSampler
 from automl_plugins.samplers.predictor import PredictorSampler
+from automl_plugins.samplers.priorband import PriorBandSampler
 from automl_plugins.samplers.reinforce import ReinforceSampler
 
 __all__ = [
@@ -14,6 +15,7 @@ __all__ = [
     "EvolutionSampler",
     "Observation",
     "PredictorSampler",
+    "PriorBandSampler",
     "Proposal",
     "ReinforceSampler",
     "TrialLog",

@@ -6,10 +6,10 @@ import copy
 import math
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from itertools import count
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 import numpy as np
 from optuna.distributions import BaseDistribution, CategoricalDistribution
@@ -17,6 +17,8 @@ from optuna.samplers import BaseSampler, RandomSampler
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
+from automl_plugins.samplers.halving import Halving
+from automl_plugins.samplers.vicinity import Parameters
 from automl_plugins.spaces.architecture import Architecture
 from automl_plugins.spaces.refusal import REFERENCE
 from automl_plugins.spaces.space import SearchSpace
@@ -34,15 +36,17 @@ _MOST = 1e100
 
 @dataclass(frozen=True)
 class Observation:
-    """A trial that ended with a value.
+    """A trial that ended with a value, or was stopped at a rung of successive halving.
 
     Args:
         number: of the trial.
         architecture: that was tried.
-        scores: a number for each objective of the study, larger is better.
+        scores: a number for each objective of the study, larger is better; of one that was stopped, at its last rung.
         violation: by which its constraints (`Trial.set_constraint`) are missed, summed; 0 where all are kept.
         note: the sampler's own, of when it proposed the trial; None where it did not propose it.
         is_reference: one of the space's references, which the study began with.
+        parameters: of the trial that are no choices of the space.
+        rungs: its score at each rung of successive halving that it came to, larger is better; see `Halving`.
     """
 
     number: int
@@ -51,6 +55,8 @@ class Observation:
     violation: float = 0.0
     note: Any = None
     is_reference: bool = False
+    parameters: Parameters = field(default_factory=dict)
+    rungs: Mapping[int, float] = field(default_factory=dict)
 
     @property
     def penalty(self) -> float:
@@ -73,6 +79,8 @@ class TrialLog:
         seen: every architecture that was tried, is being tried, or waits to be.
         objectives: the number that the study has.
         source: tells studies apart; the same object for the same study.
+        stopped: the trials that successive halving stopped at one of its rungs, by trial number.
+        halving: the rungs that the trial that is asked for will meet; None: no pruner has any.
     """
 
     observations: Sequence[Observation]
@@ -80,6 +88,8 @@ class TrialLog:
     seen: frozenset[Architecture] | set[Architecture]
     objectives: int
     source: object
+    stopped: Sequence[Observation] = ()
+    halving: Halving | None = None
 
     def has_begun(self, startup: int) -> bool:
         """True where as many trials have ended as a sampler starts with; references are at most half of these.
@@ -121,6 +131,8 @@ class ArchitectureSampler(BaseSampler, ABC):
 
     max_objectives = 1
     """The most objectives of a study that the sampler proposes for."""
+    hyperband: ClassVar[bool] = False
+    """Studies of ours that name no pruner have Optuna's HyperbandPruner; else they stop no trial early."""
 
     def __init__(self, space: SearchSpace, seed: int = 0) -> None:
         self.space = space
@@ -161,7 +173,7 @@ class ArchitectureSampler(BaseSampler, ABC):
         self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> dict[str, Any]:
         with self._lock:
-            log = self.log(study)
+            log = self.log(study, trial)
             if log.objectives > self.max_objectives:
                 raise ValueError(
                     f"{type(self).__name__} takes studies of at most {self.max_objectives} objective(s); "
@@ -197,13 +209,19 @@ class ArchitectureSampler(BaseSampler, ABC):
 
     # What the subclasses use.
 
-    def log(self, study: Study) -> TrialLog:
-        """The trials of a study so far."""
+    def log(self, study: Study, asked: FrozenTrial | None = None) -> TrialLog:
+        """The trials of a study so far.
+
+        Args:
+            study: the trials'.
+            asked: the trial that is asked for; where left out, the log does not say which rungs it will meet.
+        """
         source = (study._storage, study._study_id)
         if self._source is None or self._source[0] is not source[0] or self._source[1] != source[1]:
             self._source, self._ended, self._proposed = source, {}, {}
         signs = [1 if direction is StudyDirection.MAXIMIZE else -1 for direction in study.directions]
         observations: list[Observation] = []
+        stopped: list[Observation] = []
         seen: set[Architecture] = set()
         settled: int | None = None
         for trial in study._get_trials(deepcopy=False, use_cache=True):
@@ -211,7 +229,7 @@ class ArchitectureSampler(BaseSampler, ABC):
                 architecture, observation = self._ended[trial.number]
             else:
                 architecture = self._architecture(trial)
-                observation = _observation(trial, architecture, signs)
+                observation = self._observation(study, trial, architecture, signs)
                 if trial.state.is_finished():
                     self._ended[trial.number] = architecture, observation
                 elif settled is None:
@@ -221,9 +239,17 @@ class ArchitectureSampler(BaseSampler, ABC):
             if architecture is not None:
                 seen.add(architecture)
             if observation is not None:
-                observations.append(observation)
+                (observations if trial.state is TrialState.COMPLETE else stopped).append(observation)
         seen.update(self._proposed.values())
-        return TrialLog(observations, len(observations) if settled is None else settled, seen, len(signs), self._source)
+        return TrialLog(
+            observations,
+            settled=len(observations) if settled is None else settled,
+            seen=seen,
+            objectives=len(signs),
+            source=self._source,
+            stopped=stopped,
+            halving=None if asked is None else Halving.of(study, asked),
+        )
 
     def unseen(self, log: TrialLog, draw: Callable[[], Architecture]) -> Architecture | None:
         """Draw until there is an architecture that was not tried and that the space admits; None: many draws give none.
@@ -260,28 +286,43 @@ class ArchitectureSampler(BaseSampler, ABC):
         return drawn or self.walk(log, self.space.sample(generator), generator)
 
     def _architecture(self, trial: FrozenTrial) -> Architecture | None:
+        # One that was cut off does not count: another trial asks for the same again.
+        if "interrupted" in trial.user_attrs:
+            return None
         parameters = {**trial.system_attrs.get("fixed_params", {}), **trial.params}
         try:
             return self.space.architecture({name: parameters[name] for name in self._names & parameters.keys()})
         except ValueError:  # cut off before all was drawn, or a trial over something else
             return None
 
+    def _observation(
+        self, study: Study, trial: FrozenTrial, architecture: Architecture | None, signs: Sequence[int]
+    ) -> Observation | None:
+        if architecture is None or trial.state not in (TrialState.COMPLETE, TrialState.PRUNED):
+            return None
+        halving = Halving.of(study, trial)
+        judged = {} if halving is None else halving.judged(trial)
+        rungs = {rung: signs[0] * value for rung, value in judged.items() if abs(value) < _MOST}
+        values = trial.values if trial.state is TrialState.COMPLETE else list(judged.values())[-1:]
+        if not values or not all(abs(value) < _MOST for value in values):
+            return None
+        beside = trial.params.keys() - self._names
+        return Observation(
+            trial.number,
+            architecture,
+            tuple(sign * value for sign, value in zip(signs, values, strict=True)),
+            sum(max(0.0, value) for value in trial.constraints.values()),
+            trial.system_attrs.get(NOTE),
+            REFERENCE in trial.user_attrs,
+            {name: (trial.distributions[name], trial.params[name]) for name in sorted(beside)},
+            rungs,
+        )
+
     def _generator(self, study: Study, number: int, *purpose: int) -> np.random.Generator:
         # A trial that is asked for in place of one whose worker died draws what that one would have drawn.
         trials = study._get_trials(deepcopy=False, use_cache=True)[:number]
         asked = number - sum("interrupted" in trial.user_attrs for trial in trials)
         return np.random.default_rng([self.seed, asked, *purpose])
-
-
-def _observation(trial: FrozenTrial, architecture: Architecture | None, signs: Sequence[int]) -> Observation | None:
-    if architecture is None or trial.state is not TrialState.COMPLETE:
-        return None
-    if not all(abs(value) < _MOST for value in trial.values):
-        return None
-    scores = tuple(sign * value for sign, value in zip(signs, trial.values, strict=True))
-    violation = sum(max(0.0, value) for value in trial.constraints.values())
-    note, is_reference = trial.system_attrs.get(NOTE), REFERENCE in trial.user_attrs
-    return Observation(trial.number, architecture, scores, violation, note, is_reference)
 
 
 def penalised(observations: Sequence[Observation]) -> np.ndarray:

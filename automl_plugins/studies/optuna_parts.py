@@ -135,6 +135,11 @@ def make_pruner(config: PartConfig | BasePruner | type[BasePruner] | None) -> Ba
     return cls(**arguments)
 
 
+def comes_with_hyperband(sampler: SamplerFactory) -> bool:
+    """True where a study that names no pruner has Hyperband's, for the sake of its sampler."""
+    return issubclass(sampler.cls, ArchitectureSampler) and sampler.cls.hyperband
+
+
 def _resolve(key: str, config: PartConfig | type, home: Any, base: type) -> tuple[type[Any], dict[str, Any]]:
     """The class and the arguments that a name, a mapping or the class itself stands for."""
     if isinstance(config, type) and issubclass(config, base):

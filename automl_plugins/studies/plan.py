@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, Literal, get_args
 
-from optuna.pruners import BasePruner, NopPruner
+from optuna.pruners import BasePruner, HyperbandPruner, NopPruner
 from optuna.samplers import BaseSampler
 
 from automl_plugins.objectives.contender import Contender
@@ -16,7 +16,13 @@ from automl_plugins.objectives.standing import Preference
 from automl_plugins.samplers.judge import LazyContext
 from automl_plugins.spaces.hand_made import Reference
 from automl_plugins.spaces.space import SearchSpace
-from automl_plugins.studies.optuna_parts import PartConfig, SamplerFactory, make_pruner, sampler_factory
+from automl_plugins.studies.optuna_parts import (
+    PartConfig,
+    SamplerFactory,
+    comes_with_hyperband,
+    make_pruner,
+    sampler_factory,
+)
 from automl_plugins.studies.references import references_of
 from automl_plugins.studies.sharing import SharesWeights
 from automl_plugins.studies.storage import expanded
@@ -105,6 +111,7 @@ def make_plan(
     space: SearchSpace,
     journal: Path,
     context: LazyContext,
+    trainer: Mapping[str, Any],
     *,
     trials: int,
     trial_epochs: int | None,
@@ -127,12 +134,17 @@ def make_plan(
 ) -> Plan:
     """The plan that a user's arguments make, see `Study`.
 
-    Trials are kept in `journal` where there is no `storage`; `context` is what samplers' estimators judge in.
+    Trials are kept in `journal` where there is no `storage`; `context` is what samplers' estimators judge in, and
+    `trainer` has the Trainer's arguments.
 
     Raises:
         ValueError: a number out of range, a name that does not exist, or arguments that exclude each other.
     """
+    trial_epochs = None if trial_epochs is None else at_least("trial_epochs", trial_epochs, 1)
+    factory = sampler_factory(sampler, space, context)
     goal, stops = Goal(names("costs", costs), limits, reward), make_pruner(pruner)
+    if pruner is None and comes_with_hyperband(factory) and not goal.costs:
+        stops = HyperbandPruner(max_resource=_validations(trainer, trial_epochs))
     if goal.costs and not isinstance(stops, NopPruner):
         raise ValueError("pruner: Optuna's pruners know one value, and costs add others; leave one of them out")
     if switch("sharing", sharing) and not isinstance(space, SharesWeights):
@@ -145,8 +157,8 @@ def make_plan(
         raise ValueError("prefer='economical' is within a standard error, and one seed has none; give more (--seeds 5)")
     return Plan(
         trials=at_least("trials", trials, 0),
-        trial_epochs=None if trial_epochs is None else at_least("trial_epochs", trial_epochs, 1),
-        sampler=sampler_factory(sampler, space, context),
+        trial_epochs=trial_epochs,
+        sampler=factory,
         pruner=stops,
         goal=goal,
         tuning=make_tuning(tune, space),
@@ -161,3 +173,11 @@ def make_plan(
         final_minutes=None if final_minutes is None else positive("final_minutes", final_minutes),
         **numbers,
     )
+
+
+def _validations(trainer: Mapping[str, Any], epochs: int | None) -> int | Literal["auto"]:
+    """The validations of a trial; auto: as many as the first trials have, since the Trainer's arguments do not say."""
+    longest, every = epochs or trainer.get("max_epochs"), trainer.get("check_val_every_n_epoch", 1)
+    if not isinstance(longest, int) or not isinstance(every, int) or min(longest, every) < 1:
+        return "auto"
+    return max(longest // every, 1)

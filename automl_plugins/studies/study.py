@@ -85,7 +85,8 @@ class Study:
         trials: how many trials to run; 0 goes straight to the references.
         trial_epochs: epochs of a trial; as many as `trainer` gives where left out.
         sampler: a class of `optuna.samplers`, a registered sampler, or a class path with `init_args`.
-        pruner: a class of `optuna.pruners`, or a class path with `init_args`; null never stops a trial early.
+        pruner: a class of `optuna.pruners`, or a class path with `init_args`; where left out, no trial is stopped
+            early, but with the sampler `priorband`, which comes with HyperbandPruner (NopPruner: none there either).
         costs: figures to minimise beside the metric (`latency_ms`, see `automl_plugins.measures.figures.FIGURES`);
             the finalists are then taken from the front, and all of them are tested.
         limits: figure -> the most that it may be. Of `params`, `macs` and `activations`, a network beyond is refused
@@ -182,6 +183,7 @@ class Study:
             space,
             self.folder.journal,
             partial(Context.of, self.project),
+            self.project.trainer,
             trials=trials,
             trial_epochs=trial_epochs,
             sampler=sampler,

@@ -13,7 +13,7 @@ import yaml
 from optuna.pruners import NopPruner
 
 from automl_plugins.objectives.named_rewards import REWARDS
-from automl_plugins.studies.optuna_parts import SamplerFactory
+from automl_plugins.studies.optuna_parts import SamplerFactory, comes_with_hyperband
 from automl_plugins.studies.plan import Plan
 from automl_plugins.studies.storage import without_password
 from automl_plugins.system.files import write_whole
@@ -78,7 +78,7 @@ def _values(project: Project, plan: Plan, storage: str | None) -> dict[str, Any]
         "direction": project.direction,
         "judged_by": project.judged_by,
         "sampler": plan.sampler,
-        "pruner": None if isinstance(plan.pruner, NopPruner) else plan.pruner,
+        "pruner": None if _stops_none(plan) else plan.pruner,
         "costs": list(plan.goal.costs),
         "limits": plan.goal.asked_limits,
         "reward": plan.goal.reward,
@@ -89,6 +89,11 @@ def _values(project: Project, plan: Plan, storage: str | None) -> dict[str, Any]
         "seed": project.seed,
         **{name: getattr(plan, name) for name in _PLAIN},
     }
+
+
+def _stops_none(plan: Plan) -> bool:
+    """True where a study that names no pruner is the same."""
+    return isinstance(plan.pruner, NopPruner) and not comes_with_hyperband(plan.sampler)
 
 
 def _written(value: Any, key: str, notes: list[str]) -> Any:

@@ -126,6 +126,16 @@ class SamplerContract(ABC):
         study.tell(cut_off, state=TrialState.FAIL)
         assert self.run(study, 3) == whole[7:]
 
+    def test_so_it_does_where_that_one_had_drawn_everything(self) -> None:
+        whole = self.run(self.study(), 8)
+        study = self.study()
+        assert self.run(study, 7) == whole[:7]
+        cut_off = study.ask()
+        assert self.space().suggest(cut_off) == whole[7]
+        cut_off.set_user_attr("interrupted", True)
+        study.tell(cut_off, state=TrialState.FAIL)
+        assert self.run(study, 1) == whole[7:]
+
     # Nothing is tried twice, everything is tried.
 
     def test_conditional_choices_are_there_where_they_are_active(self) -> None:
@@ -251,6 +261,7 @@ class SamplerContract(ABC):
 
     def test_constraints_are_no_hindrance(self) -> None:
         study = self.study()
+        study.enqueue_trial({"layer0.operation": "a"})
         for _ in range(self.trials):
             trial = study.ask()
             architecture = self.space().suggest(trial)

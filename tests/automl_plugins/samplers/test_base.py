@@ -15,6 +15,7 @@ from automl_plugins.samplers import (
     ControllerSampler,
     EvolutionSampler,
     PredictorSampler,
+    PriorBandSampler,
     ReinforceSampler,
 )
 from automl_plugins.studies.optuna_parts import sampler_factory
@@ -27,6 +28,7 @@ EVERY: dict[str, Make] = {
     "controller": lambda space, seed: ControllerSampler(space, seed, startup=4, hidden=8),
     "evolution": lambda space, seed: EvolutionSampler(space, seed, population=6, tournament=3),
     "predictor": lambda space, seed: PredictorSampler(space, seed, startup=5, candidates=5),
+    "priorband": PriorBandSampler,
     "reinforce": ReinforceSampler,
 }
 

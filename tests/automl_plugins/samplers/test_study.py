@@ -15,7 +15,7 @@ from automl_plugins.estimators.training import TrainingEstimator
 from automl_plugins.studies.study import Study
 
 
-@pytest.mark.parametrize("name", ["controller", "evolution", "predictor", "reinforce"])
+@pytest.mark.parametrize("name", ["controller", "evolution", "predictor", "priorband", "reinforce"])
 def test_a_study_searches_with_a_registered_sampler_and_goes_on_as_if_never_stopped(
     name: str, make_study: Callable[..., Study], tmp_path: Path
 ) -> None:

@@ -1,13 +1,19 @@
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import optuna
 import pytest
+import yaml
 from optuna.pruners import HyperbandPruner, MedianPruner, NopPruner
 from optuna.samplers import NSGAIISampler, RandomSampler, TPESampler
 
 from automl_plugins import registry
 from automl_plugins.studies import optuna_parts
 from automl_plugins.studies.optuna_parts import make_pruner, sampler_factory
+from automl_plugins.studies.study import Study
+from automl_plugins.studies.study_config import config_text
+from automl_plugins.training.description import describe
 
 
 class MySampler(RandomSampler):
@@ -114,3 +120,27 @@ def test_a_pruner_by_name_with_arguments_as_it_is_or_none() -> None:
 def test_a_mistyped_pruner_is_named(config: optuna_parts.PartConfig, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         make_pruner(config)
+
+
+@pytest.mark.parametrize(
+    ("options", "brackets"),
+    [
+        ({}, HyperbandPruner(max_resource=2)),  # the fixture's epochs
+        ({"trial_epochs": 9}, HyperbandPruner(max_resource=9)),
+        ({"trial_epochs": 9, "trainer": {"max_epochs": 20, "check_val_every_n_epoch": 3}}, HyperbandPruner(1, 3)),
+        ({"trainer": {"max_steps": 7}}, HyperbandPruner()),
+        ({"pruner": "MedianPruner"}, MedianPruner()),
+        ({"pruner": "NopPruner"}, NopPruner()),
+        ({"costs": ["params"]}, NopPruner()),
+        ({"sampler": "evolution"}, NopPruner()),
+    ],
+    ids=str,
+)
+def test_priorband_comes_with_hyperband_where_no_pruner_is_named(
+    options: dict[str, object], brackets: optuna.pruners.BasePruner, make_study: Callable[..., Study]
+) -> None:
+    study = make_study(**{"sampler": "priorband", **options})
+    assert describe(study.plan.pruner) == describe(brackets)
+    # The configuration that is kept makes the same pruner.
+    kept = yaml.safe_load(config_text(study.project, study.plan, None))["pruner"]
+    assert describe(make_study(**{"sampler": "priorband", **options, "pruner": kept}).plan.pruner) == describe(brackets)
