@@ -1,6 +1,7 @@
 """Samplers where the truth is known: ours against Optuna's on NAS-Bench-Graph, by regret, by front, and by overhead.
 
 python benchmarks/samplers.py search [--graphs arxiv cora pubmed] [--budget 400] [--seeds 30]
+python benchmarks/samplers.py priors [--graphs arxiv citeseer] [--budget 100] [--seeds 30]
 python benchmarks/samplers.py pareto [--graph arxiv] [--trials 200] [--seeds 30]
 python benchmarks/samplers.py overhead
 """
@@ -25,7 +26,13 @@ from scipy.stats import wilcoxon
 from automl_plugins import Architecture, Choice, Operation, SearchSpace
 from automl_plugins.objectives.pareto import hypervolume
 from automl_plugins.report.judgement import judgement_table
-from automl_plugins.samplers import ControllerSampler, EvolutionSampler, PredictorSampler, ReinforceSampler
+from automl_plugins.samplers import (
+    ControllerSampler,
+    EvolutionSampler,
+    PredictorSampler,
+    PriorBandSampler,
+    ReinforceSampler,
+)
 from automl_plugins.tables import Table, nas_bench_graph
 from automl_plugins.tables.judge import Judgement, judge
 
@@ -43,6 +50,7 @@ OURS: dict[str, MakeSampler] = {
     "controller": ControllerSampler,
     "controller, the paper's rate": partial(ControllerSampler, learning_rate=3.5e-4),
     "predictor": PredictorSampler,
+    "priorband, no priors": PriorBandSampler,
 }
 
 
@@ -92,6 +100,69 @@ def compare(judgements: list[Judgement], console: Console) -> None:
             )
 
 
+def stacks(space: SearchSpace, *operations: str) -> list[Architecture]:
+    """NAS-Bench-Graph's points that are four layers of one operation, one after the other."""
+    nodes = range(1, 5)
+    return [
+        space.architecture({"link": "0123", **{f"node{node}.operation": operation for node in nodes}})
+        for operation in operations
+    ]
+
+
+HAND_MADE = ("gcn", "gat")
+BEGUN: dict[str, MakeSampler] = {
+    **{name: OPTUNAS[name] for name in ("RandomSampler", "TPESampler")},
+    **{name: OURS[name] for name in ("evolution", "predictor", "priorband, no priors")},
+    "priorband": lambda space, seed: PriorBandSampler(space, seed, priors=stacks(space, *HAND_MADE)),
+    "priorband, misled": lambda space, seed: PriorBandSampler(space, seed, priors=stacks(space, "fc", "skip")),
+}
+_AFTER = (10, 20, 30, 50, 100)
+
+
+def priors(arguments: argparse.Namespace, console: Console) -> None:
+    """Few look-ups, begun with four layers of GCN and of GAT in every search: what drawing round these is worth."""
+    seeds = range(arguments.first_seed, arguments.first_seed + arguments.seeds)
+    for graph in arguments.graphs:
+        table = nas_bench_graph(graph, data_folder())
+        first = stacks(table.space, *HAND_MADE)
+        after = [count for count in _AFTER if count <= arguments.budget]
+        report = RichTable(title=f"{table.title}: regret by validation after so many look-ups, in points")
+        for column in ("sampler", *map(str, after), f"test after {after[-1]}", "trials"):
+            report.add_column(column, justify="left" if column == "sampler" else "right")
+        judgements = []
+        for name, make in BEGUN.items():
+            judged = judge(table, name, partial(make, table.space), arguments.budget, seeds, first)
+            judgements.append(judged)
+            cells = [
+                _mean(100 * scores[:, count - 1])
+                for scores, count in [
+                    *((judged.validation_regret, count) for count in after),
+                    (judged.test, after[-1]),
+                ]
+            ]
+            report.add_row(name, *cells, f"{judged.trials.mean():.0f}")
+        console.print(report)
+        compare_with(judgements, "priorband", after, console)
+
+
+def _mean(values: np.ndarray) -> str:
+    return f"{values.mean():.3f} ± {values.std(ddof=1):.3f}"
+
+
+def compare_with(judgements: list[Judgement], name: str, after: list[int], console: Console) -> None:
+    """One sampler less each other one: mean difference of the regrets and Wilcoxon's test, paired over seeds."""
+    one = next(judgement for judgement in judgements if judgement.sampler == name)
+    for other in judgements:
+        for count in after[len(after) // 2 :]:
+            difference = 100 * (one.validation_regret - other.validation_regret)[:, count - 1]
+            if difference.any():
+                error = difference.std(ddof=1) / len(difference) ** 0.5
+                console.print(
+                    f"after {count}: {name} less {other.sampler}: {difference.mean():+.3f} ± {error:.3f} points, "
+                    f"p = {wilcoxon(difference).pvalue:.2g} (two-sided Wilcoxon over {len(difference)} seeds)"
+                )
+
+
 PARETO: dict[str, MakeSampler] = {
     "RandomSampler": lambda space, seed: RandomSampler(seed=seed),
     "TPESampler, independent": lambda space, seed: TPESampler(seed=seed, multivariate=False),
@@ -100,6 +171,7 @@ PARETO: dict[str, MakeSampler] = {
     "NSGAIIISampler, population 20": lambda space, seed: NSGAIIISampler(seed=seed, population_size=20),
     "evolution": EvolutionSampler,
     "predictor": PredictorSampler,
+    "priorband": BEGUN["priorband"],
 }
 
 
@@ -202,7 +274,7 @@ def asking(study: optuna.Study, space: SearchSpace) -> float:
 
 
 def main() -> None:
-    """Run one of the three."""
+    """Run one of the four."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(required=True)
     one = commands.add_parser("search")
@@ -212,6 +284,14 @@ def main() -> None:
     one.add_argument("--first-seed", type=int, default=0, help="30: none of the seeds that defaults were chosen on")
     one.add_argument("--samplers", nargs="*", default=[], help="only those whose names hold one of these")
     one.set_defaults(run=search)
+    few = commands.add_parser("priors")
+    few.add_argument("--graphs", nargs="+", default=["arxiv", "cora", "pubmed", "citeseer", "computers", "photo"])
+    few.add_argument("--budget", type=int, default=100)
+    few.add_argument("--seeds", type=int, default=30)
+    few.add_argument(
+        "--first-seed", type=int, default=30, help="below 30 are those that priorband's defaults were chosen on"
+    )
+    few.set_defaults(run=priors)
     two = commands.add_parser("pareto")
     two.add_argument("--graph", default="arxiv")
     two.add_argument("--trials", type=int, default=200)

@@ -137,7 +137,7 @@ class ArchitectureSampler(BaseSampler, ABC):
     def __init__(self, space: SearchSpace, seed: int = 0) -> None:
         self.space = space
         self.seed = seed
-        self._names = frozenset(choice.name for choice in space.choices)
+        self._names = frozenset(choice.name for choice in space.whole.choices)
         self._distributions: dict[str, BaseDistribution] = {
             choice.name: CategoricalDistribution(choice.options) for choice in space.choices
         }

@@ -92,9 +92,11 @@ class PriorBandSampler(ArchitectureSampler):
             self._vicinities = [Vicinity(space, None, self.defaults)]
 
     def propose(self, log: TrialLog, generator: np.random.Generator) -> Proposal:
-        for prior in self.priors:
-            if prior not in log.seen and self.space.admits(prior):
-                return Proposal(prior, {"drawn": "as the prior"})
+        # A study of ours has seen to its references, which are at most half of its trials.
+        if not any(observation.is_reference for observation in log.observations):
+            for prior in self.priors:
+                if prior not in log.seen and self.space.admits(prior):
+                    return Proposal(prior, {"drawn": "as the prior"})
         weights, incumbent = self.weights(log), self.incumbent(log)
         drawn = Weights._fields[int(generator.choice(len(weights), p=weights))]
         if drawn == "incumbent" and incumbent is not None:

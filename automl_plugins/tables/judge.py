@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,6 +12,7 @@ import optuna
 from optuna.samplers import BaseSampler
 from optuna.trial import TrialState
 
+from automl_plugins.spaces.architecture import Architecture
 from automl_plugins.tables.table import Table
 
 _MOST_TRIALS = 5
@@ -49,7 +50,14 @@ class Judgement:
         return np.nanmax(self.table.columns[self.table.test]) - self.test
 
 
-def judge(table: Table, sampler: str, make: Callable[[int], BaseSampler], budget: int, seeds: range) -> Judgement:
+def judge(
+    table: Table,
+    sampler: str,
+    make: Callable[[int], BaseSampler],
+    budget: int,
+    seeds: range,
+    first: Sequence[Architecture] = (),
+) -> Judgement:
     """Search a table with a sampler, by validation score alone, once for each seed.
 
     Only the look-up of an architecture that was not looked up before counts; others, isomorphic
@@ -61,13 +69,14 @@ def judge(table: Table, sampler: str, make: Callable[[int], BaseSampler], budget
         make: the sampler of a seed.
         budget: the number of look-ups.
         seeds: one search for each.
+        first: looked up before the sampler is asked, in each search.
     """
     validation = np.empty((len(seeds), budget))
     test = np.empty((len(seeds), budget))
     trials = np.empty(len(seeds), dtype=int)
     began = time.process_time()
     for place, seed in enumerate(seeds):
-        rows, trials[place] = look_ups(table, make(seed), budget)
+        rows, trials[place] = look_ups(table, make(seed), budget, first)
         scores = table.columns[table.validation][rows]
         best = [int(np.argmax(scores[: count + 1])) for count in range(len(rows))]
         best += [best[-1]] * (budget - len(rows))
@@ -77,9 +86,13 @@ def judge(table: Table, sampler: str, make: Callable[[int], BaseSampler], budget
     return Judgement(table, sampler, validation, test, trials, float(spent / trials.sum()))
 
 
-def look_ups(table: Table, sampler: BaseSampler, budget: int) -> tuple[list[int], int]:
+def look_ups(
+    table: Table, sampler: BaseSampler, budget: int, first: Sequence[Architecture] = ()
+) -> tuple[list[int], int]:
     """The rows that one search looks up, in order, and the number of its trials."""
     study = optuna.create_study(direction="maximize", sampler=sampler)
+    for architecture in first:
+        study.enqueue_trial(dict(architecture))
     rows: dict[int, None] = {}
     asked = 0
     while len(rows) < budget and asked < _MOST_TRIALS * budget:
