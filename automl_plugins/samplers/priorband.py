@@ -51,13 +51,13 @@ class PriorBandSampler(ArchitectureSampler):
     with the largest box above a point a tenth below the worst of all trials (Regularized PriorBand of Auto-nnU-Net;
     Becktepe et al., AutoML 2025).
 
-    Where we depart: there may be several priors, each as likely as the others, and each is tried as it is before
+    Departures: there may be several priors, each as likely as the others, and each is tried as it is before
     anything else, as the authors' code tries its one; one choice of an architecture changes on average, where
     the paper's mutations change half of all parameters; the incumbent has been trained to the end, where
     theirs may be of a low rung; brackets are Optuna's, which are asynchronous.
 
     Parameters that are no choice of the space (a learning rate) are drawn likewise: at random, round their default, or
-    round the incumbent's value. Where a study has such parameters, an architecture may come again with others. The
+    round the incumbent's value. An architecture may come again with others of them, where a study has any. The
     note of a trial (`automl_plugins:note` in its system attributes) says how it was drawn.
 
     Args:
