@@ -50,6 +50,17 @@ class _GraphClassifier(_GraphModule, ClassificationModule):
             return self._rows(outputs[mask], batch.y[mask])
         return self._rows(outputs, batch.y)
 
+    def _item_sizes(self, batch: Data, targets: Tensor, stage: str) -> list[int]:
+        # Nodes and edges of one graph depend on one another: where there are several graphs, each is an item.
+        membership = getattr(batch, "batch", None)
+        if self.level == "graph" or membership is None or batch.num_graphs == 1:
+            return super()._item_sizes(batch, targets, stage)
+        if self.level == "edge":
+            membership = membership[batch.edge_index[0]]
+        mask = getattr(batch, f"{stage}_mask", None)
+        counts: list[int] = torch.bincount(membership if mask is None else membership[mask]).tolist()
+        return counts
+
 
 class NodeClassification(_GraphClassifier):
     """Classify nodes: of one graph with masks, or of many graphs.

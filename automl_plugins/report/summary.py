@@ -12,6 +12,7 @@ from automl_plugins.report.row import Row, settings_text
 from automl_plugins.report.trials import cost_line
 from automl_plugins.system.finite import spread, strict_json
 from automl_plugins.system.formats import stamp, unstamped
+from automl_plugins.training.items import ItemError
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -42,6 +43,8 @@ class Summary:
             error.
         verdict: sentences on the winner, the economical one, and the worth of the search.
         sampler: the class of the sampler that the search's trials came from.
+        item_error: the standard error of the winner's score on its best seed over the items of the validation; None
+            where it cannot be told.
         tests: of the search's network against each other one, by metric and by who found that one.
     """
 
@@ -57,6 +60,7 @@ class Summary:
     economical: str | None = None
     verdict: Sequence[str] = field(default_factory=list)
     sampler: str = ""
+    item_error: ItemError | None = None
     tests: Mapping[str, Mapping[str, PairedTest]] = field(default_factory=dict)
 
     def to_json(self) -> str:
@@ -85,7 +89,9 @@ class Summary:
             metric: {name: PairedTest(**test) for name, test in by_name.items()}
             for metric, by_name in content.pop("tests", {}).items()
         }
-        return cls(rows=rows, fronts=fronts, tests=tests, **content)
+        error = content.pop("item_error", None)
+        kept = None if error is None else ItemError(**error)
+        return cls(rows=rows, fronts=fronts, tests=tests, item_error=kept, **content)
 
     def table(self) -> Table:
         """The rows as a table for a terminal; losses are left to JSON, metrics of a part as `test_iou/sky` to `lines`.

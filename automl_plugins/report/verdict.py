@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from automl_plugins.objectives.paired import CONFIDENCE, PairedTest
 from automl_plugins.objectives.standing import Preference, Standing
 from automl_plugins.system.finite import mean_and_deviation, seconds, spread
+from automl_plugins.training.items import ItemError
 
 _NAMES = {"search": "the search", "random search": "random search", "hand": "a hand-made network"}
 
@@ -30,6 +31,14 @@ def winner_line(winner: Standing, label: str, monitor: str, finders: Sequence[st
             f", of {len(winner.values) - winner.failures} of {len(winner.values)} seeds; no contender did better on all"
         )
     return f"{told}; its trainings are in contenders/{winner.contender.key}"
+
+
+def item_line(error: ItemError, monitor: str) -> str:
+    """The standard error of the winner's score over the items of the validation."""
+    return (
+        f"over the {error.items:,} items of the validation, the winner's {monitor} of one seed has a standard error of "
+        f"{error.error:.4f} (bootstrap); the deviation over seeds knows nothing of it"
+    )
 
 
 def economical_line(winner: Standing, economical: Standing, label: str, monitor: str, cost: str) -> str:

@@ -7,7 +7,7 @@ import gc
 import pickle
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import asdict, replace
 from datetime import datetime
 from functools import partial
@@ -32,6 +32,8 @@ from automl_plugins.system.finite import finite, strict_json
 from automl_plugins.system.to_be_loaded import to_be_loaded
 from automl_plugins.training.ensemble import Ensemble
 from automl_plugins.training.fit import TrainingResult, seeded, test
+from automl_plugins.training.item_error import item_error
+from automl_plugins.training.items import ItemError
 from automl_plugins.training.lightning import pl
 from automl_plugins.training.lightning_checkpoint import checkpoint_of, first_not_finite
 from automl_plugins.training.project import Project
@@ -212,6 +214,13 @@ class Comparison:
         except Exception as error:  # noqa: BLE001 - one contender's failure must not lose the others' results
             return Tested({}, f"failed: {failure_of(error)}", settled=isinstance(error, KilledError | TimeLimitError))
         return Tested({name: finite(value) for name, value in metrics.items()})
+
+    def item_error(self, contender: Contender) -> ItemError | None:
+        """The standard error of the score on its best seed over the items of the validation, see `item_error`."""
+        seed, project = self.best_seed(contender), self.projects(contender.settings)
+        with suppress(Exception), seeded(seed):  # a look at what is there must not lose it
+            return item_error(self.load(contender, seed), project.data, project.trainer, project.monitor)
+        return None
 
     def load(self, contender: Contender, seed: int) -> pl.LightningModule:
         """The LightningModule of a trained contender, with its weights."""

@@ -17,7 +17,7 @@ from automl_plugins.report.front import Front, candidates, fronts
 from automl_plugins.report.row import Row
 from automl_plugins.report.summary import Summary
 from automl_plugins.report.trials import OUTCOMES, cost, trials_csv
-from automl_plugins.report.verdict import best_line, economical_line, ensemble_line, winner_line, worth_lines
+from automl_plugins.report.verdict import best_line, economical_line, ensemble_line, item_line, winner_line, worth_lines
 from automl_plugins.studies.finals import Finals
 from automl_plugins.studies.significance import random_networks, tests_of
 from automl_plugins.studies.winner import forget_winner, keep_ensemble, keep_winner
@@ -96,9 +96,12 @@ def _summary(finals: Finals, standings: Sequence[Standing]) -> Summary:
     representatives = finals.representatives
     tests = tests_of(comparison, representatives, monitor) if representatives else {}
     verdict = [_why_empty(finals, arm, trials) for arm, trials in finals.trials.items() if not candidates(trials)]
+    error = None if winner is None else comparison.item_error(winner.contender)
     if best is not None and winner is not None:
         finders = [each.contender.found_by for each in standings if each.contender.key == winner.contender.key]
         verdict.append(winner_line(winner, label(winner), monitor, list(dict.fromkeys(finders)), finals.plan.prefer))
+        if error is not None:
+            verdict.append(item_line(error, project.monitor))
         if winner.contender.key != best.contender.key:
             verdict.append(best_line(best, winner, label(best), monitor, finals.cost))
         elif economical is not None:
@@ -120,6 +123,7 @@ def _summary(finals: Finals, standings: Sequence[Standing]) -> Summary:
         economical=None if economical is None else label(economical),
         verdict=verdict,
         tests=tests,
+        item_error=error,
         sampler=finals.plan.sampler.cls.__name__,
     )
 

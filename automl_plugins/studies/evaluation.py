@@ -14,7 +14,7 @@ from automl_plugins.objectives.contender import Contender
 from automl_plugins.objectives.standing import Standing, best_of
 from automl_plugins.report.row import Row, mean_row
 from automl_plugins.report.summary import Summary
-from automl_plugins.report.verdict import worth_lines
+from automl_plugins.report.verdict import item_line, worth_lines
 from automl_plugins.spaces.architecture import Architecture
 from automl_plugins.studies.comparison import Comparison
 from automl_plugins.studies.significance import tests_of
@@ -60,6 +60,8 @@ class Evaluation:
         verdict = self._add_random(first, drawn, rows, standings, since) if drawn else []
         verdict += self._worth(first, standings)
         winner = best_of(standings)
+        error = None if winner is None else self.comparison.item_error(winner.contender)
+        verdict += [] if error is None else [item_line(error, project.monitor)]
         labels = {row.folder: row.label for row in rows}
         summary = Summary(
             space=project.space.name,
@@ -71,6 +73,7 @@ class Evaluation:
             seeds=list(self.comparison.seeds),
             winner=None if winner is None else labels[f"contenders/{winner.contender.key}"],
             verdict=verdict,
+            item_error=error,
         )
         write_whole(self.comparison.folder.summary, summary.to_json())
         return summary

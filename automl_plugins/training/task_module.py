@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar, Literal, cast
 
 import torch
@@ -12,6 +13,7 @@ from torchmetrics import Metric, MetricCollection
 
 from automl_plugins.spaces.task import Level, Task
 from automl_plugins.system.arguments import positive
+from automl_plugins.training.items import ItemError, ItemStates, state_of
 from automl_plugins.training.lightning import pl
 from automl_plugins.training.once import warn_once
 from automl_plugins.training.schedule import Schedule, Shape, check_shape, planned_steps
@@ -43,6 +45,8 @@ class EpochMean(Metric):
         return self.total / self.weight, self.weight
 
 
+_MOST_ITEMS = 250
+"""The number of items of a batch that are told apart."""
 _NAMED = 10
 """The number of classes or labels that a warning lists."""
 
@@ -68,6 +72,7 @@ class TaskModule(pl.LightningModule):
     level: ClassVar[Level]
     monitor: str
     """The metric that a search selects by: a validation metric of this module."""
+    _alone: tuple[tuple[MetricCollection, EpochMean], ItemStates] | None = None
     direction: Literal["minimize", "maximize"]
     """True where `monitor` is better when lower or when higher."""
 
@@ -140,6 +145,8 @@ class TaskModule(pl.LightningModule):
             kinds: the plural of what has a score: `classes`, `labels` or `targets`.
             names: of each.
         """
+        if self._alone is not None:
+            return scores.nanmean()
         undefined = [names[index] for index in scores.isnan().nonzero().flatten().tolist()]
         if undefined and len(undefined) < len(names) and not self.trainer.sanity_checking:
             listed = ", ".join(undefined[:_NAMED]) + (", ..." if len(undefined) > _NAMED else "")
@@ -173,9 +180,58 @@ class TaskModule(pl.LightningModule):
             self.log("train_loss", loss.detach(), on_step=False, on_epoch=True, batch_size=1, sync_dist=True)
         return loss
 
+    def item_error(self, monitor: str, validate: Callable[[], Mapping[str, float]]) -> ItemError | None:
+        """The standard error of a validation metric over the items that it is computed on, see `ItemStates`.
+
+        Args:
+            monitor: the metric.
+            validate: validates this module, and gives what it logs.
+        """
+        metrics, losses = self._tracked("val")
+        copies = {name: copy.deepcopy(metric) for name, metric in metrics.items(keep_base=True)}
+        alone = MetricCollection(dict(copies), prefix="val_", compute_groups=False), copy.deepcopy(losses)
+        items = ItemStates([*copies.values(), alone[1]])
+        self._alone = alone, items
+        try:
+            score = validate().get(monitor, math.nan)
+            for metric in items.metrics:  # Lightning has brought the module back from its device
+                metric.to(self.device)
+
+            def value() -> float:
+                loss, values = alone[1].compute()[0], self._values("val", alone[0].compute())
+                return float((values | {"val_loss": loss})[monitor])
+
+            return items.error(value, score) if math.isfinite(score) else None
+        finally:
+            self._alone = None
+
+    def _item_sizes(self, batch: Any, targets: Tensor, stage: str) -> list[int]:
+        """The number of rows of each item in a batch: one, where a row does not depend on the next."""
+        return [1] * len(targets)
+
+    def _count_items(self, batch: Any, outputs: Tensor, targets: Tensor, stage: str) -> None:
+        """Note what each item adds to the metrics; where a batch has many, neighbours together."""
+        if self._alone is None:
+            return
+        (metrics, losses), items = self._alone
+        for metric in items.metrics:
+            metric.to(self.device)
+        sizes = self._item_sizes(batch, targets, stage)
+        together = math.ceil(len(sizes) / _MOST_ITEMS)
+        groups = [sizes[place : place + together] for place in range(0, len(sizes), max(together, 1))]
+        rows = [sum(group) for group in groups]
+        for group, some, truth in zip(groups, outputs.split(rows), targets.split(rows), strict=True):
+            if len(truth):
+                metrics.reset()
+                losses.reset()
+                self._update(metrics, some, truth)
+                losses.update(self._loss(some, truth), weight=self._known(truth).sum())
+                items.add([state_of(metric) for metric in items.metrics], len(group) - group.count(0))
+
     def _evaluate(self, batch: Any, stage: str) -> None:
         given = self._outputs(batch)
         outputs, targets = self._select(batch, given, stage)
+        self._count_items(batch, outputs, targets, stage)
         metrics, losses = self._tracked(stage)
         self._update(metrics, outputs, targets)
         # Decided on the device, without waiting for it; the mean stays nan until the epoch's end.

@@ -5,8 +5,10 @@ from dataclasses import replace
 
 from rich.console import Console
 
+from automl_plugins.objectives.paired import PairedTest
 from automl_plugins.report.row import Row
 from automl_plugins.report.summary import Summary
+from automl_plugins.training.items import ItemError
 
 COST = {
     "trials": 60,
@@ -42,6 +44,8 @@ SUMMARY = Summary(
     searches={"search": COST},
     seeds=[1, 2, 3],
     sampler="TPESampler",
+    tests={"val_accuracy": {"hand": PairedTest(0.02, 0.01, 0.03, 0.004, 3, 0.004)}},
+    item_error=ItemError(0.01, 500),
 )
 
 
