@@ -66,7 +66,7 @@ class _Idle(nn.Module):
 def idle_parts(values: tuple[tuple[str, Any], ...]) -> tuple[str, ...]:
     """The names of modules, and of parameters beside them, that no output of an `SmpNetwork` depends on.
 
-    Found by a backward pass of two images; values that change nothing but sizes share it.
+    Found in autograd's graph of a pass of two images; values that change nothing but sizes share it.
 
     Args:
         values: the items of what `smp_arguments` takes.
@@ -92,10 +92,23 @@ def _idle_parts(values: tuple[tuple[str, Any], ...]) -> tuple[str, ...]:
         outputs = network(images)
     if outputs.shape[-2:] != images.shape[-2:]:
         raise ValueError(f"{_named(arguments)}: the outputs have the size {tuple(outputs.shape[-2:])}, not the images'")
-    parameters = dict(network.named_parameters())
-    gradients = torch.autograd.grad(outputs.sum(), list(parameters.values()), allow_unused=True)
-    used = {name for name, gradient in zip(parameters, gradients, strict=True) if gradient is not None}
-    return tuple(_idle(network, "", used))
+    read = _leaves(outputs)
+    return tuple(_idle(network, "", {name for name, parameter in network.named_parameters() if id(parameter) in read}))
+
+
+def _leaves(outputs: Tensor) -> set[int]:
+    """The identities of all tensors that autograd's graph of the outputs ends in: a backward pass would take longer."""
+    open_nodes = [outputs.grad_fn]
+    seen, found = set(open_nodes), set[int]()
+    while open_nodes:
+        node = open_nodes.pop()
+        if node is None:
+            continue
+        found.add(id(getattr(node, "variable", None)))
+        following = {next_node for next_node, _ in node.next_functions} - seen
+        seen |= following
+        open_nodes += following
+    return found
 
 
 def _idle(module: nn.Module, prefix: str, used: set[str]) -> list[str]:
