@@ -155,11 +155,10 @@ def _price(name: str, searches: Mapping[str, Mapping[str, float]]) -> str:
     if "search" not in searches:
         return ""
     took = f"{seconds(searches['search']['cpu_seconds'])} CPU seconds"
-    if name == "hand":
+    arm = {"random search": "random", "hand": "hand-made"}.get(name, name)
+    if arm not in searches:
         return f", which took no search; the search took {took}"
-    arm = {"random search": "random"}.get(name, name)
-    theirs = seconds(searches[arm]["cpu_seconds"]) if arm in searches else "unknown"
-    return f"; its trials took {took}, {_possessive(name)} {theirs}"
+    return f"; its trials took {took}, {_possessive(arm)} {seconds(searches[arm]['cpu_seconds'])}"
 
 
 def _difference(test: PairedTest) -> str:
@@ -185,7 +184,7 @@ def _conclusion(tests: Mapping[str, PairedTest], seeds: int) -> str:
     outcomes: dict[int, list[str]] = {1: [], 0: [], -1: []}
     for name, test in tests.items():
         outcomes[test.shows].append(name)
-    ahead, unclear, behind = (" and ".join(outcomes[sign]) for sign in (1, 0, -1))
+    ahead, unclear, behind = " and ".join(outcomes[1]), " or ".join(outcomes[0]), " and ".join(outcomes[-1])
     worth = "was not worth" if behind else "was not shown to be worth" if unclear else "was worth"
     told = [f"{behind} beat{'s' if len(outcomes[-1]) == 1 else ''} it"] if behind else []
     told += [f"no evidence that the search beats {unclear}"] if unclear else []

@@ -150,7 +150,8 @@ def _rows(finals: Finals, standings: Sequence[Standing], economical: Standing | 
         is_best = contender in best and not finals.goal.costs
         label = contender.label.partition(",")[0] if is_best else contender.label
         standing = every[contender]
-        notes = [f"breaks the limit of {name}, so it is not chosen" for name in standing.broken]
+        so = "" if contender.members else ", so it is not chosen"  # an ensemble never is
+        notes = [f"breaks the limit of {name}{so}" for name in standing.broken]
         row = finals.comparison.row(contender, label, {**standing.figures, **weighed.get(contender, {})})
         rows.append(replace(row, notes=[*row.notes, *notes]))
     return [*rows, *(finals.choosing.row(contender) for contender in finals.failed)]

@@ -35,7 +35,7 @@ def test_what_is_ahead_of_all_was_worth_it() -> None:
     random, hand, last = lines(search=SEARCH, random_search=RANDOM, hand=GIN)
     assert random == (
         "search's val_accuracy 0.8220 is 0.0440 better (95 % interval 0.0372 to 0.0508, p < 0.0001) than random "
-        "search's 0.7780; its trials took 100 CPU seconds, random search's 90.0"
+        "search's 0.7780; its trials took 100 CPU seconds, random's 90.0"
     )
     assert hand.startswith("search's val_accuracy 0.8220 is 0.1140 better (95 % interval ")
     assert hand.endswith(") than GIN's 0.7080, which took no search; the search took 100 CPU seconds")
@@ -56,6 +56,13 @@ def test_no_evidence_is_an_answer() -> None:
     assert "no evidence that the search beats random search; it beats GIN (" in lines(
         search=SEARCH, random_search=[0.81, 0.84, 0.80, 0.83, 0.83], hand=GIN
     )[-1]  # fmt: skip
+
+
+def test_nothing_is_shown_of_either() -> None:
+    last = lines(search=[0.8, 0.9, 0.7], random_search=[0.8, 0.7, 0.9], hand=[0.7, 0.9, 0.8])[-1]
+    assert last.startswith(
+        "the search was not shown to be worth its cost: no evidence that the search beats random search or GIN ("
+    )
 
 
 def test_what_is_better_is_named() -> None:
