@@ -28,7 +28,7 @@ import psutil
 import torch
 from optuna.trial import FrozenTrial, TrialState
 
-from automl_plugins.report.trials import counts
+from automl_plugins.report.trial_cost import counts
 from automl_plugins.studies.study import Study
 from gnn_space import AGNNSpace
 from gnn_space.data import ClusterData

@@ -29,7 +29,8 @@ import optuna
 import torch
 
 from automl_plugins.errors import StudyError
-from automl_plugins.report.trials import counts, outcome
+from automl_plugins.report.trial_cost import counts
+from automl_plugins.report.trials import outcome
 from automl_plugins.studies.study import Study
 from gnn_space import AGNNSpace, NodeClassification
 from gnn_space.data import ClusterData

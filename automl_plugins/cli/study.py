@@ -38,6 +38,7 @@ _KEYS = ("space", "data", "module", "task", "sampler", "pruner", "trainer")
 _MAY_CHANGE = (
     "folder",
     "trials",
+    "equal_cost",
     "workers",
     "finalists",
     "seeds",

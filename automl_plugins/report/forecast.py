@@ -1,47 +1,57 @@
-"""A forecast of the time that a whole study takes still, from what has ended so far."""
+"""A forecast of the time that a whole study takes still, from what has ended so far and what that cost."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from statistics import fmean
 
-from optuna.trial import FrozenTrial
 
-from automl_plugins.report.trials import counts
+@dataclass(frozen=True)
+class Spending:
+    """The cost of a search so far and in the end, in a unit that all searches share.
+
+    Args:
+        spent: what its trials that ended have cost.
+        due: what they will have cost in the end.
+        seconds: wall time that they took.
+    """
+
+    spent: float
+    due: float
+    seconds: float
+
+    @property
+    def left(self) -> float:
+        """The cost that is not spent yet."""
+        return max(0.0, self.due - self.spent)
 
 
 def seconds_left(
-    arms: Mapping[str, Sequence[FrozenTrial]],
-    trials: int,
+    searches: Mapping[str, Spending],
     final_seconds: Sequence[float],
     finals_left: int,
-    longer: float,
+    final_cost: float,
     workers: int,
 ) -> float | None:
     """The seconds that are left; None where nothing has ended yet that tells.
 
     Args:
-        arms: the trials of each search so far.
-        trials: how many each of them has in the end.
+        searches: each of them.
         final_seconds: how long each final training took that has ended.
         finals_left: how many of them are left.
-        longer: how many times as many epochs a final training has as a trial.
+        final_cost: of one of them, in the unit of the searches.
         workers: processes that share the work.
     """
-    took = {arm: _seconds(done) for arm, done in arms.items()}
-    every = [seconds for each in took.values() for seconds in each]
-    left = {arm: max(0, trials - len(each)) for arm, each in took.items()}
-    if not every and (any(left.values()) or not final_seconds):
+    spent = sum(each.spent for each in searches.values())
+    seconds = sum(each.seconds for each in searches.values())
+    if spent == 0 and (any(each.left for each in searches.values()) or not final_seconds):
         return None
-    # A search that has not begun takes as long a trial as the others.
-    searching = sum(count * fmean(took[arm] or every) for arm, count in left.items() if count)
-    final = fmean(final_seconds) if final_seconds else longer * fmean(every)
+    rate = seconds / spent if spent else 0.0
+    # A search that has not begun takes as long for its cost as the others.
+    searching = sum(each.left * (each.seconds / each.spent if each.spent else rate) for each in searches.values())
+    final = fmean(final_seconds) if final_seconds else final_cost * rate
     return (searching + finals_left * final) / workers
-
-
-def _seconds(trials: Sequence[FrozenTrial]) -> list[float]:
-    """Of each trial that counts; one that needed no training took none."""
-    return [float(trial.user_attrs.get("seconds", 0.0)) for trial in trials if counts(trial)]
 
 
 def clock(seconds: float) -> str:

@@ -6,9 +6,10 @@ import math
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import cached_property
 from types import TracebackType
 
 from optuna.trial import FrozenTrial
@@ -17,9 +18,10 @@ from rich.live import Live
 from rich.table import Table
 
 from automl_plugins.errors import StudyError
-from automl_plugins.report.forecast import clock, seconds_left
+from automl_plugins.report.forecast import Spending, clock, seconds_left
 from automl_plugins.report.row import settings_text
-from automl_plugins.report.trials import counts, outcome
+from automl_plugins.report.trial_cost import counts, spent
+from automl_plugins.report.trials import outcome
 
 _REFRESH_SECONDS = 1.0
 _FIRST_LINES_SECONDS = 8.0
@@ -36,11 +38,14 @@ class State:
 
     Args:
         arms: the trials of each search so far.
-        trials: how many each of them has in the end.
+        trials: how many the first of them, the search, has in the end.
         finals: seconds that each final training took that has ended.
         most_finals: how many of them there are in the end; for certain once all trials have ended.
         tests: how many tests have ended.
         running: what trains now and how far it is, a phrase each.
+        unit: in which the other searches have the same cost as the first, see `report.trial_cost.UNITS`.
+        trial_cost: what is expected of a trial of the search; None: as its trials so far.
+        ended_arms: the searches of which no trial is left; None: those that have all of their trials.
     """
 
     arms: Mapping[str, Sequence[FrozenTrial]]
@@ -49,16 +54,50 @@ class State:
     most_finals: int
     tests: int
     running: Sequence[str]
+    unit: str = "trials"
+    trial_cost: float | None = None
+    ended_arms: Collection[str] | None = None
 
     def ended(self, arm: str) -> int:
         """The number of an arm's trials that have ended."""
         return sum(map(counts, self.arms[arm]))
 
+    @cached_property
+    def spendings(self) -> dict[str, Spending]:
+        """The cost of each search, so far and in the end."""
+        found: dict[str, Spending] = {}
+        due = 0.0
+        for arm, trials in self.arms.items():
+            cost, ended = spent(trials, self.unit), self.ended(arm)
+            if not found:
+                each = self.trial_cost if self.trial_cost is not None else cost / max(1, ended)
+                due = cost + max(0, self.trials - ended) * each
+            seconds = sum(float(trial.user_attrs.get("seconds", 0.0)) for trial in trials if counts(trial))
+            in_the_end = self.trials if self.unit == "trials" else cost if self.is_done(arm) else due
+            found[arm] = Spending(cost, in_the_end, seconds)
+        return found
+
+    def is_done(self, arm: str) -> bool:
+        """True where no trial of an arm is left."""
+        return self.ended(arm) >= self.trials if self.ended_arms is None else arm in self.ended_arms
+
+    def number(self, arm: str) -> str:
+        """The number of an arm's trials that have ended, of those asked for where that is known."""
+        is_counted = self.unit == "trials" or arm == next(iter(self.arms))
+        return f"{self.ended(arm)} of {self.trials}" if is_counted else f"{self.ended(arm)}"
+
+    def part(self, arm: str) -> str:
+        """The part of the search's cost that an arm of equal cost has had; "" where trials are counted."""
+        spending = self.spendings[arm]
+        if self.unit == "trials" or arm == next(iter(self.arms)) or not spending.due:
+            return ""
+        return f", {100 * min(1.0, spending.spent / spending.due):.0f} % of the search's cost"
+
     @property
     def phase(self) -> str:
         """The part of the study that runs now."""
         for arm in self.arms:
-            if self.ended(arm) < self.trials:
+            if not self.is_done(arm):
                 return arm
         return "tests" if self.tests else _FINALS
 
@@ -104,7 +143,7 @@ class Progress:
         for arm, trials in state.arms.items():
             self._shown_failures |= {(arm, trial.number) for trial in trials if "failure" in trial.user_attrs}
         if any(map(state.ended, state.arms)) or state.finals:
-            told = [f"{state.ended(arm)} of {state.trials} trials of {arm}" for arm in state.arms]
+            told = [f"{state.number(arm)} trials of {arm}" for arm in state.arms]
             told += [f"{len(state.finals)} final trainings"] if state.finals else []
             self.console.print(f"goes on after {' and '.join(told)}", highlight=False)
         self._phase_shown = state.phase
@@ -159,12 +198,14 @@ class Progress:
 
     def _rows(self, state: State) -> list[tuple[str, str, str, str]]:
         rows = [self._arm_row(state, arm) for arm in state.arms]
-        if all(state.ended(arm) >= state.trials for arm in state.arms):
+        if all(map(state.is_done, state.arms)):
             rows.append((_FINALS, f"{len(state.finals)} of {state.most_finals} done", "", ""))
         if state.tests:
             rows.append(("tests", f"{state.tests} done", "", ""))
         finals_left = max(0, state.most_finals - len(state.finals))
-        left = seconds_left(state.arms, state.trials, state.finals, finals_left, self.longer, self.workers)
+        searches = state.spendings
+        final_cost = self.longer * max((each.due for each in searches.values()), default=0.0) / max(1, state.trials)
+        left = seconds_left(searches, state.finals, finals_left, final_cost, self.workers)
         told = "" if left is None or left < 1 else f"about {clock(left)} left"
         rows.append(("in all", clock(self._elapsed()), "; ".join(state.running), told))
         return rows
@@ -174,7 +215,7 @@ class Progress:
         self._show_failures(arm, trials)
         outcomes = Counter(map(outcome, trials))
         aside = [f"{outcomes[name]} {name}" for name in _ASIDE if outcomes[name]]
-        done = f"{state.ended(arm)} of {state.trials} done" + (f" ({', '.join(aside)})" if aside else "")
+        done = f"{state.number(arm)} done{state.part(arm)}" + (f" ({', '.join(aside)})" if aside else "")
         running = f"{outcomes['running']} running" if outcomes["running"] else ""
         return arm, done, running, self._best(trials)
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 _NO_COLUMN = ("params",)
 _MOST_PARTS = 6
+_SHORT = {"macs": "steps x MACs", "cpu_seconds": "CPU s", "gpu_seconds": "GPU s"}
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,7 @@ class Summary:
         item_error: the standard error of the winner's score on its best seed over the items of the validation; None
             where it cannot be told.
         tests: of the search's network against each other one, by metric and by who found that one.
+        unit: in which the searches have the same cost, see `report.trial_cost.UNITS`.
     """
 
     space: str
@@ -62,6 +64,7 @@ class Summary:
     sampler: str = ""
     item_error: ItemError | None = None
     tests: Mapping[str, Mapping[str, PairedTest]] = field(default_factory=dict)
+    unit: str = "trials"
 
     def to_json(self) -> str:
         """The summary as JSON, with which `from_json` gives it back; what is undefined is `null`."""
@@ -111,6 +114,8 @@ class Summary:
         table.add_column("network")
         for column in ("parameters", *figures, self.monitor, *metrics, "CPU s a training"):
             table.add_column(column, justify="right", no_wrap=True)
+        if len(self.searches) > 1:
+            table.add_column(f"its search's {_SHORT.get(self.unit, self.unit)}", justify="right", no_wrap=True)
         for row in self.rows:
             table.add_row(
                 row.label,
@@ -119,8 +124,15 @@ class Summary:
                 _validation(row),
                 *(_tested(row, name) for name in metrics),
                 "" if row.cpu_seconds is None else f"{row.cpu_seconds:.1f}",
+                *([self._cost(row)] if len(self.searches) > 1 else []),
             )
         return table
+
+    def _cost(self, row: Row) -> str:
+        """The cost of the search that a row is of; "" of none."""
+        arm = "random" if row.found_by == "random search" else row.found_by
+        cost = self.searches.get(arm, {}).get(self.unit)
+        return "" if cost is None else f"{cost:.3g}" if self.unit == "macs" else f"{cost:,.0f}"
 
     def costs(self) -> list[str]:
         """A sentence for each search: its sampler, how many trials it ran and what they cost."""

@@ -9,7 +9,7 @@ from optuna.trial import FrozenTrial, TrialState
 from rich.table import Table
 
 from automl_plugins.report.row import settings_text
-from automl_plugins.report.trials import counts
+from automl_plugins.report.trial_cost import counts
 
 _BEST = 10
 

@@ -9,18 +9,13 @@ from collections.abc import Mapping, Sequence
 
 from optuna.trial import FrozenTrial, TrialState
 
+from automl_plugins.report.trial_cost import counts, spent
 from automl_plugins.system.finite import seconds
 
 OUTCOMES = ("completed", "pruned", "diverged", "failed")
 """Outcomes by which the trials that were asked for are counted; one that killed its process or timed out has failed."""
 
 _LOST = ("killed", "timed out")
-
-
-def counts(trial: FrozenTrial) -> bool:
-    """True where a trial is one of those asked for: it ended, and was neither refused nor cut off by a dead worker."""
-    attributes = trial.user_attrs
-    return trial.state.is_finished() and "refused" not in attributes and "interrupted" not in attributes
 
 
 def outcome(trial: FrozenTrial) -> str:
@@ -39,7 +34,7 @@ def outcome(trial: FrozenTrial) -> str:
 
 
 def cost(trials: Sequence[FrozenTrial]) -> dict[str, float]:
-    """Outcomes of an arm's trials: how many of each, optimizer steps and processor seconds."""
+    """Outcomes of an arm's trials: how many of each, optimizer steps, these times MACs, and processor seconds."""
     found = Counter("failed" if (word := outcome(trial)) in _LOST else word for trial in trials)
     asked = [trial for trial in trials if counts(trial)]
     return {
@@ -47,6 +42,7 @@ def cost(trials: Sequence[FrozenTrial]) -> dict[str, float]:
         **{name: found[name] for name in (*OUTCOMES, "refused", "interrupted")},
         "copied": sum("copied_from" in trial.user_attrs for trial in asked),
         "steps": sum(trial.user_attrs.get("steps", 0) for trial in trials),
+        "macs": spent((trial for trial in trials if "macs" in trial.user_attrs), "macs"),
         "cpu_seconds": round(sum(trial.user_attrs.get("cpu_seconds", 0.0) for trial in trials), 1),
     }
 
@@ -63,9 +59,10 @@ def cost_line(arm: str, cost: Mapping[str, float]) -> str:
         )
         if cost.get(name, 0)
     ]
+    macs = f" of {cost['macs']:.3g} MACs in all" if cost.get("macs", 0) else ""
     return (
         f"{arm}: {cost['trials']:.0f} trials ({', '.join(parts)}{'; ' if aside else ''}{', '.join(aside)}), "
-        f"{cost['steps']:,.0f} optimizer steps, {seconds(cost['cpu_seconds'])} CPU seconds"
+        f"{cost['steps']:,.0f} optimizer steps{macs}, {seconds(cost['cpu_seconds'])} CPU seconds"
     )
 
 
@@ -75,6 +72,7 @@ def trials_csv(arms: Mapping[str, Sequence[FrozenTrial]]) -> str:
     columns = [
         "params",
         "steps",
+        "macs",
         "best_epoch",
         "seconds",
         "cpu_seconds",

@@ -79,8 +79,8 @@ def hand_made(reference: str | Reference, task: Task, space: Counted, data: Any 
     make = find_reference(reference) if isinstance(reference, str) else reference
     levels = getattr(make, "levels", ())
     if levels and task.level not in levels:
-        told = ", ".join(sorted(levels))
-        raise ValueError(f"{make.__name__} is for the levels {told}; the task's is {task.level!r}")
+        several = f"levels {', '.join(sorted(levels))}" if len(levels) > 1 else f"level {next(iter(levels))!r}"
+        raise ValueError(f"{make.__name__} is for the {several}; the task's is {task.level!r}")
     given = {"data": data, **space.reference_arguments}
     taken = inspect.signature(make).parameters
     network: object = make(task, **{key: value for key, value in given.items() if key in taken})

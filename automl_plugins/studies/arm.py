@@ -9,6 +9,7 @@ from typing import Any
 from optuna.pruners import BasePruner
 
 from automl_plugins.samplers.uniform import UniformSampler
+from automl_plugins.studies.equal_cost import CountMacs, EqualCost, count_macs, unit_of
 from automl_plugins.studies.first_trials import first_trials
 from automl_plugins.studies.optuna_parts import SamplerFactory
 from automl_plugins.studies.plan import Plan
@@ -30,10 +31,12 @@ class Arm:
         tuning: the training settings of its trials.
         pruner: of its trials.
         directions: whether each value is better when lower or higher.
-        trials: how many are asked for.
+        trials: how many are asked for, unless it is given the search's cost.
         seed: of the sampler.
         max_equal_failures: the same failure this often ends the study.
         first: the parameters that it begins with, by the references' names.
+        equal_cost: the cost that it is given; None: so many trials.
+        count_macs: counts the multiply-accumulates of a trial's network; None: nobody needs them.
     """
 
     name: str
@@ -47,6 +50,8 @@ class Arm:
     seed: int
     max_equal_failures: int
     first: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    equal_cost: EqualCost | None = None
+    count_macs: CountMacs | None = None
 
 
 def arms_of(project: Project, plan: Plan, store: TrialStore) -> list[Arm]:
@@ -57,6 +62,8 @@ def arms_of(project: Project, plan: Plan, store: TrialStore) -> list[Arm]:
         plan: of the study.
         store: where its trials are.
     """
+    unit = unit_of(project, plan)
+    equal_cost = EqualCost(unit, store.study_name("search"), plan.trials)
     return [
         Arm(
             name=name,
@@ -71,6 +78,8 @@ def arms_of(project: Project, plan: Plan, store: TrialStore) -> list[Arm]:
             seed=project.seed + (name == "random"),
             max_equal_failures=plan.max_equal_failures,
             first=first_trials(project, plan) if name == "search" else {},
+            equal_cost=None if name == "search" or unit == "trials" else equal_cost,
+            count_macs=count_macs(project) if unit == "macs" else None,
         )
         for name in plan.arms
     ]

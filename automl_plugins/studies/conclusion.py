@@ -16,8 +16,10 @@ from automl_plugins.report.closing import print_table
 from automl_plugins.report.front import Front, candidates, fronts
 from automl_plugins.report.row import Row
 from automl_plugins.report.summary import Summary
+from automl_plugins.report.trial_cost import spent
 from automl_plugins.report.trials import OUTCOMES, cost, trials_csv
 from automl_plugins.report.verdict import best_line, economical_line, ensemble_line, item_line, winner_line, worth_lines
+from automl_plugins.studies.equal_cost import unit_of
 from automl_plugins.studies.finals import Finals
 from automl_plugins.studies.significance import random_networks, tests_of
 from automl_plugins.studies.winner import forget_winner, keep_ensemble, keep_winner
@@ -92,7 +94,8 @@ def _summary(finals: Finals, standings: Sequence[Standing]) -> Summary:
         return labels[f"contenders/{standing.contender.key}"]
 
     monitor = project.monitor if finals.goal.reward is None else "reward"
-    searches = {arm: cost(trials) for arm, trials in finals.trials.items()}
+    unit = unit_of(project, finals.plan)
+    searches = {arm: {**cost(trials), unit: spent(trials, unit)} for arm, trials in finals.trials.items()}
     representatives = finals.representatives
     tests = tests_of(comparison, representatives, monitor) if representatives else {}
     verdict = [_why_empty(finals, arm, trials) for arm, trials in finals.trials.items() if not candidates(trials)]
@@ -125,6 +128,7 @@ def _summary(finals: Finals, standings: Sequence[Standing]) -> Summary:
         tests=tests,
         item_error=error,
         sampler=finals.plan.sampler.cls.__name__,
+        unit=unit,
     )
 
 

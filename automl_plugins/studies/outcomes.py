@@ -64,21 +64,31 @@ def finish(
         _record(study, folder, number, TrialState.FAIL, None, {**attributes, "failure": failure})
 
 
-def fail(study: optuna.Study, folder: RunFolder, number: int, error: BaseException) -> None:
-    """Record that a training failed, with its traceback."""
+def fail(
+    study: optuna.Study, folder: RunFolder, number: int, error: BaseException, took: Mapping[str, float] | None = None
+) -> None:
+    """Record that a training failed, with its traceback.
+
+    Args:
+        study: the trial's.
+        folder: the run's.
+        number: the trial's.
+        error: that it failed with.
+        took: its `steps`, `seconds` and `cpu_seconds`, as far as they are known.
+    """
     frames = traceback.extract_tb(error.__traceback__)
     place = f" ({frames[-1].filename}:{frames[-1].lineno})" if frames else ""
     message = str(error).strip()
     if "Traceback (most recent call last)" in message:
         # What failed in a process of `ddp_spawn` or `ddp_fork` comes as text, the error itself last.
         message = message.splitlines()[-1]
-    attributes = {
+    attributes: dict[str, Any] = {
         "failure": f"{type(error).__name__}: {message[:_LONGEST_MESSAGE]}{place}",
         "traceback": "".join(traceback.format_exception(error)),
     }
     if isinstance(error, KilledError | TimeLimitError):
         attributes = {"failure": message, "timed_out" if _ran_out(error) else "killed": message}
-    _record(study, folder, number, TrialState.FAIL, None, attributes)
+    _record(study, folder, number, TrialState.FAIL, None, {**attributes, **(took or {})})
 
 
 def _ran_out(error: BaseException) -> bool:

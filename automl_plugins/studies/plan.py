@@ -13,6 +13,7 @@ from optuna.samplers import BaseSampler
 from automl_plugins.objectives.contender import Contender
 from automl_plugins.objectives.goal import Goal
 from automl_plugins.objectives.standing import Preference
+from automl_plugins.report.trial_cost import UNITS
 from automl_plugins.samplers.judge import LazyContext
 from automl_plugins.spaces.hand_made import Reference
 from automl_plugins.spaces.space import SearchSpace
@@ -38,7 +39,9 @@ class Plan:
     """The settings of a study beside its project, checked; see `Study` for what they mean.
 
     Args:
-        trials: of each search.
+        trials: of the search.
+        equal_cost: the unit in which the other arms have the search's cost, see `studies.equal_cost`; None: settled by
+            what can be counted.
         trial_epochs: of a trial; None: as many as the project's trainer gives.
         sampler: makes the sampler of each trial.
         pruner: of trials.
@@ -60,6 +63,7 @@ class Plan:
     """
 
     trials: int
+    equal_cost: str | None
     trial_epochs: int | None
     sampler: SamplerFactory
     pruner: BasePruner
@@ -114,6 +118,7 @@ def make_plan(
     trainer: Mapping[str, Any],
     *,
     trials: int,
+    equal_cost: str | None,
     trial_epochs: int | None,
     sampler: PartConfig | BaseSampler,
     pruner: PartConfig | BasePruner | None,
@@ -157,6 +162,7 @@ def make_plan(
         raise ValueError("prefer='economical' is within a standard error, and one seed has none; give more (--seeds 5)")
     return Plan(
         trials=at_least("trials", trials, 0),
+        equal_cost=None if equal_cost is None else one_of("equal_cost", equal_cost, list(UNITS)),
         trial_epochs=trial_epochs,
         sampler=factory,
         pruner=stops,

@@ -28,6 +28,8 @@ class Pulse(pl.Callback):
 
     def __init__(self, folder: RunFolder, label: str) -> None:
         self.label = label
+        self.steps = 0
+        """Optimizer steps taken."""
         self.path = folder.pulse(os.getpid())
         self._next = 0.0
 
@@ -37,6 +39,7 @@ class Pulse(pl.Callback):
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
+        self.steps = trainer.global_step
         self._write(trainer)
 
     def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:

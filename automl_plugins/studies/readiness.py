@@ -20,6 +20,7 @@ from automl_plugins.spaces.architecture import Architecture
 from automl_plugins.spaces.budget import COUNTED
 from automl_plugins.studies.comparison import Comparison
 from automl_plugins.studies.deaths import Deaths, KilledError
+from automl_plugins.studies.equal_cost import unit_of
 from automl_plugins.studies.plan import Plan
 from automl_plugins.studies.preflight import Preflight
 from automl_plugins.studies.time_limit import TimeLimitError, time_limit
@@ -41,6 +42,11 @@ def settle_costs(project: Project, plan: Plan, figures: Figures) -> None:
         plan.goal.directions(project.direction)
         if plan.arms:
             _ = project.narrowed
+        if unit_of(project, plan) == "steps" and plan.equal_cost is None:
+            tell(
+                "the searches have as many optimizer steps each: MACs cannot be counted where the module does not call "
+                "its network"
+            )
         figures.prepare()
     except (ValueError, EnergyError) as error:
         raise StudyError(str(error)) from error

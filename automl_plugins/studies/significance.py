@@ -11,7 +11,7 @@ from automl_plugins.objectives.contender import Contender
 from automl_plugins.objectives.paired import PairedTest, paired_tests
 from automl_plugins.objectives.standing import Standing
 from automl_plugins.report.front import candidates
-from automl_plugins.report.trials import counts
+from automl_plugins.report.trial_cost import counts
 from automl_plugins.report.verdict import random_line
 from automl_plugins.studies.comparison import Comparison
 

@@ -60,7 +60,7 @@ _CHOOSING = 1_000_000
 class Study:
     """Search a space for an architecture, with one Lightning training for each trial.
 
-    The study first runs `trials` trials with the sampler, and as many with random search. The best `finalists` of
+    The study first runs `trials` trials with the sampler, and random search at the same cost. The best `finalists` of
     each are trained with the full budget on two seeds, whose mean validation score chooses among them. The chosen
     ones and the references are trained and tested over `seeds` other seeds; of these, the best by validation wins.
     Run again, it goes on where it stopped.
@@ -82,7 +82,11 @@ class Study:
         direction: `minimize` or `maximize` it; the module's own `direction` where left out.
         judged_by: a training's score and weights are those of its `last` validation, or of its `best` one, which is
             partly luck, but right for an EarlyStopping that waits; pruners see every validation either way.
-        trials: how many trials to run; 0 goes straight to the references.
+        trials: how many trials the search has; 0 goes straight to the references.
+        equal_cost: the unit in which the arms beside the search ask on until they have cost as much: `macs` (optimizer
+            steps taken times the multiply-accumulates of the network on the first validation batch), `steps`, `trials`,
+            or `cpu_seconds` or `gpu_seconds`, with which nothing is repeatable; `macs` where left out, or `steps` where
+            the module's calls of its network cannot be recorded.
         trial_epochs: epochs of a trial; as many as `trainer` gives where left out.
         sampler: a class of `optuna.samplers`, a registered sampler, or a class path with `init_args`.
         pruner: a class of `optuna.pruners`, or a class path with `init_args`; where left out, no trial is stopped
@@ -103,7 +107,7 @@ class Study:
             `automl_plugins.studies.sharing`, and so needs few `trial_epochs`; one that inherits less than half of its
             weights has the epochs of `trainer`, and final trainings start anew.
         trainer: arguments of Lightning's Trainer, for every training.
-        random_search: run random search beside it, with as many trials and the same pruner.
+        random_search: run random search beside it, at the same cost and with the same pruner.
         references: hand-made networks: registered names, or classes or functions of your own that make a network of a
             task, `MyNet(task)`, by import path or as they are; all registered ones that fit the task where left out.
         references_first: the search's first trials, at most half of them, are the space's own references
@@ -139,6 +143,7 @@ class Study:
         direction: Direction | None = None,
         judged_by: JudgedBy = "last",
         trials: int = 50,
+        equal_cost: str | None = None,
         trial_epochs: int | None = None,
         sampler: PartConfig | BaseSampler = "TPESampler",
         pruner: PartConfig | BasePruner | None = None,
@@ -185,6 +190,7 @@ class Study:
             partial(Context.of, self.project),
             self.project.trainer,
             trials=trials,
+            equal_cost=equal_cost,
             trial_epochs=trial_epochs,
             sampler=sampler,
             pruner=pruner,

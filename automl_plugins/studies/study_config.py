@@ -22,6 +22,7 @@ from automl_plugins.training.project import Project
 
 _PLAIN = (
     "trials",
+    "equal_cost",
     "trial_epochs",
     "sharing",
     "random_search",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -21,7 +22,7 @@ from automl_plugins.studies.sharing import ENOUGH, Layers, SharesWeights, Weight
 from automl_plugins.studies.time_limit import time_limit
 from automl_plugins.studies.trial_pruning import TrialPruning
 from automl_plugins.studies.trial_queue import Claim, TrialQueue
-from automl_plugins.training.fit import TrainingResult, seeded
+from automl_plugins.training.fit import TrainingResult, cpu_seconds, seeded
 from automl_plugins.training.project import Project
 from automl_plugins.training.tuned import TunedProjects
 
@@ -57,20 +58,26 @@ class TrialRunner:
             StudyError: the study itself cannot go on: the disk is full, say.
         """
         name = _name(queue, claim)
+        pulse = Pulse(queue.folder, f"trial {claim.trial.number} of {queue.arm.name}")
+        began, cpu_began = time.perf_counter(), cpu_seconds()
         try:
             with (
                 deaths.attempt(name),
                 time_limit(self.plan.trial_minutes, "trial_minutes", partial(deaths.give_up, name)),
             ):
-                result, pruned, values = self._train(queue, claim)
+                result, pruned, values = self._train(queue, claim, pulse)
         except StudyError:
             raise
         except Exception as error:  # noqa: BLE001 - a trial's failure is the study's to judge, whatever it is
-            queue.fail(claim, error)
+            seconds, cpu = time.perf_counter() - began, cpu_seconds() - cpu_began
+            took = {"steps": pulse.steps, "seconds": round(seconds, 3), "cpu_seconds": round(cpu, 3)}
+            queue.fail(claim, error, took)
         else:
             queue.finish(claim, result, pruned, values)
 
-    def _train(self, queue: TrialQueue, claim: Claim) -> tuple[TrainingResult, bool, Sequence[float] | None]:
+    def _train(
+        self, queue: TrialQueue, claim: Claim, pulse: Pulse
+    ) -> tuple[TrainingResult, bool, Sequence[float] | None]:
         """The result, whether the pruner stopped it, and the values to tell."""
         project, goal, arm = self.project, self.plan.goal, queue.arm
         prunings = []
@@ -83,7 +90,6 @@ class TrialRunner:
             network = project.space.network(claim.architecture, project.task)
             pool = WeightPool(queue.folder.shared_weights(arm.study_name))
             layers, options = self._inherit(queue, claim, network, pool)
-            pulse = Pulse(queue.folder, f"trial {claim.trial.number} of {arm.name}")
             tuned = self.projects(claim.settings)
             result = tuned.fit(
                 tuned.make_module(network), options, [*prunings, pulse], self.plan.sharing, network=network

@@ -15,7 +15,8 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from automl_plugins.errors import StudyError
-from automl_plugins.report.trials import counts, outcome
+from automl_plugins.report.trial_cost import counts
+from automl_plugins.report.trials import outcome
 from automl_plugins.spaces.architecture import Architecture
 from automl_plugins.spaces.refusal import prolong_startup
 from automl_plugins.studies.arm import Arm
@@ -60,8 +61,9 @@ class Claim:
 class TrialQueue:
     """Hands out the trials of one study to any number of worker processes; each has a queue of its own.
 
-    A trial is taken under a lock that the kernel holds, so exactly `trials` of them are trained. The arm's `first`
-    architectures come before all that its sampler proposes.
+    A trial is taken under a lock that the kernel holds, so exactly `trials` of them are trained; in an arm that is
+    given the search's cost, as many as that takes (`EqualCost`), and none before the search has cost more. The arm's
+    `first` architectures come before all that its sampler proposes.
     A trial whose worker died is asked for again with the same parameters. An architecture that was
     trained before gets its value without a training; so does one that another worker is training
     just now, as soon as that training ends. One whose network would cost more than the limits allow is
@@ -117,16 +119,31 @@ class TrialQueue:
         with self._locked():
             while True:
                 trials = self._settle()
-                running = [trial for trial in trials if trial.state is TrialState.RUNNING]
-                ended = sum(map(counts, trials))
-                if ended >= self.arm.trials:
-                    return NoTrial.DONE
+                end = self._end(trials)
+                if end is not None:
+                    return end
                 # A worker with a twin waits for it: asking on would most often draw the same again.
-                if ended + len(running) >= self.arm.trials or any(self._is_own_twin(trial) for trial in running):
+                if any(map(self._is_own_twin, trials)):
                     return NoTrial.WAIT
                 claim = self._ask(trials)
                 if claim is not None:
                     return claim
+
+    def _end(self, trials: Sequence[FrozenTrial]) -> NoTrial | None:
+        """The reason why no trial is due; None: one is."""
+        equal = self.arm.equal_cost
+        if equal is None:
+            ended = sum(map(counts, trials))
+            running = sum(trial.state is TrialState.RUNNING for trial in trials)
+            reached = True if ended >= self.arm.trials else None if ended + running >= self.arm.trials else False
+        else:
+            reached = equal.is_reached(trials, self._searched(equal.search))
+        return NoTrial.DONE if reached else NoTrial.WAIT if reached is None else None
+
+    def _searched(self, name: str) -> list[FrozenTrial]:
+        """The trials of the search that this arm stands beside."""
+        storage = self.study._storage
+        return storage.get_all_trials(storage.get_study_id_from_name(name), deepcopy=False)
 
     def _settle(self) -> list[FrozenTrial]:
         """Bring the books up to date: failures, dead workers, twins; the trials as they then are."""
@@ -138,7 +155,8 @@ class TrialQueue:
         return self.study.get_trials(deepcopy=False)
 
     def _is_own_twin(self, trial: FrozenTrial) -> bool:
-        return "twin_of" in trial.user_attrs and trial.user_attrs.get("worker") == self.worker
+        waits = trial.state is TrialState.RUNNING and "twin_of" in trial.user_attrs
+        return waits and trial.user_attrs.get("worker") == self.worker
 
     def _ask(self, trials: Sequence[FrozenTrial]) -> Claim | None:
         """Ask for a trial; None where it needs no training."""
@@ -179,6 +197,9 @@ class TrialQueue:
             self._refuse(trial, refusal)
             return None
         trial.set_user_attr("params", count)
+        macs = None if self.arm.count_macs is None else self.arm.count_macs(architecture, settings)
+        if macs is not None:
+            trial.set_user_attr("macs", macs)
         return Claim(trial, architecture, settings)
 
     @contextmanager
@@ -250,6 +271,6 @@ class TrialQueue:
         """
         finish(self.study, self.folder, claim.trial.number, result, pruned, values)
 
-    def fail(self, claim: Claim, error: BaseException) -> None:
-        """Record that a training failed, with its traceback."""
-        fail(self.study, self.folder, claim.trial.number, error)
+    def fail(self, claim: Claim, error: BaseException, took: Mapping[str, float] | None = None) -> None:
+        """Record that a training failed, with its traceback, and what it took until then, see `outcomes.fail`."""
+        fail(self.study, self.folder, claim.trial.number, error, took)

@@ -6,12 +6,20 @@ import json
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
+from statistics import fmean
+
+import numpy as np
 
 from automl_plugins.report.progress import Progress, State
-from automl_plugins.report.trials import counts
+from automl_plugins.report.trial_cost import cost_of, counts
+from automl_plugins.studies.equal_cost import EqualCost, count_macs, unit_of
 from automl_plugins.studies.finals import Finals
 from automl_plugins.studies.pulse import forget_pulses, pulses
+
+_DRAWS = 8
+"""Random architectures of which a trial's cost is expected, until as many trials tell it."""
 
 
 @dataclass(frozen=True)
@@ -28,8 +36,8 @@ class Watch:
         """The study as it stands now."""
         finals = self.finals()
         plan, folder = finals.plan, finals.comparison.folder
-        searched = all(sum(map(counts, trials)) >= plan.trials for trials in finals.trials.values())
-        if searched:
+        ended = self._ended(finals)
+        if len(ended) == len(finals.trials):
             # Who failed and succeeded later, or was a finalist of an earlier plan, is trained, but no contender.
             pairs = ((finals.choosing, finals.chosen_among), (finals.comparison, [*finals.contenders, *finals.members]))
             named = [
@@ -51,7 +59,38 @@ class Watch:
             most_finals=most,
             tests=len(_seconds(folder.path.glob("contenders/*/*-test.json"))),
             running=pulses(folder),
+            unit=self._unit,
+            trial_cost=self._trial_cost(finals),
+            ended_arms=ended,
         )
+
+    @cached_property
+    def _unit(self) -> str:
+        finals = self.finals()
+        return unit_of(finals.project, finals.plan)
+
+    def _ended(self, finals: Finals) -> set[str]:
+        """The arms of which no trial is left."""
+        trials, asked = finals.trials, finals.plan.trials
+        ended = {arm for arm, each in trials.items() if sum(map(counts, each)) >= asked}
+        if self._unit == "trials":
+            return ended
+        equal = EqualCost(self._unit, "search", asked)
+        others = [arm for arm in trials if arm != "search"]
+        return ended & {"search"} | {arm for arm in others if equal.is_reached(trials[arm], trials["search"])}
+
+    def _trial_cost(self, finals: Finals) -> float | None:
+        """The cost that is expected of a trial of the search, from random architectures while few trials have ended."""
+        ended = [trial for trial in finals.trials.get("search", ()) if cost_of(trial, "steps")]
+        if self._unit != "macs" or not 0 < len(ended) < _DRAWS:
+            return None
+        return self._typical_macs * fmean(cost_of(trial, "steps") for trial in ended)
+
+    @cached_property
+    def _typical_macs(self) -> float:
+        project = self.finals().project
+        count, generator = count_macs(project), np.random.default_rng(project.seed)
+        return fmean(count(project.narrowed.sample(generator), {}) or 1 for _ in range(_DRAWS))
 
 
 def progress(finals: Callable[[], Finals]) -> Progress:

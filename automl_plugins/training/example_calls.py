@@ -8,6 +8,7 @@ from contextlib import suppress
 
 import numpy as np
 from torch import nn
+from torch.utils._python_dispatch import _disable_current_modes
 
 from automl_plugins.spaces.architecture import Architecture
 from automl_plugins.spaces.space import SearchSpace
@@ -37,7 +38,8 @@ def example_calls(
 
     def recorded() -> tuple[Call, ...]:
         architecture = _drawn(space.whole, task, generator)
-        with seeded(0):
+        # It may be asked for amid a count of work, of which it is no part.
+        with _disable_current_modes(), seeded(0):
             # The calls of a network do not depend on its size, so it may be beyond the space's limits.
             return record(space.build(architecture, task))
 

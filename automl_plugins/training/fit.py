@@ -198,7 +198,7 @@ def train(
     own = copy.deepcopy(dict(options))
     # Judged weights are put back last, after callbacks that change weights at the end, such as averaging ones.
     every = [*listed(own.pop("callbacks", None)), *callbacks, best]
-    wall, cpu = time.perf_counter(), _cpu_seconds()
+    wall, cpu = time.perf_counter(), cpu_seconds()
     with quiet_lightning(), interrupts_as_such():
         trainer = pl.Trainer(**{**LEAN, **own}, callbacks=every)
         trainer.fit(module, datamodule=data)
@@ -208,11 +208,11 @@ def train(
             "longer, or validate more often (trainer.check_val_every_n_epoch, val_check_interval, limit_val_batches)"
         )
     score, epoch = (math.nan, -1) if best.diverged else (best.score, best.best_epoch)
-    return TrainingResult(score, epoch, best.steps, time.perf_counter() - wall, _cpu_seconds() - cpu)
+    return TrainingResult(score, epoch, best.steps, time.perf_counter() - wall, cpu_seconds() - cpu)
 
 
-def _cpu_seconds() -> float:
-    """Of this process, and of those that it has started and waited for."""
+def cpu_seconds() -> float:
+    """The processor time of this process so far, and of those that it has started and waited for."""
     times = os.times()
     return time.process_time() + times.children_user + times.children_system
 

@@ -186,9 +186,10 @@ class Project:
             LimitError: no network within the limits was found.
             ValueError: networks cannot be counted.
         """
-        return self.space.within(self.task, self.limits, self._run)
+        return self.space.within(self.task, self.limits, self.call)
 
-    def _run(self, network: nn.Module) -> object:
+    def call(self, network: nn.Module) -> object:
+        """Call a network as the module does for the first validation batch, on the project's device."""
         calls = self.example_calls
         dtype = next((call.weights for call in calls if call.weights is not None), None)
         return Repeated(network).to(self.device, dtype)(*calls)

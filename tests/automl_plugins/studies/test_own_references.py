@@ -154,7 +154,7 @@ def test_so_in_python_where_they_are_named(make_study: MakeStudy, given: Any, to
 @pytest.mark.parametrize(
     ("given", "told"),
     [
-        ("own_networks.Pooled", "Pooled is for the levels image; the task's is 'pixel'"),
+        ("own_networks.Pooled", "Pooled is for the level 'image'; the task's is 'pixel'"),
         (a_number, "it makes a int, which is no nn.Module"),
         (of_two, "missing 1 required positional argument: 'width'"),
         (PixelRegression, "missing 1 required positional argument: 'task'"),

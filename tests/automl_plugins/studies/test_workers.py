@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from automl_plugins.errors import StudyError
-from automl_plugins.report.trials import counts
+from automl_plugins.report.trial_cost import counts
 from automl_plugins.studies import workers
 from automl_plugins.studies.study import Study
 from automl_plugins.studies.workers import NoWorkersError, run_workers

@@ -1,0 +1,119 @@
+"""Searches of equal cost: the arms beside the search ask on until theirs has reached the search's."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+from statistics import fmean
+from typing import Any
+
+from optuna.trial import FrozenTrial, TrialState
+
+from automl_plugins.errors import StudyError
+from automl_plugins.report.trial_cost import cost_of, counts, spent
+from automl_plugins.spaces.architecture import Architecture
+from automl_plugins.spaces.budget import work_of
+from automl_plugins.studies.plan import Plan
+from automl_plugins.training.project import Project
+
+_MOST_FREE = 30
+"""Trials in a row that cost nothing, since they were trained before, after which a space counts as exhausted."""
+
+CountMacs = Callable[[Architecture, Mapping[str, Any]], int | None]
+"""The multiply-accumulates of an architecture's network, with training settings; None where they cannot be counted."""
+
+
+@dataclass(frozen=True)
+class EqualCost:
+    """The cost that an arm is given: as much as the search takes, in one of `report.trial_cost.UNITS`.
+
+    An arm asks on while its cost is below the search's, so it ends with as much or, by less than one trial, more.
+    Decided from the trials alone, it is the same for all workers, and for a study that goes on.
+
+    Args:
+        unit: of the cost.
+        search: the study name of the search in the storage.
+        trials: how many the search has in the end.
+    """
+
+    unit: str
+    search: str
+    trials: int
+
+    def is_reached(self, own: Sequence[FrozenTrial], searched: Sequence[FrozenTrial]) -> bool | None:
+        """True where an arm is done; None where it has to wait for trials that run; False where another one is due.
+
+        Args:
+            own: the arm's trials.
+            searched: the search's.
+        """
+        running = [trial for trial in own if trial.state is TrialState.RUNNING]
+        due, done = spent(searched, self.unit), sum(map(counts, searched)) >= self.trials
+        if spent(own, self.unit) >= due or self._is_exhausted(own):
+            return True if done and not running else None
+        ahead = sum(self._expected(trial, [*own, *searched]) for trial in running)
+        return None if spent(own, self.unit) + ahead >= due else False
+
+    def _expected(self, running: FrozenTrial, ended: Sequence[FrozenTrial]) -> float:
+        """The cost that a trial will have, as those before it: by its own network, where that is known."""
+        unit = "steps" if self.unit == "macs" else self.unit
+        mean = fmean([cost for trial in ended if (cost := cost_of(trial, unit))] or [0.0])
+        return mean * max(1, running.user_attrs.get("macs", 1)) if self.unit == "macs" else mean
+
+    def _is_exhausted(self, own: Sequence[FrozenTrial]) -> bool:
+        latest = [trial for trial in own if counts(trial)][-_MOST_FREE:]
+        return len(latest) == _MOST_FREE and spent(latest, self.unit) == 0.0
+
+
+def unit_of(project: Project, plan: Plan) -> str:
+    """The unit in which the arms of a study are given the same cost.
+
+    If none was asked for, it is `macs`, or `steps` where multiply-accumulates cannot be counted. A single arm is
+    counted in trials.
+
+    Raises:
+        StudyError: it cannot be had.
+    """
+    if len(plan.arms) < 2:
+        return "trials"
+    unit = plan.equal_cost
+    if unit == "gpu_seconds" and project.device.type == "cpu":
+        raise StudyError("equal_cost=gpu_seconds: trainings run on the CPU here; give cpu_seconds, or macs")
+    if unit is not None and unit != "macs":
+        return unit
+    try:
+        _ = project.example_calls
+    except ValueError as error:
+        if unit is None:
+            return "steps"
+        raise StudyError(f"equal_cost=macs: {error}; give steps") from error
+    return "macs"
+
+
+def count_macs(project: Project) -> CountMacs:
+    """The count of an architecture's multiply-accumulates; what its space's limits have counted is remembered.
+
+    With a `data.batch_size` among the training settings, they are those of a batch of that size, in proportion: so many
+    fewer are the steps.
+
+    Args:
+        project: on whose first validation batch; its module calls the network.
+    """
+    own = getattr(project.data, "batch_size", None)
+
+    def counted(architecture: Architecture) -> int | None:
+        budget = project.narrowed.budget
+        if budget is not None and "macs" in budget.limits:
+            found = budget.figures(architecture).get("macs")
+            return None if found is None else int(found)
+        with suppress(Exception):  # whatever a network says of inputs that do not fit it: its trial tells
+            return work_of(partial(project.space.build, architecture, project.task), project.call)["macs"]
+        return None
+
+    def count(architecture: Architecture, settings: Mapping[str, Any]) -> int | None:
+        macs, size = counted(architecture), settings.get("data.batch_size")
+        return round(macs * size / own) if macs is not None and size and own else macs
+
+    return count
