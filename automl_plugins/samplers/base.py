@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 import numpy as np
 from optuna.distributions import BaseDistribution, CategoricalDistribution
-from optuna.samplers import BaseSampler, RandomSampler
+from optuna.samplers import BaseSampler, RandomSampler, TPESampler
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
@@ -122,7 +122,7 @@ class ArchitectureSampler(BaseSampler, ABC):
     comes to the same state, and a kill loses nothing. Its draws are settled by the seed and by how
     many trials were asked for before. A note to itself is one attribute of the trial, written at once.
 
-    Parameters that are no choice of the space (a learning rate) are drawn at random.
+    Parameters that are no choice of the space (a learning rate) are drawn by Optuna's TPE, each by itself.
 
     Args:
         space: the space that the objective suggests from.
@@ -131,6 +131,8 @@ class ArchitectureSampler(BaseSampler, ABC):
 
     max_objectives = 1
     """The most objectives of a study that the sampler proposes for."""
+    is_random: ClassVar[bool] = False
+    """Parameters that are no choice of the space are drawn at random, too."""
     hyperband: ClassVar[bool] = False
     """Studies of ours that name no pruner have Optuna's HyperbandPruner; else they stop no trial early."""
 
@@ -202,10 +204,10 @@ class ArchitectureSampler(BaseSampler, ABC):
     def sample_independent(
         self, study: Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
     ) -> Any:
-        generator = self._generator(study, trial.number, *param_name.encode())
-        return RandomSampler(seed=int(generator.integers(2**32))).sample_independent(
-            study, trial, param_name, param_distribution
-        )
+        seed = int(self._generator(study, trial.number, *param_name.encode()).integers(2**32))
+        is_random = self.is_random or param_name in self._names
+        sampler = RandomSampler(seed=seed) if is_random else TPESampler(seed=seed, multivariate=False)
+        return sampler.sample_independent(study, trial, param_name, param_distribution)
 
     # What the subclasses use.
 

@@ -72,6 +72,7 @@ class PriorBandSampler(ArchitectureSampler):
     """
 
     max_objectives = 1_000
+    is_random: ClassVar[bool] = True
     hyperband: ClassVar[bool] = True
 
     def __init__(

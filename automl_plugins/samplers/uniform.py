@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import numpy as np
 
 from automl_plugins.samplers.base import ArchitectureSampler, Proposal, TrialLog
@@ -19,6 +21,7 @@ class UniformSampler(ArchitectureSampler):
     """
 
     max_objectives = 1_000
+    is_random: ClassVar[bool] = True
 
     def propose(self, log: TrialLog, generator: np.random.Generator) -> Proposal:
         return Proposal(self.space.sample(generator))

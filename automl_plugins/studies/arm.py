@@ -17,6 +17,7 @@ from automl_plugins.studies.trial_store import TrialStore
 from automl_plugins.studies.tuning import Tuning
 from automl_plugins.training.best_validation import Direction
 from automl_plugins.training.project import Project
+from automl_plugins.training.tunable import values_now
 
 
 @dataclass(frozen=True)
@@ -64,12 +65,13 @@ def arms_of(project: Project, plan: Plan, store: TrialStore) -> list[Arm]:
     """
     unit = unit_of(project, plan)
     equal_cost = EqualCost(unit, store.study_name("search"), plan.trials)
+    settings = plan.tuning.offered(values_now(project))
     return [
         Arm(
             name=name,
             study_name=store.study_name(name),
             storage=store.location,
-            sampler=_random(project) if name == "random" else plan.sampler.over(project.narrowed),
+            sampler=_random(project) if name == "random" else plan.sampler.over(project.narrowed, settings),
             tuning=plan.tuning,
             pruner=plan.pruner,
             directions=plan.goal.directions(project.direction),

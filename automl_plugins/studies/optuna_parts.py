@@ -59,6 +59,8 @@ class SamplerFactory:
         sampler: or a sampler as it is.
         space: what is searched; a sampler that takes a `space` is given it.
         context: what estimators judge in; a sampler that takes a `context` is given it.
+        defaults: values that parameters beside the architecture have without tuning, by name; a sampler that takes
+            `defaults`, and has none among its arguments, is given them.
     """
 
     def __init__(
@@ -68,6 +70,7 @@ class SamplerFactory:
         sampler: BaseSampler | None = None,
         space: SearchSpace | None = None,
         context: LazyContext | None = None,
+        defaults: Mapping[str, Any] | None = None,
     ) -> None:
         self.cls = cls
         self.arguments = dict(arguments or {})
@@ -75,17 +78,25 @@ class SamplerFactory:
         self._of_seed: tuple[int, BaseSampler] | None = None
         parameters = inspect.signature(cls).parameters
         self._takes_seed = "seed" in parameters
-        supplied = {"space": space, "context": context}
+        supplied: dict[str, Any] = {"space": space, "context": context}
+        if "defaults" not in self.arguments:
+            supplied["defaults"] = defaults
         self._given: dict[str, Any] = {
             name: value for name, value in supplied.items() if value is not None and name in parameters
         }
         self(0, 0)
 
-    def over(self, space: SearchSpace) -> SamplerFactory:
-        """The same, of a space that was narrowed to a task; a sampler that was given as an object stays as it is."""
+    def over(self, space: SearchSpace, defaults: Mapping[str, Any]) -> SamplerFactory:
+        """The same, of a space that was narrowed to a task; a sampler that was given as an object stays as it is.
+
+        Args:
+            space: narrowed.
+            defaults: values that parameters beside the architecture have without tuning, by name.
+        """
         if "space" not in self._given or self.given is not None:
             return self
-        return SamplerFactory(self.cls, self.arguments, space=space, context=self._given.get("context"))
+        context = self._given.get("context")
+        return SamplerFactory(self.cls, self.arguments, space=space, context=context, defaults=defaults)
 
     @property
     def described(self) -> Any:

@@ -221,10 +221,12 @@ class SamplerContract(ABC):
         assert not set(self.run(study, 5)) & set(known)
 
     def test_parameters_outside_the_space_are_drawn_too(self) -> None:
-        def rates(seed: int) -> list[float]:
+        def rates(seed: int, is_anew: bool = False) -> list[float]:
             study = self.study(seed)
             found = []
             for _ in range(self.trials // 2):
+                if is_anew:
+                    study.sampler = self.sampler(self.space(), seed)
                 trial = study.ask()
                 found.append(trial.suggest_float("learning_rate", 1e-4, 1e-1, log=True))
                 study.tell(trial, score(self.space().suggest(trial)))
@@ -232,6 +234,7 @@ class SamplerContract(ABC):
 
         first = rates(0)
         assert first == rates(0) != rates(1)
+        assert first == rates(0, is_anew=True), "the sampler knows more of them than the trials tell"
         assert len(set(first)) == len(first)
 
     # Optuna around it.

@@ -26,6 +26,7 @@ from automl_plugins.samplers.class_policy import ClassPolicy
 from automl_plugins.samplers.evolution import best_first
 from automl_plugins.samplers.judge import Judge
 from automl_plugins.samplers.reinforce import _softmax
+from automl_plugins.samplers.uniform import UniformSampler
 from automl_plugins.testing.toy_space import ToySpace, all_b, score
 
 
@@ -61,6 +62,19 @@ def test_a_sampler_tries_better_architectures_than_chance_does(make: object, spa
     by_chance = np.mean([late_mean(optuna.samplers.RandomSampler(seed=seed), space) for seed in range(3)])
     learned = np.mean([late_mean(make(space, seed), space) for seed in range(3)])
     assert learned > by_chance + 0.4
+
+
+@pytest.mark.parametrize("make", [EvolutionSampler, UniformSampler])
+def test_parameters_beside_the_architecture_are_learned_but_by_random_search(make: type, space: ToySpace) -> None:
+    def objective(trial: optuna.Trial) -> float:
+        rate = trial.suggest_float("rate", 1e-4, 1e-1, log=True)
+        return score(space.suggest(trial)) - 3 * abs(math.log10(rate) + 2)
+
+    study = optuna.create_study(direction="maximize", sampler=make(space, seed=0))
+    study.optimize(objective, n_trials=80)
+    decades = [abs(math.log10(trial.params["rate"]) + 2) for trial in study.get_trials(deepcopy=False)[-40:]]
+    # At random, from four decades to one around the best, the mean distance is 5/6 of a decade.
+    assert np.mean(decades) < 0.5 if make is EvolutionSampler else np.mean(decades) == pytest.approx(5 / 6, abs=0.2)
 
 
 # Evolution.

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 import yaml
+from perceptron_space.module import PixelRegression
 
 from automl_plugins.cli import main
 from automl_plugins.estimators import Context, rank
 from automl_plugins.estimators.training import TrainingEstimator
+from automl_plugins.studies.arm import arms_of
 from automl_plugins.studies.study import Study
 
 
@@ -28,6 +31,20 @@ def test_a_study_searches_with_a_registered_sampler_and_goes_on_as_if_never_stop
     first, second = ([trial.params for trial in study.arm_trials("search")] for study in (whole, parts))
     assert first == second
     assert len({tuple(sorted(parameters.items())) for parameters in first}) == 6
+
+
+def test_a_study_tells_priorband_what_its_settings_are_without_tuning(make_study: Callable[..., Study]) -> None:
+    tune = {"module.learning_rate": {"low": 1e-4, "high": 1e-1, "log": True}, "data.batch_size": [4, 64]}
+
+    def defaults(**arguments: object) -> object:
+        sampler = {"class_path": "priorband", "init_args": arguments}
+        study = make_study(sampler=sampler, tune=tune, module=partial(PixelRegression, learning_rate=0.03))
+        study.project.read_data()
+        return arms_of(study.project, study.plan, study.store)[0].sampler(0, 0).defaults
+
+    # The batch size of the data is not among those that are offered.
+    assert defaults() == {"module.learning_rate": 0.03}
+    assert defaults(defaults={"data.batch_size": 64}) == {"data.batch_size": 64}
 
 
 def test_a_sampler_s_arguments_follow_its_name_on_the_command_line(capsys: pytest.CaptureFixture[str]) -> None:
