@@ -2,6 +2,7 @@
 
 python benchmarks/samplers.py search [--graphs arxiv cora pubmed] [--budget 400] [--seeds 30]
 python benchmarks/samplers.py priors [--graphs arxiv citeseer] [--budget 100] [--seeds 30]
+python benchmarks/samplers.py beside [--graphs arxiv pubmed] [--budget 100] [--seeds 20]
 python benchmarks/samplers.py pareto [--graph arxiv] [--trials 200] [--seeds 30]
 python benchmarks/samplers.py overhead
 """
@@ -163,6 +164,38 @@ def compare_with(judgements: list[Judgement], name: str, after: list[int], conso
                 )
 
 
+def beside(arguments: argparse.Namespace, console: Console) -> None:
+    """A learning rate beside the architecture, made up: a point is lost for the squared decade from 2e-3."""
+    makers = {"TPESampler": OPTUNAS["TPESampler"], **{name: OURS[name] for name in ("evolution", "reinforce")}}
+    makers |= {"predictor": PredictorSampler, "priorband, no priors": PriorBandSampler}
+    for graph in arguments.graphs:
+        table = nas_bench_graph(graph, data_folder())
+        scores = table.columns[table.validation]
+        report = RichTable(title=f"{table.title}, with a learning rate: regret by validation after so many trials")
+        after = [count for count in _AFTER if count <= arguments.budget]
+        for column in ("sampler", *map(str, after)):
+            report.add_column(column)
+        for name, make in makers.items():
+            regrets = []
+            for seed in range(arguments.seeds):
+                study = optuna.create_study(direction="maximize", sampler=make(table.space, seed))
+                best = [-np.inf]
+                for _ in range(arguments.budget):
+                    trial = study.ask()
+                    row = table.row(table.space.suggest(trial))
+                    rate = trial.suggest_float("learning_rate", 1e-4, 1e-1, log=True)
+                    value = np.nan if row is None else scores[row] - 0.01 * np.log10(rate / 2e-3) ** 2
+                    study.tell(trial, None if np.isnan(value) else value, state=_state(value))
+                    best.append(np.fmax(best[-1], value))
+                regrets.append(100 * (np.nanmax(scores) - np.array(best)))
+            report.add_row(name, *(_mean(np.array(regrets)[:, count]) for count in after))
+        console.print(report)
+
+
+def _state(value: float) -> optuna.trial.TrialState:
+    return optuna.trial.TrialState.FAIL if np.isnan(value) else optuna.trial.TrialState.COMPLETE
+
+
 PARETO: dict[str, MakeSampler] = {
     "RandomSampler": lambda space, seed: RandomSampler(seed=seed),
     "TPESampler, independent": lambda space, seed: TPESampler(seed=seed, multivariate=False),
@@ -274,7 +307,7 @@ def asking(study: optuna.Study, space: SearchSpace) -> float:
 
 
 def main() -> None:
-    """Run one of the four."""
+    """Run one of the five."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(required=True)
     one = commands.add_parser("search")
@@ -292,6 +325,11 @@ def main() -> None:
         "--first-seed", type=int, default=30, help="below 30 are those that priorband's defaults were chosen on"
     )
     few.set_defaults(run=priors)
+    rate = commands.add_parser("beside")
+    rate.add_argument("--graphs", nargs="+", default=["arxiv", "pubmed"])
+    rate.add_argument("--budget", type=int, default=100)
+    rate.add_argument("--seeds", type=int, default=20)
+    rate.set_defaults(run=beside)
     two = commands.add_parser("pareto")
     two.add_argument("--graph", default="arxiv")
     two.add_argument("--trials", type=int, default=200)

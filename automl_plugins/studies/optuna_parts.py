@@ -16,6 +16,7 @@ from automl_plugins import registry
 from automl_plugins.samplers.base import ArchitectureSampler
 from automl_plugins.samplers.judge import LazyContext
 from automl_plugins.spaces.space import SearchSpace
+from automl_plugins.studies.hyperband import HyperbandPruner
 from automl_plugins.system.nearest import did_you_mean
 from automl_plugins.training.description import describe
 
@@ -143,7 +144,7 @@ def make_pruner(config: PartConfig | BasePruner | type[BasePruner] | None) -> Ba
     if isinstance(config, BasePruner):
         return config
     cls, arguments = _resolve("pruner", config, optuna.pruners, BasePruner)
-    return cls(**arguments)
+    return HyperbandPruner(**arguments) if cls is optuna.pruners.HyperbandPruner else cls(**arguments)
 
 
 def comes_with_hyperband(sampler: SamplerFactory) -> bool:

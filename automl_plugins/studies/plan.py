@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from optuna.pruners import BasePruner, HyperbandPruner, NopPruner
+from optuna.pruners import BasePruner, NopPruner
 from optuna.samplers import BaseSampler
 
 from automl_plugins.objectives.contender import Contender
@@ -17,6 +17,7 @@ from automl_plugins.report.trial_cost import UNITS
 from automl_plugins.samplers.judge import LazyContext
 from automl_plugins.spaces.hand_made import Reference
 from automl_plugins.spaces.space import SearchSpace
+from automl_plugins.studies.hyperband import HyperbandPruner
 from automl_plugins.studies.optuna_parts import (
     PartConfig,
     SamplerFactory,

@@ -2,14 +2,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import numpy as np
 import optuna
 import pytest
 import yaml
-from optuna.pruners import HyperbandPruner, MedianPruner, NopPruner
+from optuna.pruners import MedianPruner, NopPruner
 from optuna.samplers import NSGAIISampler, RandomSampler, TPESampler
 
 from automl_plugins import registry
 from automl_plugins.studies import optuna_parts
+from automl_plugins.studies.hyperband import HyperbandPruner
 from automl_plugins.studies.optuna_parts import make_pruner, sampler_factory
 from automl_plugins.studies.study import Study
 from automl_plugins.studies.study_config import config_text
@@ -144,3 +146,48 @@ def test_priorband_comes_with_hyperband_where_no_pruner_is_named(
     # The configuration that is kept makes the same pruner.
     kept = yaml.safe_load(config_text(study.project, study.plan, None))["pruner"]
     assert describe(make_study(**{"sampler": "priorband", **options, "pruner": kept}).plan.pruner) == describe(brackets)
+
+
+def test_hyperband_s_brackets_and_verdicts_are_those_of_a_study_that_was_never_killed() -> None:
+    def value(trial: optuna.Trial, epoch: int) -> float:
+        return trial.params["x"] + epoch / 100
+
+    def train(study: optuna.Study, x: float, epochs: int = 9, *, is_cut_off: bool = False) -> int:
+        study.enqueue_trial({"x": x})
+        trial = study.ask({"x": optuna.distributions.FloatDistribution(0.0, 1.0)})
+        for epoch in range(epochs):
+            trial.report(value(trial, epoch), epoch)
+            if trial.should_prune():
+                study.tell(trial, state=optuna.trial.TrialState.PRUNED)
+                return epoch
+        if is_cut_off:
+            trial.set_user_attr("interrupted", True)
+            study.tell(trial, state=optuna.trial.TrialState.FAIL)
+        else:
+            study.tell(trial, value(trial, epochs))
+        return epochs
+
+    def study_of(pruner: optuna.pruners.BasePruner) -> optuna.Study:
+        return optuna.create_study(study_name="brackets", direction="maximize", pruner=pruner)
+
+    drawn = np.random.default_rng(0).random(40).tolist()
+    whole = study_of(HyperbandPruner(max_resource=9))
+    expected = [train(whole, x) for x in drawn]
+    killed = study_of(HyperbandPruner(max_resource=9))
+    found = []
+    for place, x in enumerate(drawn):
+        if place % 2:
+            train(killed, x, epochs=min(5, expected[place]), is_cut_off=True)
+        found.append(train(killed, x))
+    assert found == expected
+    assert 0 < sum(epochs < 9 for epochs in expected) < 40
+    # Optuna's own is the same in a study without a kill.
+    optunas = study_of(optuna.pruners.HyperbandPruner(max_resource=9))
+    assert [train(optunas, x) for x in drawn] == expected
+
+
+def test_where_optuna_s_hyperband_is_named_ours_is_taken() -> None:
+    for named in ("HyperbandPruner", "optuna.pruners.HyperbandPruner", optuna.pruners.HyperbandPruner):
+        assert type(make_pruner(named)) is HyperbandPruner
+    given = optuna.pruners.HyperbandPruner()
+    assert make_pruner(given) is given
