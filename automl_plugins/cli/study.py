@@ -1,6 +1,7 @@
 """Search a space, train the best and the references over seeds, print the table.
 
 usage: automl-plugins study --config FILE [--key value]
+       automl-plugins study --data NAME [--key value]
 
 options:
   --config FILE            YAML with any of the keys below; may come several times
@@ -10,6 +11,8 @@ options:
 
 keys:
 {study}
+
+Of the data alone, the rest is chosen by rules (docs/studies.md), and said before the first trial.
 
 The folder is runs/<name of the config file> unless --folder says otherwise; the same command again goes on
 where it stopped. A space, data or module is named (`--space agnn`, see `automl-plugins list`) or given by
@@ -25,6 +28,7 @@ from pathlib import Path
 
 import optuna
 
+from automl_plugins.cli.data_alone import with_chosen
 from automl_plugins.cli.errors import UsageError, told_briefly
 from automl_plugins.cli.look import over
 from automl_plugins.cli.parser import Settings
@@ -55,6 +59,7 @@ _MAY_CHANGE = (
 
 def run(given: Given, command: str) -> int:
     """Run the command, see `automl_plugins.cli.commands.Command`."""
+    given = with_chosen(given, command)
     settings = study_settings(given, Path("runs", given.stem("data")))
     if printed(given, settings.plain):
         return 0

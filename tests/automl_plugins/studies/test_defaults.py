@@ -1,0 +1,129 @@
+"""A study of data alone: rules choose the rest by the data's level and size."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from automl_plugins.cli import main
+from automl_plugins.registry import names
+from automl_plugins.studies.defaults import SPACES, DataFacts, chosen
+
+FEW = ["--data", "cluster", "--data.num_train", "12", "--data.num_val", "2", "--data.num_test", "2"]
+
+
+def facts(level: str = "graph", samples: int = 902, pixels: int = 0, **given: Any) -> DataFacts:
+    others = {"batch_size": 64, "batches": 15, "sets_batch_size": True, "on_accelerator": False}
+    return DataFacts(level, samples, pixels, **{**others, **given})  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("data", "expected"),
+    [
+        # ESOL's 902 molecules: 29 steps an epoch, and chemprop's 1,500 in all.
+        (facts(), {"space": "gnn-plus", "data.batch_size": 32, "trainer.max_epochs": 52, "trial_epochs": 13}),
+        (facts(samples=10_000), {"data.batch_size": 128, "trainer.max_epochs": 19}),
+        (facts(samples=100), {"data.batch_size": 16, "trainer.max_epochs": 100}),
+        # Cora: one graph, 200 steps.
+        (facts("node", 1, batches=1, sets_batch_size=False), {"trainer.max_epochs": 200, "trial_epochs": 50}),
+        (facts("node", 1, batches=10, sets_batch_size=False), {"trainer.max_epochs": 20}),
+        # Images of a quarter of a million pixels, two to a batch; a few small ones, a tenth of them.
+        (facts("pixel", 400, 2**18), {"space": "smp-decoder", "data.batch_size": 2, "trials": 16, "seeds": 3}),
+        (facts("pixel", 76, 197 * 233), {"data.batch_size": 4, "trainer.max_epochs": 26, "pruner": None}),
+        (facts("pixel", 76, 197 * 233, on_accelerator=True), {"trainer.max_epochs": 100}),
+        (facts("image", 4_000, 32 * 32), {"space": "smp", "data.batch_size": 16, "limits": {"references": 4}}),
+        # A batch size that was given stays, and counts.
+        (facts(sets_batch_size=False, batches=451), {"trainer.max_epochs": 10}),
+    ],
+    ids=str,
+)
+def test_the_rules_of_each_level(data: DataFacts, expected: dict[str, Any]) -> None:
+    assert chosen(data).items() >= expected.items()
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    level=st.sampled_from(sorted(SPACES)),
+    samples=st.integers(1, 10**7),
+    pixels=st.integers(0, 10**8),
+    on_accelerator=st.booleans(),
+)
+def test_whatever_the_size_a_study_can_be_made_of_it(
+    level: str, samples: int, pixels: int, on_accelerator: bool
+) -> None:
+    found = chosen(facts(level, samples, pixels, on_accelerator=on_accelerator))
+    assert found["space"] in names("spaces")
+    assert 2 <= found["data.batch_size"] <= 128
+    assert 2 <= found["trial_epochs"] <= found["trainer.max_epochs"] <= 200
+    pruner = found["pruner"]
+    assert pruner is None or 0 < pruner["init_args"]["n_warmup_steps"] < found["trial_epochs"]
+
+
+def test_many_trials_have_the_sampler_that_learns_from_them() -> None:
+    assert chosen(facts(), trials=59)["sampler"] == "TPESampler"
+    assert chosen(facts(), trials=60)["sampler"] == "predictor"
+
+
+# On the command line.
+
+
+@pytest.fixture(autouse=True)
+def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def printed(capsys: pytest.CaptureFixture[str], *flags: str) -> tuple[dict[str, Any], str]:
+    assert main(["study", *flags, "--print_config"]) == 0
+    out, err = capsys.readouterr()
+    return yaml.safe_load(out), err
+
+
+def test_data_alone_are_enough_and_what_was_chosen_is_said(capsys: pytest.CaptureFixture[str]) -> None:
+    config, said = printed(capsys, *FEW)
+    assert config["space"]["class_path"] == "gnn_space.gnn_plus.space.GNNPlusSpace"
+    assert config["data"]["init_args"]["batch_size"] == 16
+    assert config["trainer"] == {"max_epochs": 100}
+    assert (config["trials"], config["trial_epochs"], config["seeds"]) == (40, 25, 5)
+    assert config["pruner"]["init_args"] == {"n_startup_trials": 5, "n_warmup_steps": 8}
+    assert said.count("\n") == 1
+    assert said.startswith(
+        "automl-plugins study: chooses for 12 training samples of level node: space=gnn-plus, data.b"
+    )
+
+
+def test_what_is_given_stays(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("mine.yaml").write_text(
+        yaml.safe_dump({"trainer": {"accelerator": "cpu", "max_epochs": 7}, "pruner": "NopPruner"})
+    )
+    flags = ["--config", "mine.yaml", *FEW, "--data.batch_size", "3", "--trials", "5", "--seeds", "2"]
+    config, said = printed(capsys, *flags)
+    assert config["trainer"] == {"accelerator": "cpu", "max_epochs": 7}
+    assert (config["trials"], config["seeds"], config["data"]["init_args"]["batch_size"]) == (5, 2, 3)
+    assert config["pruner"] == "NopPruner"
+    assert not any(word in said for word in ("trials=", "seeds=", "batch_size", "max_epochs", "pruner"))
+
+
+def test_with_a_space_nothing_is_chosen(capsys: pytest.CaptureFixture[str]) -> None:
+    config, said = printed(capsys, *FEW, "--space", "agnn", "--trainer.max_epochs", "3")
+    assert (config["trials"], config["trial_epochs"], said) == (50, None, "")
+
+
+@pytest.mark.parametrize(
+    ("flags", "told"),
+    [
+        ([], "data is missing"),
+        (["--data", "npz-graph", "--data.path", "missing.npz"], "data.path='missing.npz': there is no such file"),
+        (["--data", "clusters"], "'clusters'"),
+    ],
+    ids=str,
+)
+def test_mistakes_are_one_line(flags: list[str], told: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["study", *flags]) in (1, 2)
+    said = capsys.readouterr().err
+    assert told in said
+    assert said.count("\n") == 1
