@@ -13,7 +13,7 @@ options:
                         the space's arguments; those in the config.yaml beside a file where left out
   --figure F.png        save what is drawn as a figure, too (.pdf, .svg)
   --trial N             one trial of a run, with its choices and the traceback of its failure
-  --arm ARM             of which search: search (as given) or random
+  --arm ARM             of which arm: search (as given), random or hand-made
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ from automl_plugins.studies.identity import shared_name
 from automl_plugins.studies.storage import open_storage
 from automl_plugins.system.nearest import did_you_mean
 
-_ARMS = ("search", "random")
+_ARMS = ("search", "random", "hand-made")
 _SUFFIXES = (".png", ".pdf", ".svg")
 
 

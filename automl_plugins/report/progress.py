@@ -38,7 +38,7 @@ class State:
 
     Args:
         arms: the trials of each search so far.
-        trials: how many the first of them, the search, has in the end.
+        trials: how many an arm has in the end, of those that are not given the search's cost; the search is the first.
         finals: seconds that each final training took that has ended.
         most_finals: how many of them there are in the end; for certain once all trials have ended.
         tests: how many tests have ended.
@@ -49,7 +49,7 @@ class State:
     """
 
     arms: Mapping[str, Sequence[FrozenTrial]]
-    trials: int
+    trials: Mapping[str, int]
     finals: Sequence[float]
     most_finals: int
     tests: int
@@ -69,27 +69,33 @@ class State:
         due = 0.0
         for arm, trials in self.arms.items():
             cost, ended = spent(trials, self.unit), self.ended(arm)
+            left = max(0, self.trials[arm] - ended) if arm in self.trials else 0
+            each = cost / max(1, ended)
             if not found:
-                each = self.trial_cost if self.trial_cost is not None else cost / max(1, ended)
-                due = cost + max(0, self.trials - ended) * each
+                each = each if self.trial_cost is None else self.trial_cost
+                due = cost + left * each
             seconds = sum(float(trial.user_attrs.get("seconds", 0.0)) for trial in trials if counts(trial))
-            in_the_end = self.trials if self.unit == "trials" else cost if self.is_done(arm) else due
-            found[arm] = Spending(cost, in_the_end, seconds)
+            in_the_end = cost + left * (each or due / max(1, self.trials[self.search])) if arm in self.trials else due
+            found[arm] = Spending(cost, cost if self.is_done(arm) else in_the_end, seconds)
         return found
 
     def is_done(self, arm: str) -> bool:
         """True where no trial of an arm is left."""
-        return self.ended(arm) >= self.trials if self.ended_arms is None else arm in self.ended_arms
+        return self.ended(arm) >= self.trials[arm] if self.ended_arms is None else arm in self.ended_arms
+
+    @property
+    def search(self) -> str:
+        """The arm whose cost others are given."""
+        return next(iter(self.arms))
 
     def number(self, arm: str) -> str:
         """The number of an arm's trials that have ended, of those asked for where that is known."""
-        is_counted = self.unit == "trials" or arm == next(iter(self.arms))
-        return f"{self.ended(arm)} of {self.trials}" if is_counted else f"{self.ended(arm)}"
+        return f"{self.ended(arm)} of {self.trials[arm]}" if arm in self.trials else f"{self.ended(arm)}"
 
     def part(self, arm: str) -> str:
         """The part of the search's cost that an arm of equal cost has had; "" where trials are counted."""
         spending = self.spendings[arm]
-        if self.unit == "trials" or arm == next(iter(self.arms)) or not spending.due:
+        if arm in self.trials or not spending.due:
             return ""
         return f", {100 * min(1.0, spending.spent / spending.due):.0f} % of the search's cost"
 
@@ -204,7 +210,8 @@ class Progress:
             rows.append(("tests", f"{state.tests} done", "", ""))
         finals_left = max(0, state.most_finals - len(state.finals))
         searches = state.spendings
-        final_cost = self.longer * max((each.due for each in searches.values()), default=0.0) / max(1, state.trials)
+        dearest = max((each.due for each in searches.values()), default=0.0)
+        final_cost = self.longer * dearest / max(1, max(state.trials.values(), default=1))
         left = seconds_left(searches, state.finals, finals_left, final_cost, self.workers)
         told = "" if left is None or left < 1 else f"about {clock(left)} left"
         rows.append(("in all", clock(self._elapsed()), "; ".join(state.running), told))

@@ -1,35 +1,40 @@
-"""The searches of a study, which are compared: one by the sampler that was asked for, and random search."""
+"""The arms of a study, which are compared: the search, random search, and hand-made networks with their settings."""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from optuna.pruners import BasePruner
+from optuna.samplers import RandomSampler, TPESampler
 
+from automl_plugins.objectives.contender import Contender
 from automl_plugins.samplers.uniform import UniformSampler
+from automl_plugins.studies.candidates import Architectures, Candidates, HandMade
 from automl_plugins.studies.equal_cost import CountMacs, EqualCost, count_macs, unit_of
 from automl_plugins.studies.first_trials import first_trials
 from automl_plugins.studies.optuna_parts import SamplerFactory
-from automl_plugins.studies.plan import Plan
+from automl_plugins.studies.plan import HAND_MADE, Plan
 from automl_plugins.studies.trial_store import TrialStore
-from automl_plugins.studies.tuning import Tuning
 from automl_plugins.training.best_validation import Direction
 from automl_plugins.training.project import Project
 from automl_plugins.training.tunable import values_now
 
+_STREAMS = {"search": 0, "random": 1, HAND_MADE: 2}
+
 
 @dataclass(frozen=True)
 class Arm:
-    """One search of a study.
+    """One arm of a study.
 
     Args:
         name: in tables.
         study_name: in the storage.
         storage: where its trials are, see `automl_plugins.studies.storage.open_storage`.
         sampler: makes the sampler of each trial.
-        tuning: the training settings of its trials.
+        candidates: what its trials choose from.
         pruner: of its trials.
         directions: whether each value is better when lower or higher.
         trials: how many are asked for, unless it is given the search's cost.
@@ -44,7 +49,7 @@ class Arm:
     study_name: str
     storage: str
     sampler: SamplerFactory
-    tuning: Tuning
+    candidates: Candidates
     pruner: BasePruner
     directions: Sequence[Direction]
     trials: int
@@ -55,37 +60,57 @@ class Arm:
     count_macs: CountMacs | None = None
 
 
-def arms_of(project: Project, plan: Plan, store: TrialStore) -> list[Arm]:
-    """The searches of a study.
+def arms_of(project: Project, plan: Plan, store: TrialStore, references: Sequence[Contender] = ()) -> list[Arm]:
+    """The arms of a study.
 
     Args:
         project: what is trained on what.
         plan: of the study.
         store: where its trials are.
+        references: the hand-made networks that fit.
     """
-    unit = unit_of(project, plan)
+    unit, count = unit_of(project, plan, len(references)), count_macs(project)
+    paid = plan.paid(len(references)) if unit != "trials" else ()
     equal_cost = EqualCost(unit, store.study_name("search"), plan.trials)
-    settings = plan.tuning.offered(values_now(project))
-    return [
-        Arm(
-            name=name,
-            study_name=store.study_name(name),
-            storage=store.location,
-            sampler=_random(project) if name == "random" else plan.sampler.over(project.narrowed, settings),
-            tuning=plan.tuning,
-            pruner=plan.pruner,
-            directions=plan.goal.directions(project.direction),
-            trials=plan.trials,
-            # Random search draws from a stream of its own, not the one that a sampler's start-up draws from.
-            seed=project.seed + (name == "random"),
-            max_equal_failures=plan.max_equal_failures,
-            first=first_trials(project, plan) if name == "search" else {},
-            equal_cost=None if name == "search" or unit == "trials" else equal_cost,
-            count_macs=count_macs(project) if unit == "macs" else None,
+    arms = []
+    for name in plan.arms_with(len(references)):
+        is_hand_made, trials = name == HAND_MADE, plan.trials_of(name, len(references))
+        arms.append(
+            Arm(
+                name=name,
+                study_name=store.study_name(name),
+                storage=store.location,
+                sampler=_sampler(name, project, plan),
+                candidates=(
+                    HandMade(project, references, plan.tuning) if is_hand_made else Architectures(project, plan.tuning)
+                ),
+                pruner=plan.pruner,
+                directions=plan.goal.directions(project.direction),
+                trials=trials,
+                # Random search draws from a stream of its own, not the one that a sampler's start-up draws from.
+                seed=project.seed + _STREAMS[name],
+                # A hand-made network that is broken ends its own part of the study alone.
+                max_equal_failures=sys.maxsize if is_hand_made else plan.max_equal_failures,
+                first=(first := _first(name, project, plan, references)),
+                equal_cost=replace(equal_cost, least=len(first)) if name in paid else None,
+                count_macs=count if unit == "macs" else None,
+            )
         )
-        for name in plan.arms
-    ]
+    return arms
 
 
-def _random(project: Project) -> SamplerFactory:
-    return SamplerFactory(UniformSampler, space=project.narrowed)
+def _sampler(name: str, project: Project, plan: Plan) -> SamplerFactory:
+    """The search's as it was asked for; settings of hand-made networks are no matter of samplers of architectures."""
+    if name == "random":
+        return SamplerFactory(UniformSampler, space=project.narrowed)
+    if name == HAND_MADE and (plan.sampler.given is not None or plan.sampler.cls not in (TPESampler, RandomSampler)):
+        return SamplerFactory(TPESampler)
+    return plan.sampler.over(project.narrowed, plan.tuning.offered(values_now(project)))
+
+
+def _first(name: str, project: Project, plan: Plan, references: Sequence[Contender]) -> dict[str, dict[str, Any]]:
+    """The parameters that an arm begins with; hand-made networks have the settings that they have without tuning."""
+    if name == HAND_MADE:
+        settings = plan.tuning.offered(values_now(project))
+        return {str(contender.reference): settings for contender in references}
+    return first_trials(project, plan) if name == "search" else {}

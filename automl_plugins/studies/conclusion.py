@@ -94,7 +94,7 @@ def _summary(finals: Finals, standings: Sequence[Standing]) -> Summary:
         return labels[f"contenders/{standing.contender.key}"]
 
     monitor = project.monitor if finals.goal.reward is None else "reward"
-    unit = unit_of(project, finals.plan)
+    unit = unit_of(project, finals.plan, len(finals.hand_made))
     searches = {arm: {**cost(trials), unit: spent(trials, unit)} for arm, trials in finals.trials.items()}
     representatives = finals.representatives
     tests = tests_of(comparison, representatives, monitor) if representatives else {}

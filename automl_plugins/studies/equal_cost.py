@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from statistics import fmean
-from typing import Any
 
 from optuna.trial import FrozenTrial, TrialState
 
 from automl_plugins.errors import StudyError
+from automl_plugins.objectives.contender import Contender
 from automl_plugins.report.trial_cost import cost_of, counts, spent
-from automl_plugins.spaces.architecture import Architecture
 from automl_plugins.spaces.budget import work_of
 from automl_plugins.studies.plan import Plan
 from automl_plugins.training.project import Project
@@ -21,8 +20,8 @@ from automl_plugins.training.project import Project
 _MOST_FREE = 30
 """Trials in a row that cost nothing, since they were trained before, after which a space counts as exhausted."""
 
-CountMacs = Callable[[Architecture, Mapping[str, Any]], int | None]
-"""The multiply-accumulates of an architecture's network, with training settings; None where they cannot be counted."""
+CountMacs = Callable[[Contender], int | None]
+"""The multiply-accumulates of a contender's network, with its settings; None where they cannot be counted."""
 
 
 @dataclass(frozen=True)
@@ -36,11 +35,13 @@ class EqualCost:
         unit: of the cost.
         search: the study name of the search in the storage.
         trials: how many the search has in the end.
+        least: how many the arm has, whatever they cost.
     """
 
     unit: str
     search: str
     trials: int
+    least: int = 0
 
     def is_reached(self, own: Sequence[FrozenTrial], searched: Sequence[FrozenTrial]) -> bool | None:
         """True where an arm is done; None where it has to wait for trials that run; False where another one is due.
@@ -51,6 +52,8 @@ class EqualCost:
         """
         running = [trial for trial in own if trial.state is TrialState.RUNNING]
         due, done = spent(searched, self.unit), sum(map(counts, searched)) >= self.trials
+        if sum(map(counts, own)) + len(running) < self.least:
+            return False
         if spent(own, self.unit) >= due or self._is_exhausted(own):
             return True if done and not running else None
         ahead = sum(self._expected(trial, [*own, *searched]) for trial in running)
@@ -67,16 +70,16 @@ class EqualCost:
         return len(latest) == _MOST_FREE and spent(latest, self.unit) == 0.0
 
 
-def unit_of(project: Project, plan: Plan) -> str:
-    """The unit in which the arms of a study are given the same cost.
+def unit_of(project: Project, plan: Plan, references: int) -> str:
+    """The unit in which the arms of a study are given the same cost, beside so many hand-made networks.
 
-    If none was asked for, it is `macs`, or `steps` where multiply-accumulates cannot be counted. A single arm is
-    counted in trials.
+    If none was asked for, it is `macs`, or `steps` where multiply-accumulates cannot be counted. If there is no arm to
+    be given the search's cost, it is counted in trials.
 
     Raises:
         StudyError: it cannot be had.
     """
-    if len(plan.arms) < 2:
+    if not plan.paid(references):
         return "trials"
     unit = plan.equal_cost
     if unit == "gpu_seconds" and project.device.type == "cpu":
@@ -93,7 +96,7 @@ def unit_of(project: Project, plan: Plan) -> str:
 
 
 def count_macs(project: Project) -> CountMacs:
-    """The count of an architecture's multiply-accumulates; what its space's limits have counted is remembered.
+    """The count of a network's multiply-accumulates; what its space's limits have counted is remembered.
 
     With a `data.batch_size` among the training settings, they are those of a batch of that size, in proportion: so many
     fewer are the steps.
@@ -103,17 +106,20 @@ def count_macs(project: Project) -> CountMacs:
     """
     own = getattr(project.data, "batch_size", None)
 
-    def counted(architecture: Architecture) -> int | None:
-        budget = project.narrowed.budget
-        if budget is not None and "macs" in budget.limits:
+    def counted(contender: Contender) -> int | None:
+        architecture, budget = contender.architecture, project.narrowed.budget
+        if architecture is not None and budget is not None and "macs" in budget.limits:
             found = budget.figures(architecture).get("macs")
             return None if found is None else int(found)
         with suppress(Exception):  # whatever a network says of inputs that do not fit it: its trial tells
-            return work_of(partial(project.space.build, architecture, project.task), project.call)["macs"]
+            build = partial(contender.network, project.space, project.task, project.data)
+            if architecture is not None:
+                build = partial(project.space.build, architecture, project.task)
+            return work_of(build, project.call)["macs"]
         return None
 
-    def count(architecture: Architecture, settings: Mapping[str, Any]) -> int | None:
-        macs, size = counted(architecture), settings.get("data.batch_size")
+    def count(contender: Contender) -> int | None:
+        macs, size = counted(contender), contender.settings.get("data.batch_size")
         return round(macs * size / own) if macs is not None and size and own else macs
 
     return count

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from functools import cached_property
 
@@ -15,7 +16,7 @@ from automl_plugins.objectives.standing import Standing, best_of, economical_of,
 from automl_plugins.report.front import candidates, front_of, spread
 from automl_plugins.spaces.refusal import REFERENCE
 from automl_plugins.studies.comparison import Comparison
-from automl_plugins.studies.plan import Plan
+from automl_plugins.studies.plan import HAND_MADE, Plan
 
 _FOUND_BY = {"search": "search", "random": "random search"}
 
@@ -38,8 +39,8 @@ class Finals:
         comparison: the final trainings that are shown.
         choosing: those that choose among finalists; the same where there is one seed.
         plan: of the study.
-        trials: of each search (arm), in the order in which they were asked for.
-        references: the hand-made networks.
+        trials: of each arm, in the order in which they were asked for.
+        references: the hand-made networks; where they are an arm, its finalists stand for all of them.
         measure: measures the goal's figures of a hand-made network.
         weigh: measures what is shown of networks beside an ensemble: their multiply-accumulates and latency.
     """
@@ -60,7 +61,8 @@ class Finals:
         self.plan = plan
         self.goal = plan.goal
         self.trials = trials
-        self.references = list(references)
+        self.arms = [arm for arm in trials if arm != HAND_MADE]
+        self.hand_made = list(references)
         self.measure = measure
         self.weigh = weigh
 
@@ -97,7 +99,7 @@ class Finals:
 
         With costs these are the references alone: a front is not ranked. For an ensemble all are ranked.
         """
-        arms = [] if self.goal.costs and self.plan.ensemble is None else list(self.trials)
+        arms = [] if self.goal.costs and self.plan.ensemble is None else self.arms
         every = [*(contender for arm in arms for contender in self.finalists(arm)), *self.references]
         if self.plan.ensemble is not None:
             return every
@@ -107,7 +109,7 @@ class Finals:
     @property
     def contenders(self) -> list[Contender]:
         """All that are trained over the seeds which are shown, and the references."""
-        return [*(contender for arm in self.trials for contender in self.judged(arm)), *self.references]
+        return [*(contender for arm in self.arms for contender in self.judged(arm)), *self.references]
 
     def judged(self, arm: str) -> list[Contender]:
         """The finalist of an arm that was chosen, and those before it that failed then; with costs, all finalists."""
@@ -120,9 +122,30 @@ class Finals:
         return [*filter(None, [chosen]), *(each for each in failed if self.comparison.is_trained(each))]
 
     @property
+    def references(self) -> list[Contender]:
+        """The hand-made networks that are trained: all that there are, or the finalists of their arm.
+
+        Places that are left, since fewer networks have trials with a value, are for those without: their lines of the
+        table say what became of them.
+        """
+        if HAND_MADE not in self.trials:
+            return self.hand_made
+        finalists = self.finalists(HAND_MADE)
+        known = {each.reference for each in finalists}
+        others = [each for each in self.hand_made if each.reference not in known]
+        finalists += others[: max(0, self.plan.finalists - len(finalists))]
+        names = Counter(each.reference for each in finalists)
+        order = [each.reference for each in self.hand_made]
+        shown = [
+            replace(each, label=each.label.partition(",")[0]) if names[each.reference] == 1 else each
+            for each in finalists
+        ]
+        return sorted(shown, key=lambda each: order.index(each.reference))
+
+    @property
     def unsettled(self) -> list[str]:
         """The arms whose finalists are not chosen among yet."""
-        return [arm for arm in self.trials if self.finalists(arm) and not self.judged(arm)]
+        return [arm for arm in self.arms if self.finalists(arm) and not self.judged(arm)]
 
     def chosen(self, among: Sequence[Contender]) -> Contender | None:
         """The best of several on the choosing seeds, the first where there is one; None while they are not trained."""
@@ -151,14 +174,15 @@ class Finals:
     @property
     def failed(self) -> list[Contender]:
         """The finalists that failed on the seeds that choose, and so were not judged."""
-        every = [contender for arm in self.trials for contender in self.finalists(arm)]
+        every = [contender for arm in self.arms for contender in self.finalists(arm)]
         judged = {contender.key for contender in self.contenders}
         return [contender for contender in every if self.failure(contender) and contender.key not in judged]
 
     def _best(self, arm: str, without: set[str]) -> list[Contender]:
         """The best of an arm by its trials; with costs, of its front, the ends first."""
-        contenders = {trial.number: self._contender(arm, trial) for trial in candidates(self.trials[arm])}
-        left = [trial for trial in candidates(self.trials[arm]) if contenders[trial.number].key not in without]
+        known = self._candidates(arm)
+        contenders = {trial.number: self._contender(arm, trial) for trial in known}
+        left = [trial for trial in known if contenders[trial.number].key not in without]
         if self.goal.costs:
             chosen = spread(front_of(left, self.maximize), self.plan.finalists, self.maximize)
         else:
@@ -167,8 +191,17 @@ class Finals:
             chosen = sorted(left, key=lambda trial: (sign * trial.values[0], trial.number))[: self.plan.finalists]
         return [contenders[trial.number] for trial in chosen]
 
+    def _candidates(self, arm: str) -> list[FrozenTrial]:
+        """The trials that finalists are taken from: not those of hand-made networks that are none of the study now."""
+        names = {each.reference for each in self.hand_made}
+        known = candidates(self.trials[arm])
+        return [trial for trial in known if arm != HAND_MADE or trial.user_attrs[REFERENCE] in names]
+
     def _contender(self, arm: str, trial: FrozenTrial) -> Contender:
         tuning, reference = self.plan.tuning, trial.user_attrs.get(REFERENCE)
+        if arm == HAND_MADE:
+            made = next(each for each in self.hand_made if each.reference == reference)
+            return replace(made, label=f"{made.label}, trial {trial.number}", settings=tuning.of(trial.params))
         architecture = self.project.space.architecture(tuning.without(trial.params))
         who = arm if reference is None else f"{arm} ({reference})"
         found_by, settings = _FOUND_BY.get(arm, arm), tuning.of(trial.params)
@@ -184,7 +217,7 @@ class Finals:
     @property
     def winners(self) -> list[Contender]:
         """The finalist of each arm that was chosen; with costs, all that have a value."""
-        return [contender for arm in self.trials for contender in self._winners_of(arm)]
+        return [contender for arm in self.arms for contender in self._winners_of(arm)]
 
     def _winners_of(self, arm: str) -> list[Contender]:
         standings = [self.standing(contender) for contender in self.judged(arm)]
@@ -261,8 +294,8 @@ class Finals:
     def _measured(self) -> dict[str, Mapping[str, float]]:
         return {
             self._contender(arm, trial).key: trial.user_attrs["figures"]
-            for arm, trials in self.trials.items()
-            for trial in candidates(trials)
+            for arm in self.trials
+            for trial in self._candidates(arm)
             if "figures" in trial.user_attrs
         }
 
@@ -275,7 +308,7 @@ class Finals:
     def representatives(self) -> dict[str, Standing]:
         """The standing of the one of each that found any (`search`, `random search`, `hand`) that is compared."""
         every: dict[str, list[Contender]] = {}
-        for arm in self.trials:
+        for arm in self.arms:
             for contender in self._winners_of(arm)[:1]:
                 every.setdefault(contender.found_by, []).append(contender)
         for contender in self.references:

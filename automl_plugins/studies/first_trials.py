@@ -42,7 +42,10 @@ def enqueue_next(study: optuna.Study, first: Mapping[str, Mapping[str, Any]], tr
     """
     if any(trial.state is TrialState.WAITING for trial in trials):
         return
-    there = {trial.user_attrs.get(REFERENCE) for trial in trials}
+    again = {trial.user_attrs.get("retry_of") for trial in trials}
+    # One that was cut off before it was asked for whole has not been there.
+    kept = (trial for trial in trials if "interrupted" not in trial.user_attrs or trial.number in again)
+    there = {trial.user_attrs.get(REFERENCE) for trial in kept}
     for name, parameters in first.items():
         if name not in there:
             study.enqueue_trial(dict(parameters), {REFERENCE: name})

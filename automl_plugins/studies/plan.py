@@ -31,6 +31,8 @@ from automl_plugins.studies.storage import expanded
 from automl_plugins.studies.tuning import Tuning, make_tuning
 from automl_plugins.system.arguments import at_least, names, one_of, positive, switch
 
+HAND_MADE = "hand-made"
+"""The arm of the hand-made networks with their settings."""
 CHOOSING_SEEDS = 2
 """The number of seeds on which finalists are chosen, beside those on which they are judged."""
 
@@ -96,9 +98,30 @@ class Plan:
             return ()
         return ("search", "random") if self.random_search else ("search",)
 
+    def arms_with(self, references: int) -> tuple[str, ...]:
+        """The arms of the study beside so many hand-made networks.
+
+        These are an arm where there is something to choose among them: settings, or more networks than finalists.
+        """
+        chooses = references > 0 and (bool(self.tuning.distributions) or references > self.finalists)
+        return (*self.arms, HAND_MADE) if self.arms and chooses else self.arms
+
+    def paid(self, references: int) -> tuple[str, ...]:
+        """The arms that may be given the search's cost: those whose number of trials does not follow from what is."""
+        arms = self.arms_with(references)[1:]
+        return tuple(arm for arm in arms if arm != HAND_MADE or self.tuning.distributions)
+
+    def trials_of(self, arm: str, references: int) -> int:
+        """The number of trials of an arm: hand-made networks have one each without settings, and at least one with."""
+        if arm != HAND_MADE:
+            return self.trials
+        return max(self.trials, references) if self.tuning.distributions else references
+
     def final_trainings(self, references: int) -> int:
         """The number of final trainings beside so many references, if none fails and no finalist is another's equal."""
         arms, finalists = len(self.arms), min(self.finalists, self.trials)
+        if HAND_MADE in self.arms_with(references):
+            references = min(self.finalists, self.trials_of(HAND_MADE, references))
         if self.seeds == 1:
             return arms * finalists + references
         ranked = arms * finalists if finalists > 1 and not self.goal.costs else 0

@@ -31,8 +31,8 @@ from automl_plugins.training.project import Project
 from automl_plugins.training.trainer_options import check_makes_a_trainer, check_validates
 
 
-def settle_costs(project: Project, plan: Plan, figures: Figures) -> None:
-    """Settle what is measured, before any training.
+def settle_costs(project: Project, plan: Plan, figures: Figures, references: int) -> None:
+    """Settle what is measured beside so many hand-made networks, before any training.
 
     Raises:
         StudyError: the goal does not fit the metric, the machine or the module cannot measure a cost, or limits admit
@@ -42,7 +42,7 @@ def settle_costs(project: Project, plan: Plan, figures: Figures) -> None:
         plan.goal.directions(project.direction)
         if plan.arms:
             _ = project.narrowed
-        if unit_of(project, plan) == "steps" and plan.equal_cost is None:
+        if unit_of(project, plan, references) == "steps" and plan.equal_cost is None:
             tell(
                 "the searches have as many optimizer steps each: MACs cannot be counted where the module does not call "
                 "its network"

@@ -60,10 +60,11 @@ _CHOOSING = 1_000_000
 class Study:
     """Search a space for an architecture, with one Lightning training for each trial.
 
-    The study first runs `trials` trials with the sampler, and random search at the same cost. The best `finalists` of
-    each are trained with the full budget on two seeds, whose mean validation score chooses among them. The chosen
-    ones and the references are trained and tested over `seeds` other seeds; of these, the best by validation wins.
-    Run again, it goes on where it stopped.
+    The study first runs `trials` trials with the sampler, and random search at the same cost; where there is something
+    to choose among the references (settings, see `tune`, or more of them than finalists), they are a third arm. The
+    best `finalists` of each are trained with the full budget on two seeds, whose mean validation score chooses among
+    them. The chosen ones and the hand-made finalists are trained and tested over `seeds` other seeds; of these, the
+    best by validation wins. Run again, it goes on where it stopped.
 
     ```python
     study = Study(AGNNSpace(layers=2), CoraData(), "runs/cora", trainer={"max_epochs": 50}, trials=100)
@@ -267,7 +268,7 @@ class Study:
         _ = self.project.monitor, self.references
         # Minutes without a word would look like a hang.
         with told_when_slow("before the first training: counts limits and tries networks on one batch"):
-            settle_costs(self.project, self.plan, self.figures)
+            settle_costs(self.project, self.plan, self.figures, len(self.references))
             refuse_another(self.identity, self.folder, lambda: any(map(self.arm_trials, self.plan.arms)))
             check_settings(self.comparison.projects, self.plan.tuning)
             self.references = Readiness(self.comparison, self.plan).check(self.references)
@@ -281,7 +282,8 @@ class Study:
         """
         self.project.read_data()
         runner = TrialRunner(self.comparison.projects, self.plan, self.figures)
-        share(runner, arms_of(self.project, self.plan, self.store), lambda: self.finals, since)
+        arms = arms_of(self.project, self.plan, self.store, self.references)
+        share(runner, arms, lambda: self.finals, since)
 
     # Parts.
 
@@ -328,12 +330,12 @@ class Study:
             comparison=self.comparison,
             choosing=self.choosing,
             plan=self.plan,
-            trials={arm: self.arm_trials(arm) for arm in self.plan.arms},
+            trials={arm: self.arm_trials(arm) for arm in self.plan.arms_with(len(self.references))},
             references=self.references,
             measure=lambda contender: costs_of(self.comparison, contender, self.figures),
             weigh=lambda contender: costs_of(self.comparison, contender, self.shown_figures),
         )
 
     def arm_trials(self, arm: str) -> list[FrozenTrial]:
-        """The trials of one search, `search` or `random`, in the order in which they were asked for."""
+        """The trials of one arm, `search`, `random` or `hand-made`, in the order in which they were asked for."""
         return self.store.trials(arm)

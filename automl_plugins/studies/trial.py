@@ -83,14 +83,17 @@ class TrialRunner:
         prunings = []
         if not isinstance(arm.pruner, NopPruner):
             prunings.append(TrialPruning(project.monitor, claim.trial, arm.storage, arm.pruner))
-        figures = self.figures(claim.architecture)
+        contender = claim.contender
+        build = partial(contender.network, project.space, project.task, project.data)
+        known = contender.architecture
+        figures = self.figures.of_network(build) if known is None else self.figures(known)
         goal.constrain(claim.trial, figures)
         claim.trial.set_user_attr("figures", figures)
         with seeded(project.seed):
-            network = project.space.network(claim.architecture, project.task)
+            network = build()
             pool = WeightPool(queue.folder.shared_weights(arm.study_name))
             layers, options = self._inherit(queue, claim, network, pool)
-            tuned = self.projects(claim.settings)
+            tuned = self.projects(contender.settings)
             result = tuned.fit(
                 tuned.make_module(network), options, [*prunings, pulse], self.plan.sharing, network=network
             )
@@ -106,15 +109,15 @@ class TrialRunner:
     ) -> tuple[Layers, dict[str, Any]]:
         """Start a network from what earlier trials have trained; what it shares itself, and how to train it."""
         short = self.project.options(self.plan.trial_epochs)
-        if not (self.plan.sharing and isinstance(self.project.space, SharesWeights)):
+        architecture = claim.contender.architecture
+        if architecture is None or not (self.plan.sharing and isinstance(self.project.space, SharesWeights)):
             return {}, short
-        layers = self.project.space.shared_weights(network, claim.architecture)
+        layers = self.project.space.shared_weights(network, architecture)
         share = pool.inherit(layers, queue.complete())
         claim.trial.set_user_attr("inherited", round(share, 4))
         return layers, short if share >= ENOUGH else self.project.options()
 
 
 def _name(queue: TrialQueue, claim: Claim) -> str:
-    chosen = [*claim.architecture.items(), *claim.settings.items()]
-    content = json.dumps([queue.arm.study_name, sorted(chosen)]).encode()
+    content = json.dumps([queue.arm.study_name, claim.contender.key]).encode()
     return f"trial-{hashlib.sha256(content).hexdigest()[:16]}"

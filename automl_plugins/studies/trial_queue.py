@@ -8,16 +8,14 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
-from typing import Any
 
-import numpy as np
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from automl_plugins.errors import StudyError
+from automl_plugins.objectives.contender import Contender
 from automl_plugins.report.trial_cost import counts
 from automl_plugins.report.trials import outcome
-from automl_plugins.spaces.architecture import Architecture
 from automl_plugins.spaces.refusal import prolong_startup
 from automl_plugins.studies.arm import Arm
 from automl_plugins.studies.first_trials import enqueue_next
@@ -32,8 +30,6 @@ from automl_plugins.training.fit import TrainingResult
 from automl_plugins.training.project import Project
 
 _MOST_REFUSALS = 200
-_PATIENCE = 20
-"""Proposals in a row that are refused before the space itself draws the next one, within its limits."""
 
 
 class NoTrial(Enum):
@@ -49,13 +45,11 @@ class Claim:
 
     Args:
         trial: Optuna's trial, running.
-        architecture: what it asks for.
-        settings: what it is trained with, see `Contender`.
+        contender: what it asks for.
     """
 
     trial: optuna.Trial
-    architecture: Architecture
-    settings: Mapping[str, Any]
+    contender: Contender
 
 
 class TrialQueue:
@@ -158,31 +152,34 @@ class TrialQueue:
         waits = trial.state is TrialState.RUNNING and "twin_of" in trial.user_attrs
         return waits and trial.user_attrs.get("worker") == self.worker
 
-    def _ask(self, trials: Sequence[FrozenTrial]) -> Claim | None:
+    def _ask(self, trials: Sequence[FrozenTrial]) -> Claim | NoTrial | None:
         """Ask for a trial; None where it needs no training."""
         # The ordinal counts what was asked for, whatever became of it; a retry is no new question.
         ordinal = sum("interrupted" not in trial.user_attrs for trial in trials)
         self.study.sampler = self.arm.sampler(self.arm.seed, ordinal)
         prolong_startup(self.study)
         enqueue_next(self.study, self.arm.first, trials)
-        latest = trials[-_PATIENCE:]
-        if len(latest) == _PATIENCE and all("refused" in trial.user_attrs for trial in latest):
-            drawn = self.project.narrowed.sample(np.random.default_rng([self.arm.seed, ordinal]))
-            self.study.enqueue_trial(dict(drawn), {"drawn": f"within the limits, after {_PATIENCE} refused proposals"})
+        if not self.study.get_trials(deepcopy=False, states=(TrialState.WAITING,)):
+            with self._sampler_at_fault():
+                is_left = self.arm.candidates.propose(self.study, trials, [self.arm.seed, ordinal])
+            if not is_left:
+                runs = any(trial.state is TrialState.RUNNING for trial in trials)
+                return NoTrial.WAIT if runs else NoTrial.DONE
         with self._sampler_at_fault():
             trial = self.study.ask()
         trial.set_user_attr("process", identity())
         trial.set_user_attr("worker", self.worker)
         try:
             with self._sampler_at_fault():
-                architecture = self.project.narrowed.suggest(trial)
-                settings = self.arm.tuning.suggest(trial)
+                contender = self.arm.candidates.suggest(trial)
         except optuna.TrialPruned as beyond:
             self._refuse(trial, str(beyond))
             return None
-        if settings:
-            trial.set_user_attr("settings", settings)
-        equal = [other for other in trials if other.params == trial.params and "refused" not in other.user_attrs]
+        if contender.settings:
+            trial.set_user_attr("settings", contender.settings)
+        choice = self.arm.candidates.choice(trial)
+        asked = [other for other in trials if "refused" not in other.user_attrs]
+        equal = [other for other in asked if self.arm.candidates.choice(other) == choice]
         for other in equal:
             if is_spent(other):
                 copy(self.study, trial._trial_id, trial.number, other)
@@ -191,16 +188,16 @@ class TrialQueue:
             if other.state is TrialState.RUNNING:
                 trial.set_user_attr("twin_of", other.number)
                 return None
-        count = self.project.space.num_parameters(architecture, self.project.task)
-        refusal = too_large(count)
+        count = self.arm.candidates.count(contender)
+        refusal = None if count is None else too_large(count)
         if refusal is not None:
             self._refuse(trial, refusal)
             return None
         trial.set_user_attr("params", count)
-        macs = None if self.arm.count_macs is None else self.arm.count_macs(architecture, settings)
+        macs = None if self.arm.count_macs is None else self.arm.count_macs(contender)
         if macs is not None:
             trial.set_user_attr("macs", macs)
-        return Claim(trial, architecture, settings)
+        return Claim(trial, contender)
 
     @contextmanager
     def _sampler_at_fault(self) -> Iterator[None]:

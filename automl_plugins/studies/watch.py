@@ -12,10 +12,12 @@ from statistics import fmean
 
 import numpy as np
 
+from automl_plugins.objectives.contender import Contender
 from automl_plugins.report.progress import Progress, State
 from automl_plugins.report.trial_cost import cost_of, counts
 from automl_plugins.studies.equal_cost import EqualCost, count_macs, unit_of
 from automl_plugins.studies.finals import Finals
+from automl_plugins.studies.plan import HAND_MADE
 from automl_plugins.studies.pulse import forget_pulses, pulses
 
 _DRAWS = 8
@@ -51,10 +53,10 @@ class Watch:
             most = len(trained) + len(finals.unsettled) * plan.seeds
         else:
             trained = list(folder.path.glob("contenders/*/*-train.json"))
-            most = plan.final_trainings(len(finals.references))
+            most = plan.final_trainings(len(finals.hand_made))
         return State(
             arms=finals.trials,
-            trials=plan.trials,
+            trials=self._asked(finals),
             finals=_seconds(trained),
             most_finals=most,
             tests=len(_seconds(folder.path.glob("contenders/*/*-test.json"))),
@@ -67,17 +69,24 @@ class Watch:
     @cached_property
     def _unit(self) -> str:
         finals = self.finals()
-        return unit_of(finals.project, finals.plan)
+        return unit_of(finals.project, finals.plan, len(finals.hand_made))
+
+    def _asked(self, finals: Finals) -> dict[str, int]:
+        """The number of trials of each arm that is not given the search's cost."""
+        plan, references = finals.plan, len(finals.hand_made)
+        paid = plan.paid(references) if self._unit != "trials" else ()
+        return {arm: plan.trials_of(arm, references) for arm in finals.trials if arm not in paid}
 
     def _ended(self, finals: Finals) -> set[str]:
         """The arms of which no trial is left."""
-        trials, asked = finals.trials, finals.plan.trials
-        ended = {arm for arm, each in trials.items() if sum(map(counts, each)) >= asked}
-        if self._unit == "trials":
-            return ended
-        equal = EqualCost(self._unit, "search", asked)
-        others = [arm for arm in trials if arm != "search"]
-        return ended & {"search"} | {arm for arm in others if equal.is_reached(trials[arm], trials["search"])}
+        trials, asked = finals.trials, self._asked(finals)
+        ended = {arm for arm, most in asked.items() if sum(map(counts, trials[arm])) >= most}
+        for arm in trials.keys() - asked.keys():
+            least = len(finals.hand_made) if arm == HAND_MADE else 0
+            equal = EqualCost(self._unit, "search", finals.plan.trials, least)
+            if equal.is_reached(trials[arm], trials["search"]):
+                ended.add(arm)
+        return ended
 
     def _trial_cost(self, finals: Finals) -> float | None:
         """The cost that is expected of a trial of the search, from random architectures while few trials have ended."""
@@ -90,7 +99,7 @@ class Watch:
     def _typical_macs(self) -> float:
         project = self.finals().project
         count, generator = count_macs(project), np.random.default_rng(project.seed)
-        return fmean(count(project.narrowed.sample(generator), {}) or 1 for _ in range(_DRAWS))
+        return fmean(count(Contender("", project.narrowed.sample(generator))) or 1 for _ in range(_DRAWS))
 
 
 def progress(finals: Callable[[], Finals]) -> Progress:

@@ -62,7 +62,7 @@ def numbered(trials: list[FrozenTrial]) -> list[FrozenTrial]:
 
 def progress(console: Console, *arms: str, running: tuple[str, ...] = (), **given: Any) -> Progress:
     names = arms or ("search",)
-    state = State({arm: numbered(BOOKS) for arm in names}, 8, [], len(names), 0, running)
+    state = State({arm: numbered(BOOKS) for arm in names}, dict.fromkeys(names, 8), [], len(names), 0, running)
     return Progress(lambda: state, "val_loss", console=console, **given)
 
 

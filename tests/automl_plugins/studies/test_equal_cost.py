@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from automl_plugins.errors import StudyError
 from automl_plugins.measures.macs import macs
+from automl_plugins.objectives.contender import Contender
 from automl_plugins.report.trial_cost import cost_of, spent
 from automl_plugins.studies.arm import arms_of
 from automl_plugins.studies.equal_cost import EqualCost, count_macs
@@ -49,9 +50,12 @@ def queues_of(study: Study, worker: str = "ann") -> list[TrialQueue]:
 
 def finish(queue: TrialQueue, claim: Claim) -> None:
     """End a trial as if it had been trained; some are pruned after a third of their steps."""
-    pruned = len(str(claim.architecture)) % 3 == 2
+    length = len(str(claim.contender.architecture))
+    pruned = length % 3 == 2
     queue.finish(
-        claim, TrainingResult(len(str(claim.architecture)) / 7, 0, EPOCHS // (3 if pruned else 1), 2.0, 1.0), pruned
+        claim,
+        TrainingResult(len(str(claim.contender.architecture)) / 7, 0, EPOCHS // (3 if pruned else 1), 2.0, 1.0),
+        pruned,
     )
 
 
@@ -115,7 +119,7 @@ def test_of_a_larger_batch_a_step_costs_more_in_proportion(make_study: MakeStudy
     study = racing(make_study)
     count, architecture = count_macs(study.project), study.project.space.sample(np.random.default_rng(0))
     size = 4 * study.project.data.batch_size  # type: ignore[attr-defined]
-    own, larger = (count(architecture, settings) for settings in ({}, {"data.batch_size": size}))
+    own, larger = (count(Contender("", architecture, settings=each)) for each in ({}, {"data.batch_size": size}))
     assert own is not None
     assert larger == 4 * own
 
@@ -289,4 +293,5 @@ def test_a_count_is_the_same_whether_the_calls_were_recorded_before(make_study: 
     fresh, study = racing(make_study).project, racing(make_study)
     architecture = study.project.space.sample(np.random.default_rng(0))
     study.prepare()
-    assert count_macs(fresh)(architecture, {}) == count_macs(study.project)(architecture, {})
+    contender = Contender("", architecture)
+    assert count_macs(fresh)(contender) == count_macs(study.project)(contender)

@@ -145,7 +145,7 @@ def test_a_seed_that_fails_is_said_and_the_others_are_the_mean(
 
     monkeypatch.setattr(Scored, "on_train_start", fails_on_the_second_seed)
     Scored.scores = {"GIN": 0.9, "GCN": 0.8}
-    summary = scored(references=["gin", "gcn"], trials=1, finalists=1).run()
+    summary = scored(references=["gin", "gcn"], trials=1, finalists=2).run()
     gin, gcn = summary.rows[1:]
     assert (gin.completed, gin.seeds) == (1, 2)
     assert gin.validation_mean == pytest.approx(0.9)
@@ -389,7 +389,7 @@ def test_the_economical_one_wins_where_it_is_preferred(scored: MakeStudy, monkey
 
 def test_an_ensemble_may_be_better_and_does_not_win(scored: MakeStudy) -> None:
     Scored.scores = {"GIN": 0.9, "GCN": 0.8, "GAT": 0.7, "Ensemble": 0.95}
-    given = {"references": ["gcn", "gat", "gin"], "trials": 1}
+    given = {"references": ["gcn", "gat", "gin"], "trials": 1, "finalists": 3}
     study = scored(ensemble=3, **given)
     summary = study.run()
     rows = {row.label: row for row in summary.rows}

@@ -44,7 +44,7 @@ def train(queue: TrialQueue, most: int = 100) -> None:
         claim = queue.claim()
         if not isinstance(claim, Claim):
             break
-        queue.finish(claim, TrainingResult(len(str(claim.architecture)) / 7, 0, 1, 0.1, 0.1), pruned=False)
+        queue.finish(claim, TrainingResult(len(str(claim.contender.architecture)) / 7, 0, 1, 0.1, 0.1), pruned=False)
 
 
 def asked(study: Study) -> list[tuple[Any, Any]]:

@@ -70,7 +70,9 @@ def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_classes_and_functions_stand_beside_what_was_found(make_study: MakeStudy) -> None:
-    study = make_study(trials=1, references=[Wide, straight, "own_networks.MyNet", "own_networks.narrow", Wide])
+    study = make_study(
+        trials=1, finalists=4, references=[Wide, straight, "own_networks.MyNet", "own_networks.narrow", Wide]
+    )
     summary = study.run()
     assert [row.label for row in summary.rows] == ["search", "Wide", "straight", "MyNet", "narrow"]
     assert [row.params for row in summary.rows[1:]] == [161, 4, 21, 4]

@@ -23,6 +23,7 @@ from automl_plugins import Project
 from automl_plugins.errors import StudyError
 from automl_plugins.report.trials import outcome
 from automl_plugins.studies.arm import Arm
+from automl_plugins.studies.candidates import Architectures
 from automl_plugins.studies.deaths import KilledError
 from automl_plugins.studies.folder import RunFolder
 from automl_plugins.studies.optuna_parts import make_pruner, sampler_factory
@@ -70,13 +71,14 @@ def make_queue(folder: RunFolder) -> MakeQueue:
         space = given.pop("space", PerceptronSpace())
         since = given.pop("since", datetime.now() - timedelta(hours=1))
         name = given.pop("name", "search")
+        project = Project(space, WavesData(), folder=folder.path)
         arm = Arm(
             **{
                 "name": name,
                 "study_name": name,
                 "storage": str(folder.journal),
                 "sampler": sampler_factory(sampler),
-                "tuning": Tuning(),
+                "candidates": Architectures(project, Tuning()),
                 "pruner": make_pruner(None),
                 "directions": ["minimize"],
                 "trials": 3,
@@ -85,7 +87,7 @@ def make_queue(folder: RunFolder) -> MakeQueue:
                 **given,
             }
         )
-        return TrialQueue(Project(space, WavesData(), folder=folder.path), arm, worker, since)
+        return TrialQueue(project, arm, worker, since)
 
     return make
 
@@ -103,7 +105,7 @@ def work(folder: RunFolder) -> Work:
 
 def score(claim: Claim) -> float:
     """A made-up value that depends on the architecture alone."""
-    return sum(len(str(value)) * len(name) for name, value in claim.architecture.items()) / 7
+    return sum(len(str(value)) * len(name) for name, value in claim.contender.architecture.items()) / 7
 
 
 def finish(queue: TrialQueue, claim: Claim) -> None:
@@ -192,7 +194,7 @@ def test_an_architecture_in_training_is_not_trained_by_another_worker(make_queue
         assert bob.claim() is NoTrial.WAIT
         assert len(bob.study.trials) == 2  # waiting asks for no more
         finish(ann, claim)
-        assert dict(taken(bob).architecture) == SECOND
+        assert dict(taken(bob).contender.architecture) == SECOND
     original, twin, _ = bob.study.trials
     assert twin.value == original.value
     assert twin.user_attrs["copied_from"] == 0
@@ -205,7 +207,7 @@ def test_the_twin_of_a_training_that_failed_is_asked_for_again(make_queue: MakeQ
         assert bob.claim() is NoTrial.WAIT
         ann.fail(claim, ValueError("broken"))
         again = taken(bob)
-        assert dict(again.architecture) == FIRST
+        assert dict(again.contender.architecture) == FIRST
         finish(bob, again)
     assert bob.claim() is NoTrial.DONE
 
@@ -291,10 +293,10 @@ def test_a_trial_of_a_dead_worker_is_asked_for_again(make_queue: MakeQueue, work
     with work("ann"):
         lost = taken(ann)
         other = taken(bob)
-        assert other.architecture != lost.architecture
+        assert other.contender.architecture != lost.contender.architecture
     finish(bob, other)
     again = taken(bob)
-    assert again.architecture == lost.architecture
+    assert again.contender.architecture == lost.contender.architecture
     finish(bob, again)
     assert bob.claim() is NoTrial.DONE
     cut, _, retried = bob.study.trials
@@ -308,12 +310,12 @@ def test_a_retry_whose_worker_dies_is_asked_for_again(make_queue: MakeQueue, fol
     for worker in ("bob", "cid"):
         folder.worker_mark(worker).touch()
     folder.worker_mark("ann").touch()
-    assert taken(make_queue(worker="bob")).architecture == lost.architecture
+    assert taken(make_queue(worker="bob")).contender.architecture == lost.contender.architecture
     cid = make_queue(worker="cid")
     # Killed right after it was taken: it has no parameters of its own yet.
     recover(cid.study, folder, "cid", cid.study.trials)
     cid.study.ask()
-    assert taken(make_queue(worker="dan")).architecture == lost.architecture
+    assert taken(make_queue(worker="dan")).contender.architecture == lost.contender.architecture
 
 
 def test_a_worker_of_another_folder_is_left_alone(make_queue: MakeQueue) -> None:
@@ -325,7 +327,7 @@ def test_a_dead_worker_is_known_as_such_though_its_lock_file_is_gone(make_queue:
     lost = taken(make_queue(worker="ann", trials=1))
     folder.worker_mark("ann").touch()
     assert not folder.worker_lock("ann").exists()
-    assert taken(make_queue(worker="bob", trials=1)).architecture == lost.architecture
+    assert taken(make_queue(worker="bob", trials=1)).contender.architecture == lost.contender.architecture
 
 
 @pytest.mark.parametrize("sampler", ["TPESampler", "NSGAIISampler", "RandomSampler"])
@@ -490,7 +492,7 @@ def test_a_trial_is_known_to_be_dead_though_the_folder_of_the_marks_is_gone(
     assert "which has no mark in this folder (if it is dead, `touch " in bob.waits_for
     dead = f"{platform.node()}/{os.getpid()}/1"  # another process had this number before
     bob.study._storage.set_trial_user_attr(lost.trial._trial_id, "process", dead)
-    assert taken(bob).architecture == lost.architecture
+    assert taken(bob).contender.architecture == lost.contender.architecture
 
 
 def test_the_cure_for_a_worker_of_another_machine_is_what_is_said(make_queue: MakeQueue, folder: RunFolder) -> None:
@@ -499,7 +501,7 @@ def test_the_cure_for_a_worker_of_another_machine_is_what_is_said(make_queue: Ma
     bob.study._storage.set_trial_user_attr(lost.trial._trial_id, "process", "elsewhere/7/1")
     assert bob.waits_for.startswith("trial 0 of search: process 7 of elsewhere, which has no mark")
     folder.worker_mark("ann").touch()
-    assert taken(bob).architecture == lost.architecture
+    assert taken(bob).contender.architecture == lost.contender.architecture
 
 
 def test_a_storage_with_another_space_is_refused(make_queue: MakeQueue) -> None:
