@@ -141,12 +141,12 @@ def random_line(values: Sequence[float | None], best: Mapping[str, float | None]
 
     Args:
         values: of random search's first trials; None of those without one.
-        best: the value of the best trial of each search.
+        best: the value of the best trial of each arm.
         monitor: what they are values of.
     """
     ended = sum(value is not None for value in values)
     of = f"{len(values)} random networks" if ended == len(values) else f"{ended} of {len(values)} random networks"
-    beside = ", ".join(f"{name} {spread(value, None)}" for name, value in best.items())
+    beside = ", ".join(f"{_possessive(arm)} {spread(value, None)}" for arm, value in best.items())
     return f"trials of {of}: {monitor} {spread(*mean_and_deviation(values))} in the mean; the best: {beside}"
 
 
@@ -194,7 +194,7 @@ def _conclusion(tests: Mapping[str, PairedTest], seeds: int) -> str:
 
 
 def _possessive(name: str) -> str:
-    return f"{name}'s"
+    return "the hand-made networks'" if name == "hand-made" else f"{name}'s"
 
 
 def _shown(standing: Standing) -> str:

@@ -65,8 +65,5 @@ def random_networks(trials: Mapping[str, Sequence[FrozenTrial]], maximize: bool,
     if len(values) - values.count(None) < 2:
         return []
     choose = max if maximize else min
-    best = {
-        f"{arm}'s": choose((trial.values[0] for trial in candidates(each)), default=None)
-        for arm, each in trials.items()
-    }
+    best = {arm: choose((trial.values[0] for trial in candidates(each)), default=None) for arm, each in trials.items()}
     return [random_line(values, best, monitor)]

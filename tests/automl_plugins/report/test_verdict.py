@@ -45,6 +45,13 @@ def test_what_is_ahead_of_all_was_worth_it() -> None:
     )
 
 
+def test_what_a_hand_made_arm_took_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(TOOK, "hand-made", {"cpu_seconds": 95.0})
+    assert lines(search=SEARCH, hand=GIN)[0].endswith(
+        " than GIN's 0.7080; its trials took 100 CPU seconds, the hand-made networks' 95.0"
+    )
+
+
 def test_no_evidence_is_an_answer() -> None:
     # Two standard errors apart on two seeds, by chance alone.
     line, last = lines(search=[0.81, 0.83], random_search=[0.78, 0.78])
@@ -96,7 +103,7 @@ def test_without_anything_beside_it_nothing_is_known(values: tuple[float, ...]) 
 
 
 def test_random_networks_are_a_sample_of_the_space() -> None:
-    assert random_line([0.5, None, 0.7], {"search's": 0.9, "random's": None}, MONITOR) == (
+    assert random_line([0.5, None, 0.7], {"search": 0.9, "random": None}, MONITOR) == (
         "trials of 2 of 3 random networks: val_accuracy 0.6000 ± 0.1414 in the mean; "
         "the best: search's 0.9000, random's undefined"
     )
