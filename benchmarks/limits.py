@@ -25,7 +25,13 @@ from rich.console import Console
 from rich.table import Table
 
 from automl_plugins import Architecture, SearchSpace, Task, registry
-from automl_plugins.samplers import ControllerSampler, EvolutionSampler, PredictorSampler, ReinforceSampler
+from automl_plugins.samplers import (
+    ControllerSampler,
+    EvolutionSampler,
+    PredictorSampler,
+    PriorBandSampler,
+    ReinforceSampler,
+)
 from automl_plugins.spaces.budget import COUNTED, Budget
 from automl_plugins.spaces.limits import REFERENCES, budget_of
 from gnn_space import AGNNSpace, EGNASSpace
@@ -50,6 +56,7 @@ OURS: dict[str, Callable[..., BaseSampler]] = {
     "controller": ControllerSampler,
     "reinforce": ReinforceSampler,
     "predictor": partial(PredictorSampler, startup=10),
+    "priorband": PriorBandSampler,
 }
 OPTUNAS: dict[str, Callable[..., BaseSampler]] = {
     "TPESampler": TPESampler,

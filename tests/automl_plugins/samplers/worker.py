@@ -19,10 +19,11 @@ from automl_plugins.samplers import (
     ControllerSampler,
     EvolutionSampler,
     PredictorSampler,
+    PriorBandSampler,
     ReinforceSampler,
 )
 from automl_plugins.studies.storage import open_storage
-from automl_plugins.testing.toy_space import ToySpace, score
+from automl_plugins.testing.toy_space import ToySpace, all_b, score
 
 TRIALS = 16
 WORKERS = 3
@@ -36,6 +37,7 @@ def samplers() -> dict[str, ArchitectureSampler]:
         "controller": ControllerSampler(space, startup=4, hidden=8),
         "evolution": EvolutionSampler(space, population=6, tournament=3),
         "predictor": PredictorSampler(space, startup=5, candidates=5),
+        "priorband": PriorBandSampler(space, priors=[all_b(space, 2)]),
         "reinforce": ReinforceSampler(space),
     }
 
