@@ -35,6 +35,8 @@ def with_chosen(given: Given, command: str) -> Given:
         return given
     facts = _facts(given)
     found = {key: value for key, value in chosen(facts, given.get("trials")).items() if key not in given}
+    if registered("samplers").get("priorband") in (given.get("sampler", ""), given.get("sampler.class_path", "")):
+        found.pop("pruner", None)  # it comes with its own
     if SPACES[facts.level] not in registered("spaces"):
         raise UsageError(
             f"space is missing, and {SPACES[facts.level]!r}, which is for {facts.level}s, is not installed"

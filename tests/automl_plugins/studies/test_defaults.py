@@ -127,3 +127,11 @@ def test_mistakes_are_one_line(flags: list[str], told: str, capsys: pytest.Captu
     said = capsys.readouterr().err
     assert told in said
     assert said.count("\n") == 1
+
+
+def test_a_sampler_that_comes_with_a_pruner_keeps_it(capsys: pytest.CaptureFixture[str]) -> None:
+    config, said = printed(capsys, *FEW, "--sampler", "priorband")
+    assert config["pruner"] is None
+    assert "pruner" not in said
+    config, _ = printed(capsys, *FEW, "--sampler", "priorband", "--pruner", "MedianPruner")
+    assert config["pruner"] == "MedianPruner"
