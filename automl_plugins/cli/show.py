@@ -37,10 +37,12 @@ from automl_plugins.report.trial_tables import best_first, best_table, standing,
 from automl_plugins.spaces.space import SearchSpace
 from automl_plugins.studies.folder import RunFolder
 from automl_plugins.studies.identity import shared_name
+from automl_plugins.studies.plan import HAND_MADE
 from automl_plugins.studies.storage import open_storage
 from automl_plugins.system.nearest import did_you_mean
 
-_ARMS = ("search", "random", "hand-made")
+_SEARCHES = ("search", "random")
+_ARMS = (*_SEARCHES, HAND_MADE)
 _SUFFIXES = (".png", ".pdf", ".svg")
 
 
@@ -109,7 +111,8 @@ def _show_run(console: Console, folder: RunFolder, space: SearchSpace, settings:
             console.out(line)
     else:
         for arm, trials in arms.items():
-            console.out(standing(arm, trials, config.get("trials")))
+            if trials or arm in _SEARCHES:
+                console.out(standing(arm, trials, config.get("trials") if arm in _SEARCHES else None))
             if trials:
                 console.print(best_table(trials))
     _show_failures(console, folder, arms)

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from automl_plugins.report.front import Front
 
 _NO_COLUMN = ("params",)
+_ARMS = {"random search": "random", "hand": "hand-made"}
+"""Arms by what they are to people."""
 _MOST_PARTS = 6
 _SHORT = {"macs": "steps x MACs", "cpu_seconds": "CPU s", "gpu_seconds": "GPU s"}
 
@@ -115,7 +117,7 @@ class Summary:
         for column in ("parameters", *figures, self.monitor, *metrics, "CPU s a training"):
             table.add_column(column, justify="right", no_wrap=True)
         if len(self.searches) > 1:
-            table.add_column(f"its search's {_SHORT.get(self.unit, self.unit)}", justify="right", no_wrap=True)
+            table.add_column(f"its arm's {_SHORT.get(self.unit, self.unit)}", justify="right", no_wrap=True)
         for row in self.rows:
             table.add_row(
                 row.label,
@@ -129,8 +131,8 @@ class Summary:
         return table
 
     def _cost(self, row: Row) -> str:
-        """The cost of the search that a row is of; "" of none."""
-        arm = "random" if row.found_by == "random search" else row.found_by
+        """The cost of the arm that a row is of; "" of none."""
+        arm = _ARMS.get(row.found_by, row.found_by)
         cost = self.searches.get(arm, {}).get(self.unit)
         return "" if cost is None else f"{cost:.3g}" if self.unit == "macs" else f"{cost:,.0f}"
 

@@ -31,12 +31,13 @@ def standing(arm: str, trials: Sequence[FrozenTrial], asked: int | None) -> str:
     Args:
         arm: its name.
         trials: those that it has made so far.
-        asked: how many it was asked for.
+        asked: how many it was asked for; None: as many as it takes.
     """
     if not trials:
         return f"{arm}: no trials yet"
     running = sum(trial.state is TrialState.RUNNING for trial in trials)
-    return f"{arm}: {sum(map(counts, trials))} of {asked} trials done, {running} running; the best:"
+    of = "" if asked is None else f" of {asked}"
+    return f"{arm}: {sum(map(counts, trials))}{of} trials done, {running} running; the best:"
 
 
 def best_table(trials: Sequence[FrozenTrial]) -> Table:

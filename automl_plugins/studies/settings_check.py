@@ -58,6 +58,8 @@ def _make_module(project: Project) -> None:
 
 def _compare(project: Project, other: Project, name: str) -> None:
     """Refuse data with which trials would have another task, or other samples to be judged by."""
+    if name.partition(".")[2] in getattr(other.data, "after_loading", ()):
+        return  # it changes nothing of what is loaded
     task = getattr(other.data, "task", project.task)
     if task != project.task:
         raise StudyError(f"tune.{name} changes the task from {project.task} to {task}, so one space cannot serve both")

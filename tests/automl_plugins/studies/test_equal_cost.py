@@ -245,7 +245,7 @@ def test_the_table_has_the_cost_of_each_search(make_study: MakeStudy, capsys: py
     costs = [spent(study.arm_trials(arm), "macs") for arm in study.plan.arms]
     assert [summary.searches[arm]["macs"] for arm in study.plan.arms] == costs
     out, err = capsys.readouterr()
-    assert "its search's steps x MACs" in out
+    assert "its arm's steps x MACs" in out
     assert all(f"{cost:.3g}" in out for cost in costs)
     assert "100 % of the search's cost" in err
 
