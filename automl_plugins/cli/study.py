@@ -5,6 +5,8 @@ usage: automl-plugins study --config FILE [--key value]
 
 options:
   --config FILE            YAML with any of the keys below; may come several times
+  --minutes N              plan epochs, trials and final trainings for this time, of those that are left out, by what
+                           a training takes here; when that ends depends on the machine, so nothing is repeatable
   --print_config           print the whole configuration and end
   --space.help NAME        the arguments of a space; so for --data.help, --module.help, --sampler.help, --pruner.help,
                            --trainer.help and --task.help
@@ -22,6 +24,7 @@ its class path; its arguments follow: `--space.layers 3`.
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -31,6 +34,7 @@ import optuna
 from automl_plugins.cli.data_alone import with_chosen
 from automl_plugins.cli.errors import UsageError, told_briefly
 from automl_plugins.cli.look import over
+from automl_plugins.cli.minutes import keep_plan, minutes_of, placeholder, plan_study, planned_before, with_settings
 from automl_plugins.cli.parser import Settings
 from automl_plugins.cli.record import keep_config, kept_settings, printed, refuse_another
 from automl_plugins.cli.settings import Given
@@ -53,26 +57,31 @@ _MAY_CHANGE = (
     "max_equal_failures",
     "trial_minutes",
     "final_minutes",
+    "search_minutes",
 )
 """Settings with which a study may go on although it was begun with others: they add to it or end it earlier."""
 
 
 def run(given: Given, command: str) -> int:
     """Run the command, see `automl_plugins.cli.commands.Command`."""
+    began, own = time.monotonic(), given
     given = with_chosen(given, command)
-    settings = study_settings(given, Path("runs", given.stem("data")))
+    minutes, given = minutes_of(given), given.without("minutes")
+    folder = Path("runs", given.stem("data"))
+    before = None if minutes is None else planned_before(Path(given.get("folder", folder)), minutes)
+    if minutes is not None:
+        given = placeholder(given) if before is None else with_settings(given, before)
+    settings = study_settings(given, folder)
     if printed(given, settings.plain):
         return 0
     # Optuna tells of every study that it makes, among our own progress.
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    arguments = settings.plain | settings.made("module", "task", "trainer")
-    with told_briefly("", 2, ValueError, TypeError):
-        study = Study(**arguments)
-    refuse_other_settings(settings)
-    with told_briefly("data", 1, OSError, ImportError, ValueError, RuntimeError):
-        study.project.read_data()
-    with told_briefly("", 1, StudyError, ValueError, RuntimeError):
-        study.prepare()
+    study = _ready(settings)
+    if minutes is not None and before is None:
+        planned = plan_study(study, own, minutes, began, command)
+        settings = study_settings(with_settings(given, planned), folder)
+        study = _ready(settings)
+        keep_plan(study.folder.path, minutes, planned)
     keep_config(study.folder, settings.plain)
     try:
         with _quiet_workers():
@@ -82,6 +91,23 @@ def run(given: Given, command: str) -> int:
     except StudyError as error:
         raise UsageError(f"{error}; what was found is kept in {study.folder.path}", code=1) from error
     return 0
+
+
+def _ready(settings: Settings) -> Study:
+    """The study of some settings, whose data have been read and of which all has been tried that can be.
+
+    Raises:
+        UsageError: whatever is wrong with it.
+    """
+    arguments = settings.plain | settings.made("module", "task", "trainer")
+    with told_briefly("", 2, ValueError, TypeError):
+        study = Study(**arguments)
+    refuse_other_settings(settings)
+    with told_briefly("data", 1, OSError, ImportError, ValueError, RuntimeError):
+        study.project.read_data()
+    with told_briefly("", 1, StudyError, ValueError, RuntimeError):
+        study.prepare()
+    return study
 
 
 def study_settings(given: Given, folder: Path) -> Settings:

@@ -45,6 +45,7 @@ class State:
         running: what trains now and how far it is, a phrase each.
         unit: in which the other searches have the same cost as the first, see `report.trial_cost.UNITS`.
         trial_cost: what is expected of a trial of the search; None: as its trials so far.
+        search_seconds: of the search's trials in all, after which it ends; None: any.
         ended_arms: the searches of which no trial is left; None: those that have all of their trials.
     """
 
@@ -57,6 +58,7 @@ class State:
     unit: str = "trials"
     trial_cost: float | None = None
     ended_arms: Collection[str] | None = None
+    search_seconds: float | None = None
 
     def ended(self, arm: str) -> int:
         """The number of an arm's trials that have ended."""
@@ -68,14 +70,18 @@ class State:
         found: dict[str, Spending] = {}
         due = 0.0
         for arm, trials in self.arms.items():
-            cost, ended = spent(trials, self.unit), self.ended(arm)
+            cost, ended, seconds = spent(trials, self.unit), self.ended(arm), spent(trials, "gpu_seconds")
             left = max(0, self.trials[arm] - ended) if arm in self.trials else 0
             each = cost / max(1, ended)
             if not found:
                 each = each if self.trial_cost is None else self.trial_cost
-                due = cost + left * each
-            seconds = sum(float(trial.user_attrs.get("seconds", 0.0)) for trial in trials if counts(trial))
-            in_the_end = cost + left * (each or due / max(1, self.trials[self.search])) if arm in self.trials else due
+                due = in_the_end = cost + left * each
+                if self.search_seconds is not None and seconds > 0:
+                    due = in_the_end = min(due, cost * max(1.0, self.search_seconds / seconds))
+            elif arm in self.trials:
+                in_the_end = cost + left * (each or due / max(1, self.trials[self.search]))
+            else:
+                in_the_end = due
             found[arm] = Spending(cost, cost if self.is_done(arm) else in_the_end, seconds)
         return found
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from optuna.trial import FrozenTrial
+from optuna.trial import FrozenTrial, TrialState
 
 UNITS = {
     "macs": "optimizer steps x multiply-accumulates",
@@ -42,6 +42,24 @@ def cost_of(trial: FrozenTrial, unit: str) -> float:
         return float(attributes.get("steps", 0) * max(1, attributes.get("macs", 1)))
     # Of a training on an accelerator, all of its time is the accelerator's.
     return float(attributes.get("seconds" if unit == "gpu_seconds" else unit, 0.0))
+
+
+def has_ended(trials: Iterable[FrozenTrial], asked: int, seconds: float | None = None) -> bool | None:
+    """True where a search has its trials, or its time; None where it waits for those that run; else False.
+
+    Args:
+        trials: of the search.
+        asked: how many it has in the end.
+        seconds: of its trials in all, after which it ends; None: it may take any.
+    """
+    every = list(trials)
+    ended = sum(map(counts, every))
+    running = sum(trial.state is TrialState.RUNNING for trial in every)
+    if ended >= asked:
+        return True
+    if seconds is not None and spent(every, "gpu_seconds") >= seconds:
+        return None if running else True
+    return None if ended + running >= asked else False
 
 
 def spent(trials: Iterable[FrozenTrial], unit: str) -> float:

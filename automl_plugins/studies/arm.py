@@ -42,6 +42,7 @@ class Arm:
         max_equal_failures: the same failure this often ends the study.
         first: the parameters that it begins with, by the references' names.
         equal_cost: the cost that it is given; None: so many trials.
+        seconds: of its trials in all, after which it ends; None: any.
         count_macs: counts the multiply-accumulates of a trial's network; None: nobody needs them.
     """
 
@@ -58,6 +59,7 @@ class Arm:
     first: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     equal_cost: EqualCost | None = None
     count_macs: CountMacs | None = None
+    seconds: float | None = None
 
 
 def arms_of(project: Project, plan: Plan, store: TrialStore, references: Sequence[Contender] = ()) -> list[Arm]:
@@ -70,8 +72,8 @@ def arms_of(project: Project, plan: Plan, store: TrialStore, references: Sequenc
         references: the hand-made networks that fit.
     """
     unit, count = unit_of(project, plan, len(references)), count_macs(project)
-    paid = plan.paid(len(references)) if unit != "trials" else ()
-    equal_cost = EqualCost(unit, store.study_name("search"), plan.trials)
+    paid = plan.paid(len(references)) if unit != "trials" or plan.search_seconds is not None else ()
+    equal_cost = EqualCost(unit, store.study_name("search"), plan.trials, seconds=plan.search_seconds)
     arms = []
     for name in plan.arms_with(len(references)):
         is_hand_made, trials = name == HAND_MADE, plan.trials_of(name, len(references))
@@ -93,6 +95,7 @@ def arms_of(project: Project, plan: Plan, store: TrialStore, references: Sequenc
                 max_equal_failures=sys.maxsize if is_hand_made else plan.max_equal_failures,
                 first=(first := _first(name, project, plan, references)),
                 equal_cost=replace(equal_cost, least=len(first)) if name in paid else None,
+                seconds=plan.search_seconds if name == "search" else None,
                 count_macs=count if unit == "macs" else None,
             )
         )

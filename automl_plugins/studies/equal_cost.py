@@ -12,7 +12,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from automl_plugins.errors import StudyError
 from automl_plugins.objectives.contender import Contender
-from automl_plugins.report.trial_cost import cost_of, counts, spent
+from automl_plugins.report.trial_cost import cost_of, counts, has_ended, spent
 from automl_plugins.spaces.budget import work_of
 from automl_plugins.studies.plan import Plan
 from automl_plugins.training.project import Project
@@ -36,12 +36,14 @@ class EqualCost:
         search: the study name of the search in the storage.
         trials: how many the search has in the end.
         least: how many the arm has, whatever they cost.
+        seconds: of its trials, after which it ends; None: any.
     """
 
     unit: str
     search: str
     trials: int
     least: int = 0
+    seconds: float | None = None
 
     def is_reached(self, own: Sequence[FrozenTrial], searched: Sequence[FrozenTrial]) -> bool | None:
         """True where an arm is done; None where it has to wait for trials that run; False where another one is due.
@@ -51,7 +53,7 @@ class EqualCost:
             searched: the search's.
         """
         running = [trial for trial in own if trial.state is TrialState.RUNNING]
-        due, done = spent(searched, self.unit), sum(map(counts, searched)) >= self.trials
+        due, done = spent(searched, self.unit), has_ended(searched, self.trials, self.seconds) is True
         if sum(map(counts, own)) + len(running) < self.least:
             return False
         if spent(own, self.unit) >= due or self._is_exhausted(own):

@@ -63,6 +63,7 @@ class Plan:
         max_equal_failures: the same failure this often ends the study.
         trial_minutes: a trial that takes longer has failed; None: it may.
         final_minutes: likewise a final training, or its test.
+        search_minutes: the search ends when its trials have taken so long in all; None: when it has them all.
     """
 
     trials: int
@@ -85,6 +86,12 @@ class Plan:
     max_equal_failures: int
     trial_minutes: float | None
     final_minutes: float | None
+    search_minutes: float | None
+
+    @property
+    def search_seconds(self) -> float | None:
+        """The time of the search's trials in all, after which it ends."""
+        return None if self.search_minutes is None else 60 * self.search_minutes
 
     @property
     def may_end_its_process(self) -> bool:
@@ -156,6 +163,7 @@ def make_plan(
     references_first: bool,
     trial_minutes: float | None,
     final_minutes: float | None,
+    search_minutes: float | None,
     random_search: bool,
     ensemble: int | None,
     prefer: Preference,
@@ -201,6 +209,7 @@ def make_plan(
         storage=str(journal) if storage is None else expanded(storage),
         trial_minutes=None if trial_minutes is None else positive("trial_minutes", trial_minutes),
         final_minutes=None if final_minutes is None else positive("final_minutes", final_minutes),
+        search_minutes=None if search_minutes is None else positive("search_minutes", search_minutes),
         **numbers,
     )
 

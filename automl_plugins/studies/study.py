@@ -126,6 +126,8 @@ class Study:
         trial_minutes: a trial that takes longer has failed, also where it hangs; it may take as long as it likes where
             left out.
         final_minutes: likewise a final training, which has more epochs, or its test.
+        search_minutes: the search ends, with fewer trials, when these have taken so long in all, added up over workers;
+            when that is depends on the machine, so nothing is repeatable then.
 
     Raises:
         ValueError: a number out of range, a name that does not exist, or `sharing` in a space whose networks
@@ -167,6 +169,7 @@ class Study:
         max_equal_failures: int = 3,
         trial_minutes: float | None = None,
         final_minutes: float | None = None,
+        search_minutes: float | None = None,
     ) -> None:
         # The last final training's seed is `seed + seeds`.
         at_least("seed", seed, 0, most=MOST_SEED - at_least("seeds", seeds, 1, most=_CHOOSING) - _CHOOSING)
@@ -212,6 +215,7 @@ class Study:
             max_equal_failures=max_equal_failures,
             trial_minutes=trial_minutes,
             final_minutes=final_minutes,
+            search_minutes=search_minutes,
         )
         check_names(self.plan.tuning.distributions, module_arguments(module), data)
         self.store = TrialStore(self.folder, self.plan.storage)

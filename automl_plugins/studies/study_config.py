@@ -35,6 +35,7 @@ _PLAIN = (
     "max_equal_failures",
     "trial_minutes",
     "final_minutes",
+    "search_minutes",
 )
 _MARK = "# Written by Study.run in Python."
 

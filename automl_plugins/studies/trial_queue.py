@@ -14,7 +14,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from automl_plugins.errors import StudyError
 from automl_plugins.objectives.contender import Contender
-from automl_plugins.report.trial_cost import counts
+from automl_plugins.report.trial_cost import has_ended
 from automl_plugins.report.trials import outcome
 from automl_plugins.spaces.refusal import prolong_startup
 from automl_plugins.studies.arm import Arm
@@ -127,9 +127,7 @@ class TrialQueue:
         """The reason why no trial is due; None: one is."""
         equal = self.arm.equal_cost
         if equal is None:
-            ended = sum(map(counts, trials))
-            running = sum(trial.state is TrialState.RUNNING for trial in trials)
-            reached = True if ended >= self.arm.trials else None if ended + running >= self.arm.trials else False
+            reached = has_ended(trials, self.arm.trials, self.arm.seconds)
         else:
             reached = equal.is_reached(trials, self._searched(equal.search))
         return NoTrial.DONE if reached else NoTrial.WAIT if reached is None else None

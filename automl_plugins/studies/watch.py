@@ -14,7 +14,7 @@ import numpy as np
 
 from automl_plugins.objectives.contender import Contender
 from automl_plugins.report.progress import Progress, State
-from automl_plugins.report.trial_cost import cost_of, counts
+from automl_plugins.report.trial_cost import cost_of, has_ended
 from automl_plugins.studies.equal_cost import EqualCost, count_macs, unit_of
 from automl_plugins.studies.finals import Finals
 from automl_plugins.studies.plan import HAND_MADE
@@ -64,6 +64,7 @@ class Watch:
             unit=self._unit,
             trial_cost=self._trial_cost(finals),
             ended_arms=ended,
+            search_seconds=plan.search_seconds,
         )
 
     @cached_property
@@ -74,16 +75,21 @@ class Watch:
     def _asked(self, finals: Finals) -> dict[str, int]:
         """The number of trials of each arm that is not given the search's cost."""
         plan, references = finals.plan, len(finals.hand_made)
-        paid = plan.paid(references) if self._unit != "trials" else ()
+        paid = plan.paid(references) if self._unit != "trials" or plan.search_seconds is not None else ()
         return {arm: plan.trials_of(arm, references) for arm in finals.trials if arm not in paid}
 
     def _ended(self, finals: Finals) -> set[str]:
         """The arms of which no trial is left."""
         trials, asked = finals.trials, self._asked(finals)
-        ended = {arm for arm, most in asked.items() if sum(map(counts, trials[arm])) >= most}
+        seconds = finals.plan.search_seconds
+        ended = {
+            arm
+            for arm, most in asked.items()
+            if has_ended(trials[arm], most, seconds if arm == "search" else None) is True
+        }
         for arm in trials.keys() - asked.keys():
             least = len(finals.hand_made) if arm == HAND_MADE else 0
-            equal = EqualCost(self._unit, "search", finals.plan.trials, least)
+            equal = EqualCost(self._unit, "search", finals.plan.trials, least, seconds)
             if equal.is_reached(trials[arm], trials["search"]):
                 ended.add(arm)
         return ended
