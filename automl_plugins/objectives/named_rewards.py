@@ -14,6 +14,7 @@ from automl_plugins.objectives.rewards import (
     monas_limit_reward,
     monas_mixed_reward,
 )
+from automl_plugins.system.arguments import is_finite
 from automl_plugins.system.nearest import did_you_mean
 
 
@@ -130,6 +131,5 @@ def check_number(name: str, value: Any, kind: str) -> None:
         ValueError: it is no finite number, or out of its range.
     """
     range_, fits = _RANGES[kind]
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    if not is_number or not math.isfinite(value) or not fits(value):
+    if not is_finite(value) or not fits(value):
         raise ValueError(f"{name} is {range_}; got {value!r}")

@@ -13,7 +13,7 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 from automl_plugins.spaces.architecture import Architecture
 from automl_plugins.spaces.choice import Value
 from automl_plugins.spaces.space import SearchSpace
-from automl_plugins.system.arguments import is_number
+from automl_plugins.system.arguments import is_finite
 
 Parameters = Mapping[str, tuple[BaseDistribution, Any]]
 """Parameters that are no choices of the space, by name: the distribution and the value."""
@@ -94,7 +94,7 @@ def nearest(distribution: BaseDistribution, centre: Any) -> Any:
     """The value itself where a parameter may have it, else the nearest; None: it is of no kind that has a nearest."""
     if isinstance(distribution, CategoricalDistribution):
         return centre if centre in distribution.choices else None
-    if not is_number(centre) or not math.isfinite(centre) or (getattr(distribution, "log", False) and centre <= 0):
+    if not is_finite(centre) or (getattr(distribution, "log", False) and centre <= 0):
         return None
     if distribution._contains(float(centre)):
         return int(centre) if isinstance(distribution, IntDistribution) else float(centre)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import Any
 
 from automl_plugins import registry
 from automl_plugins.strategies import Strategy
-from automl_plugins.system.arguments import at_least, is_number
+from automl_plugins.system.arguments import at_least, is_finite, is_number
 
 
 @dataclass(frozen=True)
@@ -33,7 +32,7 @@ class SearchOptions:
     def __post_init__(self) -> None:
         for name in ("learning_rate", "weight_decay"):
             value = getattr(self, name)
-            if not is_number(value) or not 0 <= value < math.inf:
+            if not is_finite(value) or value < 0:
                 raise ValueError(f"{name} is at least 0, and finite; got {value!r}")
         betas = self.betas
         if not isinstance(betas, Sequence) or len(betas) != 2 or not all(is_number(b) and 0 <= b < 1 for b in betas):

@@ -11,13 +11,15 @@ import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 
 from automl_plugins.spaces.space import SearchSpace
-from automl_plugins.system.arguments import is_number, switch
+from automl_plugins.system.arguments import is_finite, is_number, switch
 from automl_plugins.system.nearest import did_you_mean
 from automl_plugins.training.tunable import HOMES
 
 _FORM = "a list of values, or {low: 1e-4, high: 1e-2, log: true}"
 _RANGE = ("low", "high", "log")
 _PLAIN = (str, int, float, bool)
+_LARGEST = 2**53
+"""The largest whole number of a range: beyond it samplers, which reckon in floats, would miss some."""
 
 
 @dataclass(frozen=True)
@@ -116,7 +118,7 @@ def _range(key: str, values: Mapping[str, Any]) -> BaseDistribution:
     for name in ("low", "high"):
         if name not in values:
             raise ValueError(f"{key}: {name} is missing; it is {_FORM}")
-        if not is_number(values[name]) or not math.isfinite(values[name]):
+        if not is_finite(values[name]):
             raise ValueError(f"{key}.{name} is a finite number; got {values[name]!r}")
     low, high, log = values["low"], values["high"], switch(f"{key}.log", values.get("log", False))
     if low >= high:
@@ -124,6 +126,8 @@ def _range(key: str, values: Mapping[str, Any]) -> BaseDistribution:
     if log and low <= 0:
         raise ValueError(f"{key}: with log, low is greater than 0; got {low}")
     if isinstance(low, int) and isinstance(high, int):
+        if max(-low, high) > _LARGEST:
+            raise ValueError(f"{key}: whole numbers are at most {_LARGEST:,}; got low={low} and high={high}")
         return IntDistribution(low, high, log)
     return FloatDistribution(float(low), float(high), log)
 

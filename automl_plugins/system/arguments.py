@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Iterable, Sequence
 from numbers import Integral, Real
 from typing import TypeGuard
@@ -32,14 +33,18 @@ def is_number(value: object) -> TypeGuard[float]:
     return isinstance(value, Real) and not isinstance(value, bool)
 
 
+def is_finite(value: object) -> TypeGuard[float]:
+    """True where a value is a number that a float can hold: neither nan nor infinite, nor a whole number beyond."""
+    return is_number(value) and -sys.float_info.max <= value <= sys.float_info.max
+
+
 def positive(name: str, value: float, zero: bool = False) -> float:
     """`value`, if it is a finite number above 0, or 0 where that is accepted.
 
     Raises:
         ValueError: it is not.
     """
-    is_number = isinstance(value, Real) and not isinstance(value, bool) and 0 <= value < math.inf
-    if not is_number or (value == 0 and not zero):
+    if not is_finite(value) or value < 0 or (value == 0 and not zero):
         raise ValueError(f"{name} is a number {'of at least 0' if zero else 'greater than 0'}; got {value!r}")
     return float(value)
 

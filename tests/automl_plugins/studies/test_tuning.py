@@ -151,6 +151,8 @@ def test_a_study_that_was_killed_asks_for_the_same_settings_again(make_study: Ma
         ({"data.batch_size": [[4], [8]]}, r"got \[4\]"),
         ({"data.batch_size": [math.nan]}, "finite numbers; got nan"),
         ({"module.learning_rate": {"low": 1.0}}, "tune.module.learning_rate: high is missing"),
+        ({"module.learning_rate": {"low": 1.0, "high": 10**400}}, "module.learning_rate.high is a finite number"),
+        ({"data.batch_size": {"low": 1, "high": 10**30}}, "tune.data.batch_size: whole numbers are at most 9,0"),
         ({"module.learning_rate": {"low": 1, "high": 1}}, "low=1 is not below high=1"),
         ({"module.learning_rate": {"low": 2, "high": 1}}, "low=2 is not below high=1"),
         ({"module.learning_rate": {"low": 0.0, "high": 1, "log": True}}, "with log, low is greater than 0; got 0.0"),
