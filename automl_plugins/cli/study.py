@@ -32,7 +32,7 @@ from pathlib import Path
 import optuna
 
 from automl_plugins.cli.data_alone import with_chosen
-from automl_plugins.cli.errors import UsageError, told_briefly
+from automl_plugins.cli.errors import UsageError, say, told_briefly
 from automl_plugins.cli.look import over
 from automl_plugins.cli.minutes import keep_plan, minutes_of, placeholder, plan_study, planned_before, with_settings
 from automl_plugins.cli.parser import Settings
@@ -40,6 +40,7 @@ from automl_plugins.cli.record import keep_config, kept_settings, printed, refus
 from automl_plugins.cli.settings import Given
 from automl_plugins.errors import StudyError
 from automl_plugins.studies.conclusion import NothingFiniteError
+from automl_plugins.studies.outline import outline
 from automl_plugins.studies.study import Study
 
 _KEYS = ("space", "data", "module", "task", "sampler", "pruner", "trainer")
@@ -83,6 +84,7 @@ def run(given: Given, command: str) -> int:
         study = _ready(settings)
         keep_plan(study.folder.path, minutes, planned)
     keep_config(study.folder, settings.plain)
+    say(outline(study.project, study.plan, len(study.references)), command)
     try:
         with _quiet_workers():
             study.run()

@@ -199,7 +199,10 @@ def test_ctrl_c_ends_it_in_one_line(monkeypatch: pytest.MonkeyPatch, capsys: pyt
 
     monkeypatch.setattr("automl_plugins.studies.study.Study.run", interrupted)
     assert main(["study", "--config", "small.yaml"]) == 130
-    assert capsys.readouterr().err == "automl-plugins study: stopped; the same command goes on from here\n"
+    said = [line for line in capsys.readouterr().err.splitlines() if line.startswith("automl-plugins")]
+    assert said[-1] == "automl-plugins study: stopped; the same command goes on from here"
+    assert said[0].startswith("automl-plugins study: agnn on ClusterData: 2 trials of 1 epochs by TPESampler")
+    assert len(said) == 2
 
 
 # show
