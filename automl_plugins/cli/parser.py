@@ -113,7 +113,9 @@ class Settings:
                 raise UsageError(f"{key} is a number, and finite; got {value}")
         try:
             with without_deprecations(), _looking_first():
-                return self._parser.parse_args([f"--{item.key or 'config'}={item.written}" for item in given.items])
+                return self._parser.parse_args(
+                    [f"--{item.key or 'config'}={item.written}" for item in given.joined("tune").items]
+                )
         except Exception as error:  # jsonargparse raises nearly anything for what it does not expect
             raise UsageError(explained(str(error), given)) from error
 

@@ -188,6 +188,24 @@ class Given:
         if isinstance(path, str) and not Path(path).exists():
             raise UsageError(f"data.path={path!r}: there is no such file")
 
+    def joined(self, key: str) -> Given:
+        """The same with the flags under a key as one mapping, over that of the YAML files.
+
+        jsonargparse takes `tune.data.batch_size` for a mapping within a mapping where `tune` has a value already.
+        """
+        if not any(item.key.startswith(f"{key}.") for item in self.items):
+            return self
+        found: Any = None
+        for item in self.items:
+            if item.key.startswith(f"{key}."):
+                found = {**(found if isinstance(found, dict) else {}), item.key.removeprefix(f"{key}."): item.value}
+            elif item.key == key:
+                found = item.value
+            elif not item.key:
+                found = item.value.get(key, found)
+        kept = [item for item in self.items if item.key != key and not item.key.startswith(f"{key}.")]
+        return replace(self, items=(*kept, Item(key, found)))
+
     def without(self, *keys: str, configs_alone: bool = False) -> Given:
         """The same without some keys; of flags and YAML files, or of the latter alone."""
         kept = (item for item in self.items if not item.key or configs_alone or item.name not in keys)

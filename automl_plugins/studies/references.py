@@ -36,9 +36,10 @@ def _contender(given: str | Reference) -> Contender:
         return Contender(given.rpartition(".")[2], reference=given, found_by="hand")
     path = import_path(given) if callable(given) and hasattr(given, "__qualname__") else "<lambda>"
     if path.endswith("<lambda>"):
+        on_one_line = " ".join(repr(given).split())
         raise ValueError(
-            f"references: {given!r} is no name; give a registered one, or a class or function that makes a network of "
-            "a task, my_package.MyNet"
+            f"references: {on_one_line} is no name; give a registered one, or a class or function that makes a network "
+            "of a task, my_package.MyNet"
         )
     name = re.sub(r"[^\w.]+", "_", path)
     return Contender(given.__name__, reference=name, found_by="hand", make=given)

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 
@@ -101,6 +102,7 @@ def _distribution(key: str, values: Any) -> BaseDistribution:
         raise ValueError(f"{key} is {_FORM}; got {values!r}")
     if not values:
         raise ValueError(f"{key}=[]: there is no value to choose from; it is {_FORM}")
+    values = [_plain(value) for value in values]
     for place, value in enumerate(values):
         if not (value is None or isinstance(value, _PLAIN)):
             raise ValueError(f"{key} is a list of texts, numbers, true, false and null; got {value!r}")
@@ -109,6 +111,11 @@ def _distribution(key: str, values: Any) -> BaseDistribution:
         if value in values[:place]:
             raise ValueError(f"{key} has {value!r} twice")
     return CategoricalDistribution(tuple(values))
+
+
+def _plain(value: Any) -> Any:
+    """The number of Python's that a scalar of NumPy is, which neither YAML nor JSON can hold; else the value itself."""
+    return value.item() if isinstance(value, np.generic) else value
 
 
 def _range(key: str, values: Mapping[str, Any]) -> BaseDistribution:
@@ -120,7 +127,7 @@ def _range(key: str, values: Mapping[str, Any]) -> BaseDistribution:
             raise ValueError(f"{key}: {name} is missing; it is {_FORM}")
         if not is_finite(values[name]):
             raise ValueError(f"{key}.{name} is a finite number; got {values[name]!r}")
-    low, high, log = values["low"], values["high"], switch(f"{key}.log", values.get("log", False))
+    low, high, log = _plain(values["low"]), _plain(values["high"]), switch(f"{key}.log", values.get("log", False))
     if low >= high:
         raise ValueError(f"{key}: low={low} is not below high={high}")
     if log and low <= 0:

@@ -74,6 +74,17 @@ def test_another_tuning_is_refused_in_the_folder(run: Path, capsys: pytest.Captu
     assert "tune.data.batchsize: ClusterData takes no such argument; did you mean 'batch_size'?" in told
 
 
+def test_each_setting_may_be_a_flag_over_the_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "tuned.yaml").write_text(CONFIG)
+    command = ["study", "--config", str(tmp_path / "tuned.yaml")]
+    flags = ["--tune.data.batch_size", "[2, 4]", "--tune.module.weight_decay", "[0, 1e-5]"]
+    assert printed(capsys, *command, *flags)["tune"] == {
+        "module.learning_rate": {"low": 1e-4, "high": 1e-2, "log": True},
+        "data.batch_size": [2, 4],
+        "module.weight_decay": [0, 1e-5],
+    }
+
+
 @pytest.mark.parametrize("by", ["architecture", "config"])
 def test_fit_trains_with_the_settings_unless_a_flag_says_otherwise(
     by: str, run: Path, capsys: pytest.CaptureFixture[str]

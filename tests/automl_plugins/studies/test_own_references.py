@@ -149,8 +149,9 @@ def test_nothing_is_called_that_does_not_say_that_it_makes_networks(
     ids=str,
 )
 def test_so_in_python_where_they_are_named(make_study: MakeStudy, given: Any, told: str) -> None:
-    with pytest.raises(ValueError, match=told):
+    with pytest.raises(ValueError, match=told) as refusal:
         make_study(references=given)
+    assert "\n" not in str(refusal.value)
 
 
 @pytest.mark.parametrize(

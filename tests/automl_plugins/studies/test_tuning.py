@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import optuna
 import pytest
 import pytorch_lightning as pl
@@ -167,6 +168,14 @@ def test_what_is_no_tuning_is_refused_at_once(tune: Any, told: str, make_study: 
     with pytest.raises(ValueError, match=told) as refusal:
         make_study(tune=tune)
     assert "\n" not in str(refusal.value)
+
+
+def test_scalars_of_numpy_are_the_numbers_that_they_are() -> None:
+    tune = {"module.rate": list(np.linspace(0.25, 0.5, 2)), "data.size": {"low": np.int64(2), "high": np.int64(4)}}
+    described = make_tuning(tune, PerceptronSpace()).described
+    assert described == {"module.rate": [0.25, 0.5], "data.size": {"low": 2, "high": 4, "log": False}}
+    assert [type(value) for value in described["module.rate"]] == [float, float]
+    assert type(described["data.size"]["low"]) is int
 
 
 def test_a_choice_of_the_space_is_no_setting() -> None:
