@@ -20,6 +20,13 @@ settings.register_profile("automl-plugins", deadline=None, derandomize=True, pri
 settings.load_profile("automl-plugins")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Refuse names with addresses, `ids=str` of an object: two processes of pytest-xdist would differ in them."""
+    for item in items:
+        if " at 0x" in item.nodeid:
+            raise pytest.UsageError(f"{item.nodeid}: a test's name has an address; leave `ids` out")
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _quiet_lightning() -> None:
     # Lightning sets its loggers' levels when it is imported, so it is imported first.

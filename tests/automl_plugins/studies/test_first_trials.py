@@ -73,7 +73,6 @@ def test_they_come_first_and_the_best_finalist_is_named_after_one(make_study: Ma
         ({"trials": 8, "references_first": False}, []),
         ({"trials": 8, "space": NamedSpace(max_parameters=40)}, ["small"]),
     ],
-    ids=str,
 )
 def test_they_are_those_within_the_limits_and_at_most_half_of_the_trials(
     make_study: MakeStudy, given: dict[str, Any], expected: list[str]

@@ -136,7 +136,6 @@ def test_a_mistyped_pruner_is_named(config: optuna_parts.PartConfig, message: st
         ({"costs": ["params"]}, NopPruner()),
         ({"sampler": "evolution"}, NopPruner()),
     ],
-    ids=str,
 )
 def test_priorband_comes_with_hyperband_where_no_pruner_is_named(
     options: dict[str, object], brackets: optuna.pruners.BasePruner, make_study: Callable[..., Study]

@@ -146,7 +146,6 @@ def test_nothing_is_called_that_does_not_say_that_it_makes_networks(
         ([3], "3 is no name"),
         (Wide, "references is a list of names, classes or functions"),
     ],
-    ids=str,
 )
 def test_so_in_python_where_they_are_named(make_study: MakeStudy, given: Any, told: str) -> None:
     with pytest.raises(ValueError, match=told) as refusal:
@@ -162,7 +161,6 @@ def test_so_in_python_where_they_are_named(make_study: MakeStudy, given: Any, to
         (of_two, "missing 1 required positional argument: 'width'"),
         (PixelRegression, "missing 1 required positional argument: 'task'"),
     ],
-    ids=str,
 )
 def test_what_makes_no_network_for_the_task_is_one_line_before_anything_is_trained(
     make_study: MakeStudy, given: Any, told: str
