@@ -89,7 +89,9 @@ def _told(key: str, cls: str, given: Given, wrong: re.Match[str]) -> str:
     if kind == "base":
         return f"{key}={shown(wrong['other'])}: it is no {what}"
     accepted = f"a {what}, by name or class_path" if kind == "kind" else _described(what)
-    return f"{key} is {accepted}; got {shown(given.get(key))}"
+    value = given.get(key)
+    cure = f"; write [{value}]" if accepted.startswith("a list") and isinstance(value, str) else ""
+    return f"{key} is {accepted}; got {shown(value)}{cure}"
 
 
 def _type_of(cls: str, name: str) -> str:

@@ -52,6 +52,7 @@ def looked_at(given: Given, texts: Collection[str] = ()) -> Given:
     Raises:
         UsageError: there is none of a name, it is of another kind, or it does not take an argument.
     """
+    given = given.with_parts_joined("sampler", "pruner", "reward")
     found, classes = replace(given, items=()), dict[str, str]()
     for item in given.items:
         new = item if item.key in texts else _looked_at(item, sum(each.key == item.key for each in found.items))

@@ -206,6 +206,30 @@ class Given:
         kept = [item for item in self.items if item.key != key and not item.key.startswith(f"{key}.")]
         return replace(self, items=(*kept, Item(key, found)))
 
+    def with_parts_joined(self, *keys: str) -> Given:
+        """The same with the flags `sampler.class_path` and those of its arguments as one mapping.
+
+        jsonargparse takes such flags for a class that it could make at once, and ours ask for a space.
+
+        Args:
+            keys: of settings that are a class with its arguments, by name or as a mapping.
+        """
+        joined = self
+        for key in keys:
+            flags = [item for item in self.items if item.key.startswith(f"{key}.")]
+            if not any(item.key == f"{key}.class_path" for item in flags):
+                continue
+            part: dict[str, Any] = {"class_path": None, "init_args": {}}
+            for item in flags:
+                name = item.key.removeprefix(f"{key}.").removeprefix("init_args.")
+                if name in SPEC:
+                    part[name] = item.value
+                else:
+                    part["init_args"] = {**part["init_args"], name: item.value}
+            kept = tuple(item for item in joined.items if item not in flags)
+            joined = replace(joined, items=(*kept, Item(key, part)))
+        return joined
+
     def without(self, *keys: str, configs_alone: bool = False) -> Given:
         """The same without some keys; of flags and YAML files, or of the latter alone."""
         kept = (item for item in self.items if not item.key or configs_alone or item.name not in keys)

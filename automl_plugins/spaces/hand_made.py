@@ -71,6 +71,7 @@ def hand_made(reference: str | Reference, task: Task, space: Counted, data: Any 
         data: the datamodule, which has been set up; None: there is none.
 
     Raises:
+        RuntimeError: it asked to end the process.
         TypeError: it makes something else.
         ValueError: there is none of that name, or the network does not fit the task.
     """
@@ -83,7 +84,10 @@ def hand_made(reference: str | Reference, task: Task, space: Counted, data: Any 
         raise ValueError(f"{make.__name__} is for the {several}; the task's is {task.level!r}")
     given = {"data": data, **space.reference_arguments}
     taken = inspect.signature(make).parameters
-    network: object = make(task, **{key: value for key, value in given.items() if key in taken})
+    try:
+        network: object = make(task, **{key: value for key, value in given.items() if key in taken})
+    except SystemExit as error:  # else it would end the study without a word
+        raise RuntimeError(f"it asked to end the process: sys.exit({error.code!r})") from error
     if not isinstance(network, nn.Module):
         raise TypeError(f"it makes a {type(network).__name__}, which is no nn.Module")
     return network

@@ -179,7 +179,9 @@ def _ensemble_lines(finals: Finals, winner: Standing, monitor: str) -> list[str]
     costs = {name: (finals.weigh(ensemble), finals.weigh(winner.contender)) for name in ("macs", "latency_ms")}
     times = {name: mine[name] / its[name] for name, (mine, its) in costs.items() if mine.get(name) and its.get(name)}
     times = {"params": standing.cost("params") / winner.cost("params"), **times}
-    return [ensemble_line(standing, winner, test, times, monitor)]
+    asked, had = finals.plan.ensemble, len(ensemble.members)
+    few = [f"an ensemble of {asked} was asked for; {had} networks can be chosen for it"] if had < asked else []
+    return [ensemble_line(standing, winner, test, times, monitor), *few]
 
 
 def _of(standing: Standing | None) -> Contender | None:

@@ -10,7 +10,7 @@ from typing import TypeGuard
 
 import numpy as np
 
-from automl_plugins.system.nearest import did_you_mean
+from automl_plugins.system.nearest import nearest
 
 
 def at_least(name: str, value: int, least: int, most: int | None = None) -> int:
@@ -79,7 +79,9 @@ def one_of(name: str, value: str, accepted: Sequence[str]) -> str:
         ValueError: it is not; the message lists them and names the nearest.
     """
     if value not in accepted:
-        raise ValueError(f"{name} is one of {', '.join(accepted)}; got {value!r}; {did_you_mean(value, accepted)}")
+        match = nearest(str(value), accepted)
+        cure = "" if match is None else f"; did you mean {match!r}?"
+        raise ValueError(f"{name} is one of {', '.join(accepted)}; got {value!r}{cure}")
     return value
 
 

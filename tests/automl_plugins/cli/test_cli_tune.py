@@ -96,6 +96,13 @@ def test_fit_trains_with_the_settings_unless_a_flag_says_otherwise(
     assert capsys.readouterr().err == ""
 
 
+def test_a_sampler_of_ours_and_its_arguments_may_be_flags(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "tuned.yaml").write_text(CONFIG)
+    flags = ("--sampler.class_path", "predictor", "--sampler.init_args.startup", "5", "--sampler.seed=3")
+    config = printed(capsys, "study", "--config", str(tmp_path / "tuned.yaml"), *flags)
+    assert config["sampler"] == {"class_path": "predictor", "init_args": {"startup": 5, "seed": 3}}
+
+
 def test_another_config_says_all(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     other = yaml.safe_load(CONFIG) | {"module": {"learning_rate": 0.25}}
     (tmp_path / "other.yaml").write_text(yaml.safe_dump(other))

@@ -401,6 +401,8 @@ def test_an_ensemble_may_be_better_and_does_not_win(scored: MakeStudy) -> None:
     assert rows["ensemble of 3"].cpu_seconds == pytest.approx(trained), "its training is theirs"
     assert "test_score" in rows["ensemble of 3"].test
     load_result(study.folder.path).ensemble(study.project.task)
+    few = scored(ensemble=5, **given).run()
+    assert "an ensemble of 5 was asked for; 4 networks can be chosen for it" in few.verdict
     without = scored(**given).run()
     assert [row.label for row in without.rows] == ["search", "gcn", "gat", "gin"]
     assert not study.folder.ensemble.network.exists()

@@ -60,6 +60,10 @@ def a_number(task: Task) -> int:
     return 3
 
 
+def leaves(task: Task) -> nn.Module:
+    sys.exit(3)
+
+
 @pytest.fixture(autouse=True)
 def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A package of the user's own, in the folder that the command is given in."""
@@ -158,6 +162,7 @@ def test_so_in_python_where_they_are_named(make_study: MakeStudy, given: Any, to
     [
         ("own_networks.Pooled", "Pooled is for the level 'image'; the task's is 'pixel'"),
         (a_number, "it makes a int, which is no nn.Module"),
+        (leaves, r"it asked to end the process: sys.exit\(3\)"),
         (of_two, "missing 1 required positional argument: 'width'"),
         (PixelRegression, "missing 1 required positional argument: 'task'"),
     ],
