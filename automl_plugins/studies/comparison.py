@@ -218,8 +218,10 @@ class Comparison:
     def item_error(self, contender: Contender) -> ItemError | None:
         """The standard error of the score on its best seed over the items of the validation, see `item_error`."""
         seed, project = self.best_seed(contender), self.projects(contender.settings)
-        with suppress(Exception), seeded(seed):  # a look at what is there must not lose it
-            return item_error(self.load(contender, seed), project.data, project.trainer, project.monitor)
+        with seeded(seed):
+            module = self.load(contender, seed)
+            with suppress(Exception):  # a look at what is there must not lose it
+                return item_error(module, project.data, project.trainer, project.monitor)
         return None
 
     def load(self, contender: Contender, seed: int) -> pl.LightningModule:

@@ -121,7 +121,9 @@ class Identity:
             StudyError: anything else differs; the message names the first.
         """
         harmless = []
-        for key, old, new in differences(before.settings, self.settings):
+        # A procedure's identity has none of the settings of trials.
+        begun = {key: value for key, value in before.settings.items() if key in self.settings or key not in _BEFORE}
+        for key, old, new in differences(begun, self.settings):
             if key.partition(".")[0] == "data" and key.rpartition(".")[2] in _FETCHING:
                 harmless.append(f"{key}={new!r} in place of {old!r}")
                 continue
