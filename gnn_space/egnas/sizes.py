@@ -36,7 +36,7 @@ class EGNASSizes:
     dropout: float = 0.0
     residual: bool = False
     merge: MergeForm = "maps"
-    sum_readout: bool = False
+    sum_readout: bool = True
 
     def __post_init__(self) -> None:
         for field in fields(self):

@@ -47,10 +47,10 @@ class EGNASSpace(SupernetSpace):
     channels, a stack of GatedGCN's layers is a point of the space: every state reads state 1 with `gated`. The
     paper's maps behind a cell cannot be such a frame, since they rectify and normalise once more.
 
-    Departures from the code: what does not reach the output (the last cell's edges, on node
-    level) is not built; the readout's hidden layer has `node_channels` channels; edges without
-    features have a learned constant state; eigenvectors of positional encodings change sign at random
-    in training and are computed in the forward pass, so that any loader will do.
+    Departures from the code: graph level reads sums beside means and maxima (`sum_readout=False` for the paper's);
+    what does not reach the output (the last cell's edges, on node level) is not built; the readout's hidden layer
+    has `node_channels` channels; edges without features have a learned constant state; eigenvectors of positional
+    encodings change sign at random in training and are computed in the forward pass, so that any loader will do.
 
     Args:
         cells: number of cells; each has choices of its own.
@@ -68,7 +68,9 @@ class EGNASSpace(SupernetSpace):
             (`gated`), GINE's message (`gine`) and attention of one head (`attention`), see `gnn_space.egnas.extended`.
         residual: add the output of the cell before to each cell's.
         merge: a cell's output: `maps` of all its states, the paper's, or the `sum` of its new states, rectified.
-        sum_readout: let graph level read sums of node and edge states, beside the paper's means and maxima.
+        sum_readout: let graph level read sums of node and edge states, in units of a graph of 32 nodes, beside the
+            paper's means and maxima, without which no network can tell how large a graph is. Random networks on ESOL
+            have a validation RMSE of .52 with sums and .66 without (`benchmarks/random_draws.py`).
         max_parameters: networks with more trainable parameters are refused before they are built.
         checkpointing: the supernet computes operations again in the backward pass: a quarter of the memory, 1.3 times
             the time.
@@ -78,7 +80,7 @@ class EGNASSpace(SupernetSpace):
     """
 
     name: ClassVar[str] = "egnas"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     levels: ClassVar[frozenset[Level]] = frozenset(("node", "edge", "graph"))
     parameter_free: ClassVar[frozenset[Value]] = frozenset((NONE, IDENTITY))
 
@@ -97,7 +99,7 @@ class EGNASSpace(SupernetSpace):
         operations: Literal["paper", "extended"] = "paper",
         residual: bool = False,
         merge: MergeForm = "maps",
-        sum_readout: bool = False,
+        sum_readout: bool = True,
         max_parameters: int | None = None,
         checkpointing: bool = False,
     ) -> None:
