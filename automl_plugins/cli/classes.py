@@ -90,6 +90,15 @@ KINDS = {
     "sampler": Kind(("optuna.samplers.BaseSampler",), "samplers"),
     "pruner": Kind(("optuna.pruners.BasePruner",), "pruners"),
     "search.strategy": Kind(("automl_plugins.strategies.base.Strategy",), "strategies"),
+    **{
+        f"search.strategy.{place}{part}": Kind((f"automl_plugins.{base}",), group)
+        for place in ("", "init_args.")
+        for part, base, group in (
+            ("regularizers", "strategies.regularizers.base.Regularizer", "regularizers"),
+            ("perturbation", "strategies.perturbations.base.Perturbation", "perturbations"),
+            ("relaxation", "supernets.relaxations.Relaxation", "relaxations"),
+        )
+    },
     "optimizer": Kind(("torch.optim.Optimizer",), home="torch.optim"),
     "lr_scheduler": Kind(("torch.optim.lr_scheduler.LRScheduler",), home="torch.optim.lr_scheduler"),
     "trainer.callbacks": _of_trainer("callbacks", "Callback", is_closed=True),

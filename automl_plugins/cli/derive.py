@@ -86,7 +86,7 @@ def _relaxation(settings: Settings) -> Relaxation:
     if settings["relaxation"] is not None:
         with told_briefly("relaxation", 2, ValueError):
             return make_relaxation(settings["relaxation"])
-    return settings.search().strategy.relaxation()
+    return settings.search().strategy.starting_relaxation()
 
 
 def _searchable(state: Mapping[str, Any], target: str | None, path: Path) -> str:

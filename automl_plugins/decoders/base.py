@@ -81,6 +81,9 @@ class Decoder(Protocol):
     becomes of the loss, and leaves the searchable as it found it. Its result has no closed option and keeps the
     space's cap, as `Searchable.sample` and `Searchable.architecture` do. The contract is
     `automl_plugins.testing.DecoderContract`.
+
+    An attribute `reads_logits = True` says that it does not serve a strategy which learns none, `needs_mixture = True`
+    that it does not serve one which trains single paths.
     """
 
     def __call__(self, searchable: Searchable, evaluate: Callable[[], float]) -> Sequence[Found]:

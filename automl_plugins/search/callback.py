@@ -8,8 +8,15 @@ from typing import Any
 
 import torch
 
+from automl_plugins.decoders.base import Decoder, make_decoder
 from automl_plugins.errors import DivergedError
-from automl_plugins.search.checks import check_project, check_search_data, check_stepped, find_searchables
+from automl_plugins.search.checks import (
+    check_decoder,
+    check_project,
+    check_search_data,
+    check_stepped,
+    find_searchables,
+)
 from automl_plugins.search.options import SearchOptions, make_strategy
 from automl_plugins.search.run import SearchRun
 from automl_plugins.search.source import SearchSource, Word
@@ -54,10 +61,11 @@ class ArchitectureSearch(pl.Callback):
         memory_limit: bytes that weights, optimizers and a step may take; a search whose first batch would take more is
             refused before its first step, with what would fit. None: not asked, which saves the estimate's time, that
             of a few steps.
+        decoder: reads the architecture off in the end: a registered name, or a decoder; None: the strategy's.
 
     Raises:
-        ValueError: an argument is out of range, or no strategy has that name; (in a fit) the project cannot be
-            searched, or not within `memory_limit`.
+        ValueError: an argument is out of range, or no strategy or decoder has that name; (in a fit) the project cannot
+            be searched, or not within `memory_limit`.
         DivergedError: (in a fit) a loss, a weight, a logit or a validation is not finite. The logits are then those of
             the last epoch before, and so is the `architecture.json`.
     """
@@ -75,9 +83,11 @@ class ArchitectureSearch(pl.Callback):
         path: str | Path | None = None,
         seed: int = 0,
         memory_limit: int | None = None,
+        decoder: str | Decoder | None = None,
     ) -> None:
         super().__init__()
         self.strategy = make_strategy(strategy)
+        self.decoder = self.strategy.decoder if decoder is None else make_decoder(decoder)
         self.options = SearchOptions(
             learning_rate=learning_rate,
             weight_decay=weight_decay,
@@ -115,11 +125,12 @@ class ArchitectureSearch(pl.Callback):
             return
         self.run = None
         searchables = find_searchables(pl_module)
-        relaxations = {name: self.strategy.relaxation() for name in searchables}
+        relaxations = {name: self.strategy.starting_relaxation() for name in searchables}
         check_project(trainer, pl_module, self.strategy, relaxations.values(), self.options.warmup_epochs)
         for name, searchable in searchables.items():
             searchable.relaxation = relaxations[name]
-        self.run = SearchRun(trainer, pl_module, searchables, self.strategy, self.options, self.source)
+        check_decoder(self.decoder, self.strategy, relaxations.values())
+        self.run = SearchRun(trainer, pl_module, searchables, self.strategy, self.decoder, self.options, self.source)
         if self.strategy.uses_search_data:
             self.source.prepare(trainer, pl_module)
 

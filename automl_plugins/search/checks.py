@@ -9,9 +9,10 @@ from typing import Any
 
 from torch import nn
 
+from automl_plugins.decoders.base import Decoder
 from automl_plugins.search import report
 from automl_plugins.search.weight_step import has_a_say
-from automl_plugins.strategies import Strategy
+from automl_plugins.strategies import Strategy, composition
 from automl_plugins.supernets.relaxations import Relaxation
 from automl_plugins.supernets.searchable import Searchable
 
@@ -77,6 +78,7 @@ def check_project(
     _check_weight_steps(module, strategy)
     searchables = find_searchables(module)
     strategy.check(searchables)
+    composition.check(strategy, relaxations)
     for searchable in searchables.values():
         searchable.limits.check_any()
     if any("_orig_mod" in name or getattr(part, "_compiled_call_impl", None) for name, part in module.named_modules()):
@@ -89,10 +91,30 @@ def check_project(
             f"warmup_epochs={warmup_epochs} leaves no epoch of max_epochs={trainer.max_epochs} for the architecture"
         )
     unlimited = trainer.max_epochs in (None, -1) and trainer.max_steps == -1
-    if unlimited and (strategy.needs_end or type(strategy).schedule is not Strategy.schedule):
+    if unlimited and composition.needs_end(strategy):
         raise ValueError(
             f"{type(strategy).__name__} follows a schedule, which needs an end: give the Trainer max_epochs or "
             "max_steps"
+        )
+
+
+def check_decoder(decoder: Decoder, strategy: Strategy, relaxations: Iterable[Relaxation]) -> None:
+    """Refuse a decoder that could not read what the strategy learns.
+
+    Raises:
+        ValueError: it could not; the message says why.
+    """
+    name, learner = type(decoder).__name__, type(strategy).__name__
+    if getattr(decoder, "reads_logits", False) and not strategy.learns_logits:
+        raise ValueError(
+            f"decoder={name} reads logits, and {learner} learns none; take one that compares architectures with the "
+            "shared weights, such as best-sampled"
+        )
+    single = strategy.single_path(1.0) or any(each.single_path for each in relaxations)
+    if getattr(decoder, "needs_mixture", False) and single:
+        raise ValueError(
+            f"decoder={name} asks what a mixture loses without an option, and {learner} trains single paths; take "
+            "best-sampled, or a strategy of mixtures, such as darts"
         )
 
 

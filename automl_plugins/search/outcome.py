@@ -10,7 +10,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 
-from automl_plugins.decoders.base import Found
+from automl_plugins.decoders.base import Decoder, Found
 from automl_plugins.decoders.most_likely import MostLikely
 from automl_plugins.search import report
 from automl_plugins.spaces.architecture import Architecture
@@ -24,18 +24,25 @@ class Outcome:
     Args:
         searchables: what is searched, by name.
         strategy: how.
+        decoder: reads the architecture off in the end.
         path: of the `architecture.json`; None: none is written.
     """
 
-    def __init__(self, searchables: Mapping[str, Searchable], strategy: Strategy, path: str | Path | None) -> None:
-        self._searchables, self._strategy = searchables, strategy
+    def __init__(
+        self,
+        searchables: Mapping[str, Searchable],
+        strategy: Strategy,
+        decoder: Decoder,
+        path: str | Path | None,
+    ) -> None:
+        self._searchables, self._strategy, self._decoder = searchables, strategy, decoder
         self._path = None if path is None else Path(path)
         self._remembered: list[Tensor] = []
 
     @property
     def decodes_as_it_goes(self) -> bool:
         """True where the logits say at any time what is found; another decoder says it in the end."""
-        return isinstance(self._strategy.decoder, MostLikely)
+        return isinstance(self._decoder, MostLikely)
 
     @property
     def tensors(self) -> list[Tensor]:
@@ -73,13 +80,13 @@ class Outcome:
                 self.write(trainer)
 
     def conclude(self, trainer: Any, evaluate: Callable[[], float]) -> None:
-        """Decode with the strategy's decoder, and set the logits so that `derive` gives what was found."""
+        """Decode, and set the logits so that `derive` gives what was found."""
         if self._strategy.learns_logits:
             report.tell_undecided(self._searchables)
         if not self.decodes_as_it_goes:
             found: dict[str, Sequence[Found]] = {}
             for name, searchable in self._searchables.items():
-                found[name] = _checked(self._strategy.decoder(searchable, evaluate), self._strategy.decoder)
+                found[name] = _checked(self._decoder(searchable, evaluate), self._decoder)
                 searchable.set_logits(found[name][0].architecture)
             report.tell_architectures(trainer, self.architectures())
             if self._path is not None and trainer.is_global_zero:

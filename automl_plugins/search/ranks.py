@@ -9,7 +9,7 @@ import torch
 import torch.distributed
 from torch import Tensor
 
-from automl_plugins.strategies import Strategy
+from automl_plugins.strategies import Strategy, composition
 
 
 def averaged(gradients: Sequence[Tensor | None], like: Sequence[Tensor], world_size: int) -> list[Tensor | None]:
@@ -87,7 +87,7 @@ def check_state(strategy: Strategy, device: torch.device) -> None:
     Raises:
         RuntimeError: it differs; on all ranks.
     """
-    leaves = torch.utils._pytree.tree_leaves(strategy.state_dict())
+    leaves = torch.utils._pytree.tree_leaves(composition.state_of(strategy))
     tensors = [each for each in map(_as_tensor, leaves) if each is not None]
     shapes = [tuple(tensor.shape) for tensor in tensors]
     alike = all(other == shapes for other in of_all(shapes, torch.distributed.get_world_size()))

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from automl_plugins.decoders.base import Decoder
 from automl_plugins.errors import DivergedError
 from automl_plugins.search import provenance, ranks, report
 from automl_plugins.search.batches import SearchBatches
@@ -25,7 +26,7 @@ from automl_plugins.search.step import Moment, StepMaker, draw, past_the_end, sh
 from automl_plugins.search.user_step import UserStep
 from automl_plugins.search.validation import ValidationView
 from automl_plugins.search.weight_step import WeightStep, has_a_say
-from automl_plugins.strategies import SearchStep, Strategy
+from automl_plugins.strategies import SearchStep, Strategy, composition
 from automl_plugins.supernets.searchable import Searchable
 from automl_plugins.system.formats import stamp, unstamped
 from automl_plugins.system.randomness import random_state
@@ -42,6 +43,7 @@ class SearchRun:
         module: the LightningModule.
         searchables: what is searched, by name; their logits are taken over.
         strategy: how.
+        decoder: reads the architecture off in the end.
         options: the plain arguments.
         source: of the search data.
     """
@@ -52,6 +54,7 @@ class SearchRun:
         module: Any,
         searchables: Mapping[str, Searchable],
         strategy: Strategy,
+        decoder: Decoder,
         options: SearchOptions,
         source: SearchSource,
     ) -> None:
@@ -65,7 +68,8 @@ class SearchRun:
         self.between_epochs = self.decoded = False
         self.learner: LogitsLearner | None = None
         self.maker = StepMaker(trainer, module, searchables, options.seed)
-        self.outcome = Outcome(searchables, strategy, options.path)
+        self._decoder = decoder
+        self.outcome = Outcome(searchables, strategy, decoder, options.path)
         self.validation = ValidationView(searchables.values())
         self.weights = WeightStep(strategy, trainer, module)
         self.progress = SearchProgress()
@@ -93,6 +97,8 @@ class SearchRun:
         self._divergence = DivergenceWatch(device, trainer.world_size, trainer.scaler is not None)
         self._agree()
         settings = {**self.options.of_result, **self._source.settings}
+        if self._decoder is not self.strategy.decoder:
+            settings["decoder"] = self._decoder
         self._provenance["settings"] = provenance.of_settings(
             trainer, self._module, self.searchables, self.strategy, settings
         )
@@ -116,8 +122,9 @@ class SearchRun:
         self.steps, self.ended_epochs = state["steps"], state["ended_epochs"]
         self.share = state.get("share", 0.0)
         self.watch.healthy = [tensor.to(device) for tensor in state["healthy"]]
-        remembered = torch.utils._pytree.tree_map_only(Tensor, lambda each: each.to(device), state.get("strategy", {}))
-        self.strategy.load_state_dict(remembered)
+        remembered = {name: state.get(name, ()) for name in composition.state_of(self.strategy)}
+        moved = torch.utils._pytree.tree_map_only(Tensor, lambda each: each.to(device), remembered)
+        composition.load_state(self.strategy, moved)
         if state["between_epochs"]:
             # Lightning goes on to make the epoch's iterator, which draws.
             restore_randomness(state["random"], self._trainer)
@@ -133,7 +140,7 @@ class SearchRun:
         if loader is not None:
             self.maker.batches = SearchBatches(loader, self.options.seed, trainer.global_rank, trainer.world_size)
         if state is None:
-            self.strategy.begin(self.maker.between(Moment.BEGINNING, 0, 0.0, self.steps))
+            composition.begin(self.strategy, self.maker.between(Moment.BEGINNING, 0, 0.0, self.steps))
             self._agree()
         else:
             self._go_on(state)
@@ -181,11 +188,11 @@ class SearchRun:
             step = self._step = self.maker.on_batch(user, batch, batch_idx, self.share, self.steps)
             draw(self.searchables.values())
             if self.strategy.learns_logits and step.epoch >= self.options.warmup_epochs:
-                self.present_learner.step(lambda: self.strategy.architecture_loss(step))
+                self.present_learner.step(lambda: composition.loss_of_logits(self.strategy, step))
                 if not self.strategy.shares_draw:
                     draw(self.searchables.values())
-            for searchable in self.searchables.values():
-                searchable.use_gates(self.strategy.weight_gates(searchable, step))
+            for name, held in composition.gates_of_weights(self.strategy, step).items():
+                self.searchables[name].use_gates(held)
         self.steps += 1
 
     def _check_memory(self, limit: int, user: UserStep, batch: Any, batch_idx: int) -> None:
@@ -340,7 +347,7 @@ class SearchRun:
             "between_epochs": self.between_epochs,
             "ended_epochs": self.ended_epochs,
             "healthy": self.watch.healthy,
-            "strategy": self.strategy.state_dict(),
+            **composition.state_of(self.strategy),
             "provenance": self._provenance,
             "random": ranks.of_all(random_state(device), self.learner.world_size),
         }

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypedDict
 
 import torch
 from torch import Tensor, nn
@@ -13,9 +14,20 @@ from torch import Tensor, nn
 from automl_plugins.decoders.base import Decoder, make_decoder
 from automl_plugins.decoders.most_likely import MostLikely
 from automl_plugins.spaces.architecture import Architecture
+from automl_plugins.strategies.perturbations.base import Perturbation, make_perturbation
+from automl_plugins.strategies.regularizers.base import Regularizer, make_regularizers
 from automl_plugins.strategies.step import SearchStep
-from automl_plugins.supernets.relaxations import Relaxation
+from automl_plugins.supernets.relaxations import Relaxation, make_relaxation
 from automl_plugins.supernets.searchable import Searchable
+
+
+class Components(TypedDict, total=False):
+    """The parts that any strategy may be given in place of, or beside, its own: see `Strategy`."""
+
+    decoder: Decoder | str | None
+    relaxation: Relaxation | str | None
+    regularizers: Sequence[Regularizer | str]
+    perturbation: Perturbation | str | None
 
 
 class Strategy(ABC):
@@ -29,8 +41,17 @@ class Strategy(ABC):
     The memory of a method from step to step is its `state_dict`, which is in the Trainer's checkpoint; all else
     is a function of the step's progress and generator, or lies in a searchable's logits and mask.
 
+    Components of other papers may be combined with it, all by registered name or as they are made; what cannot be
+    combined is refused with the reason (`refuses`, `composition.check`).
+
     Args:
-        decoder: reads architectures off in the end: a registered name, or a decoder; None: the strategy's own.
+        decoder: reads architectures off in the end; None: the strategy's own.
+        relaxation: what the search begins with in place of the strategy's own.
+        regularizers: terms that are added to the loss of the logits.
+        perturbation: of the gates that the weights are trained with.
+
+    Raises:
+        ValueError: the strategy has no use for a component that is given, or there is none of its name.
     """
 
     learns_logits: ClassVar[bool] = True
@@ -41,9 +62,28 @@ class Strategy(ABC):
     """True where the step of the weights uses the same draw of a stochastic relaxation as that of the architecture."""
     needs_end: ClassVar[bool] = False
     """True where the loss follows the progress of a search, which then needs an end; a `schedule` needs one anyway."""
+    refuses: ClassVar[Mapping[str, str]] = {}
+    """By the name of a component that the strategy has no use for, the reason."""
 
-    def __init__(self, decoder: Decoder | str | None = None) -> None:
+    def __init__(
+        self,
+        decoder: Decoder | str | None = None,
+        relaxation: Relaxation | str | None = None,
+        regularizers: Sequence[Regularizer | str] = (),
+        perturbation: Perturbation | str | None = None,
+    ) -> None:
+        given = {"relaxation": relaxation, "regularizers": regularizers, "perturbation": perturbation}
+        for name, reason in self.refuses.items():
+            if given[name]:
+                raise ValueError(f"{name} cannot be combined with {type(self).__name__}: {reason}; leave it out")
         self.decoder: Decoder = MostLikely() if decoder is None else make_decoder(decoder)
+        self._relaxation = None if relaxation is None else make_relaxation(relaxation)
+        self.regularizers = make_regularizers(regularizers)
+        self.perturbation = None if perturbation is None else make_perturbation(perturbation)
+
+    def starting_relaxation(self) -> Relaxation:
+        """The relaxation that a search begins with: the one that was given, or else the strategy's own."""
+        return self.relaxation() if self._relaxation is None else copy.deepcopy(self._relaxation)
 
     def check(self, searchables: Mapping[str, Searchable]) -> None:  # noqa: B027 - by default all will do
         """Refuse what cannot be searched in this way, before training starts.
@@ -54,7 +94,7 @@ class Strategy(ABC):
 
     @abstractmethod
     def relaxation(self) -> Relaxation:
-        """A new relaxation, as the search begins with it; each searchable has its own."""
+        """A new relaxation of the strategy's own, as a search begins with it; each searchable has one."""
 
     def schedule(self, relaxation: Relaxation, progress: float) -> None:  # noqa: B027 - nothing changes by default
         """Change a relaxation at the beginning of a step, for example its temperature."""
@@ -121,21 +161,6 @@ class Strategy(ABC):
         """Continue where the state was taken; its tensors are on the device of the search."""
 
     def __repr__(self) -> str:
-        names = [name for name in inspect.signature(type(self)).parameters if name != "decoder" and name in vars(self)]
+        names = [name for name in inspect.signature(type(self)).parameters if name in vars(self)]
+        names = [name for name in names if name not in Components.__annotations__]
         return f"{type(self).__name__}({', '.join(f'{name}={getattr(self, name)!r}' for name in names)})"
-
-
-def linear(start: float, end: float, progress: float) -> float:
-    """The value of a linear schedule."""
-    return start + (end - start) * progress
-
-
-def checked_temperature(name: str, value: float) -> float:
-    """A temperature that somebody gave.
-
-    Raises:
-        ValueError: it is not greater than zero.
-    """
-    if not value > 0:
-        raise ValueError(f"{name} is a temperature, greater than 0; got {value}")
-    return float(value)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import ClassVar
+from typing import ClassVar, Unpack
 
 from torch import Tensor
 
-from automl_plugins.decoders.base import Decoder
+from automl_plugins.strategies.base import Components
 from automl_plugins.strategies.darts import DARTS
 from automl_plugins.strategies.step import SearchStep
 from automl_plugins.supernets.gates import Gates
@@ -34,7 +34,7 @@ class DiNTS(DARTS):
     Args:
         memory: the target m.
         topology_weight: of the mismatch, :math:`\lambda`.
-        decoder: see `Strategy`.
+        components: see `Strategy`.
 
     Raises:
         ValueError: the memory is no share from 0 to 1, or the weight is negative.
@@ -42,10 +42,8 @@ class DiNTS(DARTS):
 
     needs_end: ClassVar[bool] = True
 
-    def __init__(
-        self, memory: float = 0.8, topology_weight: float = 1e-3, decoder: Decoder | str | None = None
-    ) -> None:
-        super().__init__(decoder)
+    def __init__(self, memory: float = 0.8, topology_weight: float = 1e-3, **components: Unpack[Components]) -> None:
+        super().__init__(**components)
         if not 0 <= memory <= 1:
             raise ValueError(f"memory is a share of that of all connections, from 0 to 1; got {memory}")
         if not topology_weight >= 0:

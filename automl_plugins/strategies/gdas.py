@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from automl_plugins.decoders.base import Decoder
-from automl_plugins.strategies.base import Strategy, checked_temperature, linear
+from typing import Unpack
+
+from automl_plugins.strategies.base import Components, Strategy
+from automl_plugins.strategies.schedules import checked_temperature, linear
 from automl_plugins.supernets.relaxations import Relaxation, StraightThrough
 
 
@@ -16,14 +18,14 @@ class GDAS(Strategy):
     Args:
         start: the temperature at first.
         end: the temperature in the end, reached linearly.
-        decoder: see `Strategy`.
+        components: see `Strategy`.
 
     Raises:
         ValueError: a temperature is not greater than zero.
     """
 
-    def __init__(self, start: float = 10.0, end: float = 0.1, decoder: Decoder | str | None = None) -> None:
-        super().__init__(decoder)
+    def __init__(self, start: float = 10.0, end: float = 0.1, **components: Unpack[Components]) -> None:
+        super().__init__(**components)
         self.start, self.end = checked_temperature("start", start), checked_temperature("end", end)
 
     def relaxation(self) -> Relaxation:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 from automl_plugins.decoders.base import Decoder
 from automl_plugins.decoders.best_sampled import BestSampled
@@ -23,12 +24,19 @@ class RandomSearch(Strategy):
 
     Args:
         decoder: see `Strategy`; by default `BestSampled`.
+        components: none other has a use.
     """
 
     learns_logits: ClassVar[bool] = False
 
-    def __init__(self, decoder: Decoder | str | None = None) -> None:
-        super().__init__(BestSampled() if decoder is None else decoder)
+    refuses: ClassVar[Mapping[str, str]] = {
+        "relaxation": "it learns no logits",
+        "regularizers": "it learns no logits",
+        "perturbation": "each step runs the one-hot gates of one architecture",
+    }
+
+    def __init__(self, decoder: Decoder | str | None = None, **components: Any) -> None:
+        super().__init__(BestSampled() if decoder is None else decoder, **components)
 
     def relaxation(self) -> Relaxation:
         return Softmax()

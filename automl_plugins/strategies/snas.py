@@ -2,31 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Unpack
 
 from torch import Tensor
 
-from automl_plugins.decoders.base import Decoder
-from automl_plugins.strategies.base import Strategy, checked_temperature, linear
+from automl_plugins.strategies.base import Components, Strategy
+from automl_plugins.strategies.regularizers.expected_cost import ExpectedCost
+from automl_plugins.strategies.schedules import checked_temperature, linear
 from automl_plugins.strategies.step import SearchStep
-from automl_plugins.supernets.option_costs import expected_cost, inputs_of
+from automl_plugins.supernets.option_costs import CostFigure
 from automl_plugins.supernets.relaxations import Concrete, Relaxation
+from automl_plugins.system.arguments import positive
 
 
 class SNAS(Strategy):
     r"""Logits learn on the training batch, through concrete samples that grow harder (Xie et al. 2019, section 2.2).
 
-    With a weight :math:`\eta` of the cost, :math:`\eta \sum_{i,o} p_{io} c_{io}` is added to the loss (section 2.3),
-    where the costs c of options (`GatedSpace.option_costs`) are shares of that of the dearest architecture, so that one
-    weight does for networks of any size, and p are their probabilities.
+    With a `cost_weight` the expected cost of a sampled architecture is added to the loss (section 2.3): the
+    regularizer `ExpectedCost`, which other strategies may be given, too.
 
     Args:
         start: the temperature at first.
         end: the temperature in the end, reached linearly.
         cost_weight: of the expected cost; 0: none.
-        cost: `params`, or `macs` or `activation_mib` on the inputs of the first training batch.
-        decoder: see `Strategy`.
+        cost: its figure, see `ExpectedCost`.
+        components: see `Strategy`.
 
     Raises:
         ValueError: a temperature is not greater than zero, the weight is negative, or there is no such cost.
@@ -40,17 +40,15 @@ class SNAS(Strategy):
         start: float = 1.0,
         end: float = 0.03,
         cost_weight: float = 0.0,
-        cost: Literal["params", "macs", "activation_mib"] = "params",
-        decoder: Decoder | str | None = None,
+        cost: CostFigure = "params",
+        **components: Unpack[Components],
     ) -> None:
-        super().__init__(decoder)
+        super().__init__(**components)
         self.start, self.end = checked_temperature("start", start), checked_temperature("end", end)
-        if not cost_weight >= 0:
-            raise ValueError(f"cost_weight is at least 0; got {cost_weight}")
-        if cost not in ("params", "macs", "activation_mib"):
-            raise ValueError(f"cost is params, macs or activation_mib; got {cost!r}")
-        self.cost_weight, self.cost = float(cost_weight), cost
-        self._costs: dict[str, Tensor] = {}
+        self.cost_weight, self.cost = positive("cost_weight", cost_weight, zero=True), cost
+        own = ExpectedCost(self.cost_weight, cost)
+        if self.cost_weight:
+            self.regularizers = [*self.regularizers, own]
 
     def relaxation(self) -> Relaxation:
         return Concrete(self.start)
@@ -58,32 +56,5 @@ class SNAS(Strategy):
     def schedule(self, relaxation: Relaxation, progress: float) -> None:
         relaxation.temperature = linear(self.start, self.end, progress)
 
-    def begin(self, step: SearchStep) -> None:
-        self._costs = {}
-
     def architecture_loss(self, step: SearchStep) -> Tensor:
-        if self.cost_weight and not self._costs:
-            with inputs_of(step.searchables) as inputs:
-                loss = step.training_loss()
-            self._costs = {name: self._shares(step, name, inputs[name]) for name in step.searchables}
-        else:
-            loss = step.training_loss()
-        for name, costs in self._costs.items():
-            searchable = step.searchables[name]
-            probabilities = searchable.relaxation.probabilities(searchable.logits, searchable.mask)
-            loss = loss + self.cost_weight * expected_cost(probabilities, costs)
-        return loss
-
-    def _shares(self, step: SearchStep, name: str, inputs: Sequence[Any]) -> Tensor:
-        """The costs of options, as shares of that of the dearest architecture; equal on all ranks."""
-        searchable = step.searchables[name]
-        costs = searchable.space.option_costs(searchable.task, inputs, self.cost)
-        if self.cost != "params":
-            costs.apply_(step.average)
-        return costs / costs.amax(dim=1).sum().clamp(min=1e-30)
-
-    def state_dict(self) -> dict[str, Any]:
-        return dict(self._costs)
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        self._costs = dict(state)
+        return step.training_loss()

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Mapping
+from typing import ClassVar, NamedTuple, Unpack
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from automl_plugins.decoders.base import Decoder
-from automl_plugins.strategies.base import Strategy, checked_temperature
+from automl_plugins.strategies.base import Components, Strategy
+from automl_plugins.strategies.schedules import checked_temperature
 from automl_plugins.strategies.step import Held, SearchStep
 from automl_plugins.supernets.gates import Gates
 from automl_plugins.supernets.relaxations import Concrete, Relaxation
@@ -33,14 +34,16 @@ class UNAS(Strategy):
     Args:
         gap: the weight :math:`\lambda` of the generalisation gap.
         temperature: of the concrete samples.
-        decoder: see `Strategy`.
+        components: see `Strategy`.
 
     Raises:
         ValueError: the weight is negative, or the temperature is not greater than zero.
     """
 
-    def __init__(self, gap: float = 0.5, temperature: float = 0.4, decoder: Decoder | str | None = None) -> None:
-        super().__init__(decoder)
+    refuses: ClassVar[Mapping[str, str]] = {"relaxation": "its gradient is one of concrete samples"}
+
+    def __init__(self, gap: float = 0.5, temperature: float = 0.4, **components: Unpack[Components]) -> None:
+        super().__init__(**components)
         if not gap >= 0:
             raise ValueError(f"gap is the weight of the generalisation gap, at least 0; got {gap}")
         self.gap, self.temperature = float(gap), checked_temperature("temperature", temperature)

@@ -116,7 +116,29 @@ def found(folder: str) -> Architecture:
     return Architecture.from_json(Path(folder, "architecture.json").read_text())
 
 
+COMPOSED = """
+search:
+  strategy:
+    class_path: darts
+    init_args:
+      regularizers: [beta, {class_path: cost, init_args: {weight: 100.0}}]
+      perturbation: sdarts-random
+  decoder: best-sampled
+"""
+
+
 # search
+
+
+def test_components_of_several_papers_are_composed_in_a_file(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("composed.yaml").write_text(COMPOSED)
+    arguments = ["search", "--config", "small.yaml", "--config", "composed.yaml"]
+    assert "the best of" in said(capsys, *arguments, "--folder", "runs/composed"), "best-sampled gives several"
+    other = ["--folder", "runs/refused", "--strategy", "gdas", "--strategy.perturbation", "sdarts-random"]
+    told = refused(capsys, *arguments, *other)
+    assert "perturbation=SDARTSRandom cannot be combined with StraightThrough of GDAS" in told
+    told = refused(capsys, "search", "--config", "small.yaml", "--strategy.regularizers", "[bta]")
+    assert "search.strategy.regularizers[0]='bta': there is no such Regularizer; did you mean 'beta'?" in told
 
 
 def test_a_search_keeps_what_it_found() -> None:

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable
-from functools import partial
 
 import pytest
 import torch
-from perceptron_space.space import PerceptronSpace
+from tiny import gradient_of_expectation, gradients, loss, step_of, tiny_problem
 from torch import Tensor
 
-from automl_plugins import Task
 from automl_plugins.strategies import UNAS, SearchStep
 from automl_plugins.strategies.unas import draw
+from automl_plugins.supernets.gates import Gates
 from automl_plugins.supernets.searchable import Searchable
 
 DRAWS = 1000
@@ -23,59 +21,21 @@ TEMPERATURE = 1.0
 """At which each of the three terms matters: without any of them the mean is further off."""
 
 
-def tiny_problem() -> Searchable:
-    """Two choices are random, of three and of two options; the other two have a single open option left."""
-    searchable = PerceptronSpace(widest=8).searchable(Task("pixel", "regression", 3, 1)).double()
-    searchable.close("layer1.width", 2, 4)
-    searchable.close("depth", 1)
-    with torch.no_grad():
-        searchable.logits.normal_(generator=torch.Generator().manual_seed(0))
-    return searchable
-
-
-def loss(searchable: Searchable, batch: str) -> Tensor:
-    """A smooth function of gates that is not linear, another one for each batch."""
-    gates = searchable.gates().matrix
-    generator = torch.Generator().manual_seed(len(batch))
-    factors = torch.randn(gates.shape, generator=generator, dtype=gates.dtype)
-    return (2 * (gates * factors).sum()).tanh() + (gates * factors.flip(0)).sum().square()
-
-
-def step_of(searchable: Searchable, generator: torch.Generator) -> SearchStep:
-    return SearchStep(
-        progress=0.0,
-        searchables={"net": searchable},
-        generator=generator,
-        loss=partial(loss, searchable),
-        read=lambda: "search data",
-        evaluate=lambda: 0.0,
-        training_batch="training",
-    )
-
-
 def exact_gradient(searchable: Searchable, gap: float) -> Tensor:
     """That of the expectation over all architectures, by enumeration."""
-    shares = searchable.relaxation.probabilities(searchable.logits, searchable.mask)
-    expected = torch.zeros((), dtype=torch.float64)
-    rows = [row.nonzero().flatten().tolist() for row in searchable.mask]
-    for columns in itertools.product(*rows):
-        hard = torch.zeros_like(shares)
-        hard[range(len(columns)), list(columns)] = 1.0
-        with searchable.hold(type(searchable.gates())(searchable.choices, hard)), torch.no_grad():
+
+    def criterion(hard: Gates) -> Tensor:
+        with searchable.hold(hard):
             training = loss(searchable, "training")
-            value = training + gap * (loss(searchable, "search data") - training).abs()
-        expected = expected + value * torch.stack([shares[row, column] for row, column in enumerate(columns)]).prod()
-    (gradient,) = torch.autograd.grad(expected, searchable.logits)
-    return gradient
+            return training + gap * (loss(searchable, "search data") - training).abs()
+
+    return gradient_of_expectation(searchable, criterion)
 
 
 def mean_and_error(searchable: Searchable, make_loss: Callable[[SearchStep], Tensor]) -> tuple[Tensor, Tensor]:
     """The mean gradient over draws, and its standard error."""
-    generator = torch.Generator().manual_seed(1)
-    gradients = torch.stack(
-        [torch.autograd.grad(make_loss(step_of(searchable, generator)), searchable.logits)[0] for _ in range(DRAWS)]
-    )
-    return gradients.mean(dim=0), gradients.std(dim=0) / DRAWS**0.5
+    drawn = gradients(searchable, make_loss, DRAWS)
+    return drawn.mean(dim=0), drawn.std(dim=0) / DRAWS**0.5
 
 
 def test_the_gradient_is_that_of_the_expected_loss_of_one_hot_gates() -> None:
