@@ -11,12 +11,12 @@ from torch_geometric.data import Batch
 from torch_geometric.nn import global_mean_pool
 
 from automl_plugins.spaces.task import Task
+from gnn_space.signals import node_signals, standardised
 
 _NODES = (8, 16)
 """The least and the most nodes of a made-up graph."""
 _LEAST_GRAPHS = 2
 """Batch normalisation cannot be trained on one."""
-_HOPS = 3
 
 
 class GraphProbe:
@@ -55,9 +55,13 @@ class GraphProbe:
         return x, edge_index, edge_attr, batch, count, *graph_attr
 
     def positive(self, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
-        """Ones in place of real-valued features."""
+        """Ones in place of real-valued features, and of the edges the first into each node."""
         x, edge_index, edge_attr, *rest = (*inputs, None)[: max(len(inputs), 3)]
-        return _ones(x), edge_index, _ones(edge_attr), *rest[:2], *map(_ones, rest[2:])
+        numbers = torch.arange(edge_index.shape[1], device=edge_index.device)
+        first = numbers.new_full((len(x),), len(numbers)).scatter_reduce_(0, edge_index[1], numbers, "amin")
+        kept = first[first < len(numbers)]
+        edge_attr = None if edge_attr is None else edge_attr[kept]
+        return _ones(x), edge_index[:, kept], _ones(edge_attr), *rest[:2], *map(_ones, rest[2:])
 
     def units(self, features: Tensor, inputs: tuple[Any, ...]) -> Tensor | None:
         """Rows of nodes, edges or graphs; of nodes, the mean at graph level, and the source's row at edge level."""
@@ -73,6 +77,10 @@ class GraphProbe:
             return global_mean_pool(features.flatten(1), batch, num_graphs)
         return features.flatten(1) if self.task.level == "node" else features.flatten(1)[edge_index[0]]
 
+    def positions(self, features: Tensor, inputs: tuple[Any, ...]) -> Tensor | None:
+        """Rows of nodes."""
+        return features.flatten(1) if features.dim() > 1 and len(features) == len(inputs[0]) else None
+
     def labels(self, inputs: tuple[Any, ...], generator: torch.Generator) -> Tensor:
         """One target for each node, edge or graph, independent of all others."""
         x, edge_index, _, num_graphs = self._structure(inputs)
@@ -86,28 +94,16 @@ class GraphProbe:
             drawn = torch.randint(2, (rows, channels), generator=generator).float()
         return drawn.to(edge_index.device)
 
-    def signals(self, inputs: tuple[Any, ...], channels: int, generator: torch.Generator) -> Tensor:
-        """Noise on nodes, smoothed over 0 to 3 hops, or what smoothing takes away.
-
-        With the mean over neighbours and the node itself, P, a channel is `P^k r` or `(1 - P) P^k r` for normal r.
-        """
+    def signals(self, inputs: tuple[Any, ...], channels: int, generator: torch.Generator) -> dict[str, Tensor]:
+        """Signals on nodes, see `gnn_space.signals`; their means over graphs, or their sums over the ends of edges."""
         x, edge_index, batch, num_graphs = self._structure(inputs)
-        state = torch.randn(len(x), channels, generator=generator).to(edge_index.device)
-        degree = torch.ones(len(x), 1, device=state.device).index_add_(
-            0, edge_index[1], torch.ones(edge_index.shape[1], 1, device=state.device)
-        )
-        result = torch.empty_like(state)
-        for hop in range(_HOPS + 1):
-            smooth = state.index_add(0, edge_index[1], state[edge_index[0]]) / degree
-            low, high = range(2 * hop, channels, 2 * _HOPS + 2), range(2 * hop + 1, channels, 2 * _HOPS + 2)
-            result[:, low] = state[:, low]
-            result[:, high] = (state - smooth)[:, high]
-            state = smooth
+        edge_attr = inputs[2] if len(inputs) > 2 else None
+        signals = node_signals(x, edge_index, edge_attr, channels, generator)
         if self.task.level == "graph":
-            result = global_mean_pool(result, batch, num_graphs)
+            signals = {name: global_mean_pool(signal, batch, num_graphs) for name, signal in signals.items()}
         elif self.task.level == "edge":
-            result = result[edge_index[0]] + result[edge_index[1]]
-        return (result - result.mean(0)) / result.std(0).clamp(min=1e-12)
+            signals = {name: signal[edge_index[0]] + signal[edge_index[1]] for name, signal in signals.items()}
+        return {name: standardised(signal) for name, signal in signals.items()}
 
     def size(self, batch: Any) -> int:
         """Nodes and edges of a batch of PyG; 0 for anything else."""

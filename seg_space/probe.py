@@ -8,10 +8,10 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 from torch.utils._pytree import tree_leaves, tree_map
 
 from automl_plugins.spaces.task import Task
+from seg_space.signals import image_signals, standardised
 
 _SIDE = 64
 """Height and width of a made-up image."""
@@ -20,8 +20,8 @@ _BLOCK = 8
 _LEAST_SIDE = 32
 """Of a crop: the coarsest stride that is common."""
 _LEAST_BATCH = 2
-_WAVES = 4.0
-"""The most periods of a synthetic signal over an image."""
+_GRID = 8
+"""Places of a side of an image: the resolution of GenNAS's targets."""
 
 
 class ImageProbe:
@@ -48,6 +48,15 @@ class ImageProbe:
         """A row for each image."""
         return features.flatten(1) if features.dim() > 1 and len(features) == len(inputs[0]) else None
 
+    def positions(self, features: Tensor, inputs: tuple[Any, ...]) -> Tensor | None:
+        """Rows of the 8 x 8 places of an even grid on each image, each from the nearest place of the feature map."""
+        if features.dim() != 4 or len(features) != len(inputs[0]):
+            return None
+        rows, columns = ((torch.arange(_GRID) + 0.5) / _GRID for _ in range(2))
+        height, width = features.shape[-2:]
+        grid = features[:, :, (rows * height).long()][:, :, :, (columns * width).long()]
+        return grid.permute(0, 2, 3, 1).flatten(0, 2)
+
     def labels(self, inputs: tuple[Any, ...], generator: torch.Generator) -> Tensor:
         """One target for each image, or for each block of 8 x 8 pixels."""
         images: Tensor = inputs[0]
@@ -68,23 +77,13 @@ class ImageProbe:
     def _blocks(self, images: Tensor) -> tuple[int, ...]:
         return tuple(-(-side // _BLOCK) for side in images.shape[-2:]) if self.task.level == "pixel" else (1, 1)
 
-    def signals(self, inputs: tuple[Any, ...], channels: int, generator: torch.Generator) -> Tensor:
-        """Sines of random frequency, direction and phase, and the images' edges, by turns; means at image level."""
-        images: Tensor = inputs[0]
-        height, width = images.shape[-2:]
-        rows = torch.linspace(0, 2 * math.pi, height)[:, None]
-        columns = torch.linspace(0, 2 * math.pi, width)[None]
-        shape = (len(images), channels, 1, 1)
-        first, second, phase = (torch.rand(shape, generator=generator) for _ in range(3))
-        waves = torch.sin(_WAVES * (first * rows + second * columns) + 2 * math.pi * phase).to(images)
-        gray = images.mean(1, keepdim=True)
-        edges = functional.pad(gray.diff(dim=3), (0, 1)).abs() + functional.pad(gray.diff(dim=2), (0, 0, 0, 1)).abs()
-        is_edge = (torch.arange(channels, device=images.device) % 2 == 1)[None, :, None, None]
-        signals = torch.where(is_edge, edges * (1 + waves), waves)
+    def signals(self, inputs: tuple[Any, ...], channels: int, generator: torch.Generator) -> dict[str, Tensor]:
+        """Signals on pixels, see `seg_space.signals`; their means over pixels at image level."""
+        signals = image_signals(inputs[0], channels, generator)
         if self.task.level != "pixel":
-            signals = signals.mean((2, 3))
-        others = [dimension for dimension in range(signals.dim()) if dimension != 1]
-        return (signals - signals.mean(others, keepdim=True)) / signals.std(others, keepdim=True).clamp(min=1e-12)
+            signals = {name: signal.mean((2, 3), keepdim=True) for name, signal in signals.items()}
+        scaled = {name: standardised(signal) for name, signal in signals.items()}
+        return scaled if self.task.level == "pixel" else {name: signal.flatten(1) for name, signal in scaled.items()}
 
     def size(self, batch: Any) -> int:
         """Pixels of an image; 0 where the batch holds none."""

@@ -71,6 +71,8 @@ class Estimator(ABC):
     """`fit` comes before `estimate`."""
     needs_context: ClassVar[bool] = True
     """False: scores depend on the architecture alone, so there may be no context to estimate in."""
+    relative: ClassVar[bool] = False
+    """True: scores compare the candidates of one `estimate_all` with one another, and mean nothing beyond it."""
 
     @abstractmethod
     def estimate(self, candidate: Candidate, context: Context) -> Estimate:
@@ -79,6 +81,16 @@ class Estimator(ABC):
         Args:
             candidate: an architecture of the context's space, or a network for its task.
             context: the ground that candidates are judged on.
+        """
+
+    def check(self, context: Context) -> None:  # noqa: B027 - most refuse none
+        """Refuse a context in which no candidate could be judged; who asks for many estimates calls it first.
+
+        Args:
+            context: the ground that candidates are to be judged on.
+
+        Raises:
+            ValueError: it lacks what the estimator needs.
         """
 
     def fit(self, candidates: Sequence[Any], scores: ArrayLike) -> None:

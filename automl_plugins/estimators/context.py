@@ -25,6 +25,8 @@ Candidate = Architecture | nn.Module
 """An architecture of a space, or any network for its task."""
 
 _EXAMPLES = 16
+_LABELS = 1
+"""The purpose of the generator of labels."""
 
 
 @dataclass(frozen=True)
@@ -99,8 +101,25 @@ class Context:
             example = self._made_up() if self.project is None else _arguments(self.project)
         return tuple(self._placed(argument) for argument in example)
 
-    def _made_up(self) -> Inputs:
-        return self.probe.example(_EXAMPLES, self.generator(0))
+    def _made_up(self, draw: int = 0) -> Inputs:
+        return self.probe.example(_EXAMPLES, self.generator(draw))
+
+    def labelled(self, draw: int = 0) -> tuple[Inputs, Tensor]:
+        """Inputs with random labels, for estimators that ask for gradients of the loss, on the device.
+
+        Args:
+            draw: its number; each draw has labels of its own. Made-up inputs differ too; those of data are `inputs`.
+        """
+        is_made_up = self.example is None and self.project is None
+        inputs = self.inputs
+        if is_made_up and draw > 0:
+            inputs = tuple(self._placed(argument) for argument in self._made_up(draw))
+        return inputs, self.probe.labels(inputs, self.generator(_LABELS, draw)).to(self.device)
+
+    def random_loss(self, network: nn.Module, draw: int = 0) -> Tensor:
+        """The mean loss of a network on a draw of `labelled`."""
+        inputs, labels = self.labelled(draw)
+        return self.loss(network(*inputs), labels)
 
     def _placed(self, argument: Any) -> Any:
         if not isinstance(argument, Tensor):

@@ -7,6 +7,8 @@ import inspect
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
+import yaml
+
 from automl_plugins import registry
 from automl_plugins.estimators.base import Estimate, Estimator
 from automl_plugins.estimators.context import Candidate, Context
@@ -16,7 +18,8 @@ from automl_plugins.system.nearest import did_you_mean
 
 _COLLECTED = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 EstimatorConfig = str | Mapping[str, Any]
-"""A registered name, or a mapping with `class_path` (a name or an import path) and, where wanted, `init_args`."""
+"""A registered name, one with its first argument (`training:3`, `ranks:[naswot,jacov,macs]`), or a mapping with
+`class_path` (a name or an import path) and, where wanted, `init_args`."""
 
 
 def make_estimator(
@@ -39,7 +42,7 @@ def make_estimator(
     if isinstance(config, Estimator):
         return config
     if isinstance(config, str):
-        return _made(_registered(config), {}, space, seed)
+        config = _with_argument(config) if ":" in config else {"class_path": _named(config)}
     if isinstance(config, Mapping):
         return _made(*_resolve(config), space, seed)
     if isinstance(config, type):
@@ -58,8 +61,25 @@ def _made(cls: type[Any], arguments: Mapping[str, Any], space: SearchSpace, seed
         is_needed = parameter.default is parameter.empty and parameter.kind not in _COLLECTED
         if is_needed and name not in arguments:
             raise ValueError(f"estimator.init_args.{name} is missing: {cls.__name__} is not made without it")
+    if "estimators" in arguments:
+        given = arguments["estimators"]
+        listed = [given] if isinstance(given, str | Mapping | Estimator) else given
+        arguments["estimators"] = [make_estimator(each, space, seed) for each in listed]
     estimator: Estimator = cls(**arguments)
     return estimator
+
+
+def _with_argument(text: str) -> dict[str, Any]:
+    """The mapping that `name:value` is short for; the value is YAML, for the class's first argument of its own."""
+    name, _, value = text.partition(":")
+    cls = _registered(name)
+    own = [each for each in inspect.signature(cls).parameters if each not in ("space", "seed")]
+    if not own:
+        raise ValueError(f"estimator={text!r}: {name} takes no argument")
+    try:
+        return {"class_path": name, "init_args": {own[0]: yaml.safe_load(value)}}
+    except yaml.YAMLError as error:
+        raise ValueError(f"estimator={text!r}: {value!r} is no YAML value, such as 3 or [naswot,macs]") from error
 
 
 class FunctionEstimator(Estimator):
@@ -97,6 +117,12 @@ def _resolve(config: Mapping[str, Any]) -> tuple[type[Any], dict[str, Any]]:
                 nearest = did_you_mean(argument, parameters)
                 raise ValueError(f"estimator.init_args.{argument} is no argument of {cls.__name__}; {nearest}")
     return cls, arguments
+
+
+def _named(name: str) -> str:
+    """The name of an estimator that is registered."""
+    _registered(name)
+    return name
 
 
 def _registered(name: str) -> type[Any]:

@@ -29,6 +29,9 @@ class TrainingEstimator(Estimator):
         self.epochs = at_least("epochs", epochs, 1)
         self.seeds = at_least("seeds", seeds, 1)
 
+    def check(self, context: Context) -> None:
+        _ = context.training
+
     def estimate(self, candidate: Candidate, context: Context) -> Estimate:
         """The mean score of the trainings; invalid where one of them diverges.
 

@@ -48,9 +48,8 @@ class Fits:
     """
 
     def __init__(self, project: Project, procedure: str, settings: Mapping[str, Any]) -> None:
-        if not isinstance(project.space, SupernetSpace):
-            raise TypeError(f"{procedure} trains supernets; the space {project.space.name!r} has none")
-        self.project, self.space = project, project.space
+        refuse_without_supernet(project, procedure)
+        self.project = project
         self.folder = project.folder / procedure
         project.read_data()
         limits = {"limits": dict(project.limits)} if project.limits else {}
@@ -61,13 +60,8 @@ class Fits:
             self._identity.refuse_another(RunFolder(self.folder), before)
 
     def searchable(self) -> Searchable:
-        """A new searchable for the project's task, within its limits where it has any, settled by its seed."""
-        task = self.project.task
-        # With limits, on the batches that a study of the project counts on, too.
-        narrowed = self.project.narrowed if self.project.limits else self.space.within(task, TASK_ALONE)
-        searched = cast(SupernetSpace, narrowed)
-        with seeded(self.project.seed):
-            return searched.searchable(task, seed=self.project.seed)
+        """A new searchable, see `searchable_of`."""
+        return searchable_of(self.project)
 
     def run(
         self,
@@ -118,3 +112,28 @@ class Fits:
         if type(trainer.strategy.checkpoint_io) is pl.plugins.TorchCheckpointIO:
             trainer.strategy.checkpoint_io = WholeCheckpoints()
         return trainer
+
+
+def refuse_without_supernet(project: Project, procedure: str) -> None:
+    """Refuse a project whose space has no supernet.
+
+    Raises:
+        TypeError: it has none.
+    """
+    if not isinstance(project.space, SupernetSpace):
+        raise TypeError(f"{procedure} searches in supernets; the space {project.space.name!r} has none")
+
+
+def searchable_of(project: Project, relaxation: str = "softmax", joint: bool = True) -> Searchable:
+    """A new searchable for a project's task, within its limits where it has any, settled by its seed.
+
+    Args:
+        project: whose space has a supernet.
+        relaxation: see `SupernetSpace.searchable`.
+        joint: see `SupernetSpace.searchable`.
+    """
+    task = project.task
+    # With limits, on the batches that a study of the project counts on, too.
+    narrowed = project.narrowed if project.limits else project.space.within(task, TASK_ALONE)
+    with seeded(project.seed):
+        return cast(SupernetSpace, narrowed).searchable(task, relaxation, project.seed, joint)

@@ -24,6 +24,6 @@ def told_when_slow(line: str) -> Iterator[None]:
         timer.cancel()
 
 
-def tell(line: str) -> None:
+def tell(line: str, who: str = "study") -> None:
     """Write one line to standard error."""
-    Console(stderr=True, soft_wrap=True).print(f"study: {line}", highlight=False, markup=False)
+    Console(stderr=True, soft_wrap=True).print(f"{who}: {line}", highlight=False, markup=False)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 from automl_plugins import registry
@@ -34,7 +34,11 @@ class Probe(Protocol):
         """
 
     def positive(self, inputs: Inputs) -> Inputs:
-        """Inputs of the same structure whose real-valued features are all 1; categories stay as they are."""
+        """Inputs like these whose real-valued features are all 1; categories stay as they are.
+
+        Sums are means in them: where they have a structure, each node keeps one of its neighbours. What flows through a
+        network then does not grow with a degree.
+        """
 
     def units(self, features: Tensor, inputs: Inputs) -> Tensor | None:
         """Features inside of a network as one row for each sample unit.
@@ -47,14 +51,27 @@ class Probe(Protocol):
             `[num_units, num_features]`; None where they are features of something else.
         """
 
+    def positions(self, features: Tensor, inputs: Inputs) -> Tensor | None:
+        """Features inside of a network as one row for each position: a node, or a place of a grid on each image.
+
+        Args:
+            features: see `units`.
+            inputs: see `units`.
+
+        Returns:
+            `[num_positions, num_features]`, as many rows for features of any resolution; None where they are features
+            of something else.
+        """
+
     def labels(self, inputs: Inputs, generator: torch.Generator) -> Tensor:
         """Random targets, of shape and dtype as `Context.loss` takes them."""
 
-    def signals(self, inputs: Inputs, channels: int, generator: torch.Generator) -> Tensor:
-        """Synthetic targets for a regression: smooth and rough functions over the inputs' structure.
+    def signals(self, inputs: Inputs, channels: int, generator: torch.Generator) -> Mapping[str, Tensor]:
+        """Synthetic targets for a regression: smooth and rough functions over the inputs' structure, by kind.
 
         Returns:
-            of the shape of the network's outputs with `channels` channels; each channel has mean 0 and deviation 1.
+            kind -> of the shape of the network's outputs with `channels` channels; each channel has mean 0 and
+            deviation 1, or is 0 where the inputs leave nothing to tell apart.
         """
 
     def size(self, batch: Any) -> int:

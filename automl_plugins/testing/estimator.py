@@ -14,6 +14,7 @@ A few small networks will do::
 
 from __future__ import annotations
 
+import copy
 import math
 import pickle
 from abc import ABC, abstractmethod
@@ -30,6 +31,7 @@ from automl_plugins.estimators.context import Context
 from automl_plugins.estimators.predictors.base import Predictor
 from automl_plugins.spaces.architecture import Architecture
 from automl_plugins.spaces.space import SearchSpace
+from automl_plugins.system.randomness import random_state
 
 
 class EstimatorContract(ABC):
@@ -78,10 +80,32 @@ class EstimatorContract(ABC):
         assert sorted(rank(estimates)) == list(range(len(estimates)))
 
     def test_random_generators_are_left_alone(self) -> None:
+        estimator, context, architectures = self.estimator(), self.context(), self.architectures()[:1]
         torch.manual_seed(3)
-        before = torch.get_rng_state()
+        before = random_state(torch.device("cpu"))
+        estimator.estimate_all(architectures, context)
+        after = random_state(torch.device("cpu"))
+        assert torch.equal(after.pop("torch"), before.pop("torch"))
+        assert after == before
+
+    def test_torch_is_left_as_it_was(self) -> None:
+        def settings() -> tuple[object, ...]:
+            hooks = nn.modules.module
+            several = (hooks._global_forward_hooks, hooks._global_forward_pre_hooks, hooks._global_backward_hooks)
+            return torch.get_default_dtype(), torch.is_grad_enabled(), [len(each) for each in several]
+
+        before = settings()
         self.estimator().estimate_all(self.architectures()[:1], self.context())
-        assert torch.equal(torch.get_rng_state(), before)
+        assert settings() == before
+
+    def test_inputs_are_left_as_they_were(self) -> None:
+        context = self.context()
+        before = copy.deepcopy(context.inputs)
+        self.estimator().estimate_all(self.architectures()[:1], context)
+        for one, other in zip(before, context.inputs, strict=True):
+            if isinstance(one, Tensor):
+                assert torch.equal(one, other)
+                assert (other.requires_grad, other.grad) == (False, None)
 
     def test_an_estimator_comes_through_pickle(self) -> None:
         estimator, architectures = self.estimator(), self.architectures()[:1]
@@ -133,6 +157,7 @@ class _Broken(nn.Module):
 
 def _state(network: nn.Module) -> dict[str, Any]:
     state: dict[str, Any] = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+    state |= {f"{name}: buffer": tensor.clone() for name, tensor in network.named_buffers()}
     for name, module in network.named_modules():
         hooks = (module._forward_hooks, module._forward_pre_hooks, module._backward_hooks)
         state[f"{name}: mode and hooks"] = (module.training, [len(each) for each in hooks])

@@ -26,7 +26,7 @@ SOURCE = Path(__file__).parents[2] / "examples" / "third_party_plugin"
 KINDS = {
     "spaces": "conv-chain",
     "strategies": "discretization-aware",
-    "estimators": "grad-norm",
+    "estimators": "snip",
     "samplers": "local-search",
 }
 TASK = Task("pixel", "regression", 2, 1)
@@ -121,9 +121,9 @@ class TestDiscretizationAware(StrategyContract):
         return Images()
 
 
-class TestGradNorm(EstimatorContract):
+class TestSnip(EstimatorContract):
     def estimator(self) -> Any:
-        return registry.load("estimators", "grad-norm")()
+        return registry.load("estimators", "snip")()
 
     def context(self) -> Context:
         return Context(registry.load("spaces", "conv-chain")(), TASK)
@@ -136,7 +136,7 @@ class TestLocalSearchSampler(SamplerContract):
 
 def test_an_optuna_script_uses_its_space_its_sampler_and_its_estimator() -> None:
     space = registry.load("spaces", "conv-chain")()
-    estimator = make_estimator("grad-norm", space)
+    estimator = make_estimator("snip", space)
 
     def objective(trial: optuna.Trial) -> float:
         (estimate,) = estimator.estimate_all([space.suggest(trial)], Context(space, TASK))
@@ -173,7 +173,7 @@ def test_the_command_line_searches_its_space_with_its_sampler_its_estimator_and_
     common = ("--space", "conv-chain", "--space.layers", "2", *DATA, "--trainer.max_epochs", "1")
     trials = ("--trials", "2", "--seeds", "1", "--finalists", "1", "--random_search", "false", "--references", "[]")
     assert main(["study", *common, *trials, "--sampler", "local-search", "--folder", "study"]) == 0
-    evolution = {"population": "1", "tournament": "1", "proxy": "grad-norm", "proxy_pool": "3"}
+    evolution = {"population": "1", "tournament": "1", "proxy": "snip", "proxy_pool": "3"}
     sampler = ("--sampler", "evolution", *(text for key in evolution for text in (f"--sampler.{key}", evolution[key])))
     assert main(["study", *common, *trials, *sampler, "--folder", "with_estimator"]) == 0
     strategy = ("--search.strategy", "discretization-aware", "--search.strategy.weight", "0.5")

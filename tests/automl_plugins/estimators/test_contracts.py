@@ -58,11 +58,14 @@ class Contract(EstimatorContract):
 
     @property
     def judges_modules(self) -> bool:
-        return self.name != "inherited"
+        return self.name not in ("freeflow", "inherited", "random")
 
     def estimator(self) -> Estimator:
-        arguments = {"inherited": {"searchable": trained(self.on), "batches": 1}}
-        config = {"class_path": self.name, "init_args": arguments.get(self.name, {})}
+        arguments: dict[str, Callable[[], dict[str, Any]]] = {
+            "inherited": lambda: {"searchable": trained(self.on), "batches": 1},
+            "ranks": lambda: {"estimators": ["naswot", "macs"]},
+        }
+        config = {"class_path": self.name, "init_args": arguments.get(self.name, dict)()}
         return make_estimator(config, self.context().space)
 
     def context(self) -> Context:

@@ -71,21 +71,47 @@ def test_everything_drawn_is_settled_by_the_generator(context: Context) -> None:
     probe, inputs = context.probe, context.inputs
     assert same(probe.example(4, context.generator(5)), probe.example(4, context.generator(5)))
     assert not same(probe.example(4, context.generator(5)), probe.example(4, context.generator(6)))
-    for draw in (probe.labels, lambda inputs, generator: probe.signals(inputs, 3, generator)):
+    draws = (probe.labels, lambda inputs, generator: torch.cat(list(probe.signals(inputs, 3, generator).values())))
+    for draw in draws:
         first, again, other = (draw(inputs, context.generator(purpose)) for purpose in (1, 1, 2))
         assert torch.equal(first, again)
         assert not torch.equal(first, other)
 
 
-def test_positive_inputs_are_ones_of_the_same_structure(context: Context) -> None:
+def test_positive_inputs_are_ones(context: Context) -> None:
     positive = context.probe.positive(context.inputs)
     assert len(positive) == len(context.inputs)
     for ones, before in zip(positive, context.inputs, strict=True):
         if isinstance(before, Tensor) and before.is_floating_point():
-            assert torch.equal(ones, torch.ones_like(before))
-        else:
-            assert same((ones,), (before,))
+            assert torch.equal(ones, torch.ones_like(ones))
+            assert ones.shape[1:] == before.shape[1:]
     assert network_of(context)(*positive).isfinite().all()
+
+
+def test_sums_over_neighbours_are_means_in_positive_inputs() -> None:
+    task = Task("graph", "regression", 5, 1, edge_channels=1, edge_categories=(50,))
+    edges = torch.tensor([[0, 1, 2, 3, 3], [1, 0, 1, 1, 2]])
+    inputs = (torch.randn(4, 5), edges, torch.arange(5)[:, None], torch.zeros(4, dtype=torch.long), 1)
+    x, kept, kinds, *rest = probe_of(task).positive(inputs)
+    assert torch.equal(x, torch.ones(4, 5))
+    assert kept.tolist() == [[1, 0, 3], [0, 1, 2]]  # a neighbour for each node that has one
+    assert kinds.flatten().tolist() == [1, 0, 4]
+    assert same(tuple(rest), inputs[3:])
+
+
+def test_positions_are_nodes_and_places_of_images(context: Context) -> None:
+    inputs, probe = context.inputs, context.probe
+    if context.task.level in ("pixel", "image"):
+        coarse = torch.arange(4.0).reshape(1, 1, 2, 2).expand(len(inputs[0]), 3, 2, 2)
+        fine = coarse.repeat_interleave(8, 2).repeat_interleave(8, 3)
+        assert probe.positions(coarse, inputs).shape == (64 * len(inputs[0]), 3)
+        assert torch.equal(probe.positions(coarse, inputs), probe.positions(fine, inputs))
+        assert probe.positions(torch.zeros(len(inputs[0]), 3), inputs) is None
+    else:
+        features = torch.randn(len(inputs[0]), 7)
+        assert torch.equal(probe.positions(features, inputs), features)
+    assert probe.positions(torch.zeros(10_007, 3), inputs) is None
+    assert probe.positions(torch.tensor(1.0), inputs) is None
 
 
 def test_sample_units_are_rows_of_their_own(context: Context) -> None:
@@ -108,22 +134,47 @@ def test_sample_units_are_rows_of_their_own(context: Context) -> None:
 
 
 def test_signals_are_normalised_functions_over_the_outputs(context: Context) -> None:
-    signals = context.probe.signals(context.inputs, 8, context.generator(0))
+    kinds = context.probe.signals(context.inputs, 8, context.generator(0))
     outputs = network_of(context)(*context.inputs)
-    assert signals.shape == (len(outputs), 8, *outputs.shape[2:])
-    channels = signals.transpose(0, 1).flatten(1)
-    torch.testing.assert_close(channels.mean(1), torch.zeros(8), atol=1e-4, rtol=0)
-    torch.testing.assert_close(channels.std(1), torch.ones(8), atol=1e-3, rtol=0)
-    assert torch.linalg.matrix_rank(channels) == 8
+    means, deviations = [], []
+    for signals in kinds.values():
+        assert signals.shape == (len(outputs), 8, *outputs.shape[2:])
+        channels = signals.transpose(0, 1).flatten(1)
+        means.append(channels.mean(1))
+        deviations.append(channels.std(1, correction=0))
+    torch.testing.assert_close(torch.stack(means), torch.zeros(len(kinds), 8), atol=1e-4, rtol=0)
+    spread = torch.stack(deviations)
+    assert ((spread - 1).abs() < 1e-3).logical_or(spread == 0).all()
+    # Sums over whole images of a wave that is the same on all of them tell none apart.
+    constant = [kind for kind, each in zip(kinds, spread, strict=True) if (each == 0).any()]
+    assert constant == (["sine-1d", "sine-2d"] if context.task.level == "image" else [])
 
 
 def test_smoothed_signals_of_graphs_are_smooth() -> None:
     context = Context(AGNNSpace(layers=1), Task("node", "classes", 5, 3))
-    signals = context.probe.signals(context.inputs, 8, context.generator(0))
+    kinds = context.probe.signals(context.inputs, 8, context.generator(0))
+    assert set(kinds) == {"low", "high", "diffused", "spectral"}
     start, end = context.inputs[1]
-    roughness = (signals[start] - signals[end]).square().mean(0)
-    assert roughness[0::2].tolist() == sorted(roughness[0::2].tolist(), reverse=True)  # 0 to 3 hops
-    assert (roughness[1::2] > roughness[0::2]).all()  # what smoothing takes away is rougher
+
+    def roughness(signals: Tensor) -> Tensor:
+        return (signals[start] - signals[end]).square().mean(0)
+
+    low, high = roughness(kinds["low"]), roughness(kinds["high"])
+    assert low.reshape(2, 4).mean(0).tolist() == sorted(low.reshape(2, 4).mean(0).tolist(), reverse=True)  # 0 to 3 hops
+    assert (high > low).all()  # what smoothing takes away is rougher
+    assert roughness(kinds["diffused"]).mean() < low[0]
+
+
+def test_signals_of_edges_are_of_graphs_whose_edges_have_features() -> None:
+    task = Task("node", "classes", 5, 3, edge_channels=2)
+    probe = probe_of(task)
+    x, edges, attributes, *rest = probe.example(8, torch.Generator().manual_seed(0))
+    signals, others = (
+        probe.signals((x, edges, features, *rest), 4, torch.Generator().manual_seed(1))
+        for features in (attributes, attributes.flip(0))
+    )
+    assert torch.equal(signals["low"], others["low"])
+    assert not torch.allclose(signals["edges"], others["edges"])
 
 
 def test_labels_of_pixels_come_in_blocks() -> None:
@@ -138,7 +189,7 @@ def test_an_image_has_one_label() -> None:
     probe = probe_of(Task("image", "regression", in_channels=3, out_channels=2))
     inputs = probe.example(4, torch.Generator().manual_seed(0))
     assert probe.labels(inputs, torch.Generator()).shape == (4, 2)
-    assert probe.signals(inputs, 5, torch.Generator()).shape == (4, 5)
+    assert {signals.shape for signals in probe.signals(inputs, 5, torch.Generator()).values()} == {(4, 5)}
 
 
 # Batches.
