@@ -85,6 +85,11 @@ COMMANDS = {
         "show", ("space", "trial", "arm", "figure"), "name what to show: a run folder, an architecture.json or a space"
     ),
     "evaluate": Command("evaluate", ("random",), "name what to evaluate: a run folder or an architecture.json"),
+    "score": Command(
+        "score",
+        ("space", "data", "module", "trainer", "seed", "folder", "estimators", "architectures"),
+        is_strict=True,
+    ),
     "export": Command(
         "export",
         ("architecture", "weights", "size", "format", "space", "task", "data"),

@@ -31,7 +31,9 @@ _PARTS = ("space", "data", "module", "task", "sampler", "pruner")
 """Keys whose arguments are another class's once another one is named."""
 _DEFAULTS = {**ARGUMENTS, "sampler": "optuna.samplers.TPESampler"}
 """The classes whose arguments are given without naming them."""
-_OF_ESTIMATORS = re.compile(r"sampler\.(init_args\.)?(predictor|proxy|reward)")
+_OF_ESTIMATORS = re.compile(
+    r"sampler\.(init_args\.)?(predictor|proxy|reward)|estimators\[\d+\](.*\.estimators\[\d+\])?"
+)
 
 
 def over(base: Mapping[str, Any], given: Given | None = None) -> Given:

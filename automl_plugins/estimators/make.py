@@ -77,9 +77,13 @@ def _with_argument(text: str) -> dict[str, Any]:
     if not own:
         raise ValueError(f"estimator={text!r}: {name} takes no argument")
     try:
-        return {"class_path": name, "init_args": {own[0]: yaml.safe_load(value)}}
+        read = yaml.safe_load(value)
     except yaml.YAMLError as error:
         raise ValueError(f"estimator={text!r}: {value!r} is no YAML value, such as 3 or [naswot,macs]") from error
+    # Text imports nothing, also none that stands within a list.
+    if isinstance(read, dict) or (isinstance(read, list) and any(isinstance(each, dict | list) for each in read)):
+        raise ValueError(f"estimator={text!r}: {value!r} is one value or a list of values; more is a mapping's affair")
+    return {"class_path": name, "init_args": {own[0]: read}}
 
 
 class FunctionEstimator(Estimator):

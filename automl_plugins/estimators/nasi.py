@@ -12,12 +12,12 @@ from automl_plugins.system.arguments import at_least
 
 
 class NasiEstimator(Estimator):
-    r"""The trace norm, as :math:`\|\nabla_\theta L\|^2` of the mean loss (equation 7), mean over draws of labels.
+    r"""The trace norm of the neural tangent kernel, by gradients, mean over draws of labels.
 
-    Labels are random: traces by random and by true labels nearly agree. One squared norm is noisy, so that several are
-    averaged; `std` is the deviation between draws. A large trace means fast training; on small graphs, sums over
-    neighbours make it large too, and it ranks badly there. The search of the paper, with its bound of the trace, is
-    `automl_plugins.procedures.nasi`.
+    It is :math:`\|\nabla_\theta L\|^2` of the mean loss (equation 7). Labels are random: traces by random and by true
+    labels nearly agree. One squared norm is noisy, so that several are averaged; `std` is the deviation between draws.
+    A large trace means fast training; on small graphs, sums over neighbours make it large too, and it ranks badly
+    there. The search of the paper, with its bound of the trace, is `automl_plugins.procedures.nasi`.
 
     Args:
         draws: of labels.

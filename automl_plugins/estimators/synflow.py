@@ -12,11 +12,12 @@ from automl_plugins.estimators.flow import WithoutNormalisation, as_flow, flow_i
 
 
 class SynflowEstimator(Estimator):
-    r"""The logarithm of :math:`\sum_\theta |\theta\, \partial R / \partial \theta|`, R the sum of the outputs.
+    r"""The logarithm of the flow through all weights of a network.
 
-    Weights are without their signs, features are ones, normalisations are left out, and numbers are in float64: deep
-    networks pass beyond float32. In graphs each node has one neighbour (`Probe.positive`), or networks that sum over
-    neighbours would win by degree alone. It needs no data. On small graphs it ranks badly, often the wrong way round.
+    It is that of :math:`\sum_\theta |\theta\, \partial R / \partial \theta|`, R the sum of the outputs. Weights are
+    without their signs, features are ones, normalisations are left out, and numbers are in float64: deep networks pass
+    beyond float32. In graphs each node has one neighbour (`Probe.positive`), or networks that sum over neighbours would
+    win by degree alone. It needs no data. On small graphs it ranks badly, often the wrong way round.
     """
 
     def estimate(self, candidate: Candidate, context: Context) -> Estimate:

@@ -13,10 +13,11 @@ from automl_plugins.system.arguments import at_least
 
 
 class ZicoEstimator(Estimator):
-    r"""The sum over layers of :math:`\log \sum_w \mathrm{mean}_b |g_w| / \mathrm{std}_b |g_w|`.
+    r"""Weights' gradients over how much they differ between batches, and the logarithms of the layers' sums.
 
-    Summed are weights whose gradients differ between batches b. Labels are random ones. Of a project, the batches are
-    one batch with labels drawn anew: full graphs have no second one.
+    The sum over layers of :math:`\log \sum_w \mathrm{mean}_b |g_w| / \mathrm{std}_b |g_w|`. Summed are weights whose
+    gradients differ between batches b. Labels are random ones. Of a project, the batches are one batch with labels
+    drawn anew: full graphs have no second one.
 
     Args:
         batches: how many.

@@ -36,8 +36,8 @@ class Probe(Protocol):
     def positive(self, inputs: Inputs) -> Inputs:
         """Inputs like these whose real-valued features are all 1; categories stay as they are.
 
-        Sums are means in them: where they have a structure, each node keeps one of its neighbours. What flows through a
-        network then does not grow with a degree.
+        Sums are means in them: where they have a structure, each node keeps one of its neighbours, so that no flow
+        through a network grows with a degree.
         """
 
     def units(self, features: Tensor, inputs: Inputs) -> Tensor | None:
