@@ -92,8 +92,8 @@ COMMANDS = {
     ),
     "export": Command(
         "export",
-        ("architecture", "weights", "size", "format", "space", "task", "data"),
-        "name the file to write, such as model.onnx",
+        ("architecture", "weights", "size", "format", "out", "space", "task", "data", "module"),
+        "name what to export: a run folder or an architecture.json",
     ),
     "list": Command("listing", target=""),
     "benchmark": Command(
@@ -198,7 +198,7 @@ def over_run(name: str, given: Given, config: Path, *others: str) -> Given:
 
 def _taken(name: str, given: Given) -> Given:
     """The part of the given settings that a command takes."""
-    given = _flattened(given) if COMMANDS[name].home == "fit" else given
+    given = _flattened(given) if COMMANDS[name].home in ("fit", "export") else given
     names = {key for item in given.items for key in ([item.name] if item.key else item.value)}
     return given.without(*names - set(keys_of(name, given)))
 

@@ -1,25 +1,30 @@
-"""Write a trained network of images for other runtimes, and compare it with the module.
+"""Write a trained network for use without this package, and compare it with the module before it is kept.
 
-usage: automl-plugins export --architecture FILE --size HEIGHTxWIDTH [--weights FILE] [--key value] <output>
+usage: automl-plugins export RUN [--format FORMAT] [--out PATH] [--key value]
 
-The file takes any number of images of one size.
+RUN is the folder that `study`, `evaluate` or `fit` leaves (such as lightning_logs/version_0), or an architecture.json.
+Of a search, train what was found first, with `evaluate` or `fit`.
 
-output:
-  model.onnx               ONNX; needs the packages of automl-plugins[onnx]
-  model.pt2                what torch.export.load reads
+formats:
+  python                   one readable file, PATH.py, that builds the network with torch alone, and its weights beside
+                           it; where the run's module standardises targets, the file gives them in their own units
+  torch                    what torch.export.load reads, PATH.pt2
+  onnx                     ONNX, PATH.onnx; needs the packages of automl-plugins[onnx]
 
 options:
-  --architecture FILE      an architecture.json
-  --weights FILE           the network's state_dict (network.pt beside the architecture, where a study leaves it), or
-                           a checkpoint of `fit` or `evaluate`
-  --size HEIGHTxWIDTH      of the images: 128x192, or 128 for both
-  --format torch|onnx      where the output's name does not say it
+  --out PATH               what to write; exported.py and the like in the run's folder where left out
+  --architecture FILE      in place of RUN; PATH is then the argument without a key
+  --weights FILE           the network's state_dict, or a checkpoint of `fit` or `evaluate`; those of the run where left
+                           out
+  --size HEIGHTxWIDTH      of images, for torch and onnx, which take any number of images of one size: 128x192, or 128
+                           for both
+  --format FORMAT          python where neither it nor the ending of PATH says another
   --space NAME             the architecture's space, with arguments as --space.filters 20
   --task.KEY VALUE         what the network fits: --task.level pixel --task.target classes --task.in_channels 3
                            --task.out_channels 11; that of the run's data where left out
   --config FILE            YAML with any of these keys
 
-The config.yaml beside the architecture, which a study or a search leaves there, gives what is left out.
+The config.yaml of the run gives what is left out.
 """
 
 from __future__ import annotations
@@ -31,58 +36,143 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
 from automl_plugins.cli.commands import over_run
 from automl_plugins.cli.console import output
 from automl_plugins.cli.errors import UsageError, told_briefly
-from automl_plugins.cli.network_file import network_at
+from automl_plugins.cli.exported import exported_at
 from automl_plugins.cli.parser import Settings
 from automl_plugins.cli.settings import Given
+from automl_plugins.spaces.plain_source import HasPlainSource
+from automl_plugins.spaces.probe import probe_of
 from automl_plugins.spaces.task import Task
 from automl_plugins.system.files import write_whole
+from automl_plugins.system.nearest import did_you_mean
 from automl_plugins.system.to_be_loaded import to_be_loaded
-from automl_plugins.training.export import FORMATS, export_network
+from automl_plugins.training.export import export_network
+from automl_plugins.training.plain_file import write_plain
+from automl_plugins.training.units import Units
 
-_SUFFIXES = {".onnx": "onnx", ".pt2": "torch"}
+_SUFFIXES = {".py": "python", ".onnx": "onnx", ".pt2": "torch"}
+_NAMES = {"python": "exported.py", "torch": "exported.pt2", "onnx": "exported.onnx"}
+FORMATS = tuple(_NAMES)
 
 
 def run(given: Given, command: str) -> int:
     """Run the command, see `automl_plugins.cli.commands.Command`."""
-    for key in ("architecture", "size"):
-        if given.get(key) is None:
-            raise UsageError(f"{key} is missing; see `automl-plugins export --help`")
-    found = network_at(str(given.get("architecture")))
-    given = found.under(over_run(command, given, found.run.config))
-    kinds: dict[str, Any] = dict.fromkeys(("architecture", "size", "format", "weights"), str | None)
-    settings = Settings(given, ("space", "data", "task"), **kinds)
-    written, size = Path(given.targets[0]), _size(settings["size"])
-    form = settings["format"] or _SUFFIXES.get(written.suffix)
-    if form is None:
-        raise UsageError(f"{str(written)!r} ends in none of {', '.join(_SUFFIXES)}; name such a file, or give --format")
-    if form not in FORMATS:
-        raise UsageError(f"format={form!r}: it is one of {', '.join(FORMATS)}")
+    (target,), named, out = given.targets, given.get("architecture"), given.get("out")
+    exported = exported_at(*((target, "") if named is None else (str(named), "architecture")))
+    given = exported.found.under(over_run(command, given, exported.config))
+    kinds: dict[str, Any] = dict.fromkeys(("architecture", "size", "format", "weights", "out"), str | None)
+    settings = Settings(given.without("module"), ("space", "data", "task"), **kinds)
+    written = Path(target) if named is not None else None if out is None else Path(settings["out"])
+    form = _form(settings["format"], written)
+    if written is None:
+        written = exported.folder / _NAMES[form]
+    needs_size = form in ("torch", "onnx")
+    size = None if settings["size"] is None or not needs_size else _size(settings["size"])
     space = settings.make("space")
-    contender = found.contender(space)
+    contender = exported.found.contender(space)
     task, data = _task(settings)
-    if space.exported_input is None:
-        raise UsageError(f"space={space.name!r}: its networks take more than one tensor, and are not exported")
-    with told_briefly(str(found.path), 2, ValueError), to_be_loaded():
+    if needs_size and size is None and task.level in ("image", "pixel"):
+        raise UsageError("size is missing; it is the images' height and width, such as 128x192")
+    with told_briefly(str(exported.found.path), 2, ValueError), to_be_loaded():
         network = contender.network(space, task, data)
-    _load(network, Path(settings["weights"] or found.run.network))
-    images = torch.randn(1, task.in_channels, *size, generator=torch.Generator().manual_seed(0))
-    with told_briefly("", 1, ImportError, OSError, RuntimeError):
-        difference = export_network(
-            network, images, written, "onnx" if form == "onnx" else "torch", space.exported_input
-        )
+    weights = exported.weights if settings["weights"] is None else Path(settings["weights"])
+    _load(network, weights)
+    module = weights if settings["weights"] is not None or exported.module is None else exported.module
+    units = Units() if not exported.is_registered(given) else units_in(module, task)
+    with told_briefly("", 1, ImportError, OSError, RuntimeError, ValueError):
+        if form == "python":
+            difference = _as_python(network, task, units, written)
+        else:
+            difference = _as_program(network, task, size, written, form, space.exported_input)
     console = output()
     console.out(f"kept: {written}; it differs from the module by {difference:.1e} of the largest output")
+    if form == "python":
+        console.out(f"its weights: {written.with_suffix('.safetensors')}; `load()` in the file reads them")
     normalisation = getattr(data, "image_statistics", None)
-    if normalisation is not None:
+    if form in ("torch", "onnx") and normalisation is not None:
         beside_it = written.with_name(f"{written.name}.json")
         mean, deviation = ([float(value) for value in each] for each in normalisation)
         write_whole(beside_it, json.dumps({"size": size, "mean": mean, "deviation": deviation}, indent=2))
         console.out(f"it takes images less their channels' mean, over their deviation; both are kept in {beside_it}")
     return 0
+
+
+def _form(format: str | None, written: Path | None) -> str:
+    """The format that is asked for, or that the name of the file has."""
+    if format is not None and format not in FORMATS:
+        raise UsageError(f"format={format!r}: it is one of {', '.join(FORMATS)}; {did_you_mean(format, FORMATS)}")
+    if format is None and written is not None and written.suffix not in _SUFFIXES:
+        raise UsageError(f"{str(written)!r} ends in none of {', '.join(_SUFFIXES)}; name such a file, or give --format")
+    form = format or ("python" if written is None else _SUFFIXES[written.suffix])
+    if form == "python" and written is not None and written.suffix != ".py":
+        raise UsageError(f"{str(written)!r} does not end in .py, as a file of Python does")
+    return form
+
+
+def _as_python(network: nn.Module, task: Task, units: Units, written: Path) -> float:
+    """Write a file of Python, and give its difference from the network."""
+    if not isinstance(network, HasPlainSource):
+        raise UsageError(
+            f"a {type(network).__name__} has no plain source (a method plain_source); "
+            "export it with --format onnx or torch",
+            code=1,
+        )
+    written.parent.mkdir(parents=True, exist_ok=True)
+    return write_plain(network, network.plain_source(), examples(task), written, title_of(task), units)
+
+
+def _as_program(
+    network: nn.Module, task: Task, size: tuple[int, int] | None, written: Path, form: str, name: str | None
+) -> float:
+    """Write what torch or ONNX's runtimes read, and give its difference from the network."""
+    if size is None or name is None:
+        raise UsageError(f"a network of {task.level}s takes more than one tensor, and is exported with --format python")
+    images = torch.randn(1, task.in_channels, *size, generator=torch.Generator().manual_seed(0))
+    written.parent.mkdir(parents=True, exist_ok=True)
+    return export_network(network, images, written, "onnx" if form == "onnx" else "torch", name)
+
+
+def examples(task: Task) -> list[tuple[Any, ...]]:
+    """Made-up inputs of two sizes, on which what is written is compared with the network."""
+    generator = torch.Generator().manual_seed(0)
+    return [probe_of(task).example(count, generator) for count in (3, 5)]
+
+
+def title_of(task: Task) -> str:
+    """The outputs of a network, in words."""
+    several = "s" if task.out_channels > 1 else ""
+    given = {
+        "classes": f"the logits of {task.out_channels} classes",
+        "binary": "the logit of yes",
+        "multilabel": f"the logits of {task.out_channels} label{several}",
+        "regression": f"{task.out_channels} value{several}",
+    }[task.target]
+    owner = {"node": "node of a graph", "edge": "edge of a graph", "pixel": "pixel of an image"}.get(
+        task.level, task.level
+    )
+    return f"A network that gives {given} for each {owner}; `load()` gives it trained."
+
+
+def units_in(path: Path, task: Task) -> Units:
+    """The units that a checkpoint of a registered module keeps beside its network.
+
+    Args:
+        path: of the checkpoint; one of a network alone has none.
+        task: what the network fits.
+    """
+    content = torch.load(path, map_location="cpu", weights_only=True)
+    state = content.get("state_dict", {})
+    found: dict[str, torch.Tensor] = {}
+    mean, deviation = state.get("image_mean"), state.get("image_deviation")
+    if mean is not None and deviation is not None and (mean.any() or (deviation != 1).any()):
+        found |= {"image_mean": mean, "image_deviation": deviation}
+    if task.target == "regression" and "mean" in state and "scale" in state:
+        found |= {"target_mean": state["mean"], "target_scale": state["scale"]}
+    return Units(**found, dimensions=2 if task.level == "pixel" else 0)
 
 
 def _size(text: str) -> tuple[int, int]:

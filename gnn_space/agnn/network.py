@@ -7,8 +7,10 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from automl_plugins.spaces.plain_source import PlainSource
 from automl_plugins.spaces.task import Task
 from gnn_space.agnn.sizes import AGNNSizes, LayerOptions
+from gnn_space.agnn.source import agnn_source
 from gnn_space.compressed import CompressedEdges
 from gnn_space.frame import Head, InputEncoder, TakesGraphs, feature_dropout, has_wide_features, scale_rows
 from gnn_space.operations import ACTIVATIONS, AttentionLayer
@@ -46,6 +48,7 @@ class AGNNNetwork(TakesGraphs):
 
     def __init__(self, layers: Sequence[LayerOptions], task: Task, sizes: AGNNSizes) -> None:
         super().__init__()
+        self.options, self.task, self.sizes = tuple(layers), task, sizes
         self.dropout = sizes.dropout
         self.encoder = ScaledEncoder(task, sizes.node_embedding, sizes.edge_embedding)
         self.layers = nn.ModuleList()
@@ -85,6 +88,10 @@ class AGNNNetwork(TakesGraphs):
         if self.head.level == "node":
             x = feature_dropout(x, self.dropout, self.training)
         return self.head(x, edge_index, edge_attr, batch, num_graphs, graph_attr)
+
+    def plain_source(self) -> PlainSource:
+        """See `automl_plugins.spaces.plain_source.HasPlainSource`."""
+        return agnn_source(self.options, self.task, self.sizes, self.encoder.scales)
 
 
 def with_self_loops(edge_index: Tensor, edge_attr: Tensor | None, num_nodes: int) -> tuple[Tensor, Tensor | None]:

@@ -5,11 +5,13 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from automl_plugins.spaces.counting import part
+from automl_plugins.spaces.plain_source import PlainSource
 from automl_plugins.spaces.task import Task
 from gnn_space.egnas.catalogue import make_operation
 from gnn_space.egnas.frame import Embedding, Readout, States, make_merges, membership, merged
 from gnn_space.egnas.plan import CellPlan, Kind, StackPlan
 from gnn_space.egnas.sizes import EGNASSizes
+from gnn_space.egnas.source import egnas_source
 from gnn_space.frame import TakesGraphs
 
 
@@ -74,6 +76,7 @@ class EGNASNetwork(TakesGraphs):
 
     def __init__(self, plan: StackPlan, task: Task, sizes: EGNASSizes) -> None:
         super().__init__()
+        self.plan, self.task, self.sizes = plan, task, sizes
         self.embedding = Embedding(task, sizes, plan.embedded)
         self.cells = nn.ModuleList(Cell(cell, sizes) for cell in plan.cells)
         self.readout = Readout(task, sizes)
@@ -92,3 +95,7 @@ class EGNASNetwork(TakesGraphs):
         for cell in self.cells:
             states.append(cell(states[-2], states[-1], edge_index))
         return self.readout(states[-1], edge_index, batch, num_graphs, graph_attr)
+
+    def plain_source(self) -> PlainSource:
+        """See `automl_plugins.spaces.plain_source.HasPlainSource`."""
+        return egnas_source(self.plan, self.task, self.sizes)

@@ -10,11 +10,13 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
+from automl_plugins.spaces.plain_source import PlainSource
 from automl_plugins.spaces.task import Task
 from gnn_space.frame import Head, InputEncoder, TakesGraphs, batch_norm, feature_dropout, has_wide_features, scale_rows
 from gnn_space.gnn_plus.messages import Drop, Ends, linear, make_message, with_edge_states
 from gnn_space.gnn_plus.neighbourhood import Neighbourhood
 from gnn_space.gnn_plus.sizes import GNNPlusSizes, NetworkOptions
+from gnn_space.gnn_plus.source import gnn_plus_source
 from gnn_space.positional import return_probabilities
 
 
@@ -35,7 +37,7 @@ class GNNPlusNetwork(TakesGraphs):
 
     def __init__(self, options: NetworkOptions, task: Task, sizes: GNNPlusSizes) -> None:
         super().__init__()
-        self.options, self.sizes, self.level = options, sizes, task.level
+        self.options, self.sizes, self.task, self.level = options, sizes, task, task.level
         self.scales = options.scaling == "rows" and has_wide_features(task)
         channels, has_edge_states = options.channels, bool(with_edge_states(options.messages))
         by_message = options.output == "message" and task.level == "node"
@@ -101,6 +103,10 @@ class GNNPlusNetwork(TakesGraphs):
         if self.level == "node" and self.options.propagation:
             (outputs,) = propagated(outputs, graph, self.options.teleport, (self.options.propagation,))
         return outputs
+
+    def plain_source(self) -> PlainSource:
+        """See `automl_plugins.spaces.plain_source.HasPlainSource`."""
+        return gnn_plus_source(self.options, self.task, self.sizes, self.scales)
 
     def _jump(self, states: Sequence[Tensor]) -> Tensor:
         if self.options.jumping == "concat":
