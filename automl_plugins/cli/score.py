@@ -2,9 +2,9 @@
 
 usage: automl-plugins score --space S --data D --estimators [naswot, jacov] [--architectures 50] [--key value]
 
-Nothing is trained, unless an estimator trains (training:3). The sizes of the networks (params, macs) and a random order
-stand beside. Nobody knows before some networks are trained how well an estimator ranks a space: tau says who agrees with
-whom, not who is right. The same command goes on after a stop; with more estimators, those that are done stay.
+Nothing is trained, unless an estimator trains (training:3). The networks' sizes (params, macs) and a random order stand
+beside. Nobody knows before some are trained how well an estimator ranks a space: tau says who agrees with whom, not who
+is right. The same command goes on after a stop; with more estimators, those that are done stay.
 
 options:
   --space S             the space; its arguments follow: --space.layers 2
