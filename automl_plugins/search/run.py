@@ -122,7 +122,7 @@ class SearchRun:
         self.steps, self.ended_epochs = state["steps"], state["ended_epochs"]
         self.share = state.get("share", 0.0)
         self.watch.healthy = [tensor.to(device) for tensor in state["healthy"]]
-        remembered = {name: state.get(name, ()) for name in composition.state_of(self.strategy)}
+        remembered = {"strategy": state.get("strategy", {}), "regularizers": state.get("regularizers", [])}
         moved = torch.utils._pytree.tree_map_only(Tensor, lambda each: each.to(device), remembered)
         composition.load_state(self.strategy, moved)
         if state["between_epochs"]:

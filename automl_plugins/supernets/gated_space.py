@@ -28,6 +28,9 @@ class GatedSpace(SearchSpace):
     parameter_free: ClassVar[frozenset[Value]] = frozenset()
     """Options of the gates without weights; a search that ends with little else has collapsed."""
 
+    identities: ClassVar[frozenset[Value]] = frozenset()
+    """Options of the gates that hand on what they read as it is."""
+
     # Said by a subclass whose gates are not its choices.
 
     @property

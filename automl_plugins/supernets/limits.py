@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING, cast
 
@@ -179,6 +179,15 @@ class Limits:
         if not admitted:
             raise ValueError(f"none of {len(architectures)} architectures has open options alone and keeps the limits")
         return admitted[draw_integer(len(admitted), generator)]
+
+    def completed(self, *sources: Mapping[str, Value]) -> Architecture | None:
+        """The architecture with every active choice as in the first source that has an open value for it.
+
+        Returns:
+            None: it has a closed option, or costs too much.
+        """
+        found = self._draws.mixed(*sources)
+        return found if found is not None and self.admits(found) else None
 
     def _draw(self, generator: Generator) -> Architecture | None:
         """One draw without closed options, limits or none; None: what was drawn has one after all."""

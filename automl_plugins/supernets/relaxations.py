@@ -61,14 +61,14 @@ class Relaxation(ABC):
 
     def probabilities(self, logits: Tensor, mask: Tensor) -> Tensor:
         """The probability of each option, `[num_choices, most_options]`: what is decoded and what entropy is of."""
-        return _softmax(logits, mask)
+        return softmax(logits, mask)
 
 
 class Softmax(Relaxation):
     r"""A mixture with weights :math:`\mathrm{softmax}(\alpha / \tau)` (DARTS, Liu et al. 2019, equation 2)."""
 
     def __call__(self, logits: Tensor, mask: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        return _softmax(logits / self.temperature, mask)
+        return softmax(logits / self.temperature, mask)
 
 
 class Concrete(Relaxation):
@@ -81,7 +81,7 @@ class Concrete(Relaxation):
     stochastic: ClassVar[bool] = True
 
     def __call__(self, logits: Tensor, mask: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        return _softmax(_perturbed(logits, mask, generator) / self.temperature, mask)
+        return softmax(_perturbed(logits, mask, generator) / self.temperature, mask)
 
 
 class StraightThrough(Concrete):
@@ -125,7 +125,8 @@ def make_relaxation(relaxation: str | Relaxation) -> Relaxation:
     return made
 
 
-def _softmax(logits: Tensor, mask: Tensor) -> Tensor:
+def softmax(logits: Tensor, mask: Tensor) -> Tensor:
+    """The softmax of each row among its open options; zeros where none is open."""
     # A finite floor, not minus infinity: a row without an open option would be nan, in the gradient too.
     shares = logits.masked_fill(~mask, torch.finfo(logits.dtype).min).softmax(dim=1)
     return torch.where(mask, shares, 0.0)

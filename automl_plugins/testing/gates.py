@@ -54,7 +54,8 @@ class GateSuite(SupernetSuite):
         names = [choice.name for choice in space.gate_choices]
         assert len(set(names)) == len(names)
         assert space.gate_choices == self.space().gate_choices
-        assert space.parameter_free <= {option for choice in space.gate_choices for option in choice.options}
+        options = {option for choice in space.gate_choices for option in choice.options}
+        assert space.parameter_free | space.identities <= options
 
     def test_costs_of_options_are_shaped_as_gates_and_add_up_where_they_can(self) -> None:
         space, task = self.space(), self.tasks()[0]

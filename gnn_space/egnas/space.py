@@ -83,6 +83,7 @@ class EGNASSpace(SupernetSpace):
     version: ClassVar[int] = 2
     levels: ClassVar[frozenset[Level]] = frozenset(("node", "edge", "graph"))
     parameter_free: ClassVar[frozenset[Value]] = frozenset((NONE, IDENTITY))
+    identities: ClassVar[frozenset[Value]] = frozenset((IDENTITY,))
 
     def __init__(
         self,

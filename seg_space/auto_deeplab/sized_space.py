@@ -55,6 +55,7 @@ class AutoDeepLabSizesSpace(SupernetSpace):
     levels: ClassVar[frozenset[Level]] = AutoDeepLabSpace.levels
     exported_input: ClassVar[str | None] = AutoDeepLabSpace.exported_input
     parameter_free: ClassVar[frozenset[Value]] = AutoDeepLabSpace.parameter_free
+    identities: ClassVar[frozenset[Value]] = AutoDeepLabSpace.identities
 
     def __init__(
         self,

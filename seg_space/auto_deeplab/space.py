@@ -104,6 +104,7 @@ class AutoDeepLabSpace(SupernetSpace):
     levels: ClassVar[frozenset[Level]] = frozenset(("image", "pixel"))
     exported_input: ClassVar[str | None] = "images"
     parameter_free: ClassVar[frozenset[Value]] = frozenset((NONE, IDENTITY, *POOLS))
+    identities: ClassVar[frozenset[Value]] = frozenset((IDENTITY,))
 
     def __init__(
         self,

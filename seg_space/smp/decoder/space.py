@@ -72,6 +72,7 @@ class SmpDecoderSpace(SupernetSpace):
     levels: ClassVar[frozenset[Level]] = frozenset(("pixel",))
     exported_input: ClassVar[str | None] = "images"
     parameter_free: ClassVar[frozenset[Value]] = frozenset((NONE, IDENTITY, *POOLS))
+    identities: ClassVar[frozenset[Value]] = frozenset((IDENTITY,))
 
     def __init__(
         self,

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from automl_plugins import Task, registry
-from automl_plugins.decoders import BestSampled, Decoder, MostLikely, make_decoder
+from automl_plugins.decoders import DARTSPT, BestSampled, Decoder, Evolution, MostLikely, make_decoder
 from automl_plugins.supernets import SupernetSpace
 from automl_plugins.testing import DecoderContract
 from gnn_space import AGNNSpace, EGNASSpace
@@ -25,6 +25,8 @@ SPACES: dict[str, tuple[Callable[[int | None], SupernetSpace], Task]] = {
 DECODERS: dict[str, Callable[[], Decoder]] = {
     "most-likely": MostLikely,
     "best-sampled": lambda: BestSampled(samples=12),
+    "darts-pt": DARTSPT,
+    "evolution": lambda: Evolution(population=4, generations=3),
 }
 
 

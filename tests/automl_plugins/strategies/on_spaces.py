@@ -74,7 +74,9 @@ class OnSpace(StrategyContract):
 
     def strategy(self) -> Strategy:
         made: Strategy = registry.load("strategies", self.name)()
-        return RandomSearch(BestSampled(samples=6)) if isinstance(made, RandomSearch) else made
+        if isinstance(made, RandomSearch):
+            made.decoder = BestSampled(samples=6)
+        return made
 
 
 class OnAGNN(OnSpace):
