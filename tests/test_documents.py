@@ -9,12 +9,15 @@ import re
 import subprocess
 import sys
 import tomllib
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 import pytest
 import segmentation_models_pytorch as smp
+from PIL import Image
 
 from automl_plugins import registry
 from automl_plugins.cli import main
@@ -35,6 +38,16 @@ SMALLER = {
     r"max_epochs=\d+": "max_epochs=1",
     r'"max_epochs": \d+': '"max_epochs": 1',
     r"trials=20,": "trials=2, seeds=1, finalists=1, random_search=False, references=[],",
+}
+
+
+ROADS = ("predict.md",)
+"""Documents whose commands lead from one to the next, and are run."""
+SMALL_RUNS = {
+    "study": "--trials 1 --trial_epochs 1 --trainer.max_epochs 1 --seeds 2 --finalists 1 --random_search false "
+    "--references [] --trainer.accelerator cpu",
+    "search": "--trainer.max_epochs 2 --trainer.accelerator cpu",
+    "evaluate": "--seeds 2",
 }
 
 
@@ -149,14 +162,73 @@ def test_the_configurations_are_valid(snippet: Snippet, tmp_path: Path, capsys: 
     assert main([command_for(snippet.text), "--config", str(config), "--print_config"]) == 0, capsys.readouterr().err
 
 
-@pytest.mark.parametrize(
-    "line",
-    [line for snippet in snippets("bash") for line in snippet.text.splitlines() if line.startswith("automl-plugins ")],
-)
+def lines_of(*documents: str) -> list[str]:
+    """The lines of bash of some documents, or of all but those whose commands are run for good."""
+    every = [each for each in snippets("bash") if (each.document in documents) is bool(documents)]
+    several = [each for each in every if documents or each.document not in ROADS]
+    return [line for snippet in several for line in snippet.text.splitlines() if line.startswith("automl-plugins ")]
+
+
+# What predicts needs a run.
+@pytest.mark.parametrize("line", [line for line in lines_of() if not line.startswith("automl-plugins predict ")])
 def test_the_commands_are_valid(line: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.chdir(ROOT)
     own, separator, script = line.partition(" -- ")
     assert main([*own.split()[1:], "--print_config", *f"{separator}{script}".split()]) == 0, capsys.readouterr().err
+
+
+def molecules(folder: Path) -> None:
+    rows = "".join(f"{'C' * n}{'O' * (n % 4)},{n / 7}\n" for n in range(1, 41))
+    (folder / "train.csv").write_text(f"smiles,solubility\n{rows}")
+    (folder / "new.csv").write_text("smiles\nCCO\nC1CC\n")
+
+
+def graphs(folder: Path) -> None:
+    generator = np.random.default_rng(0)
+    edges, x = generator.integers(0, 60, (2, 200)), generator.normal(size=(60, 5))
+    np.savez(folder / "known.npz", edge_index=edges, x=x, y=np.arange(60) % 3)
+    np.savez(folder / "new.npz", edge_index=edges[:, :100] % 20, x=x[:20])
+
+
+def photos(folder: Path) -> None:
+    generator = np.random.default_rng(0)
+    for home, count in (("known", 10), ("photos", 2)):
+        for number in range(count):
+            images = folder / home / "images" if home == "known" else folder / home
+            images.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(generator.integers(0, 256, (32, 40, 3), dtype=np.uint8)).save(images / f"{number}.png")
+    (folder / "known" / "masks").mkdir()
+    for number in range(10):
+        mask = Image.fromarray(generator.integers(0, 3, (32, 40), dtype=np.uint8))
+        mask.save(folder / "known" / "masks" / f"{number}.png")
+
+
+@pytest.mark.parametrize(
+    ("road", "prepare", "left"),
+    [
+        (0, molecules, {"predictions.csv": 3, "best.csv": 3}),
+        (1, graphs, {"nodes.csv": 21}),
+        (2, photos, {"masks": 2, "probabilities": 4}),
+    ],
+)
+@pytest.mark.filterwarnings("ignore")
+def test_the_roads_to_predictions_lead_there(
+    road: int,
+    prepare: Callable[[Path], None],
+    left: dict[str, int],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    prepare(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    lines = lines_of(*ROADS)[4 * road : 4 * road + 4]
+    for line in lines:
+        _, command, *rest = line.split()
+        assert main([command, *rest, *SMALL_RUNS.get(command, "").split()]) == 0, capsys.readouterr().err
+    for name, count in left.items():
+        path = tmp_path / name
+        assert count == len(list(path.iterdir()) if path.is_dir() else path.read_text().splitlines()), name
 
 
 @pytest.mark.parametrize("example", sorted((ROOT / "examples").glob("*.yaml")), ids=lambda path: path.name)

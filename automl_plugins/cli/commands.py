@@ -46,6 +46,7 @@ class Command:
         target: what is said where its argument without a key is missing; None: it takes none.
         is_strict: a config may hold no keys of other commands.
         texts: keys that name no class here.
+        switches: flags without a value, beside those of all commands.
     """
 
     home: str
@@ -53,6 +54,7 @@ class Command:
     target: str | None = None
     is_strict: bool = False
     texts: tuple[str, ...] = ()
+    switches: tuple[str, ...] = ()
 
 
 @cache
@@ -103,6 +105,12 @@ COMMANDS = {
         texts=("data",),
     ),
     **{name: Command("fit", (*_FIT_KEYS, "optimizer", "lr_scheduler", *keys)) for name, keys in METHOD_KEYS.items()},
+    "predict": Command(
+        "predict",
+        (*_FIT_KEYS, *METHOD_KEYS["predict"], "out", "networks"),
+        target="",
+        switches=("overwrite", "probabilities"),
+    ),
 }
 
 
@@ -139,6 +147,8 @@ def checked(name: str, given: Given) -> Given:
             raise UsageError(f"--{next(iter(taken))}: {name} takes no settings")
         near = ("config", "print_config", *(("target",) if name == "search" else ()))
         check_keys(taken, [*keys, *lenient], near=near)
+    for switch in sorted(given.switches - {"print_config", *command.switches}):
+        raise UsageError(f"--{switch}: {name} takes no such flag")
     for surplus in given.targets[0 if command.target is None else 1 :]:
         raise UsageError(f"{surplus!r} is one argument too many; settings are given as --key value")
     if command.target and not given.targets:
@@ -198,7 +208,7 @@ def over_run(name: str, given: Given, config: Path, *others: str) -> Given:
 
 def _taken(name: str, given: Given) -> Given:
     """The part of the given settings that a command takes."""
-    given = _flattened(given) if COMMANDS[name].home in ("fit", "export") else given
+    given = _flattened(given) if name in (*METHOD_KEYS, "export") else given
     names = {key for item in given.items for key in ([item.name] if item.key else item.value)}
     return given.without(*names - set(keys_of(name, given)))
 

@@ -55,7 +55,7 @@ def run(given: Given, command: str) -> int:
         given = over_run(command, given, found.run.config, *_OF_THE_SEARCH)
     with told_briefly("", 2, ValueError):
         count = at_least("random", given.get("random", 0), 0, most=MOST_RANDOM)
-    settings = study_settings(given.without("random"), found.run.path / "evaluation")
+    settings = study_settings(given.without("random"), found.run.evaluation.path)
     if printed(given, settings.plain):
         return 0
     project, folder = _project(settings), settings.folder

@@ -24,7 +24,6 @@ options:
   --config FILE            YAML with any of these keys; may come several times
   --print_config           print the whole configuration and end
 
-`predict` keeps what the module gave for each batch, in their order, as a list in predictions.pt beside the logs.
 A run whose winner was made by hand is trained, tested and so on with that network.
 
 Checkpoints, loggers and lightning_logs are Lightning's own. A checkpoint opens with
@@ -33,6 +32,7 @@ Checkpoints, loggers and lightning_logs are Lightning's own. A checkpoint opens 
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from pathlib import Path
@@ -48,13 +48,15 @@ from automl_plugins.cli.errors import UsageError, say, told_briefly, without_dep
 from automl_plugins.cli.network_file import NetworkFile, network_at
 from automl_plugins.cli.parser import Settings
 from automl_plugins.cli.record import keep, other_data, printed, yaml_of
-from automl_plugins.cli.settings import Given
+from automl_plugins.cli.settings import Given, read_text
 from automl_plugins.search.checkpoint_files import read_checkpoint
 from automl_plugins.studies.folder import RunFolder
-from automl_plugins.system.files import save_whole
+from automl_plugins.system.files import save_whole, write_whole
+from automl_plugins.system.finite import strict_json
 from automl_plugins.system.to_be_loaded import to_be_loaded
 from automl_plugins.training.fit import listed
 from automl_plugins.training.lightning import pl
+from automl_plugins.training.preprocessing import Preprocessing
 from automl_plugins.training.project import MOST_SEED
 
 _TYPES: dict[str, Any] = {
@@ -104,6 +106,7 @@ def run(given: Given, command: str) -> int:
         arguments.setdefault("weights_only", True)  # Lightning unpickles what lies on this machine otherwise
     done = getattr(trainer, command)(module, datamodule=project.data, **arguments)
     if command == "fit" and trainer.is_global_zero:
+        _keep_network(trainer, found, Preprocessing.of(project.data, project.task, module))
         _show_kept(trainer)
     if command == "predict" and done is not None and trainer.is_global_zero:
         _keep_predictions(trainer, done)
@@ -190,6 +193,18 @@ class _KeepConfig(pl.Callback):
         folder = Path(trainer.log_dir or trainer.default_root_dir)  # all ranks are asked
         if trainer.is_global_zero:
             keep(folder / "config.yaml", self.text)
+
+
+def _keep_network(trainer: pl.Trainer, found: NetworkFile, kept: Preprocessing) -> None:
+    """Write beside the logs what the checkpoints are of, so that their folder is enough to predict with."""
+    if trainer.log_dir is not None:
+        folder = RunFolder(Path(trainer.log_dir))
+        if found.is_reference:
+            reference = json.loads(read_text(found.path, "architecture"))["reference"]
+            write_whole(folder.winner, strict_json({"reference": reference}))
+        else:
+            write_whole(folder.architecture, read_text(found.path, "architecture"))
+        kept.save(folder.preprocessing)
 
 
 def _show_kept(trainer: pl.Trainer) -> None:

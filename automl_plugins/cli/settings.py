@@ -21,7 +21,7 @@ _MOST_VALUES = 100_000
 _DEEPEST = 40
 _MOST_SIBLINGS = 50
 _PLAIN = (str, int, float, bool, type(None))
-_SWITCHES = ("help", "print_config")
+_SWITCHES = ("help", "print_config", "overwrite", "probabilities")
 
 
 class _Loader(yaml.SafeLoader):
@@ -110,7 +110,7 @@ class Given:
     Args:
         items: in their order.
         targets: arguments without a key.
-        switches: flags that take no value (`--help`, `--print_config`).
+        switches: flags that take no value (`--help`, `--print_config`, and those of single commands).
         configs: the YAML files.
         script: the command after `--`.
         procedure: the one that a search's strategy names; its arguments are under a key `procedure`.

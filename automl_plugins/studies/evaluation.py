@@ -18,6 +18,7 @@ from automl_plugins.report.verdict import item_line, worth_lines
 from automl_plugins.spaces.architecture import Architecture
 from automl_plugins.studies.comparison import Comparison
 from automl_plugins.studies.significance import tests_of
+from automl_plugins.studies.winner import keep_winner
 from automl_plugins.system.files import write_whole
 
 _POLL_SECONDS = 0.5
@@ -43,7 +44,7 @@ class Evaluation:
     listen: Callable[[str], None] = lambda line: None
 
     def run(self, contender: Contender) -> Summary:
-        """Train, test and compare; the summary is written into the project's folder too.
+        """Train, test and compare; the summary and the winner's files are written into the project's folder, too.
 
         Raises:
             StudyError: the space does not give so many different random architectures that fit.
@@ -75,6 +76,9 @@ class Evaluation:
             verdict=verdict,
             item_error=error,
         )
+        if winner is not None:
+            found = best_of([each for each in standings if each.contender.architecture is not None])
+            keep_winner(self.comparison, winner.contender, None if found is None else found.contender)
         write_whole(self.comparison.folder.summary, summary.to_json())
         return summary
 

@@ -68,6 +68,11 @@ class RunFolder:
         return self.path / "module.ckpt"
 
     @property
+    def preprocessing(self) -> Path:
+        """The task, the making of inputs and the meaning of outputs, as JSON; see `Preprocessing`."""
+        return self.path / "preprocessing.json"
+
+    @property
     def found(self) -> RunFolder:
         """The same files of the best architecture that was found, where the winner was made by hand."""
         return RunFolder(self.path / "found")
@@ -81,6 +86,11 @@ class RunFolder:
     def members(self) -> Path:
         """The members of an ensemble, in its folder, as JSON."""
         return self.path / "members.json"
+
+    @property
+    def evaluation(self) -> RunFolder:
+        """The folder of an evaluation of what the run has found, where no other was asked for."""
+        return RunFolder(self.path / "evaluation")
 
     @property
     def trials(self) -> Path:
@@ -97,7 +107,7 @@ class RunFolder:
         """The files that a study has for its user; some of them may not be there."""
         own = (self.architecture, self.settings, self.network, self.module, self.config, self.trials, self.summary)
         found = (self.found.architecture, self.found.settings, self.found.network, self.found.module)
-        return (*own, *found, self.ensemble.members, self.ensemble.network, self.ensemble.module)
+        return (*own, self.preprocessing, *found, self.ensemble.members, self.ensemble.network, self.ensemble.module)
 
     @property
     def checkpoint(self) -> Path:

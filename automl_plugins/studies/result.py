@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import inspect
-import json
 import math
-import sys
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -16,8 +13,6 @@ import torch
 import yaml
 from torch import nn
 
-from automl_plugins import registry
-from automl_plugins.errors import FormatError
 from automl_plugins.objectives.contender import Contender
 from automl_plugins.report.search import SearchSummary
 from automl_plugins.report.summary import Summary
@@ -25,11 +20,20 @@ from automl_plugins.spaces.architecture import Architecture
 from automl_plugins.spaces.space import SearchSpace
 from automl_plugins.spaces.task import Task
 from automl_plugins.studies.folder import RunFolder
+from automl_plugins.studies.kept_networks import KeptNetworks, members_of, naming
+from automl_plugins.studies.safe_classes import named_class, safe_class
+from automl_plugins.studies.trained import Networks
 from automl_plugins.studies.winner import read_settings
 from automl_plugins.system.finite import finite
 from automl_plugins.system.to_be_loaded import to_be_loaded
-from automl_plugins.training.description import import_path
+from automl_plugins.training.data.unlabelled import Unlabelled
 from automl_plugins.training.ensemble import Ensemble
+from automl_plugins.training.fit import ModuleFactory
+from automl_plugins.training.lightning import pl
+from automl_plugins.training.prediction import InUnits, Prediction, Predictor
+from automl_plugins.training.preprocessing import Preprocessing
+from automl_plugins.training.registered_module import RegisteredModule
+from automl_plugins.training.tunable import HOMES
 
 _Read = TypeVar("_Read")
 
@@ -60,27 +64,64 @@ class Result:
     settings: Mapping[str, Any] = field(default_factory=dict)
     run: Path | None = None
 
-    def network(self, task: Task) -> nn.Module:
-        """The architecture's network, with its trained weights where the run has kept them.
-
-        Args:
-            task: that it was trained on; the datamodule's `task`.
+    @cached_property
+    def preprocessing(self) -> Preprocessing:
+        """The making of inputs and the meaning of outputs, as the run's trainings had them.
 
         Raises:
-            ValueError: the weights cannot be read, are another network's, or are not finite.
+            FileNotFoundError: the run has trained no network, or an earlier version did.
+            ValueError: its file cannot be read.
         """
-        weights = RunFolder(self.folder).network
-        with to_be_loaded() if weights.exists() else nullcontext():
-            network = self.space.network(self.architecture, task)
-        if weights.exists():
-            _load(network, weights)
-        return network
+        path = self._trained.preprocessing
+        if not path.is_file():
+            cure = "the command that made the run, given again, writes it and repeats no training"
+            raise FileNotFoundError(f"{path}: there is no such file; {cure}")
+        with naming(path, "cannot be read"):
+            return Preprocessing.load(path)
 
-    def ensemble(self, task: Task, data: Any = None) -> nn.Module:
-        """The ensemble that a study with `ensemble` has kept, with its trained weights.
+    @property
+    def task(self) -> Task:
+        """The task that the architecture was trained on; see `preprocessing`."""
+        return self.preprocessing.task
+
+    @property
+    def _trained(self) -> RunFolder:
+        """The folder of the architecture's trained networks: an evaluation's, where the run has trained none."""
+        own = RunFolder(self.folder)
+        for each in (own, own.evaluation, own.evaluation.found):
+            is_there = each.network.is_file() and each.architecture.is_file()
+            if is_there and _read(each.architecture, Architecture.from_json) == self.architecture:
+                return each
+        return own
+
+    def network(self, task: Task | None = None) -> nn.Module:
+        """The architecture's network, with its trained weights where the run has kept them.
+
+        Real values that it has learned standardised are given in the targets' units; `module` has the bare network.
 
         Args:
-            task: that it was trained on.
+            task: that it was trained on; only where the run was an earlier version's, or has trained nothing, needed.
+
+        Raises:
+            FileNotFoundError: it is needed, and left out.
+            ValueError: the weights cannot be read, are another network's, or are not finite.
+        """
+        weights = self._trained.network
+        if weights.exists():
+            with to_be_loaded():
+                network = self.space.network(self.architecture, task or self.task)
+            _load(network, weights)
+        elif self._trained.preprocessing.is_file():
+            network = self._kept.network()
+        else:
+            return self.space.network(self.architecture, task or self.task)
+        return self._in_units(network)
+
+    def ensemble(self, task: Task | None = None, data: Any = None) -> nn.Module:
+        """The ensemble that a study with `ensemble` has kept, with its trained weights; in units, see `network`.
+
+        Args:
+            task: that it was trained on; see `network`.
             data: the datamodule, for hand-made members that ask for it.
 
         Raises:
@@ -90,12 +131,73 @@ class Result:
         run = RunFolder(self.run or self.folder).ensemble
         if not run.members.is_file():
             raise FileNotFoundError(f"{run.members}: there is no such file; the study was not asked for an ensemble")
-        members = _read(run.members, lambda text: [_member(each) for each in json.loads(text)["members"]])
+        task = task or self.task
         with to_be_loaded():
-            networks = [each.network(self.space, task, data) for each in members]
+            networks = [each.network(self.space, task, data) for each in members_of(run)]
         ensemble = Ensemble(networks, task.target)
         _load(ensemble, run.network)
-        return ensemble
+        return self._in_units(ensemble)
+
+    def module(self) -> pl.LightningModule:
+        """The LightningModule around the network, with all weights and scales, to be tested or trained on.
+
+        Raises:
+            FileNotFoundError: the run has trained no network.
+            ValueError: its class is neither registered nor imported; or see `network`.
+        """
+        return self._kept.module()
+
+    def predict(self, batch: Any, networks: Networks = "all") -> Prediction:
+        """The prediction for a batch, with its spread over the networks; see `Prediction`.
+
+        Args:
+            batch: as the datamodule gives it, or as `unlabelled` does.
+            networks: `all`: those of all final seeds; `best`: that of `network`; `ensemble`: the ensemble's members.
+
+        Raises:
+            FileNotFoundError: the run has none.
+            ValueError: see `module`.
+        """
+        if networks not in self._predictors:
+            self._predictors[networks] = self._kept.predictor(networks)
+        return self._predictors[networks](batch)
+
+    def unlabelled(self, path: Path | str, **options: Any) -> Unlabelled:
+        """Inputs without targets, read as the run's were: batches for `predict`, with the places of their inputs.
+
+        Args:
+            path: the file, or the folder.
+            options: arguments in place of the run's, such as `smiles_column`.
+
+        Raises:
+            ValueError: the run's data are of a class that reads none, or the inputs are not what they should be.
+            FileNotFoundError: they are not there.
+        """
+        kept = self.preprocessing
+        cls = safe_class("data", pl.LightningDataModule, kept.data)
+        read = getattr(cls, "unlabelled", None)
+        if read is None:
+            raise ValueError(f"{kept.data} has no `unlabelled`, or has not been imported; give `predict` its batches")
+        found: Unlabelled = read(Path(path).expanduser(), kept, **options)
+        return found
+
+    def _in_units(self, network: nn.Module) -> nn.Module:
+        path = self._trained.preprocessing
+        statistics = self.preprocessing.statistics if path.is_file() else {}
+        if "target_mean" not in statistics:
+            return network
+        return InUnits(network, *(torch.tensor(statistics[name]) for name in ("target_mean", "target_scale")))
+
+    @cached_property
+    def _predictors(self) -> dict[Networks, Predictor]:
+        return {}
+
+    @cached_property
+    def _kept(self) -> KeptNetworks:
+        trained, run = self._trained, RunFolder(self.run or self.folder)
+        contender = Contender("found", self.architecture, settings=self.settings)
+        make = _module_of(trained if trained.config.is_file() else run, self.settings)
+        return KeptNetworks(trained, contender, self.space, make, self.preprocessing)
 
 
 def load_result(folder: Path | str, space: SearchSpace | None = None) -> Result:
@@ -126,11 +228,11 @@ def load_result(folder: Path | str, space: SearchSpace | None = None) -> Result:
             f"{found.architecture} is no architecture of the space {made.name!r} as it was made ({error}); "
             f"give the one that was searched: load_result({str(run.path)!r}, space=...)"
         ) from error
-    with _naming(found.settings, "cannot be read"):
+    with naming(found.settings, "cannot be read"):
         settings = read_settings(found)
     if run.summary.is_file():
         summary = _read(run.summary, Summary.from_json)
-        with _naming(run.summary, "is no summary of a study"):
+        with naming(run.summary, "is no summary of a study"):
             scores = _scores(run, summary, architecture, settings)
         return Result(found.path, architecture, made, scores, summary, summary.winner, settings, run.path)
     search = _read(run.search, SearchSummary.from_json) if run.search.is_file() else None
@@ -143,46 +245,15 @@ def _load(network: nn.Module, weights: Path) -> None:
     Raises:
         ValueError: they cannot be read, are another network's, or are not finite.
     """
-    with _naming(weights, "has no weights of this network"):
+    with naming(weights, "has no weights of this network"):
         network.load_state_dict(torch.load(weights, weights_only=True, map_location="cpu"))
     for name, weight in network.named_parameters():
         if not weight.isfinite().all():
             raise ValueError(f"{weights}: the weight {name!r} is not finite, so the network computes nothing")
 
 
-def _member(told: Mapping[str, Any]) -> Contender:
-    """A member of an ensemble as its file tells of it; no module is imported that the file names."""
-    label, architecture = str(told["label"]), told["architecture"]
-    if architecture is not None:
-        return Contender(label, Architecture.from_json(json.dumps(architecture)))
-    name = str(told["reference"])
-    if name in registry.names("references"):
-        return Contender(label, reference=name)
-    module, _, attribute = name.rpartition(".")
-    make = getattr(sys.modules.get(module), attribute, None)
-    if not inspect.isclass(make) or not issubclass(make, nn.Module):
-        raise ValueError(f"the hand-made network {name!r} is not registered, and has not been imported as a class")
-    return Contender(label, reference=name, make=make)
-
-
-@contextmanager
-def _naming(path: Path, what: str) -> Iterator[None]:
-    """Name the file where its content is not what a run keeps: somebody has changed it, or half of it is there.
-
-    Raises:
-        ValueError: it is not.
-    """
-    try:
-        yield
-    except FormatError:
-        raise
-    except Exception as error:
-        reason = "; ".join(f"{type(error).__name__}: {error}".splitlines()[:1])
-        raise ValueError(f"{path} {what} ({reason})") from error
-
-
 def _read(path: Path, read: Callable[[str], _Read]) -> _Read:
-    with _naming(path, "cannot be read"):
+    with naming(path, "cannot be read"):
         return read(path.read_text("utf-8"))
 
 
@@ -200,41 +271,47 @@ def _scores(
     return {}
 
 
+def _config(run: RunFolder) -> dict[str, Any]:
+    """A run's configuration; of a fit, what it has under `model` beside the rest. Empty where there is none."""
+    if not run.config.is_file():
+        return {}
+    with naming(run.config, "cannot be read"):
+        content = dict(yaml.safe_load(run.config.read_text("utf-8")) or {})
+        return {**content, **(content.get("model") or {})}
+
+
 def _space_of(run: RunFolder, architecture: Architecture) -> SearchSpace:
     """The space that a run's config names; without a config, the registered one of the architecture's name."""
-    setting: Any = None
-    if run.config.is_file():
-        with _naming(run.config, "cannot be read"):
-            setting = (yaml.safe_load(run.config.read_text("utf-8")) or {}).get("space")
-    setting = setting or architecture.space
-    path = setting.get("class_path") if isinstance(setting, Mapping) else setting
-    arguments = setting.get("init_args") or {} if isinstance(setting, Mapping) else {}
     cure = f"give it: load_result({str(run.path)!r}, space=...)"
-    if "class_path" in json.dumps(arguments):
-        raise ValueError(f"the space in {run.config} is made of other objects; {cure}")
-    cls = _space_class(str(path))
+    try:
+        path, arguments = named_class(_config(run).get("space") or architecture.space)
+    except ValueError as error:
+        raise ValueError(f"the space in {run.config} cannot be made: {error}; {cure}") from error
+    cls = safe_class("spaces", SearchSpace, str(path))  # type: ignore[type-abstract]  # its subclasses are meant
     if cls is None:
         raise ValueError(f"the space {path} in {run.config} is not registered, and has not been imported; {cure}")
     try:
-        space: SearchSpace = cls(**arguments)
+        return cls(**arguments)
     except (TypeError, ValueError) as error:
         raise ValueError(f"the space {path} in {run.config} cannot be made ({error}); {cure}") from error
-    return space
 
 
-def _space_class(path: str) -> type[SearchSpace] | None:
-    """The class of a registered name or an import path; nothing is imported but what is registered."""
-    if path in registry.names("spaces"):
-        return _checked(registry.load("spaces", path))
-    module, _, name = path.rpartition(".")
-    for registered in registry.names("spaces"):
-        package = registry.where("spaces", registered).partition(":")[0].partition(".")[0]
-        if package == path.partition(".")[0]:
-            cls = registry.load("spaces", registered)
-            if path in (import_path(cls), registry.where("spaces", registered).replace(":", ".")):
-                return _checked(cls)
-    return _checked(getattr(sys.modules.get(module), name, None))
+def _module_of(run: RunFolder, tuned: Mapping[str, Any]) -> ModuleFactory:
+    """The maker of the module that a run's config names, with the settings that were tuned for the network.
 
-
-def _checked(cls: Any) -> type[SearchSpace] | None:
-    return cls if isinstance(cls, type) and issubclass(cls, SearchSpace) else None
+    Raises:
+        ValueError: its class is neither registered nor imported, or is made of other objects.
+    """
+    config = _config(run)
+    try:
+        path, arguments = named_class(config.get("module") or config.get("module_arguments"))
+    except ValueError as error:
+        raise ValueError(f"the module in {run.config} cannot be made: {error}") from error
+    prefix = f"{HOMES[0]}."
+    arguments |= {name.removeprefix(prefix): value for name, value in tuned.items() if name.startswith(prefix)}
+    if path is None:
+        return RegisteredModule(arguments)
+    cls = safe_class("modules", pl.LightningModule, path)
+    if cls is None:
+        raise ValueError(f"the module {path} in {run.config} is not registered; import it, and load the result then")
+    return partial(cls, **arguments)

@@ -12,13 +12,15 @@ from automl_plugins.studies.comparison import Comparison
 from automl_plugins.studies.folder import RunFolder
 from automl_plugins.system.files import save_whole, write_whole
 from automl_plugins.system.finite import strict_json
+from automl_plugins.training.preprocessing import Preprocessing
 from automl_plugins.training.tunable import HOMES
 
 
 def keep_winner(comparison: Comparison, winner: Contender, found: Contender | None) -> None:
     """Write the winner into the run's folder, and take what an earlier winner has left there away.
 
-    `network.pt` and `module.ckpt` are always the winner's, and so are the `settings.json` that were tuned for it.
+    `network.pt` and `module.ckpt` are always the winner's, and so are the `settings.json` that were tuned for it and
+    `preprocessing.json`, with what it takes and gives; `winner.json` names the weights of all of its seeds.
     `architecture.json` is too; a network that was made by
     hand has none, and then the best architecture that was found has the same files in the folder `found`.
 
@@ -100,20 +102,26 @@ def read_settings(folder: RunFolder) -> dict[str, Any]:
 
 def _forget(folder: RunFolder) -> None:
     own = (folder.winner, folder.members, folder.architecture, folder.settings, folder.network, folder.module)
-    for path in own:
+    for path in (*own, folder.preprocessing, folder.preprocessing.with_suffix(".pt")):
         path.unlink(missing_ok=True)
 
 
 def _keep(folder: RunFolder, comparison: Comparison, contender: Contender) -> None:
     """Write a contender's files, of the seed that validated best."""
     seed = comparison.best_seed(contender)
+    results = zip(comparison.seeds, comparison.trained(contender), strict=True)
+    every = [seed, *(each for each, result in results if result.score is not None and each != seed)]
+    weights = [
+        str(comparison.folder.weights(contender.key, each).relative_to(comparison.folder.path)) for each in every
+    ]
     told = {
         "label": contender.label,
         "reference": contender.reference,
         "found_by": contender.found_by,
         "settings": contender.settings,
         "seed": seed,
-        "weights": str(comparison.folder.weights(contender.key, seed).relative_to(comparison.folder.path)),
+        "weights": weights[0],
+        "all_weights": weights,
     }
     content = strict_json(told)
     if folder.winner.exists() and folder.winner.read_text("utf-8") != content:
@@ -124,6 +132,9 @@ def _keep(folder: RunFolder, comparison: Comparison, contender: Contender) -> No
     if contender.settings:
         write_whole(folder.settings, strict_json(contender.settings))
     _keep_weights(folder, comparison, contender, seed)
+    project = comparison.projects(contender.settings)
+    project.read_data()
+    Preprocessing.of(project.data, project.task, comparison.load(contender, seed)).save(folder.preprocessing)
     write_whole(folder.winner, content)
 
 

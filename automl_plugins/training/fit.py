@@ -245,6 +245,21 @@ def test(module: pl.LightningModule, data: pl.LightningDataModule, options: Mapp
     return evaluate(module, data, options, "test") if "test" in splits_of(data) else {}
 
 
+def device_of(options: Mapping[str, Any]) -> torch.device:
+    """The device that a training runs on; the first of several.
+
+    Args:
+        options: arguments of Lightning's Trainer.
+    """
+    place = {name: options[name] for name in ("accelerator",) if name in options}
+    devices = options.get("devices")
+    if isinstance(devices, list):
+        place["devices"] = devices[:1]
+    with quiet_lightning():
+        device: torch.device = pl.Trainer(**{**LEAN, **place}).strategy.root_device
+    return device
+
+
 def listed(callbacks: Any) -> list[Any]:
     """The callbacks of a Trainer's argument, which may be one, several or none."""
     return [] if callbacks is None else list(callbacks) if isinstance(callbacks, list | tuple) else [callbacks]

@@ -25,12 +25,11 @@ from automl_plugins.training.best_validation import Direction, JudgedBy
 from automl_plugins.training.example_calls import example_calls
 from automl_plugins.training.fingerprint import flat_loaders, splits_of
 from automl_plugins.training.fit import (
-    LEAN,
     ModuleFactory,
     TrainingResult,
     check_trainer_options,
+    device_of,
     evaluate,
-    quiet_lightning,
     seeded,
     train,
 )
@@ -233,16 +232,7 @@ class Project:
     @cached_property
     def device(self) -> torch.device:
         """The device that trainings of this process run on; the first of several."""
-        with quiet_lightning():
-            device: torch.device = pl.Trainer(**{**LEAN, **self._place}).strategy.root_device
-        return device
-
-    @property
-    def _place(self) -> dict[str, Any]:
-        """The Trainer's arguments that say where a training runs; one device."""
-        place = {name: self.trainer[name] for name in ("accelerator",) if name in self.trainer}
-        devices = self.trainer.get("devices")
-        return {**place, "devices": devices[:1]} if isinstance(devices, list) else place
+        return device_of(self.trainer)
 
     # Networks, and what becomes of them.
 

@@ -32,7 +32,9 @@ def check_descriptors(names: str | Sequence[str]) -> tuple[Descriptors, ...]:
     return found  # type: ignore[return-value]
 
 
-def molecule_features(molecules: Sequence[Any], names: Sequence[Descriptors], training: Tensor) -> Tensor:
+def molecule_features(
+    molecules: Sequence[Any], names: Sequence[Descriptors], training: Tensor
+) -> tuple[Tensor, Tensor]:
     """The features of whole molecules, float32 `[num_molecules, channels]`.
 
     - `rdkit`: all descriptors that RDKit lists (two hundred odd; how many, its version decides), each scaled by rank:
@@ -44,29 +46,63 @@ def molecule_features(molecules: Sequence[Any], names: Sequence[Descriptors], tr
         molecules: RDKit's.
         names: kinds of features, side by side in this order.
         training: places of the training molecules, the only ones that ranks are made of.
+
+    Returns:
+        The features, and the training molecules' descriptors, by which `further_features` ranks those of others.
     """
+    values = _values(molecules, names)
+    known = torch.from_numpy(np.sort(values[training.numpy()], axis=0))
+    return _features(molecules, names, values, known), known
+
+
+def further_features(molecules: Sequence[Any], names: Sequence[Descriptors], known: Tensor) -> Tensor:
+    """The features of molecules that are none of the data, as `molecule_features` gives those of the data.
+
+    Args:
+        molecules: RDKit's.
+        names: kinds of features.
+        known: the training molecules' descriptors, from `molecule_features`.
+
+    Raises:
+        ValueError: this version of RDKit lists another number of descriptors.
+    """
+    values = _values(molecules, names)
+    if values.shape[1] != known.size(1):
+        raise ValueError(
+            f"this version of RDKit lists {values.shape[1]} descriptors, and that of the training {known.size(1)}; "
+            "install that one again"
+        )
+    return _features(molecules, names, values, known)
+
+
+def _values(molecules: Sequence[Any], names: Sequence[Descriptors]) -> np.ndarray:
+    """RDKit's descriptors as they are, `[num_molecules, num_descriptors]`; none where they are not asked for."""
+    return _rdkit(molecules) if "rdkit" in names else np.empty((len(molecules), 0))
+
+
+def _features(molecules: Sequence[Any], names: Sequence[Descriptors], values: np.ndarray, known: Tensor) -> Tensor:
     kinds: dict[Descriptors, Callable[[], Tensor]] = {
-        "rdkit": lambda: ranks(_rdkit(molecules), training),
+        "rdkit": lambda: ranks(values, known),
         "morgan": lambda: _morgan(molecules),
     }
     return torch.cat([kinds[name]() for name in names], dim=1)
 
 
-def ranks(values: np.ndarray, training: Tensor) -> Tensor:
+def ranks(values: np.ndarray, known: Tensor) -> Tensor:
     """Columns scaled by rank to -1/2 .. 1/2, float32; ties lie in the middle of their ranks, nan at 0.
 
     Args:
         values: `[num_rows, num_columns]`, infinities allowed.
-        training: the rows that are ranked against.
+        known: the values that they are ranked against, `[num_known, num_columns]`, ascending in each column, nan last.
     """
     scaled = np.zeros(values.shape, dtype=np.float32)
     for column, entries in enumerate(values.T):
-        known = np.sort(entries[training.numpy()])
-        known = known[~np.isnan(known)]
-        if len(known) == 0:
+        ordered = known[:, column].numpy()
+        ordered = ordered[~np.isnan(ordered)]
+        if len(ordered) == 0:
             continue
-        middle = (np.searchsorted(known, entries, "left") + np.searchsorted(known, entries, "right")) / 2
-        scaled[:, column] = np.where(np.isnan(entries), 0.0, middle / len(known) - 0.5)
+        middle = (np.searchsorted(ordered, entries, "left") + np.searchsorted(ordered, entries, "right")) / 2
+        scaled[:, column] = np.where(np.isnan(entries), 0.0, middle / len(ordered) - 0.5)
     return torch.from_numpy(scaled)
 
 

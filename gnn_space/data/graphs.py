@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import ClassVar, Literal
+from pathlib import Path
+from typing import Any, ClassVar, Literal
 
 from torch import Tensor
 
@@ -11,7 +12,10 @@ from automl_plugins.spaces.task import Task
 from automl_plugins.system.arguments import at_least
 from automl_plugins.training.data.base import TaskDataModule
 from automl_plugins.training.data.batches import FixedBatches, ResumableLoader, SeededOrder, generator
+from automl_plugins.training.data.unlabelled import Unlabelled
+from automl_plugins.training.preprocessing import Preprocessing
 from gnn_space.data.store import GraphStore, collate
+from gnn_space.data.unlabelled_graphs import unlabelled_graphs
 
 
 @dataclass(frozen=True)
@@ -63,6 +67,15 @@ class ManyGraphsData(TaskDataModule[ManyGraphs]):
         mean = columns.nanmean(dim=0)
         deviation = (columns - mean).square().nanmean(dim=0).sqrt()
         return mean.to(y.dtype), deviation.masked_fill(deviation == 0, 1.0).to(y.dtype)
+
+    def reading(self) -> dict[str, Any]:
+        """The arguments of `unlabelled` with which further graphs become what these are."""
+        return {"undirected": False}
+
+    @classmethod
+    def unlabelled(cls, path: Path, kept: Preprocessing, **options: Any) -> Unlabelled:
+        """Graphs in npz files without targets, see `unlabelled_graphs`."""
+        return unlabelled_graphs(path, kept.task, **{**kept.reading, **options})
 
     def train_dataloader(self) -> ResumableLoader:
         """Shuffled batches; each call begins again with the order of epoch 0."""

@@ -7,6 +7,7 @@ import io
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
@@ -19,12 +20,15 @@ from automl_plugins.system.arguments import one_of, three_fractions
 from automl_plugins.system.nearest import did_you_mean
 from automl_plugins.training.data.splits import random_split, stratified_split
 from automl_plugins.training.data.targets import check_labels, warn_of_few
+from automl_plugins.training.data.unlabelled import Unlabelled
 from automl_plugins.training.lightning import pl
+from automl_plugins.training.preprocessing import Preprocessing
 from gnn_space.data.descriptors import check_descriptors, molecule_features
 from gnn_space.data.graph_checks import check_classes
 from gnn_space.data.graphs import ManyGraphs, ManyGraphsData
 from gnn_space.data.scaffolds import scaffold_split
 from gnn_space.data.smiles import ATOM_CATEGORIES, BOND_CATEGORIES, import_chem, molecule_graph, molecule_store, parse
+from gnn_space.data.unlabelled_molecules import unlabelled_molecules, why_skipped
 
 MoleculeTarget = Literal["regression", "binary", "multilabel", "classes"]
 MoleculeSplit = Literal["random", "scaffold"]
@@ -67,10 +71,11 @@ class Skipped(NamedTuple):
 
 @dataclass(frozen=True)
 class Molecules(ManyGraphs):
-    """Loaded molecules, the rows that gave no graph, and the names of classes."""
+    """Loaded molecules, the rows that gave no graph, the names of classes, and the descriptors that ranks are of."""
 
     skipped: tuple[Skipped, ...] = ()
     classes: tuple[str, ...] = ()
+    known: Tensor | None = None
 
 
 class MoleculeData(ManyGraphsData):
@@ -116,6 +121,17 @@ class MoleculeData(ManyGraphsData):
         self.split = one_of("split", split, get_args(MoleculeSplit))
         self.descriptors = check_descriptors(descriptors)
 
+    def reading(self) -> dict[str, Any]:
+        """The arguments of `unlabelled` with which further molecules become what these are."""
+        loaded = self.loaded
+        known = {"known": loaded.known} if isinstance(loaded, Molecules) and loaded.known is not None else {}
+        return {"descriptors": self.descriptors, "batch_size": self.batch_size, **known}
+
+    @classmethod
+    def unlabelled(cls, path: Path, kept: Preprocessing, **options: Any) -> Unlabelled:
+        """The molecules of a table without targets, see `unlabelled_molecules`."""
+        return unlabelled_molecules(path, kept.task, **{**kept.reading, **options})
+
     @property
     def skipped(self) -> list[str]:
         """The SMILES that do not parse, or have no atoms, in the table's order."""
@@ -152,8 +168,10 @@ class MoleculeData(ManyGraphsData):
         found = [molecules[row] for row in kept]
         parts = self._parts(table, kept, found)
         graphs = [molecule_graph(molecule) for molecule in found]
+        known = None
         if self.descriptors:
-            for graph, row in zip(graphs, molecule_features(found, self.descriptors, parts[0]), strict=True):
+            features, known = molecule_features(found, self.descriptors, parts[0])
+            for graph, row in zip(graphs, features, strict=True):
                 graph.graph_attr = row.unsqueeze(0)
         targets = self._checked_targets(table, kept, parts)
         train, val, test = (molecule_store(*_select(graphs, targets, part)) for part in parts)
@@ -167,7 +185,7 @@ class MoleculeData(ManyGraphsData):
             edge_categories=BOND_CATEGORIES,
             graph_channels=graphs[0].graph_attr.size(1) if self.descriptors else 0,
         )
-        return Molecules(task, train, val, test, skipped=skipped, classes=table.classes)
+        return Molecules(task, train, val, test, skipped=skipped, classes=table.classes, known=known)
 
     def _checked_targets(self, table: MoleculeTable, kept: list[int], parts: list[Tensor]) -> Tensor:
         """Of the kept rows: values `[num_kept, num_targets]`, or classes `[num_kept]`."""
@@ -189,7 +207,7 @@ class MoleculeData(ManyGraphsData):
             ValueError: no row has one.
         """
         skipped = tuple(
-            Skipped(table.line(row), smiles, "does not parse" if smiles else "is empty")
+            Skipped(table.line(row), smiles, why_skipped(smiles))
             for row, (smiles, molecule) in enumerate(zip(table.smiles, molecules, strict=True))
             if molecule is None
         )

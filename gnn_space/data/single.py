@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import dataclass
-from typing import ClassVar
+from pathlib import Path
+from typing import Any, ClassVar
 
 import torch
-from torch import Tensor
 from torch_geometric.data import Data
 from torch_geometric.utils import to_undirected
 
@@ -16,8 +15,12 @@ from automl_plugins.system.arguments import at_least
 from automl_plugins.training.data.base import TaskDataModule
 from automl_plugins.training.data.splits import mask, random_split
 from automl_plugins.training.data.targets import warn_of_few
+from automl_plugins.training.data.unlabelled import Unlabelled
+from automl_plugins.training.preprocessing import Preprocessing
 from gnn_space.data.batches import RepeatedBatch
+from gnn_space.data.features import as_learned
 from gnn_space.data.graph_checks import check_classes, check_edges, check_finite, check_parts
+from gnn_space.data.unlabelled_graphs import unlabelled_graphs
 
 FRACTIONS = (0.6, 0.2, 0.2)
 """Training, validation and test nodes where the data have no split of their own."""
@@ -75,6 +78,19 @@ class SingleGraphData(TaskDataModule[OneGraph]):
         """The graph, once: predictions are of all nodes."""
         return RepeatedBatch(self.loaded.graph, 1)
 
+    def reading(self) -> dict[str, Any]:
+        """The arguments of `unlabelled` with which another graph becomes what this one is."""
+        return {
+            "undirected": True,
+            "normalize_features": self.normalize_features,
+            "sparse_features": self.sparse_features,
+        }
+
+    @classmethod
+    def unlabelled(cls, path: Path, kept: Preprocessing, **options: Any) -> Unlabelled:
+        """A graph in an npz file without classes, see `unlabelled_graphs`."""
+        return unlabelled_graphs(path, kept.task, **{**kept.reading, **options})
+
     def _read(self) -> Data:
         """`x`, `edge_index`, `y`; and the three masks, where the data have a split of their own."""
         raise NotImplementedError(f"{type(self).__name__} must implement _read")
@@ -89,10 +105,8 @@ class SingleGraphData(TaskDataModule[OneGraph]):
         x = raw.x.to(torch.float32)
         check_finite(where, "node features", x)
         check_edges(where, raw.edge_index, num_nodes)
-        if self.normalize_features:
-            x = normalize_rows(x)
         graph = Data(
-            x=_compressed(x) if self.sparse_features else x,
+            x=as_learned(x, self.normalize_features, self.sparse_features),
             edge_index=to_undirected(raw.edge_index, num_nodes=num_nodes),
             y=raw.y.to(torch.int64),
         )
@@ -107,16 +121,3 @@ class SingleGraphData(TaskDataModule[OneGraph]):
         warn_of_few(where, int(graph.val_mask.sum()))
         task = Task("node", "classes", in_channels=int(x.size(1)), out_channels=classes)
         return OneGraph(task, graph)
-
-
-def _compressed(x: Tensor) -> Tensor:
-    with warnings.catch_warnings():
-        # The few functions that we use of it are settled; what torch calls beta is the rest.
-        warnings.filterwarnings("ignore", message="Sparse CSR tensor support is in beta state")
-        return x.to_sparse_csr()
-
-
-def normalize_rows(x: Tensor) -> Tensor:
-    """Each row divided by the sum of its absolute values; a row of zeros stays one."""
-    total = x.abs().sum(dim=1, keepdim=True)
-    return x / total.masked_fill(total == 0, 1.0)

@@ -53,7 +53,7 @@ def listing(folder: Path, what: str, suffixes: Sequence[str]) -> dict[str, Path]
     """
     by_name: dict[str, Path] = {}
     for path in sorted(folder_of(folder, what).iterdir()):
-        if _is_hidden(path):
+        if is_hidden(path):
             continue
         _check_suffix(path, what, suffixes)
         # macOS writes letters with accents as two characters, others as one.
@@ -74,7 +74,7 @@ def images_below(folder: Path) -> list[Path]:
     """
     images: list[Path] = []
     for path in sorted(folder.iterdir()):
-        if _is_hidden(path):
+        if is_hidden(path):
             continue
         if path.is_dir():
             images += images_below(path)
@@ -84,7 +84,8 @@ def images_below(folder: Path) -> list[Path]:
     return images
 
 
-def _is_hidden(path: Path) -> bool:
+def is_hidden(path: Path) -> bool:
+    """True of files that systems leave beside images."""
     return path.name.startswith(".") or path.name.lower() in _OF_SYSTEMS
 
 

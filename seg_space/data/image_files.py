@@ -7,9 +7,12 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from automl_plugins.spaces.task import Target, Task
+from automl_plugins.training.data.unlabelled import Unlabelled
+from automl_plugins.training.preprocessing import Preprocessing
 from seg_space.data.arguments import Size, height_and_width
 from seg_space.data.base import ImageDataModule
 from seg_space.data.checks import check_one_size, check_splits
@@ -17,7 +20,9 @@ from seg_space.data.files import ImageFiles
 from seg_space.data.headers import check_headers
 from seg_space.data.labels import Labels
 from seg_space.data.layouts import layout_hint
+from seg_space.data.mask_files import MaskForm
 from seg_space.data.sources import FileSource, MaskReader, Source
+from seg_space.data.unlabelled_images import unlabelled_images
 
 Splits = tuple[Sequence[ImageFiles], Sequence[ImageFiles], Sequence[ImageFiles]]
 """The files for training, validation and test."""
@@ -58,6 +63,21 @@ class ImageFilesData(ImageDataModule):
         self.path = Path(path).expanduser()
         self.size = height_and_width("size", size)
 
+    def reading(self) -> dict[str, Any]:
+        """The arguments with which `unlabelled` reads further images as these."""
+        image, _ = self.loaded.train.source.read(0)
+        return {
+            "channels": self.channels,
+            "size": self.size,
+            "eight_bits": image.dtype == torch.uint8,
+            "batch_size": self.batch_size,
+        }
+
+    @classmethod
+    def unlabelled(cls, path: Path, kept: Preprocessing, **options: Any) -> Unlabelled:
+        """Images without targets, see `unlabelled_images`."""
+        return unlabelled_images(path, kept, **{**kept.reading, **options})
+
     def _files(self) -> Splits:
         """The files for training, validation and test."""
         raise NotImplementedError(f"{type(self).__name__} must implement _files")
@@ -91,6 +111,12 @@ class MaskFilesData(ImageFilesData):
     """
 
     target: Target = "classes"
+
+    def reading(self) -> dict[str, Any]:
+        """The arguments with which `unlabelled` reads further images as these, and the form of the masks."""
+        source: Any = self.loaded.train.source
+        form = MaskForm.of(source.files[0].masks[0], self._labels())
+        return {**super().reading(), "numbers": form.numbers, "palette": form.palette}
 
     @property
     def classes(self) -> tuple[str, ...]:

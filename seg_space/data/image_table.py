@@ -80,6 +80,10 @@ class ImageTableData(ImageFilesData):
         self.channels = some_channels(channels)
         self.fractions = three_fractions("fractions", fractions)
 
+    def reading(self) -> dict[str, Any]:
+        """The arguments with which `unlabelled` reads further images as these."""
+        return {**super().reading(), "image_column": self.image_column}
+
     @property
     def task(self) -> Task:
         """The task that a network must fit; no image is read for it."""

@@ -70,8 +70,9 @@ def test_a_batch_without_them_is_refused_before_training() -> None:
 def test_ranks_are_those_among_training_rows() -> None:
     values = np.array([[1.0, 7.0], [2.0, 7.0], [np.inf, 7.0], [np.nan, np.nan], [1.5, 9.0]])
     expected = [[-1 / 3, 0.0], [0.0, 0.0], [1 / 3, 0.0], [0.0, 0.0], [-1 / 6, 0.5]]
-    torch.testing.assert_close(ranks(values, torch.arange(3)), torch.tensor(expected))
-    assert not ranks(np.full((3, 1), np.nan), torch.arange(3)).any()
+    known = torch.from_numpy(np.sort(values[:3], axis=0))
+    torch.testing.assert_close(ranks(values, known), torch.tensor(expected))
+    assert not ranks(np.ones((3, 1)), torch.full((3, 1), torch.nan)).any()
 
 
 def test_molecules_bring_descriptors_and_fragments(tmp_path: Path) -> None:

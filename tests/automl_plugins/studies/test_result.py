@@ -10,12 +10,15 @@ from typing import Any
 
 import numpy as np
 import pytest
+import pytorch_lightning as pl
 import torch
 import yaml
 from perceptron_space.data import WavesData
+from perceptron_space.module import PixelRegression
 from perceptron_space.space import PerceptronSpace
 
 from automl_plugins import Study, Task, load_result
+from automl_plugins.cli import main
 from automl_plugins.errors import FormatError
 from automl_plugins.report.search import SearchSummary
 from gnn_space import AGNNSpace
@@ -36,6 +39,62 @@ def test_the_result_of_a_study_is_its_winner_with_scores_and_weights(make_study:
     assert tested["test_loss"] == pytest.approx(
         study.comparison.tested(study.finals.winner.contender)[seed].metrics["test_loss"]
     )
+
+
+def test_a_users_own_module_and_data_predict_with_all_seeds_and_in_the_order_of_their_loader(
+    make_study: Callable[..., Study], tmp_path: Path
+) -> None:
+    study = make_study(seeds=2, space=PerceptronSpace(max_parameters=500), data=ToBePredicted())
+    study.run()
+    winner, comparison = study.finals.winner.contender, study.comparison
+    (batch,) = study.project.batches(split="val")
+    each = torch.stack([comparison.load(winner, seed).eval()(batch[0]) for seed in comparison.seeds]).detach()
+    found = load_result(study.folder.path)
+    prediction = found.predict(batch)
+    torch.testing.assert_close(prediction.values, each.mean(dim=0))
+    torch.testing.assert_close(prediction.spread, each.std(dim=0))
+    assert isinstance(found.module(), PixelRegression)
+    torch.testing.assert_close(found.network()(batch[0]), found.predict(batch, "best").values)
+    with pytest.raises(ValueError, match="ToBePredicted has no `unlabelled`"):
+        found.unlabelled(tmp_path)
+
+    assert main(["predict", str(study.folder.path), "--out", str(tmp_path / "out")]) == 0
+    written = [np.load(tmp_path / "out" / f"{place}.npz")["values"] for place in range(8)]
+    assert len(list((tmp_path / "out").iterdir())) == 8
+    images = torch.cat([batch[0] for batch in ToBePredicted.of_test()])
+    torch.testing.assert_close(torch.from_numpy(np.stack(written)), found.predict((images,)).values)
+
+
+class ToBePredicted(WavesData):
+    """The test images are predicted."""
+
+    def predict_dataloader(self) -> Any:
+        return self.test_dataloader()
+
+    @classmethod
+    def of_test(cls) -> Any:
+        data = cls()
+        data.setup()
+        return data.test_dataloader()
+
+
+class WithoutForward(PixelRegression):
+    """A module that calls its network by itself in every step."""
+
+    forward = pl.LightningModule.forward
+
+    def _loss(self, batch: Any) -> torch.Tensor:
+        return torch.nn.functional.mse_loss(self.network(batch[0]), batch[1])
+
+
+def test_the_network_of_a_module_that_does_not_say_what_it_predicts_is_called_as_the_registered_one_calls_it(
+    make_study: Callable[..., Study],
+) -> None:
+    study = make_study(module=WithoutForward, space=PerceptronSpace(max_parameters=500))
+    study.run()
+    (batch,) = study.project.batches(split="val")
+    found = load_result(study.folder.path)
+    torch.testing.assert_close(found.predict(batch).values, found.network()(batch[0]).detach())
 
 
 def test_an_ensemble_is_kept_beside_the_winner_and_loaded_like_it(make_study: Callable[..., Study]) -> None:

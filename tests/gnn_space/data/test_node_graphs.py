@@ -13,9 +13,10 @@ from torch_geometric.datasets import Amazon, Coauthor, Planetoid, TUDataset
 from torch_geometric.utils import is_undirected
 
 from gnn_space.data.amazon import AmazonData, CoauthorData
+from gnn_space.data.features import normalize_rows
 from gnn_space.data.npz import NpzGraphData
 from gnn_space.data.planetoid import PlanetoidData
-from gnn_space.data.single import SingleGraphData, normalize_rows
+from gnn_space.data.single import SingleGraphData
 from gnn_space.data.tudataset import TUData
 
 
