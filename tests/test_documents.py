@@ -162,15 +162,17 @@ def test_the_configurations_are_valid(snippet: Snippet, tmp_path: Path, capsys: 
     assert main([command_for(snippet.text), "--config", str(config), "--print_config"]) == 0, capsys.readouterr().err
 
 
-def lines_of(*documents: str) -> list[str]:
-    """The lines of bash of some documents, or of all but those whose commands are run for good."""
-    every = [each for each in snippets("bash") if (each.document in documents) is bool(documents)]
-    several = [each for each in every if documents or each.document not in ROADS]
-    return [line for snippet in several for line in snippet.text.splitlines() if line.startswith("automl-plugins ")]
+def commands() -> list[tuple[str, str]]:
+    """Every command in bash, with its document."""
+    lines = [(each.document, line) for each in snippets("bash") for line in each.text.splitlines()]
+    return [(document, line) for document, line in lines if line.startswith("automl-plugins ")]
 
 
-# What predicts needs a run.
-@pytest.mark.parametrize("line", [line for line in lines_of() if not line.startswith("automl-plugins predict ")])
+@pytest.mark.parametrize(
+    "line",
+    # What predicts needs a run.
+    [each for document, each in commands() if document not in ROADS and not each.startswith("automl-plugins predict ")],
+)
 def test_the_commands_are_valid(line: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.chdir(ROOT)
     own, separator, script = line.partition(" -- ")
@@ -222,8 +224,8 @@ def test_the_roads_to_predictions_lead_there(
 ) -> None:
     prepare(tmp_path)
     monkeypatch.chdir(tmp_path)
-    lines = lines_of(*ROADS)[4 * road : 4 * road + 4]
-    for line in lines:
+    lines = [line for document, line in commands() if document in ROADS]
+    for line in lines[4 * road : 4 * road + 4]:
         _, command, *rest = line.split()
         assert main([command, *rest, *SMALL_RUNS.get(command, "").split()]) == 0, capsys.readouterr().err
     for name, count in left.items():

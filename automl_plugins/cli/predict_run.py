@@ -13,8 +13,9 @@ from automl_plugins.cli.parser import Settings
 from automl_plugins.cli.predict_asked import Asked
 from automl_plugins.cli.record import printed
 from automl_plugins.cli.settings import Given
+from automl_plugins.errors import FormatError
 from automl_plugins.report.predictions import cells_of, header_of, predictions_csv
-from automl_plugins.studies.kept_networks import KeptNetworks
+from automl_plugins.studies.kept_networks import KeptNetworks, naming
 from automl_plugins.studies.safe_classes import safe_class
 from automl_plugins.system.files import write_whole
 from automl_plugins.training.data.unlabelled import Unlabelled
@@ -26,7 +27,7 @@ from automl_plugins.training.preprocessing import Preprocessing
 from automl_plugins.training.registered_module import RegisteredModule
 
 _MOST_TOLD = 80
-_FOUND_WRONG = (OSError, ImportError, ValueError, RuntimeError)
+_FOUND_WRONG = (OSError, ImportError, ValueError, RuntimeError, TypeError, LookupError)
 
 
 def predict(asked: Asked, given: Given, command: str) -> int:
@@ -35,7 +36,7 @@ def predict(asked: Asked, given: Given, command: str) -> int:
     Raises:
         UsageError: something is wrong with the run, or with the inputs.
     """
-    with told_briefly(str(asked.run.preprocessing), 2, OSError, ValueError, LookupError, TypeError):
+    with told_briefly("", 2, ValueError, FormatError), naming(asked.run.preprocessing, "cannot be read"):
         kept = Preprocessing.load(asked.run.preprocessing)
     given = _over_run(asked, given, command)
     reader = safe_class("data", pl.LightningDataModule, kept.data) if kept.reading else None
