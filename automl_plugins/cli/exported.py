@@ -66,7 +66,7 @@ def exported_at(target: str, key: str = "") -> Exported:
 def _of_fit(folder: Path) -> Exported | None:
     """What a training by `fit` has left in its log's folder; None: the folder is of something else."""
     run = RunFolder(folder)
-    if run.architecture.is_file() or run.winner.is_file() or not run.config.is_file():
+    if not run.config.is_file():
         return None
     model = read_yaml(run.config).get("model")
     trained = model.get("architecture") if isinstance(model, dict) else None
@@ -77,4 +77,6 @@ def _of_fit(folder: Path) -> Exported | None:
         listed = ", ".join(path.name for path in checkpoints)
         told = f"it has the checkpoints {listed}; name one" if checkpoints else "it has no checkpoint; name one"
         raise UsageError(f"{str(folder)!r}: {told} with --architecture {trained} --weights FILE")
+    if run.architecture.is_file() or run.winner.is_file():
+        trained = str(folder)
     return Exported(network_at(trained), run.config, checkpoints[0], checkpoints[0], folder)
