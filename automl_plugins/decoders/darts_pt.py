@@ -22,10 +22,9 @@ class DARTSPT:
     r"""Perturbation-based selection (DARTS-PT; Wang, Cheng, Chen, Tang and Hsieh, ICLR 2021, arXiv 2108.04392).
 
     Gate by gate, in a random order, each open option is closed by itself, and the one whose absence costs most on the
-    search data is kept alone (algorithm 1). Where a space keeps some of its gates (a node's two inputs), those are
+    search data is kept alone (algorithm 1). If a space keeps some of its gates (a node's two inputs), those are
     kept whose option was missed most, for which the paper removes whole edges in a second round; the space's own
-    decoding reads this off scores :math:`\exp(L_o - \max L)`. What could not be closed, since no architecture is
-    left without it, is kept.
+    decoding reads this off scores :math:`\exp(L_o - \max L)`. An option without which no architecture is left is kept.
 
     Departures from the paper: by the loss, which every task has, not the accuracy; the weights are not trained between
     two gates, since a decoder trains nothing.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, cast
@@ -10,9 +10,10 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 
-from automl_plugins.decoders.base import Decoder, Found
+from automl_plugins.decoders.base import Decoder, Evaluation, Found
 from automl_plugins.decoders.most_likely import MostLikely
 from automl_plugins.search import report
+from automl_plugins.search.knowledge import Knowledge
 from automl_plugins.spaces.architecture import Architecture
 from automl_plugins.strategies import Strategy
 from automl_plugins.supernets.searchable import Searchable
@@ -79,19 +80,30 @@ class Outcome:
             with suppress(OSError):
                 self.write(trainer)
 
-    def conclude(self, trainer: Any, evaluate: Callable[[], float]) -> None:
-        """Decode, and set the logits so that `derive` gives what was found."""
+    def conclude(self, trainer: Any, evaluate: Evaluation, seconds: float) -> None:
+        """Decode, and set the logits so that `derive` gives what was found.
+
+        Args:
+            trainer: the Trainer.
+            evaluate: the loss on search data.
+            seconds: of the search.
+        """
         if self._strategy.learns_logits:
             report.tell_undecided(self._searchables)
+        known = Knowledge(trainer, evaluate, self._decoder, self._strategy.learns_logits, seconds)
         if not self.decodes_as_it_goes:
             found: dict[str, Sequence[Found]] = {}
             for name, searchable in self._searchables.items():
                 found[name] = _checked(self._decoder(searchable, evaluate), self._decoder)
+                known.tell(name, searchable, found[name][0].architecture)
                 searchable.set_logits(found[name][0].architecture)
             report.tell_architectures(trainer, self.architectures())
             if self._path is not None and trainer.is_global_zero:
                 name = "found.json" if self._path.name != "found.json" else "found-all.json"
                 report.write_found(self._path.with_name(name), found)
+        else:
+            for name, searchable in self._searchables.items():
+                known.tell(name, searchable, searchable.architecture())
         self.write(trainer)
         self.remember()
 

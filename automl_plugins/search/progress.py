@@ -24,6 +24,11 @@ class SearchProgress:
         self._sum: Tensor | float = 0.0
         self._count = 0
 
+    @property
+    def seconds(self) -> float:
+        """The time since the search began, or went on, in this process."""
+        return time.monotonic() - self._began
+
     def start(self, trainer: Any) -> None:
         """Begin to take the time, from where a search that goes on is."""
         self._began = self._told = time.monotonic()

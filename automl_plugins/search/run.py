@@ -315,7 +315,7 @@ class SearchRun:
         for searchable in self.searchables.values():
             searchable.use_gates(None)
         try:
-            self.outcome.conclude(self._trainer, self.maker.evaluation())
+            self.outcome.conclude(self._trainer, self.maker.evaluation(), self.progress.seconds)
         except DivergedError as error:
             self.stop_if(error.reason)
 
