@@ -6,10 +6,12 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from tiny import gradient_of_expectation, gradients, loss, step_of, tiny_problem
+from on_spaces import OnEGNAS
+from tiny import all_hard, gradient_of_expectation, gradients, loss, step_of, tiny_problem
 from torch import Tensor
 
-from automl_plugins.strategies import UNAS, SearchStep
+from automl_plugins.strategies import UNAS, SearchStep, Strategy
+from automl_plugins.strategies.black_box import ridge
 from automl_plugins.strategies.unas import draw
 from automl_plugins.supernets.gates import Gates
 from automl_plugins.supernets.searchable import Searchable
@@ -110,3 +112,83 @@ def test_a_step_trains_the_weights_with_the_sample_of_the_architecture() -> None
 def test_arguments_out_of_range_are_refused(arguments: dict[str, float], complaint: str) -> None:
     with pytest.raises(ValueError, match=complaint):
         UNAS(**arguments)
+
+
+# A black-box cost
+
+
+def parameters(searchable: Searchable, hard: Gates, target: float | None) -> float:
+    """The excess of the parameters, counted from the network that the gates stand for."""
+    network = searchable.space.network(searchable.space.decode(hard), searchable.task)
+    count = sum(weight.numel() for weight in network.parameters())
+    return count if target is None else max(count / target - 1.0, 0.0)
+
+
+def no_loss(searchable: Searchable, batch: str) -> Tensor:
+    return 0.0 * searchable.gates().matrix.sum()
+
+
+def costly(searchable: Searchable) -> UNAS:
+    """A cost alone, with a target that some architectures keep."""
+    strategy = UNAS(gap=0.0, temperature=TEMPERATURE, cost_weight=1.0, cost="params", target=50.0, cost_samples=50)
+    strategy.begin(step_of(searchable))
+    return strategy
+
+
+def drawn_gradients(searchable: Searchable, make_loss: Callable[[SearchStep], Tensor]) -> Tensor:
+    generator = torch.Generator().manual_seed(1)
+    steps = (step_of(searchable, generator, of=no_loss) for _ in range(DRAWS))
+    return torch.stack([torch.autograd.grad(make_loss(step), searchable.logits)[0] for step in steps])
+
+
+def test_the_gradient_of_a_black_box_cost_is_unbiased_and_varies_less_than_reinforce() -> None:
+    searchable = tiny_problem()
+    exact = gradient_of_expectation(searchable, lambda hard: torch.tensor(parameters(searchable, hard, 50.0)))
+    ours = drawn_gradients(searchable, costly(searchable).architecture_loss)
+    known = {hard.matrix: parameters(searchable, hard, 50.0) for hard, _ in all_hard(searchable)}
+    mean_cost = sum(known.values()) / len(known)
+
+    def reinforce(baseline: float) -> Callable[[SearchStep], Tensor]:
+        def made(step: SearchStep) -> Tensor:
+            sample = draw(searchable, TEMPERATURE, step.generator)
+            cost = next(value for matrix, value in known.items() if torch.equal(matrix, sample.hard.matrix))
+            return (cost - baseline) * sample.log_probability
+
+        return made
+
+    error = ours.std(dim=0) / DRAWS**0.5
+    open_entries = searchable.mask & (exact != 0)
+    assert ((ours.mean(dim=0) - exact) / error)[open_entries].abs().max() < STANDARD_ERRORS
+    plain, with_baseline = (drawn_gradients(searchable, reinforce(each)).var(dim=0).sum() for each in (0.0, mean_cost))
+    variance = ours.var(dim=0).sum()
+    assert variance <= 0.6 * plain
+    assert variance < with_baseline
+
+
+def test_the_regression_is_that_of_the_normal_equations() -> None:
+    generator = torch.Generator().manual_seed(0)
+    rows, values = (torch.randn(size, generator=generator, dtype=torch.float64) for size in ((30, 4), (30,)))
+    found = ridge(rows, values).requires_grad_()
+    penalised = (values - rows @ found[:-1] - found[-1]).square().sum() + found[:-1].square().sum()
+    (slope,) = torch.autograd.grad(penalised, found)
+    torch.testing.assert_close(slope, torch.zeros_like(slope))
+
+
+def test_a_cost_below_the_target_is_none_and_each_architecture_is_measured_once() -> None:
+    searchable = tiny_problem()
+    strategy = costly(searchable)
+    step = step_of(searchable)
+    for hard, _ in all_hard(searchable):
+        assert strategy._box.of(step, "net", hard) == pytest.approx(parameters(searchable, hard, 50.0))
+    again = UNAS(cost_weight=1.0, cost="params")
+    again.load_state_dict(strategy.state_dict())
+    assert again.state_dict() == strategy.state_dict()
+    strategy.begin(step)
+    assert len(strategy.state_dict()["known"]["net"]) == 6
+
+
+class TestCostlyOnEGNAS(OnEGNAS):
+    """The contract with a cost: what was measured is in the checkpoint."""
+
+    def strategy(self) -> Strategy:
+        return UNAS(cost_weight=0.1, cost="macs", cost_samples=4)
