@@ -79,6 +79,12 @@ def idle_parts(values: tuple[tuple[str, Any], ...]) -> tuple[str, ...]:
 
 @cache
 def _idle_parts(values: tuple[tuple[str, Any], ...]) -> tuple[str, ...]:
+    # It may be asked for amid a count of work, which wants no gradients; without a graph all parts would be idle.
+    with torch.inference_mode(False), torch.enable_grad():
+        return _without_gradient(values)
+
+
+def _without_gradient(values: tuple[tuple[str, Any], ...]) -> tuple[str, ...]:
     arguments = smp_arguments(dict(values))
     # Built on `meta`, where no weight is drawn; run on the CPU, which takes a fifth of the time of a pass on `meta`.
     with torch.device("meta"):

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from torch import Tensor, nn
 from automl_plugins import Task
 from automl_plugins.testing import SearchSpaceContract, covering, enumerate_space
 from seg_space import SmpSpace
+from seg_space.smp import building
 from seg_space.smp.network import SmpNetwork
 from seg_space.smp.space import DECODERS, ENCODERS
 
@@ -188,3 +190,17 @@ def test_encoders_of_ones_own_are_tried_before_the_search() -> None:
 def test_wrong_arguments_are_named(arguments: dict[str, object], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         SmpSpace(**arguments)
+
+
+@pytest.mark.parametrize("without", [torch.no_grad, torch.inference_mode])
+def test_a_network_that_is_first_built_amid_a_count_is_the_same(
+    without: Callable[[], AbstractContextManager[None]],
+) -> None:
+    """What counts of smp's parts is read off autograd's graph, which there is none of in a count of work."""
+    space = SmpSpace(encoders=("resnet18",))
+    architecture = space.sample(np.random.default_rng(0))
+    expected = [name for name, _ in space.build(architecture, IMAGE).named_parameters()]
+    building._idle_parts.cache_clear()
+    with without():
+        network = space.build(architecture, IMAGE)
+    assert [name for name, _ in network.named_parameters()] == expected
