@@ -22,6 +22,8 @@ from automl_plugins.studies.defaults import SPACES, DataFacts, chosen
 from automl_plugins.system.nested import tensors_in
 from automl_plugins.training.fingerprint import flat_loaders
 from automl_plugins.training.fit import seeded
+from automl_plugins.training.registered_module import RegisteredModule
+from automl_plugins.training.tunable import arguments_of as arguments_of_call
 
 
 def with_chosen(given: Given, command: str) -> Given:
@@ -34,9 +36,9 @@ def with_chosen(given: Given, command: str) -> Given:
     if given.get("space") is not None or given.get("space.class_path") is not None:
         return given
     facts = _facts(given)
-    found = {key: value for key, value in chosen(facts, given.get("trials")).items() if key not in given}
-    if registered("samplers").get("priorband") in (given.get("sampler", ""), given.get("sampler.class_path", "")):
-        found.pop("pruner", None)  # it comes with its own
+    asked = given.get("sampler.class_path", given.get("sampler"))
+    asked = "priorband" if asked is not None and asked == registered("samplers").get("priorband") else asked
+    found = {key: value for key, value in chosen(facts, given.get("trials"), asked).items() if key not in given}
     if SPACES[facts.level] not in registered("spaces"):
         raise UsageError(
             f"space is missing, and {SPACES[facts.level]!r}, which is for {facts.level}s, is not installed"
@@ -75,7 +77,23 @@ def _facts(given: Given) -> DataFacts:
         batches=len(loader),
         sets_batch_size="batch_size" in takes and not any(name in given for name in _BATCH_SIZE),
         on_accelerator=accelerator in ("gpu", "cuda") or (accelerator == "auto" and torch.cuda.is_available()),
+        defaults=_defaults(given, task),
     )
+
+
+def _defaults(given: Given, task: Task) -> dict[str, float]:
+    """The numbers that the task's registered module has by default; none where a module, or one of them, was given."""
+    own = [name for name, _ in given.values if name == "module" or name.startswith("module.")]
+    if any(name in ("module", "module.class_path") for name in own):
+        return {}
+    with told_briefly("module", 2, ValueError):
+        defaults = arguments_of_call(RegisteredModule().of(task), supplied=2).defaults
+    given_names = {name.rpartition(".")[2] for name in own}
+    return {
+        name: float(value)
+        for name, value in defaults.items()
+        if isinstance(value, int | float) and not isinstance(value, bool) and name not in given_names
+    }
 
 
 _BATCH_SIZE = ("data.batch_size", "data.init_args.batch_size")

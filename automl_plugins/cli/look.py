@@ -154,12 +154,21 @@ def check_reference(key: str, name: Any) -> None:
         raise UsageError(f"{key}: there is no {shown(name)}; {did_you_mean(str(name), known)}")
     found, kind = resolve(name), Kind(("torch.nn.Module",))
     if found is None or not isinstance(found.node, ast.FunctionDef):
-        class_path(key, name, kind)
+        try:
+            class_path(key, name, kind)
+        except UsageError as error:
+            if f"it is no {kind.words}" not in str(error):
+                raise
+            told = f"{error}; a reference is {_REFERENCE}, or one of {', '.join(known)}"
+            raise UsageError(told, error.code) from error
         return
     made, module = returned(found), resolve(kind.bases[0])
     if made is None or module is None or not is_subclass(made, module):
         told = f"def {found.name}(task: Task) -> nn.Module"
         raise UsageError(f"{key}={shown(name)}: it is a function that does not say that it makes a network: {told}")
+
+
+_REFERENCE = "the import path of a class of torch.nn.Module, or of a function `def my_net(task: Task) -> nn.Module`"
 
 
 def _spec(key: str, value: Mapping[str, Any], kind: Kind) -> dict[str, Any]:

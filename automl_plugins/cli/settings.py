@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from datetime import datetime
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -114,6 +115,7 @@ class Given:
         configs: the YAML files.
         script: the command after `--`.
         procedure: the one that a search's strategy names; its arguments are under a key `procedure`.
+        began: when the command began, before anything that takes long was imported.
     """
 
     items: tuple[Item, ...] = ()
@@ -122,6 +124,7 @@ class Given:
     configs: tuple[Path, ...] = ()
     script: tuple[str, ...] = ()
     procedure: str = ""
+    began: datetime = field(default_factory=datetime.now, compare=False)
 
     def __contains__(self, key: str) -> bool:
         return any(name.startswith((f"{key}.", f"{key}+")) or name == key for name, _ in self.values)

@@ -5,8 +5,6 @@ usage: automl-plugins study --config FILE [--key value]
 
 options:
   --config FILE            YAML with any of the keys below; may come several times
-  --minutes N              plan epochs, trials and final trainings for this time, of those that are left out, by what
-                           a training takes here; when that ends depends on the machine, so nothing is repeatable
   --print_config           print the whole configuration and end
   --space.help NAME        the arguments of a space; so for --data.help, --module.help, --sampler.help, --pruner.help,
                            --trainer.help and --task.help
@@ -14,6 +12,7 @@ options:
 keys:
 {study}
 
+With minutes, epochs, trials and final trainings that are left out are planned by what a training takes here.
 Of the data alone, the rest is chosen by rules (docs/studies.md), and said before the first trial.
 
 The folder is runs/<name of the config file> unless --folder says otherwise; the same command again goes on
@@ -24,7 +23,6 @@ its class path; its arguments follow: `--space.layers 3`.
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -42,6 +40,7 @@ from automl_plugins.errors import StudyError
 from automl_plugins.studies.conclusion import NothingFiniteError
 from automl_plugins.studies.outline import outline
 from automl_plugins.studies.study import Study
+from automl_plugins.system.interruption import interrupts_as_such
 
 _KEYS = ("space", "data", "module", "task", "sampler", "pruner", "trainer")
 _MAY_CHANGE = (
@@ -59,15 +58,16 @@ _MAY_CHANGE = (
     "trial_minutes",
     "final_minutes",
     "search_minutes",
+    "minutes",
 )
 """Settings with which a study may go on although it was begun with others: they add to it or end it earlier."""
 
 
 def run(given: Given, command: str) -> int:
     """Run the command, see `automl_plugins.cli.commands.Command`."""
-    began, own = time.monotonic(), given
+    own = given
     given = with_chosen(given, command)
-    minutes, given = minutes_of(given), given.without("minutes")
+    minutes = minutes_of(given)
     folder = Path("runs", given.stem("data"))
     before = None if minutes is None else planned_before(Path(given.get("folder", folder)), minutes)
     if minutes is not None:
@@ -79,15 +79,15 @@ def run(given: Given, command: str) -> int:
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     study = _ready(settings)
     if minutes is not None and before is None:
-        planned = plan_study(study, own, minutes, began, command)
+        planned = plan_study(study, own, minutes, command)
         settings = study_settings(with_settings(given, planned), folder)
-        study = _ready(settings)
+        study = _ready(settings, study)
         keep_plan(study.folder.path, minutes, planned)
     keep_config(study.folder, settings.plain)
     say(outline(study.project, study.plan, len(study.references)), command)
     try:
         with _quiet_workers():
-            study.run()
+            study.run(own.began)
     except NothingFiniteError as error:
         raise UsageError(f"{error}; what there is is kept in {study.folder.path}", code=1) from error
     except StudyError as error:
@@ -95,17 +95,25 @@ def run(given: Given, command: str) -> int:
     return 0
 
 
-def _ready(settings: Settings) -> Study:
+def _ready(settings: Settings, like: Study | None = None) -> Study:
     """The study of some settings, whose data have been read and of which all has been tried that can be.
+
+    Args:
+        settings: of the study.
+        like: the study of settings of which only the lengths of trainings, and their number, are others.
 
     Raises:
         UsageError: whatever is wrong with it.
     """
     arguments = settings.plain | settings.made("module", "task", "trainer")
+    if like is not None:
+        arguments |= {"space": like.project.space, "data": like.project.data}
     with told_briefly("", 2, ValueError, TypeError):
         study = Study(**arguments)
     refuse_other_settings(settings)
-    with told_briefly("data", 1, OSError, ImportError, ValueError, RuntimeError):
+    with told_briefly("data", 1, OSError, ImportError, ValueError, RuntimeError), interrupts_as_such():
+        if like is not None:
+            study.take_over(like)
         study.project.read_data()
     with told_briefly("", 1, StudyError, ValueError, RuntimeError):
         study.prepare()

@@ -109,15 +109,18 @@ def economical_of(winner: Standing, standings: Sequence[Standing], cost: str) ->
     return min([winner, *near], key=lambda standing: (standing.cost(cost), standing.rank))
 
 
-def preferred_of(standings: Sequence[Standing], prefer: Preference, cost: str) -> Standing | None:
+def preferred_of(
+    standings: Sequence[Standing], eligible: Sequence[Standing], prefer: Preference, cost: str
+) -> Standing | None:
     """The one that wins; None where none can.
 
     Args:
-        standings: of all.
+        standings: of those of which the best is taken.
+        eligible: of those among which the economical one is sought, beside the best.
         prefer: see `Preference`; without a standard error, the best.
         cost: the name of the figure that the economical one is cheap by.
     """
     best = best_of(standings)
     if best is None or prefer == "best":
         return best
-    return economical_of(best, standings, cost) or best
+    return economical_of(best, eligible, cost) or best

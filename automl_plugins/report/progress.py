@@ -47,6 +47,7 @@ class State:
         trial_cost: what is expected of a trial of the search; None: as its trials so far.
         search_seconds: of the search's trials in all, after which it ends; None: any.
         ended_arms: the searches of which no trial is left; None: those that have all of their trials.
+        seconds_left: of the time that the study has; None: it may take any.
     """
 
     arms: Mapping[str, Sequence[FrozenTrial]]
@@ -59,6 +60,7 @@ class State:
     trial_cost: float | None = None
     ended_arms: Collection[str] | None = None
     search_seconds: float | None = None
+    seconds_left: float | None = None
 
     def ended(self, arm: str) -> int:
         """The number of an arm's trials that have ended."""
@@ -219,6 +221,8 @@ class Progress:
         dearest = max((each.due for each in searches.values()), default=0.0)
         final_cost = self.longer * dearest / max(1, max(state.trials.values(), default=1))
         left = seconds_left(searches, state.finals, finals_left, final_cost, self.workers)
+        if state.seconds_left is not None and not all(map(state.is_done, state.arms)):
+            left = state.seconds_left  # searches that a time ends go on until it does
         told = "" if left is None or left < 1 else f"about {clock(left)} left"
         rows.append(("in all", clock(self._elapsed()), "; ".join(state.running), told))
         return rows

@@ -44,20 +44,23 @@ def cost_of(trial: FrozenTrial, unit: str) -> float:
     return float(attributes.get("seconds" if unit == "gpu_seconds" else unit, 0.0))
 
 
-def has_ended(trials: Iterable[FrozenTrial], asked: int, seconds: float | None = None) -> bool | None:
+def has_ended(
+    trials: Iterable[FrozenTrial], asked: int, seconds: float | None = None, is_over: bool = False
+) -> bool | None:
     """True where a search has its trials, or its time; None where it waits for those that run; else False.
 
     Args:
         trials: of the search.
         asked: how many it has in the end.
         seconds: of its trials in all, after which it ends; None: it may take any.
+        is_over: True where it was ended, since the study's time is needed for the rest.
     """
     every = list(trials)
     ended = sum(map(counts, every))
     running = sum(trial.state is TrialState.RUNNING for trial in every)
     if ended >= asked:
         return True
-    if seconds is not None and spent(every, "gpu_seconds") >= seconds:
+    if is_over or (seconds is not None and spent(every, "gpu_seconds") >= seconds):
         return None if running else True
     return None if ended + running >= asked else False
 

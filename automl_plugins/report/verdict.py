@@ -9,7 +9,7 @@ from automl_plugins.objectives.standing import Preference, Standing
 from automl_plugins.system.finite import mean_and_deviation, seconds, spread
 from automl_plugins.training.items import ItemError
 
-_NAMES = {"search": "the search", "random search": "random search", "hand": "a hand-made network"}
+_NAMES = {"search": "the search", "random search": "random search"}
 
 
 def winner_line(winner: Standing, label: str, monitor: str, finders: Sequence[str], prefer: Preference = "best") -> str:
@@ -22,8 +22,8 @@ def winner_line(winner: Standing, label: str, monitor: str, finders: Sequence[st
         finders: all that found it: `search`, `random search` or `hand`.
         prefer: the one of these two that was asked for.
     """
-    found = "found by " + " and by ".join(_NAMES[finder] for finder in finders)
-    who = "made by hand" if finders == ["hand"] else found
+    found = " and by ".join(_NAMES[finder] for finder in finders if finder != "hand")
+    who = " and ".join([*(["made by hand"] if "hand" in finders else []), *([f"found by {found}"] if found else [])])
     by = "the winner by mean validation" if prefer == "best" else "the winner, the economical one,"
     told = f"{by} is {label}, {who}: {monitor} {_shown(winner)}"
     if winner.failures:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 from optuna.pruners import BasePruner
@@ -13,7 +13,7 @@ from optuna.samplers import RandomSampler, TPESampler
 from automl_plugins.objectives.contender import Contender
 from automl_plugins.samplers.uniform import UniformSampler
 from automl_plugins.studies.candidates import Architectures, Candidates, HandMade
-from automl_plugins.studies.equal_cost import CountMacs, EqualCost, count_macs, unit_of
+from automl_plugins.studies.equal_cost import CountMacs, EqualCost, count_macs, equal_cost, unit_of
 from automl_plugins.studies.first_trials import first_trials
 from automl_plugins.studies.optuna_parts import SamplerFactory
 from automl_plugins.studies.plan import HAND_MADE, Plan
@@ -44,6 +44,7 @@ class Arm:
         equal_cost: the cost that it is given; None: so many trials.
         seconds: of its trials in all, after which it ends; None: any.
         count_macs: counts the multiply-accumulates of a trial's network; None: nobody needs them.
+        minutes: of the whole study, for which a search may be ended; None: it may not.
     """
 
     name: str
@@ -60,6 +61,7 @@ class Arm:
     equal_cost: EqualCost | None = None
     count_macs: CountMacs | None = None
     seconds: float | None = None
+    minutes: float | None = None
 
 
 def arms_of(project: Project, plan: Plan, store: TrialStore, references: Sequence[Contender] = ()) -> list[Arm]:
@@ -72,8 +74,6 @@ def arms_of(project: Project, plan: Plan, store: TrialStore, references: Sequenc
         references: the hand-made networks that fit.
     """
     unit, count = unit_of(project, plan, len(references)), count_macs(project)
-    paid = plan.paid(len(references)) if unit != "trials" or plan.search_seconds is not None else ()
-    equal_cost = EqualCost(unit, store.study_name("search"), plan.trials, seconds=plan.search_seconds)
     arms = []
     for name in plan.arms_with(len(references)):
         is_hand_made, trials = name == HAND_MADE, plan.trials_of(name, len(references))
@@ -93,10 +93,11 @@ def arms_of(project: Project, plan: Plan, store: TrialStore, references: Sequenc
                 seed=project.seed + _STREAMS[name],
                 # A hand-made network that is broken ends its own part of the study alone.
                 max_equal_failures=sys.maxsize if is_hand_made else plan.max_equal_failures,
-                first=(first := _first(name, project, plan, references)),
-                equal_cost=replace(equal_cost, least=len(first)) if name in paid else None,
+                first=_first(name, project, plan, references),
+                equal_cost=equal_cost(name, project, plan, references, store.study_name("search")),
                 seconds=plan.search_seconds if name == "search" else None,
                 count_macs=count if unit == "macs" else None,
+                minutes=plan.minutes,
             )
         )
     return arms

@@ -124,12 +124,12 @@ class HandMade:
         return True
 
     def _left(self, trials: Sequence[FrozenTrial]) -> list[str]:
-        """The networks but for those whose trials have all failed."""
-        ended = [trial for trial in trials if trial.state.is_finished() and "interrupted" not in trial.user_attrs]
+        """The networks that have trials, but for those whose trials have all failed."""
+        kept = [trial for trial in trials if "interrupted" not in trial.user_attrs]
         names = []
         for name in self._by_name:
-            own = [trial for trial in ended if trial.user_attrs.get(REFERENCE) == name]
-            if not own or not all("failure" in trial.user_attrs for trial in own):
+            own = [trial for trial in kept if trial.user_attrs.get(REFERENCE) == name]
+            if not all("failure" in trial.user_attrs for trial in own):
                 names.append(name)
         return names
 

@@ -29,6 +29,7 @@ from automl_plugins.studies.time_limit import TimeLimitError, time_limit
 from automl_plugins.system.failure import failure_of, full_traceback
 from automl_plugins.system.files import read_object, save_whole, write_whole
 from automl_plugins.system.finite import finite, strict_json
+from automl_plugins.system.interruption import interrupts_as_such
 from automl_plugins.system.to_be_loaded import to_be_loaded
 from automl_plugins.training.ensemble import Ensemble
 from automl_plugins.training.fit import TrainingResult, seeded, test
@@ -116,8 +117,9 @@ class Comparison:
 
     @contextmanager
     def _guarded(self, deaths: Deaths, name: str) -> Iterator[None]:
-        """Count what kills its process, and end what takes too long."""
-        with deaths.attempt(name), time_limit(self.minutes, "final_minutes", partial(deaths.give_up, name)):
+        """Count what kills its process, end what takes too long, and let nothing end the process in order."""
+        limit = time_limit(self.minutes, "final_minutes", partial(deaths.give_up, name))
+        with deaths.attempt(name), limit, interrupts_as_such():
             yield
 
     def _describe(self, contender: Contender) -> None:

@@ -11,7 +11,7 @@ from optuna.trial import FrozenTrial
 from automl_plugins.errors import StudyError
 from automl_plugins.objectives.contender import Contender
 from automl_plugins.objectives.paired import paired_tests
-from automl_plugins.objectives.standing import Standing, best_of, preferred_of
+from automl_plugins.objectives.standing import Standing, best_of
 from automl_plugins.report.closing import print_table
 from automl_plugins.report.front import Front, candidates, fronts
 from automl_plugins.report.row import Row
@@ -57,9 +57,7 @@ def conclude(finals: Finals) -> Summary:
         write_whole(folder.summary, summary.to_json())
         print_table(summary)
         raise NothingFiniteError(_why_nothing(summary), summary)
-    found = preferred_of(
-        [each for each in standings if each.contender.architecture is not None], finals.plan.prefer, finals.cost
-    )
+    found = finals.found
     keep_ensemble(finals.comparison, _worthy(finals))
     keep_winner(finals.comparison, winner.contender, None if found is None else found.contender)
     write_whole(folder.summary, summary.to_json())
@@ -99,9 +97,12 @@ def _summary(finals: Finals, standings: Sequence[Standing]) -> Summary:
     representatives = finals.representatives
     tests = tests_of(comparison, representatives, monitor) if representatives else {}
     verdict = [_why_empty(finals, arm, trials) for arm, trials in finals.trials.items() if not candidates(trials)]
+    verdict += _hand_made_lines(finals)
     error = None if winner is None else comparison.item_error(winner.contender)
     if best is not None and winner is not None:
-        finders = [each.contender.found_by for each in standings if each.contender.key == winner.contender.key]
+        finders = [
+            each.contender.found_by for each in [*standings, winner] if each.contender.key == winner.contender.key
+        ]
         verdict.append(winner_line(winner, label(winner), monitor, list(dict.fromkeys(finders)), finals.plan.prefer))
         if error is not None:
             verdict.append(item_line(error, project.monitor))
@@ -135,24 +136,27 @@ def _summary(finals: Finals, standings: Sequence[Standing]) -> Summary:
 def _rows(finals: Finals, standings: Sequence[Standing], economical: Standing | None) -> list[Row]:
     """The best of each arm and the references; then the economical one, and what failed, judged or not."""
     best = finals.winners
-    shown = {contender.key for contender in (*best, *finals.references)}
+    keys = [contender.key for contender in best]
+    references = [each for each in finals.references if each.key not in keys]
+    twice = {each.key: each.label for each in finals.references if each.key in keys}
+    shown = {contender.key for contender in (*best, *references)}
+    every = {standing.contender: standing for standing in (*filter(None, [economical]), *standings)}
     further = {
-        standing.contender.key: standing.contender
-        for standing in standings
-        if standing.contender.key not in shown
-        and (finals.failure(standing.contender) or standing.contender == _of(economical))
+        contender.key: contender
+        for contender in every
+        if contender.key not in shown and (finals.failure(contender) or contender == _of(economical))
     }
-    every = {standing.contender: standing for standing in standings}
     ensemble = finals.ensemble
     weighed: dict[Contender, Mapping[str, float]] = {}
     if ensemble is not None:
-        weighed = {each: finals.weigh(each) for each in (*best, *finals.references, *further.values(), ensemble)}
+        weighed = {each: finals.weigh(each) for each in (*best, *references, *further.values(), ensemble)}
         every[ensemble] = finals.standing(ensemble)
     rows = []
-    for contender in (*best, *finals.references, *further.values(), *filter(None, [ensemble])):
-        # The best of an arm is called by the arm alone.
+    for contender in (*best, *references, *further.values(), *filter(None, [ensemble])):
+        # The best of an arm is called by the arm alone, and by the name of the hand-made network that it is.
         is_best = contender in best and not finals.goal.costs
         label = contender.label.partition(",")[0] if is_best else contender.label
+        label += f" = {twice[contender.key]}" if contender.key in twice else ""
         standing = every[contender]
         so = "" if contender.members else ", so it is not chosen"  # an ensemble never is
         notes = [f"breaks the limit of {name}{so}" for name in standing.broken]
@@ -186,6 +190,27 @@ def _ensemble_lines(finals: Finals, winner: Standing, monitor: str) -> list[str]
 
 def _of(standing: Standing | None) -> Contender | None:
     return None if standing is None else standing.contender
+
+
+def _hand_made_lines(finals: Finals) -> list[str]:
+    """Sentences on hand-made networks that are not compared, and on those that a search has found under their name."""
+    told = []
+    left_out = [each.label for each in finals.left_out]
+    if left_out:
+        told.append(
+            f"{', '.join(left_out)}: not compared, since with one trial more the hand-made networks would have cost "
+            "more than the search"
+        )
+    counts = {each.reference: finals.standing(each).params for each in finals.references if each.architecture is None}
+    for contender in finals.winners:
+        name = contender.label.partition("(")[2].partition(")")[0]
+        own, other = finals.standing(contender).params, counts.get(name)
+        if own is not None and other is not None and own != other:
+            told.append(
+                f"{contender.label.partition(',')[0]} is the space's own {name}, of {own:,} parameters, and not the "
+                f"hand-made {name}, of {other:,}"
+            )
+    return told
 
 
 def _why_empty(finals: Finals, arm: str, trials: Sequence[FrozenTrial]) -> str:

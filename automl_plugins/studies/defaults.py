@@ -6,7 +6,8 @@ Each rule says where it comes from. None was fitted to test scores; where it say
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from automl_plugins.spaces.task import Level
@@ -21,6 +22,10 @@ SPACES: dict[Level, str] = {
 """The space of a level: that whose points are the networks which people make by hand, among the registered ones."""
 _TRIALS, _TRIALS_OF_IMAGES = 40, 16
 _MANY_TRIALS = 60
+_EPOCHS_TO_PRUNE = 9
+"""Of a trial, from which on stopping some of them early is worth its while: rule of thumb."""
+_DECAYS = [0.0, 1e-5, 1e-4, 1e-3]
+"""The weight decays of a module that has none by default."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +40,7 @@ class DataFacts:
         batches: of an epoch, where the batch size stays as it is.
         sets_batch_size: whether the datamodule has an argument `batch_size`, which was not given.
         on_accelerator: whether trainings run on one.
+        defaults: of those arguments of the task's registered module that are numbers; empty where a module was given.
     """
 
     level: Level
@@ -44,6 +50,7 @@ class DataFacts:
     batches: int
     sets_batch_size: bool
     on_accelerator: bool
+    defaults: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def of_images(self) -> bool:
@@ -51,12 +58,13 @@ class DataFacts:
         return self.level in ("pixel", "image")
 
 
-def chosen(facts: DataFacts, trials: int | None = None) -> dict[str, Any]:
+def chosen(facts: DataFacts, trials: int | None = None, asked: str | None = None) -> dict[str, Any]:
     """The settings of a study of such data, by their dotted keys.
 
     Args:
         facts: of the data.
         trials: how many were asked for; None: the rule's.
+        asked: the sampler that was asked for; None: the rule's.
     """
     size = batch_size(facts) if facts.sets_batch_size else facts.batch_size
     batches = math.ceil(facts.samples / size) if facts.sets_batch_size else facts.batches
@@ -70,14 +78,15 @@ def chosen(facts: DataFacts, trials: int | None = None) -> dict[str, Any]:
         "trainer.max_epochs": whole,
         "trial_epochs": short,
         "trials": trials,
-        # The sampler of docs/samplers.md, where it has trials enough to learn from; below, Optuna's own default.
-        "sampler": "predictor" if trials >= _MANY_TRIALS else "TPESampler",
-        # Median stopping (Golovin et al., KDD 2017, section 3.2.2), not before a third of a trial: rule of thumb.
-        "pruner": pruner(short),
+        "sampler": asked or sampler(facts, trials, short),
         # Rules of thumb: a training on images is dear, and differs less from seed to seed.
         "finalists": 2 if facts.of_images else 3,
         "seeds": 3 if facts.of_images else 5,
     }
+    if settings["sampler"] != "priorband":  # which comes with Hyperband
+        settings["pruner"] = pruner(short)
+    if tuned := tune(facts.defaults):
+        settings["tune"] = tuned
     if facts.level == "image":
         # The space has no references of its own, so that its networks are measured by the registered ones.
         settings["limits"] = {"references": 4}
@@ -111,8 +120,43 @@ def epochs(facts: DataFacts, batches: int) -> int:
     return min(100, max(10, round(1500 / batches)))
 
 
+def sampler(facts: DataFacts, trials: int, trial_epochs: int) -> str:
+    """The sampler, by its name: as the tables of trained architectures in benchmarks/README.md have it.
+
+    With many trials the predictor, which is ahead after 100 of them. With few, `priorband`, which is ahead of random
+    search on four graphs of six after 30, and draws round hand-made networks and the defaults of what is tuned: where
+    the space has such networks, and trials are long enough for its Hyperband. Else Optuna's own default.
+    """
+    if trials >= _MANY_TRIALS:
+        return "predictor"
+    return "priorband" if facts.level != "image" and trial_epochs >= _EPOCHS_TO_PRUNE else "TPESampler"
+
+
+def tune(defaults: Mapping[str, float]) -> dict[str, Any]:
+    """The training settings that are searched along, round a module's defaults; rules of thumb.
+
+    The learning rate within half a decade of its default on both sides, the weight decay within a decade, both log;
+    where there is no weight decay by default, none and three decades of it.
+    """
+    found: dict[str, Any] = {}
+    for name, reach in (("learning_rate", 10**0.5), ("weight_decay", 10.0)):
+        default = defaults.get(name)
+        if default:
+            found[f"module.{name}"] = {"low": _rounded(default / reach), "high": _rounded(default * reach), "log": True}
+        elif default == 0 and name == "weight_decay":
+            found[f"module.{name}"] = list(_DECAYS)
+    return found
+
+
+def _rounded(value: float) -> float:
+    return float(f"{value:.2g}")
+
+
 def pruner(trial_epochs: int) -> dict[str, Any] | None:
-    """The pruner of trials, by its class and arguments; None of trials that are too short to prune."""
-    if trial_epochs < 9:
+    """The pruner of trials, by its class and arguments; None of trials that are too short to prune.
+
+    Median stopping (Golovin et al., KDD 2017, section 3.2.2), not before a third of a trial: rule of thumb.
+    """
+    if trial_epochs < _EPOCHS_TO_PRUNE:
         return None
     return {"class_path": "MedianPruner", "init_args": {"n_startup_trials": 5, "n_warmup_steps": trial_epochs // 3}}

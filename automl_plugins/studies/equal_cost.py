@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import partial
 from statistics import fmean
 
@@ -14,7 +14,8 @@ from automl_plugins.errors import StudyError
 from automl_plugins.objectives.contender import Contender
 from automl_plugins.report.trial_cost import cost_of, counts, has_ended, spent
 from automl_plugins.spaces.budget import work_of
-from automl_plugins.studies.plan import Plan
+from automl_plugins.studies.first_trials import not_taken
+from automl_plugins.studies.plan import HAND_MADE, Plan
 from automl_plugins.training.project import Project
 
 _MOST_FREE = 30
@@ -28,38 +29,69 @@ CountMacs = Callable[[Contender], int | None]
 class EqualCost:
     """The cost that an arm is given: as much as the search takes, in one of `report.trial_cost.UNITS`.
 
-    An arm asks on while its cost is below the search's, so it ends with as much or, by less than one trial, more.
-    Decided from the trials alone, it is the same for all workers, and for a study that goes on.
+    An arm asks on while its cost is below the search's, so it ends with as much or, by less than one trial, more. The
+    trials that it begins with are taken in their order, each where it fits into what the search has cost, but for the
+    first of them, which is always taken; those that do not fit in the end are left out. Decided from the trials alone,
+    it is the same for all workers, and for a study that goes on.
 
     Args:
         unit: of the cost.
         search: the study name of the search in the storage.
         trials: how many the search has in the end.
-        least: how many the arm has, whatever they cost.
+        first: the multiply-accumulates of the networks that the arm begins with, by name; the cheapest first.
+        asks_on: the arm has trials after its first ones.
         seconds: of its trials, after which it ends; None: any.
     """
 
     unit: str
     search: str
     trials: int
-    least: int = 0
+    first: Mapping[str, int] = field(default_factory=dict)
+    asks_on: bool = True
     seconds: float | None = None
 
-    def is_reached(self, own: Sequence[FrozenTrial], searched: Sequence[FrozenTrial]) -> bool | None:
+    def is_reached(
+        self, own: Sequence[FrozenTrial], searched: Sequence[FrozenTrial], is_over: bool = False
+    ) -> bool | None:
         """True where an arm is done; None where it has to wait for trials that run; False where another one is due.
 
         Args:
             own: the arm's trials.
             searched: the search's.
+            is_over: True where the search was ended, see `has_ended`.
         """
         running = [trial for trial in own if trial.state is TrialState.RUNNING]
-        due, done = spent(searched, self.unit), has_ended(searched, self.trials, self.seconds) is True
-        if sum(map(counts, own)) + len(running) < self.least:
-            return False
+        due, done = spent(searched, self.unit), has_ended(searched, self.trials, self.seconds, is_over) is True
+        if not_taken(self.first, own):
+            if self.next_first(own, searched) is not None:
+                return False if done or due else None
+            if not done or running:
+                return None
+        if not self.asks_on:
+            return None if running else True
         if spent(own, self.unit) >= due or self._is_exhausted(own):
             return True if done and not running else None
-        ahead = sum(self._expected(trial, [*own, *searched]) for trial in running)
-        return None if spent(own, self.unit) + ahead >= due else False
+        return None if self._had(own, searched) >= due else False
+
+    def next_first(self, own: Sequence[FrozenTrial], searched: Sequence[FrozenTrial]) -> str | None:
+        """The next of the first trials, if it fits into what the search has cost so far; None: it does not."""
+        for name in not_taken(self.first, own)[:1]:
+            begun = [trial for trial in own if counts(trial) or trial.state is TrialState.RUNNING]
+            cost = self.cost_of_first(name, [*own, *searched])
+            if not begun or self._had(own, searched) + cost <= spent(searched, self.unit):
+                return name
+        return None
+
+    def cost_of_first(self, name: str, ended: Sequence[FrozenTrial]) -> float:
+        """The cost that one of the first trials would have, as long as the longest of those that have ended."""
+        if self.unit != "macs":
+            return max((cost_of(trial, self.unit) for trial in ended), default=0.0)
+        return max((cost_of(trial, "steps") for trial in ended), default=0.0) * max(1, self.first[name])
+
+    def _had(self, own: Sequence[FrozenTrial], searched: Sequence[FrozenTrial]) -> float:
+        """The cost of an arm with that of the trials that run."""
+        running = (trial for trial in own if trial.state is TrialState.RUNNING)
+        return spent(own, self.unit) + sum(self._expected(trial, [*own, *searched]) for trial in running)
 
     def _expected(self, running: FrozenTrial, ended: Sequence[FrozenTrial]) -> float:
         """The cost that a trial will have, as those before it: by its own network, where that is known."""
@@ -95,6 +127,30 @@ def unit_of(project: Project, plan: Plan, references: int) -> str:
             return "steps"
         raise StudyError(f"equal_cost=macs: {error}; give steps") from error
     return "macs"
+
+
+def equal_cost(
+    arm: str, project: Project, plan: Plan, references: Sequence[Contender], search: str
+) -> EqualCost | None:
+    """The cost that an arm of a study is given; None of one that has a number of trials.
+
+    Args:
+        arm: its name.
+        project: what is trained on what.
+        plan: of the study.
+        references: the hand-made networks that fit.
+        search: the study name of the search in the storage.
+    """
+    unit = unit_of(project, plan, len(references))
+    if arm == "search" or (unit == "trials" and not plan.ends_by_time):
+        return None
+    equal = EqualCost(unit, search, plan.trials, seconds=plan.search_seconds)
+    if arm != HAND_MADE:
+        return equal
+    count = count_macs(project)
+    macs = {str(each.reference): (count(each) or 1) if unit == "macs" else 1 for each in references}
+    first = dict(sorted(macs.items(), key=lambda each: each[1]))
+    return replace(equal, first=first, asks_on=bool(plan.tuning.distributions))
 
 
 def count_macs(project: Project) -> CountMacs:

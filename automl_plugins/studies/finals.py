@@ -12,8 +12,9 @@ from functools import cached_property
 from optuna.trial import FrozenTrial
 
 from automl_plugins.objectives.contender import Contender
-from automl_plugins.objectives.standing import Standing, best_of, economical_of, preferred_of
+from automl_plugins.objectives.standing import Standing, best_of, preferred_of
 from automl_plugins.report.front import candidates, front_of, spread
+from automl_plugins.spaces.architecture import Architecture
 from automl_plugins.spaces.refusal import REFERENCE
 from automl_plugins.studies.comparison import Comparison
 from automl_plugins.studies.plan import HAND_MADE, Plan
@@ -43,6 +44,8 @@ class Finals:
         references: the hand-made networks; where they are an arm, its finalists stand for all of them.
         measure: measures the goal's figures of a hand-made network.
         weigh: measures what is shown of networks beside an ensemble: their multiply-accumulates and latency.
+        points: the architectures that are hand-made networks, by these networks' names.
+        is_over: True where the search was ended for the study's time.
     """
 
     def __init__(
@@ -54,6 +57,8 @@ class Finals:
         references: Sequence[Contender],
         measure: Callable[[Contender], Mapping[str, float]],
         weigh: Callable[[Contender], Mapping[str, float]],
+        points: Mapping[str, Architecture] | None = None,
+        is_over: bool = False,
     ) -> None:
         self.comparison = comparison
         self.choosing = choosing
@@ -65,6 +70,8 @@ class Finals:
         self.hand_made = list(references)
         self.measure = measure
         self.weigh = weigh
+        self.points = points or {}
+        self.is_over = is_over
 
     @property
     def maximize(self) -> bool:
@@ -92,6 +99,15 @@ class Finals:
         if not self.comparison.train(filter(None, [self.ensemble]), since):
             return False
         return self.comparison.test(self.tested, since)
+
+    def choose(self, since: datetime | None = None) -> bool:
+        """Train what is chosen among, as far as no other worker has taken it; False where others are still at it."""
+        done = None
+        while done != (now := self.chosen_among):  # what fails brings others in
+            if not self.choosing.train(now, since):
+                return False
+            done = now
+        return True
 
     @property
     def chosen_among(self) -> list[Contender]:
@@ -129,10 +145,10 @@ class Finals:
         table say what became of them.
         """
         if HAND_MADE not in self.trials:
-            return self.hand_made
+            return self._as_found(self.hand_made)
         finalists = self.finalists(HAND_MADE)
         known = {each.reference for each in finalists}
-        others = [each for each in self.hand_made if each.reference not in known]
+        others = [each for each in self.hand_made if each.reference not in known and each not in self.left_out]
         finalists += others[: max(0, self.plan.finalists - len(finalists))]
         names = Counter(each.reference for each in finalists)
         order = [each.reference for each in self.hand_made]
@@ -140,7 +156,33 @@ class Finals:
             replace(each, label=each.label.partition(",")[0]) if names[each.reference] == 1 else each
             for each in finalists
         ]
-        return sorted(shown, key=lambda each: order.index(each.reference))
+        return self._as_found(sorted(shown, key=lambda each: order.index(each.reference)))
+
+    def _as_found(self, references: Sequence[Contender]) -> list[Contender]:
+        """The same; one that is a finalist of a search too, as that architecture, so that it is trained once."""
+        found = [contender for arm in self.arms for contender in self.finalists(arm)]
+        points = {each.reference: self.points.get(str(each.reference)) for each in references}
+        return [
+            replace(each, architecture=points[each.reference])
+            if any((one.architecture, one.settings) == (points[each.reference], each.settings) for one in found)
+            else each
+            for each in references
+        ]
+
+    @property
+    def left_out(self) -> list[Contender]:
+        """The hand-made networks that have no trial, since not even one fitted into the cost of their arm."""
+        tried = {trial.user_attrs.get(REFERENCE) for trial in self.trials.get(HAND_MADE, ())}
+        return [each for each in self.hand_made if each.reference not in tried] if tried else []
+
+    def trial_seconds(self) -> dict[str, float]:
+        """The time that the trial of each candidate took, by its key."""
+        return {
+            self._contender(arm, trial).key: trial.user_attrs["seconds"]
+            for arm in self.trials
+            for trial in self._candidates(arm)
+            if "seconds" in trial.user_attrs
+        }
 
     @property
     def unsettled(self) -> list[str]:
@@ -305,6 +347,18 @@ class Finals:
         return [self.standing(contender) for contender in self.contenders]
 
     @property
+    def eligible(self) -> list[Standing]:
+        """Of all that may be the economical one: contenders, and what else was trained over the seeds, each once.
+
+        These are an ensemble's members, the finalists of an earlier, longer list, and hand-made networks that are
+        behind the finalists of their arm.
+        """
+        finalists = (contender for arm in self.arms for contender in self.finalists(arm))
+        every = [*self.contenders, *self.members, *finalists, *self.hand_made]
+        trained = (each for each in every if self.comparison.is_trained(each))
+        return [self.standing(each) for each in {each.key: each for each in reversed(list(trained))}.values()]
+
+    @property
     def representatives(self) -> dict[str, Standing]:
         """The standing of the one of each that found any (`search`, `random search`, `hand`) that is compared."""
         every: dict[str, list[Contender]] = {}
@@ -320,14 +374,24 @@ class Finals:
     @property
     def winner(self) -> Standing | None:
         """The best of all contenders by mean validation (or reward), or the economical one where that is preferred."""
-        return preferred_of(self.standings, self.plan.prefer, self.cost)
+        return preferred_of(self.standings, self.eligible, self.plan.prefer, self.cost)
+
+    @property
+    def found(self) -> Standing | None:
+        """The same, of architectures alone."""
+        judged, eligible = (
+            [each for each in several if each.contender.architecture is not None]
+            for several in (self.standings, self.eligible)
+        )
+        return preferred_of(judged, eligible, self.plan.prefer, self.cost)
 
     @property
     def economical(self) -> Standing | None:
-        """The cheapest contender within one standard error of the best."""
-        standings = self.standings
-        winner = best_of(standings)
-        return None if winner is None else economical_of(winner, standings, self.cost)
+        """The cheapest network that was trained over the seeds within one standard error of the best."""
+        best = best_of(self.standings)
+        return (
+            None if best is None or best.error is None else preferred_of([best], self.eligible, "economical", self.cost)
+        )
 
     @property
     def cost(self) -> str:

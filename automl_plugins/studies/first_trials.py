@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import optuna
@@ -42,11 +42,14 @@ def enqueue_next(study: optuna.Study, first: Mapping[str, Mapping[str, Any]], tr
     """
     if any(trial.state is TrialState.WAITING for trial in trials):
         return
+    for name in not_taken(first, trials)[:1]:
+        study.enqueue_trial(dict(first[name]), {REFERENCE: name})
+
+
+def not_taken(first: Iterable[str], trials: Sequence[FrozenTrial]) -> list[str]:
+    """The names of those of which there is no trial yet, in their order."""
     again = {trial.user_attrs.get("retry_of") for trial in trials}
     # One that was cut off before it was asked for whole has not been there.
     kept = (trial for trial in trials if "interrupted" not in trial.user_attrs or trial.number in again)
     there = {trial.user_attrs.get(REFERENCE) for trial in kept}
-    for name, parameters in first.items():
-        if name not in there:
-            study.enqueue_trial(dict(parameters), {REFERENCE: name})
-            return
+    return [name for name in first if name not in there]

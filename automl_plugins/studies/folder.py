@@ -133,6 +133,16 @@ class RunFolder:
         return self.path / "workers" / "outcomes" / f"{study}-{trial}.json"
 
     @property
+    def settled_seeds(self) -> Path:
+        """The number of seeds for which the time of a study has been enough, as JSON."""
+        return self.path / "workers" / "seeds.json"
+
+    @property
+    def done(self) -> Path:
+        """The settings with which the study has ended, as JSON; not there while there is something to do."""
+        return self.path / "workers" / "done.json"
+
+    @property
     def deaths(self) -> Path:
         """The folder of the counts of trainings that have killed their process."""
         return self.path / "workers" / "deaths"

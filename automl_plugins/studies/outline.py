@@ -24,13 +24,14 @@ def outline(project: Project, plan: Plan, references: int) -> str:
     if plan.arms:
         first = len(first_trials(project, plan))
         begin = f", beginning with {first} of the space's references" if first else ""
-        most = "at most " if plan.search_minutes is not None else ""
+        most = "at most " if plan.ends_by_time else ""
         short = _epochs(plan.trial_epochs or whole)
         told.append(f"{most}{plan.trials} trials{short} by {plan.sampler.cls.__name__}{begin}")
     if paid := plan.paid(references):
         unit = UNITS[unit_of(project, plan, references)]
         told.append(f"as much ({unit}) for {' and '.join(paid)}")
-    told.append(f"{plan.final_trainings(references)} final trainings{_epochs(whole)}")
+    most = "at most " if plan.minutes is not None else ""
+    told.append(f"{most}{plan.final_trainings(references)} final trainings{_epochs(whole)}")
     return f"{project.space.name} on {type(project.data).__name__}: {', then '.join(told)}"
 
 

@@ -64,6 +64,7 @@ class Plan:
         trial_minutes: a trial that takes longer has failed; None: it may.
         final_minutes: likewise a final training, or its test.
         search_minutes: the search ends when its trials have taken so long in all; None: when it has them all.
+        minutes: the searches end, and the final trainings have fewer seeds, so that all takes so long; None: any time.
     """
 
     trials: int
@@ -87,6 +88,12 @@ class Plan:
     trial_minutes: float | None
     final_minutes: float | None
     search_minutes: float | None
+    minutes: float | None
+
+    @property
+    def ends_by_time(self) -> bool:
+        """True where the number of the search's trials follows from what they take."""
+        return self.search_minutes is not None or self.minutes is not None
 
     @property
     def search_seconds(self) -> float | None:
@@ -164,6 +171,7 @@ def make_plan(
     trial_minutes: float | None,
     final_minutes: float | None,
     search_minutes: float | None,
+    minutes: float | None,
     random_search: bool,
     ensemble: int | None,
     prefer: Preference,
@@ -210,6 +218,7 @@ def make_plan(
         trial_minutes=None if trial_minutes is None else positive("trial_minutes", trial_minutes),
         final_minutes=None if final_minutes is None else positive("final_minutes", final_minutes),
         search_minutes=None if search_minutes is None else positive("search_minutes", search_minutes),
+        minutes=None if minutes is None else positive("minutes", minutes),
         **numbers,
     )
 

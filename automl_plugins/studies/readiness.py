@@ -52,6 +52,19 @@ def settle_costs(project: Project, plan: Plan, figures: Figures, references: int
         raise StudyError(str(error)) from error
 
 
+@contextmanager
+def refused_exits() -> Iterator[None]:
+    """Refuse a study whose module, data or network would end this process.
+
+    Raises:
+        StudyError: `sys.exit` was called in the block.
+    """
+    try:
+        yield
+    except SystemExit as error:
+        raise StudyError(f"the module, the data or a network called sys.exit({error.code!r})") from error
+
+
 @dataclass(frozen=True)
 class Readiness:
     """Tries a study's trials, costs, references and tests on one batch each; nothing is left of it.

@@ -21,24 +21,28 @@ from automl_plugins.objectives.standing import Preference
 from automl_plugins.report.closing import print_closing
 from automl_plugins.report.notes import told_when_slow
 from automl_plugins.report.summary import Summary
+from automl_plugins.spaces.architecture import Architecture
 from automl_plugins.spaces.hand_made import Reference
 from automl_plugins.spaces.space import SearchSpace
 from automl_plugins.spaces.task import Task
 from automl_plugins.studies.arm import arms_of
+from automl_plugins.studies.candidates import HandMade
 from automl_plugins.studies.comparison import Comparison
 from automl_plugins.studies.conclusion import conclude, keep_reports, keep_trials
 from automl_plugins.studies.contender_costs import costs_of
 from automl_plugins.studies.deaths import Deaths
+from automl_plugins.studies.done import fitting_when_done, keep_done
 from automl_plugins.studies.finals import Finals
 from automl_plugins.studies.folder import RunFolder
 from automl_plugins.studies.identity import Identity, identity_of, refuse_another
 from automl_plugins.studies.optuna_parts import PartConfig
 from automl_plugins.studies.plan import CHOOSING_SEEDS, make_plan
 from automl_plugins.studies.preflight import check_splits
-from automl_plugins.studies.readiness import Readiness, settle_costs
+from automl_plugins.studies.readiness import Readiness, refused_exits, settle_costs
 from automl_plugins.studies.settings_check import check_settings
 from automl_plugins.studies.share import share
 from automl_plugins.studies.study_config import keep_config
+from automl_plugins.studies.time_left import TimeLeft, seeds_within
 from automl_plugins.studies.trial import TrialRunner
 from automl_plugins.studies.trial_store import TrialStore
 from automl_plugins.studies.watch import progress
@@ -128,6 +132,8 @@ class Study:
         final_minutes: likewise a final training, which has more epochs, or its test.
         search_minutes: the search ends, with fewer trials, when these have taken so long in all, added up over workers;
             when that is depends on the machine, so nothing is repeatable then.
+        minutes: the whole study takes about so long, see `automl_plugins.studies.time_left`: the searches end early
+            enough for the final trainings, which have fewer seeds where they take longer than was expected.
 
     Raises:
         ValueError: a number out of range, a name that does not exist, or `sharing` in a space whose networks
@@ -170,6 +176,7 @@ class Study:
         trial_minutes: float | None = None,
         final_minutes: float | None = None,
         search_minutes: float | None = None,
+        minutes: float | None = None,
     ) -> None:
         # The last final training's seed is `seed + seeds`.
         at_least("seed", seed, 0, most=MOST_SEED - at_least("seeds", seeds, 1, most=_CHOOSING) - _CHOOSING)
@@ -216,10 +223,12 @@ class Study:
             trial_minutes=trial_minutes,
             final_minutes=final_minutes,
             search_minutes=search_minutes,
+            minutes=minutes,
         )
         check_names(self.plan.tuning.distributions, module_arguments(module), data)
         self.store = TrialStore(self.folder, self.plan.storage)
-        self._is_prepared = False
+        self._is_prepared = self._was_tried = self._is_done = False
+        self._offered: list[Contender] = []
 
     @classmethod
     def of(cls, project: Project, **settings: Any) -> Study:
@@ -233,28 +242,34 @@ class Study:
 
     # Running.
 
-    def run(self) -> Summary:
+    def run(self, began: datetime | None = None) -> Summary:
         """Run, or go on with, the whole study, write its result into the folder, and print it.
 
         The folder also has a `config.yaml` with which `automl-plugins show` and `evaluate` work on it.
 
+        Args:
+            began: when the time began that the study has (`minutes`); now, where left out.
+
         Raises:
             StudyError: the study cannot go on; what it has found is kept.
         """
-        since = datetime.now()
+        since = began or datetime.now()
         with terminated_in_order():
             self.prepare()
             self.identity.keep(self.folder)
             keep_config(self.folder.config, self.project, self.plan, self.store.elsewhere)
             keep_reports(self.project)
             try:
-                with progress(lambda: self.finals):
-                    deaths = Deaths(self.folder.deaths, since.isoformat())
-                    share_out(self.work, self.plan.workers, since, deaths, self.plan.may_end_its_process)
+                if not self._is_done:
+                    with progress(lambda: self.finals, self._time_left(since)):
+                        deaths = Deaths(self.folder.deaths, since.isoformat())
+                        share_out(self.work, self.plan.workers, since, deaths, self.plan.may_end_its_process)
             except StudyError:
                 keep_trials(self.finals)
                 raise
+            self.folder.done.unlink(missing_ok=True)  # a file that is damaged is found, and made again
             summary = conclude(self.finals)
+            keep_done(self.folder, self.finals, self._offered)
         print_closing(summary, winner_drawing(self.project.space, self.folder), self.folder.results)
         return summary
 
@@ -266,17 +281,39 @@ class Study:
         """
         if self._is_prepared:
             return
-        self.store.check()
-        self.project.read_data()
-        check_splits(self.project.data)
-        _ = self.project.monitor, self.references
         # Minutes without a word would look like a hang.
-        with told_when_slow("before the first training: counts limits and tries networks on one batch"):
-            settle_costs(self.project, self.plan, self.figures, len(self.references))
-            refuse_another(self.identity, self.folder, lambda: any(map(self.arm_trials, self.plan.arms)))
+        slow = told_when_slow("before the first training: counts limits and tries networks on one batch")
+        with refused_exits():
+            self.store.check()
+            self.project.read_data()
+            check_splits(self.project.data)
+            _ = self.project.monitor, self.references
+            with slow:
+                self._try()
+        self._is_prepared = True
+
+    def _try(self) -> None:
+        """Say what is wrong with the study, as far as it can be tried; nothing is tried of one that has ended."""
+        refuse_another(self.identity, self.folder, lambda: any(map(self.arm_trials, self.plan.arms)))
+        self._offered = self._offered or list(self.references)
+        fitting = fitting_when_done(self.folder, self.finals, self._offered) if self.folder.done.is_file() else None
+        if fitting is not None:
+            self.references, self._is_done = fitting, True
+            return
+        settle_costs(self.project, self.plan, self.figures, len(self.references))
+        if not self._was_tried:
             check_settings(self.comparison.projects, self.plan.tuning)
             self.references = Readiness(self.comparison, self.plan).check(self.references)
-        self._is_prepared = True
+
+    def take_over(self, other: Study) -> None:
+        """Take what was tried and counted for another study, which has been prepared.
+
+        Args:
+            other: of the same space and data, as objects, and of the same module; its trainings alone, and the number
+                of them, are other ones.
+        """
+        self.project.take_over(other.project)
+        self.references, self._offered, self._was_tried = list(other.references), list(other._offered), True
 
     def work(self, since: datetime) -> None:
         """Do one worker's share of the study: take trials and final trainings until there are none left.
@@ -287,7 +324,11 @@ class Study:
         self.project.read_data()
         runner = TrialRunner(self.comparison.projects, self.plan, self.figures)
         arms = arms_of(self.project, self.plan, self.store, self.references)
-        share(runner, arms, lambda: self.finals, since)
+        share(runner, arms, lambda: self.finals, since, self._time_left(since))
+
+    def _time_left(self, since: datetime) -> TimeLeft | None:
+        minutes = self.plan.minutes
+        return None if minutes is None else TimeLeft(lambda: self.finals, minutes, since)
 
     # Parts.
 
@@ -330,15 +371,34 @@ class Study:
     @property
     def finals(self) -> Finals:
         """The choice of finalists and winners, from the trials as they are now."""
+        seeds = self.comparison.seeds[: seeds_within(self.folder, self.plan)]
         return Finals(
-            comparison=self.comparison,
+            comparison=self.comparison.over(seeds),
             choosing=self.choosing,
             plan=self.plan,
             trials={arm: self.arm_trials(arm) for arm in self.plan.arms_with(len(self.references))},
             references=self.references,
             measure=lambda contender: costs_of(self.comparison, contender, self.figures),
             weigh=lambda contender: costs_of(self.comparison, contender, self.shown_figures),
+            points=self.points,
+            is_over=self.store.was_ended_for(self.plan.minutes),
         )
+
+    @cached_property
+    def points(self) -> dict[str, Architecture]:
+        """The architectures that are registered hand-made networks, by these networks' names.
+
+        A space calls them so; where edges have features, say, its own network may have weights that the other lacks.
+        """
+        project = self.project
+        points = project.space.points(project.task) if self.plan.arms else {}
+        count = HandMade(project, (), self.plan.tuning).count
+        return {
+            name: architecture
+            for name, architecture in points.items()
+            if name in {each.reference for each in self.references}
+            and project.space.num_parameters(architecture, project.task) == count(Contender(name, reference=name))
+        }
 
     def arm_trials(self, arm: str) -> list[FrozenTrial]:
         """The trials of one arm, `search`, `random` or `hand-made`, in the order in which they were asked for."""

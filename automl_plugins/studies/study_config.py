@@ -36,6 +36,7 @@ _PLAIN = (
     "trial_minutes",
     "final_minutes",
     "search_minutes",
+    "minutes",
 )
 _MARK = "# Written by Study.run in Python."
 

@@ -22,6 +22,7 @@ from automl_plugins.studies.sharing import ENOUGH, Layers, SharesWeights, Weight
 from automl_plugins.studies.time_limit import time_limit
 from automl_plugins.studies.trial_pruning import TrialPruning
 from automl_plugins.studies.trial_queue import Claim, TrialQueue
+from automl_plugins.system.interruption import interrupts_as_such
 from automl_plugins.training.fit import TrainingResult, cpu_seconds, seeded
 from automl_plugins.training.project import Project
 from automl_plugins.training.tuned import TunedProjects
@@ -64,6 +65,7 @@ class TrialRunner:
             with (
                 deaths.attempt(name),
                 time_limit(self.plan.trial_minutes, "trial_minutes", partial(deaths.give_up, name)),
+                interrupts_as_such(),
             ):
                 result, pruned, values = self._train(queue, claim, pulse)
         except StudyError:

@@ -8,6 +8,7 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
+from typing import Any
 
 import optuna
 from optuna.trial import FrozenTrial, TrialState
@@ -23,6 +24,7 @@ from automl_plugins.studies.folder import RunFolder
 from automl_plugins.studies.outcomes import copy, fail, finish, is_spent, tell
 from automl_plugins.studies.recovery import end_twins, is_running, recover, whom
 from automl_plugins.studies.storage import open_storage
+from automl_plugins.studies.trial_store import ENDED_FOR
 from automl_plugins.system.machine import too_large
 from automl_plugins.system.processes import identity
 from automl_plugins.system.waiting import patient_lock
@@ -123,19 +125,40 @@ class TrialQueue:
                 if claim is not None:
                     return claim
 
+    def end(self) -> None:
+        """Have this search ask for no more trials, since the study's time is needed for the rest of it."""
+        with self._locked():
+            self.study.set_user_attr(ENDED_FOR, self.arm.minutes)
+
     def _end(self, trials: Sequence[FrozenTrial]) -> NoTrial | None:
         """The reason why no trial is due; None: one is."""
         equal = self.arm.equal_cost
         if equal is None:
-            reached = has_ended(trials, self.arm.trials, self.arm.seconds)
+            reached = has_ended(trials, self.arm.trials, self.arm.seconds, self._is_over(self.arm.study_name))
         else:
-            reached = equal.is_reached(trials, self._searched(equal.search))
+            reached = equal.is_reached(trials, self._searched(equal.search), self._is_over(equal.search))
         return NoTrial.DONE if reached else NoTrial.WAIT if reached is None else None
 
     def _searched(self, name: str) -> list[FrozenTrial]:
         """The trials of the search that this arm stands beside."""
         storage = self.study._storage
         return storage.get_all_trials(storage.get_study_id_from_name(name), deepcopy=False)
+
+    def _is_over(self, name: str) -> bool:
+        """True where a search was ended for the time that this study has."""
+        if self.arm.minutes is None:
+            return False
+        storage = self.study._storage
+        marks = storage.get_study_user_attrs(storage.get_study_id_from_name(name))
+        return bool(marks.get(ENDED_FOR) == self.arm.minutes)
+
+    def _first(self, trials: Sequence[FrozenTrial]) -> Mapping[str, Mapping[str, Any]]:
+        """Those that the arm may begin with now, by name."""
+        equal = self.arm.equal_cost
+        if equal is None or not equal.first:
+            return self.arm.first
+        name = equal.next_first(trials, self._searched(equal.search))
+        return {} if name is None else {name: self.arm.first[name]}
 
     def _settle(self) -> list[FrozenTrial]:
         """Bring the books up to date: failures, dead workers, twins; the trials as they then are."""
@@ -156,7 +179,7 @@ class TrialQueue:
         ordinal = sum("interrupted" not in trial.user_attrs for trial in trials)
         self.study.sampler = self.arm.sampler(self.arm.seed, ordinal)
         prolong_startup(self.study)
-        enqueue_next(self.study, self.arm.first, trials)
+        enqueue_next(self.study, self._first(trials), trials)
         if not self.study.get_trials(deepcopy=False, states=(TrialState.WAITING,)):
             with self._sampler_at_fault():
                 is_left = self.arm.candidates.propose(self.study, trials, [self.arm.seed, ordinal])

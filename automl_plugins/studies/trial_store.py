@@ -13,6 +13,9 @@ from automl_plugins.studies.folder import RunFolder
 from automl_plugins.studies.identity import shared_name
 from automl_plugins.studies.storage import open_storage
 
+ENDED_FOR = "ended_for_minutes"
+"""The user attribute of a search that was ended before it had its trials: the time that its study has."""
+
 
 class TrialStore:
     """Finds the trials of each search (arm) of a study. It opens the storage once, when it is first needed.
@@ -46,6 +49,12 @@ class TrialStore:
             if study.study_name == self.study_name(arm):
                 return self._storage.get_all_trials(study._study_id, deepcopy=False)
         return []
+
+    def was_ended_for(self, minutes: float | None) -> bool:
+        """True where the search was ended for the time that a study has."""
+        name = self.study_name("search")
+        marks = (study.user_attrs for study in self._storage.get_all_studies() if study.study_name == name)
+        return minutes is not None and any(mark.get(ENDED_FOR) == minutes for mark in marks)
 
     def check(self) -> None:
         """Open a storage that is there already.

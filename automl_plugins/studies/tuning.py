@@ -87,8 +87,10 @@ def make_tuning(tune: Mapping[str, Any] | None, space: SearchSpace) -> Tuning:
     for name, values in tune.items():
         home, _, argument = str(name).partition(".")
         if home not in HOMES or not argument.isidentifier():
-            names = [f"{each}.{argument or 'learning_rate'}" for each in HOMES]
-            raise ValueError(f"tune.{name} is no setting: it is an argument of the module or the data, {names}")
+            raise ValueError(
+                f"tune.{name} is no setting: one is an argument of the module or of the data, by its name there, such "
+                "as module.learning_rate or data.batch_size"
+            )
         if name in choices:
             raise ValueError(f"tune.{name}: the space {space.name!r} has a choice of that name")
         distributions[str(name)] = _distribution(f"tune.{name}", values)

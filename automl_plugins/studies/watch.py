@@ -15,10 +15,10 @@ import numpy as np
 from automl_plugins.objectives.contender import Contender
 from automl_plugins.report.progress import Progress, State
 from automl_plugins.report.trial_cost import cost_of, has_ended
-from automl_plugins.studies.equal_cost import EqualCost, count_macs, unit_of
+from automl_plugins.studies.equal_cost import EqualCost, count_macs, equal_cost, unit_of
 from automl_plugins.studies.finals import Finals
-from automl_plugins.studies.plan import HAND_MADE
 from automl_plugins.studies.pulse import forget_pulses, pulses
+from automl_plugins.studies.time_left import TimeLeft
 
 _DRAWS = 8
 """Random architectures of which a trial's cost is expected, until as many trials tell it."""
@@ -30,9 +30,11 @@ class Watch:
 
     Args:
         finals: the choice of finalists, from the trials as they are now.
+        left: of the time that the study has; None: it may take any.
     """
 
     finals: Callable[[], Finals]
+    left: TimeLeft | None = None
 
     def __call__(self) -> State:
         """The study as it stands now."""
@@ -65,6 +67,7 @@ class Watch:
             trial_cost=self._trial_cost(finals),
             ended_arms=ended,
             search_seconds=plan.search_seconds,
+            seconds_left=None if self.left is None else self.left.left(finals),
         )
 
     @cached_property
@@ -75,24 +78,28 @@ class Watch:
     def _asked(self, finals: Finals) -> dict[str, int]:
         """The number of trials of each arm that is not given the search's cost."""
         plan, references = finals.plan, len(finals.hand_made)
-        paid = plan.paid(references) if self._unit != "trials" or plan.search_seconds is not None else ()
+        paid = plan.paid(references) if self._unit != "trials" or plan.ends_by_time else ()
         return {arm: plan.trials_of(arm, references) for arm in finals.trials if arm not in paid}
 
     def _ended(self, finals: Finals) -> set[str]:
         """The arms of which no trial is left."""
-        trials, asked = finals.trials, self._asked(finals)
-        seconds = finals.plan.search_seconds
-        ended = {
-            arm
-            for arm, most in asked.items()
-            if has_ended(trials[arm], most, seconds if arm == "search" else None) is True
-        }
-        for arm in trials.keys() - asked.keys():
-            least = len(finals.hand_made) if arm == HAND_MADE else 0
-            equal = EqualCost(self._unit, "search", finals.plan.trials, least, seconds)
-            if equal.is_reached(trials[arm], trials["search"]):
+        ended = set()
+        for arm, trials in finals.trials.items():
+            equal, is_search = self._equal_costs.get(arm), arm == "search"
+            if equal is not None:
+                reached = equal.is_reached(trials, finals.trials["search"], finals.is_over)
+            else:
+                most = finals.plan.trials_of(arm, len(finals.hand_made))
+                seconds = finals.plan.search_seconds if is_search else None
+                reached = has_ended(trials, most, seconds, is_search and finals.is_over)
+            if reached:
                 ended.add(arm)
         return ended
+
+    @cached_property
+    def _equal_costs(self) -> dict[str, EqualCost | None]:
+        finals = self.finals()
+        return {arm: equal_cost(arm, finals.project, finals.plan, finals.hand_made, "search") for arm in finals.trials}
 
     def _trial_cost(self, finals: Finals) -> float | None:
         """The cost that is expected of a trial of the search, from random architectures while few trials have ended."""
@@ -108,17 +115,18 @@ class Watch:
         return fmean(count(Contender("", project.narrowed.sample(generator))) or 1 for _ in range(_DRAWS))
 
 
-def progress(finals: Callable[[], Finals]) -> Progress:
+def progress(finals: Callable[[], Finals], left: TimeLeft | None = None) -> Progress:
     """The display of a study that runs.
 
     Args:
         finals: see `Watch`.
+        left: see `Watch`.
     """
     now = finals()
     project, plan = now.project, now.plan
     forget_pulses(now.comparison.folder)
     return Progress(
-        Watch(finals),
+        Watch(finals, left),
         metric=project.monitor if plan.goal.reward is None else "reward",
         maximize=project.direction == "maximize",
         workers=plan.workers,

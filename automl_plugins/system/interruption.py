@@ -33,7 +33,7 @@ def _terminate(number: int, frame: FrameType | None) -> None:
 
 @contextmanager
 def interrupts_as_such() -> Iterator[None]:
-    """Around Lightning, which turns Ctrl-C into `sys.exit(1)` and SIGTERM into an exit without an error.
+    """Around a user's code, and Lightning, which turns Ctrl-C into `sys.exit(1)` and SIGTERM into a silent exit.
 
     Raises:
         KeyboardInterrupt: Ctrl-C or SIGTERM was heard in the block.
@@ -46,4 +46,4 @@ def interrupts_as_such() -> Iterator[None]:
             raise error.__context__ from None
         if type(error).__name__ == "SIGTERMException":
             raise Terminated from None
-        raise RuntimeError(f"the training called sys.exit({error.code!r})") from error
+        raise RuntimeError(f"it called sys.exit({error.code!r})") from error

@@ -27,6 +27,9 @@ class BestValidation(pl.Callback):
     metric that is nan by itself (a precision without a positive prediction) is only not the best; as the last one it
     leaves nothing to judge by, so such a training counts as diverged too.
 
+    A training that cannot recover, since weights, or all losses and the outputs, are not finite, ends with the
+    validation that sees it.
+
     Weights that a callback averages are those that were validated: the averages.
 
     The record is in shared memory, so that it comes back from the processes that `ddp_spawn` and
@@ -137,12 +140,20 @@ class BestValidation(pl.Callback):
             if self.keep_weights:
                 self._weights = self._averages or _copied(pl_module)
         self._averages = {}
+        # Weights that are no numbers never are again, nor those of losses and outputs that are none.
+        lost = not _all_finite(pl_module.parameters()) or not (self.gives_numbers or self._any_finite_loss)
+        if trainer.strategy.reduce_boolean_decision(lost):
+            trainer.should_stop = True
+
+    @property
+    def _any_finite_loss(self) -> bool:
+        """False where every loss of this epoch was not finite."""
+        return self._finite_losses is None or bool(self._finite_losses)
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if trainer.is_global_zero:
             self._record[2] = trainer.global_step
-            losses = self._finite_losses is None or bool(self._finite_losses)
-            if not losses or not _all_finite(pl_module.parameters()):
+            if not self._any_finite_loss or not _all_finite(pl_module.parameters()):
                 self._record[3] = False
         if self._weights:
             pl_module.load_state_dict(self._weights)

@@ -143,6 +143,12 @@ class Project:
             other.__dict__["_data_are_read"] = True
         return other
 
+    def take_over(self, other: Project) -> None:
+        """Take what was read and counted for another project, whose trainings alone are longer or shorter."""
+        for name in ("_data_are_read", "example_calls", "narrowed"):
+            if name in vars(other):
+                vars(self)[name] = vars(other)[name]
+
     # What follows from the data, once they have been read.
 
     def read_data(self) -> None:

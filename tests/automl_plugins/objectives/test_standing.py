@@ -84,12 +84,21 @@ def test_the_economical_one_is_the_cheapest_within_one_standard_error() -> None:
 
 def test_what_is_preferred_wins() -> None:
     best, near = standing(0.80, 0.84, label="best", parameters=1000), standing(0.81, 0.81, label="near", parameters=9)
-    assert preferred_of([near, best], "best", "params") is best
-    assert preferred_of([near, best], "economical", "params") is near
-    assert preferred_of([best], "economical", "params") is best
+    both = [near, best]
+    assert preferred_of(both, both, "best", "params") is best
+    assert preferred_of(both, both, "economical", "params") is near
+    assert preferred_of([best], [best], "economical", "params") is best
     single = standing(0.8, parameters=9)
-    assert preferred_of([single, standing(0.8, parameters=1)], "economical", "params") is single, "it knows no error"
-    assert preferred_of([standing(None)], "economical", "params") is None
+    every = [single, standing(0.8, parameters=1)]
+    assert preferred_of(every, every, "economical", "params") is single, "it knows no error"
+    assert preferred_of([standing(None)], [], "economical", "params") is None
+
+
+def test_the_economical_one_may_be_another_than_those_that_the_best_is_taken_of() -> None:
+    best, near = standing(0.80, 0.84, label="best", parameters=1000), standing(0.81, 0.81, label="near", parameters=9)
+    better = standing(0.99, 0.99, label="better", parameters=2000)
+    assert preferred_of([best], [near, better], "economical", "params") is near
+    assert preferred_of([best], [near, better], "best", "params") is best
 
 
 def test_one_seed_tells_of_no_economical_one() -> None:

@@ -60,13 +60,30 @@ def test_whatever_the_size_a_study_can_be_made_of_it(
     assert found["space"] in names("spaces")
     assert 2 <= found["data.batch_size"] <= 128
     assert 2 <= found["trial_epochs"] <= found["trainer.max_epochs"] <= 200
-    pruner = found["pruner"]
+    pruner = found.get("pruner")
     assert pruner is None or 0 < pruner["init_args"]["n_warmup_steps"] < found["trial_epochs"]
 
 
-def test_many_trials_have_the_sampler_that_learns_from_them() -> None:
-    assert chosen(facts(), trials=59)["sampler"] == "TPESampler"
+def test_the_sampler_follows_from_the_trials_their_length_and_the_points_of_the_space() -> None:
     assert chosen(facts(), trials=60)["sampler"] == "predictor"
+    few = chosen(facts(), trials=59)
+    assert few["sampler"] == "priorband"
+    assert "pruner" not in few, "it comes with its own"
+    assert chosen(facts(samples=10**6))["sampler"] == "TPESampler", "trials of two epochs are too short for Hyperband"
+    assert chosen(facts("image", 4_000, 32 * 32))["sampler"] == "TPESampler", "the space has no points"
+    asked = chosen(facts(), asked="TPESampler")
+    assert (asked["sampler"], asked["pruner"]["class_path"]) == ("TPESampler", "MedianPruner")
+
+
+def test_training_settings_are_searched_round_the_modules_defaults() -> None:
+    tuned = chosen(facts(defaults={"learning_rate": 5e-3, "weight_decay": 5e-4, "dropout": 0.5}))["tune"]
+    assert tuned == {
+        "module.learning_rate": {"low": 1.6e-3, "high": 1.6e-2, "log": True},
+        "module.weight_decay": {"low": 5e-5, "high": 5e-3, "log": True},
+    }
+    without = chosen(facts(defaults={"weight_decay": 0.0}))["tune"]
+    assert without == {"module.weight_decay": [0.0, 1e-5, 1e-4, 1e-3]}
+    assert "tune" not in chosen(facts()), "a module of one's own"
 
 
 # On the command line.
@@ -89,7 +106,9 @@ def test_data_alone_are_enough_and_what_was_chosen_is_said(capsys: pytest.Captur
     assert config["data"]["init_args"]["batch_size"] == 16
     assert config["trainer"] == {"max_epochs": 100}
     assert (config["trials"], config["trial_epochs"], config["seeds"]) == (40, 25, 5)
-    assert config["pruner"]["init_args"] == {"n_startup_trials": 5, "n_warmup_steps": 8}
+    assert config["sampler"] == "priorband"
+    assert config["pruner"] is None
+    assert config["tune"]["module.learning_rate"] == {"low": 1.6e-3, "high": 1.6e-2, "log": True}
     assert said.count("\n") == 1
     assert said.startswith(
         "automl-plugins study: chooses for 12 training samples of level node: space=gnn-plus, data.b"
@@ -106,6 +125,10 @@ def test_what_is_given_stays(capsys: pytest.CaptureFixture[str]) -> None:
     assert (config["trials"], config["seeds"], config["data"]["init_args"]["batch_size"]) == (5, 2, 3)
     assert config["pruner"] == "NopPruner"
     assert not any(word in said for word in ("trials=", "seeds=", "batch_size", "max_epochs", "pruner"))
+    config, _ = printed(capsys, *FEW, "--module.learning_rate", "0.01")
+    assert config["tune"].keys() == {"module.weight_decay"}
+    config, _ = printed(capsys, *FEW, "--tune", '{"data.batch_size": [2, 4]}')
+    assert config["tune"] == {"data.batch_size": [2, 4]}
 
 
 def test_with_a_space_nothing_is_chosen(capsys: pytest.CaptureFixture[str]) -> None:

@@ -9,11 +9,14 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from optuna.trial import FrozenTrial
+import pytest
+from optuna.trial import FrozenTrial, TrialState, create_trial
 from torch import Tensor, nn
 
 from automl_plugins import Study, Task
+from automl_plugins.report.trial_cost import spent
 from automl_plugins.studies.arm import arms_of
+from automl_plugins.studies.equal_cost import EqualCost
 from automl_plugins.studies.trial_queue import Claim, NoTrial, TrialQueue
 from automl_plugins.training.fit import TrainingResult
 
@@ -32,6 +35,21 @@ class Linear(nn.Conv2d):
 class Wide(nn.Sequential):
     def __init__(self, task: Task) -> None:
         super().__init__(nn.Conv2d(task.in_channels, 16, 1), nn.ReLU(), nn.Conv2d(16, task.out_channels, 1))
+
+
+class Huge(nn.Sequential):
+    """Costs more than a small search in all."""
+
+    def __init__(self, task: Task) -> None:
+        inner = (nn.Conv2d(64, 64, 9, padding=4) for _ in range(2))
+        super().__init__(nn.Conv2d(task.in_channels, 64, 1), *inner, nn.Conv2d(64, task.out_channels, 1))
+
+
+class Twice(nn.Sequential):
+    """Costs more still."""
+
+    def __init__(self, task: Task) -> None:
+        super().__init__(Huge(task), nn.Conv2d(task.out_channels, task.out_channels, 1))
 
 
 class Fragile(Linear):
@@ -194,12 +212,52 @@ def test_a_broken_network_is_a_line_of_the_table_where_there_is_a_place(make_stu
     assert row.notes[0].startswith("failed: RuntimeError: it breaks")
 
 
-def test_the_arm_has_the_cost_of_the_search_and_each_network_at_least_one_trial(make_study: MakeStudy) -> None:
+def test_the_arm_has_the_cost_of_the_search(make_study: MakeStudy) -> None:
     study = make_study(tune=TUNE, references=[Linear, Wide], trials=6, random_search=True)
     summary = study.run()
     search, hand = (summary.searches[arm] for arm in ("search", "hand-made"))
     dearest = max(t.user_attrs["steps"] * t.user_attrs["macs"] for t in study.arm_trials("hand-made"))
     assert search["macs"] <= hand["macs"] < search["macs"] + dearest
-    few = make_study(tune=TUNE, references=[Linear, Wide], trials=1, folder=study.folder.path / "few")
-    few.run()
-    assert {"Linear", "Wide"} <= set(map(name, few.arm_trials("hand-made")))
+
+
+def test_networks_that_do_not_fit_into_the_cost_of_the_arm_are_left_out_and_said_so(make_study: MakeStudy) -> None:
+    given = {"trials": 3, "random_search": True, "finalists": 1}
+    study = make_study(references=[Huge, Linear], **given)
+    summary = study.run()
+    trials = study.arm_trials("hand-made")
+    assert list(map(name, trials)) == ["Linear"], "the cheapest comes first"
+    assert spent(trials, "macs") <= spent(study.arm_trials("search"), "macs")
+    assert [line.partition(",")[0] for line in summary.verdict if "Huge" in line] == ["Huge: not compared"]
+    assert {row.label for row in summary.rows} == {"search", "random", "Linear"}
+    alone = make_study(references=[Huge, Twice], **given, folder=study.folder.path / "alone")
+    alone.run()
+    assert list(map(name, alone.arm_trials("hand-made"))) == ["Huge"], "one is always compared"
+
+
+@pytest.mark.parametrize("costs", [(1, 2, 3), (4, 4, 4), (1, 100, 2), (50, 60, 70)], ids=str)
+def test_what_an_arm_begins_with_is_the_same_whether_it_takes_turns_with_the_search_or_comes_after_it(
+    costs: tuple[int, ...],
+) -> None:
+    equal = EqualCost("macs", "search", 4, first={str(place): cost for place, cost in enumerate(sorted(costs))})
+
+    def asks(own: list[FrozenTrial], searched: list[FrozenTrial]) -> list[FrozenTrial]:
+        own = list(own)
+        while equal.is_reached(own, searched) is False:
+            next_ = equal.next_first(own, searched)
+            own.append(ended(macs=3 if next_ is None else equal.first[next_], reference=next_))
+        return own
+
+    search = [ended(macs=each) for each in (5, 1, 9, 2)]
+    after = asks([], search)
+    turns: list[FrozenTrial] = []
+    for place in range(1, 5):
+        turns = asks(turns, search[:place])
+    assert [each.user_attrs for each in turns] == [each.user_attrs for each in after]
+    # The cheapest is always there, and further ones as far as they fit.
+    first = [each.user_attrs["macs"] for each in after if each.user_attrs["reference"] is not None]
+    assert first == sorted(costs)[: len(first)]
+    assert len(first) == 1 or sum(first) <= sum(each.user_attrs["macs"] for each in search)
+
+
+def ended(**attributes: Any) -> FrozenTrial:
+    return create_trial(state=TrialState.PRUNED, user_attrs={"steps": 2, **attributes})

@@ -114,7 +114,10 @@ def test_the_command_line_takes_them_and_shows_and_evaluates_a_winner(
 @pytest.mark.parametrize(
     ("name", "told"),
     [
-        ("os.system", "'os.system'"),
+        (
+            "os.system",
+            "'os.system': it is no Module; a reference is the import path of a class of torch.nn.Module, or ",
+        ),
         ("subprocess.Popen", "'subprocess.Popen': it is no Module"),
         ("own_networks.unannotated", "it is a function that does not say that it makes a network"),
         ("own_networks.counts", "it is a function that does not say that it makes a network"),

@@ -13,6 +13,7 @@ import yaml
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from optuna.trial import FrozenTrial, TrialState, create_trial
+from perceptron_space.space import PerceptronSpace
 
 from automl_plugins.cli import main
 from automl_plugins.report.progress import State
@@ -51,12 +52,13 @@ def test_what_is_planned_takes_the_time_that_was_given(
     except ValueError:  # the time is too short
         assume(False)
     trained = finals(plan.finalists, plan.seeds) * timing.training(plan.max_epochs)
-    took = trained + arms * 60 * plan.search_minutes
-    assert took == pytest.approx(0.92 * 60 * minutes)
+    left = 0.92 * 60 * minutes - trained
+    each = arms * timing.training(plan.trial_epochs)
+    assert left >= 6 * each * (1 - 1e-9), "there is time for some trials"
     assert 1 <= plan.trial_epochs <= plan.max_epochs <= epochs
     assert plan.trials >= 6
     # The time ends the search, and not the number of trials, unless that is large already.
-    assert plan.trials == 1000 or plan.trials * timing.training(plan.trial_epochs) >= 0.9 * 60 * plan.search_minutes
+    assert plan.trials == 1000 or plan.trials * each >= 0.9 * left
 
 
 def test_with_little_time_final_trainings_become_shorter_and_then_fewer() -> None:
@@ -75,12 +77,20 @@ def test_what_was_given_stays() -> None:
         plan_for(100, Timing(1.0, 0.0), 2, finals, [(1, 2)], 20, may_shorten=False)
 
 
-def test_one_training_is_measured(make_study: MakeStudy) -> None:
-    study = make_study()
-    timing = measure(study.project)
+def test_a_small_and_a_large_network_are_measured(make_study: MakeStudy) -> None:
+    study = make_study(space=PerceptronSpace(widest=64))
+    timing = measure(study.project, 60)
     assert 0 < timing.epoch < 60
     assert timing.start >= 0
+    assert timing.macs > 0
+    assert timing.times(timing.macs) == timing.times(None) == 1
+    assert timing.times(0) >= 0
     assert not study.folder.path.exists()
+
+
+def test_networks_that_cost_more_take_longer_in_part() -> None:
+    timing = Timing(epoch=2.0, start=0.0, macs=100, mac=0.01)
+    assert timing.times(300) == pytest.approx(2.0), "each epoch takes 1 s, and 0.01 s for each multiply-accumulate"
 
 
 # A search that ends by its time.
@@ -93,6 +103,8 @@ def test_a_search_ends_when_its_trials_have_taken_their_time() -> None:
     assert has_ended([*books, trial(seconds=1.0), trial(TrialState.RUNNING)], 9, 10.0) is None
     assert has_ended(books, 2, 10.0) is True
     assert has_ended([*books, trial(TrialState.RUNNING)], 3) is None
+    assert has_ended(books, 9, is_over=True) is True
+    assert has_ended([*books, trial(TrialState.RUNNING)], 9, is_over=True) is None
 
 
 def test_the_forecast_is_of_the_time_where_that_is_shorter() -> None:
@@ -117,7 +129,7 @@ def test_a_study_with_a_time_has_fewer_trials_and_goes_on_to_its_finals(make_stu
 @pytest.fixture
 def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("automl_plugins.cli.minutes.measure", lambda project: Timing(0.05, 0.02))
+    monkeypatch.setattr("automl_plugins.cli.minutes.measure", lambda project, seconds: Timing(0.05, 0.02))
     names = {"space": "space.PerceptronSpace", "data": "data.WavesData", "module": "module.PixelRegression"}
     classes = {key: {"class_path": f"perceptron_space.{name}"} for key, name in names.items()}
     Path("small.yaml").write_text(yaml.safe_dump({**classes, "references": [], "seeds": 1, "equal_cost": "steps"}))
@@ -127,18 +139,19 @@ def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
 def test_minutes_plan_a_study_that_goes_on_with_its_plan(
     command: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main([*command, "--minutes", "0.3"]) == 0
+    command = [*command, "--trials", "3", "--trainer.max_epochs", "20"]  # by which it ends, and not by its time
+    assert main([*command, "--minutes", "3"]) == 0
     said = capsys.readouterr().err
-    assert "plans for 0.3 minutes, an epoch taking 0.05 s here: trainer.max_epochs=" in said
-    assert "seeds=" not in said, "which was given"
+    assert "plans for 3 minutes, an epoch taking 0.05 s here: trial_epochs=" in said
+    assert "seeds=" not in said, "they are settled when finalists are chosen"
     planned = json.loads(Path("runs/small/minutes.json").read_text())["settings"]
     config = yaml.safe_load(Path("runs/small/config.yaml").read_text())
-    assert config["trainer"]["max_epochs"] == planned["trainer.max_epochs"]
-    assert config["search_minutes"] == planned["search_minutes"] < 0.15
-    assert main([*command, "--minutes", "0.3"]) == 0
+    assert config["trial_epochs"] == planned["trial_epochs"] < 20
+    assert config["minutes"] == 3
+    assert main([*command, "--minutes", "3"]) == 0
     assert "plans for" not in capsys.readouterr().err
     assert main([*command, "--minutes", "0.4"]) == 2
-    assert "was planned for 0.3; go on with that, or give this one another --folder" in capsys.readouterr().err
+    assert "was planned for 3.0; go on with that, or give this one another --folder" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

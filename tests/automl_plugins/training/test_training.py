@@ -167,6 +167,21 @@ def test_a_training_that_ends_without_numbers_has_diverged_however_well_it_began
     assert result.best_epoch == -1
 
 
+@pytest.mark.parametrize("judged_by", ["last", "best"])
+def test_a_training_that_cannot_recover_ends_with_the_validation_that_sees_it(judged_by: Any) -> None:
+    class Lost(Spoilt):
+        def training_step(self, batch: Any, batch_index: int) -> torch.Tensor:
+            return self.network(batch[0] * math.nan).sum()
+
+    whole, lost, spoilt = (
+        train(module, WavesData(), "val_loss", "minimize", CPU, judged_by=judged_by)
+        for module in (Spoilt("", 9), Lost("", 9), Spoilt("weights", 0))
+    )
+    assert whole.steps == 3 * lost.steps
+    assert math.isnan(lost.score)
+    assert spoilt.steps == 2 * lost.steps, "spoilt after its first validation"
+
+
 def test_a_training_that_recovers_has_not_diverged() -> None:
     class Recovers(Spoilt):
         def validation_step(self, batch: Any, batch_index: int) -> None:
