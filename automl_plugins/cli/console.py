@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 
 from rich.console import Console
 
@@ -24,3 +25,16 @@ def figures_text(figures: Mapping[str, float | None]) -> str:
 
 def _figure(value: float | None) -> str:
     return spread(value, None) if value is None or not value.is_integer() else f"{value:,.0f}"
+
+
+def show_predict(folder: Path, data: object, level: str) -> None:
+    """Say how to predict with what a run has trained, where its data read inputs without labels.
+
+    Args:
+        folder: of the run.
+        data: the datamodule.
+        level: of the task.
+    """
+    if hasattr(data, "unlabelled"):
+        out = "masks" if level == "pixel" else "predictions.csv"
+        output().out(f"predict with it: automl-plugins predict {folder} --data.path NEW --out {out}", highlight=False)

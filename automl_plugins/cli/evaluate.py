@@ -23,7 +23,7 @@ from __future__ import annotations
 from functools import partial
 
 from automl_plugins.cli.commands import over_run
-from automl_plugins.cli.console import output
+from automl_plugins.cli.console import output, show_predict
 from automl_plugins.cli.errors import UsageError, say, told_briefly
 from automl_plugins.cli.network_file import network_at
 from automl_plugins.cli.parser import Settings
@@ -84,6 +84,7 @@ def run(given: Given, command: str) -> int:
     console.out(f"kept: {folder.path}")
     if summary.winner is None:
         raise UsageError(f"nothing ended with a finite {summary.monitor}; see the lines above", code=1)
+    show_predict(folder.path, project.data, project.task.level)
     return 0
 
 

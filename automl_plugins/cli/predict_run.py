@@ -75,7 +75,12 @@ def _networks(asked: Asked, kept: Preprocessing, settings: Settings) -> KeptNetw
 
 def _read(reader: Any, asked: Asked, kept: Preprocessing) -> Unlabelled:
     """The inputs, read as those of the training."""
-    found: Unlabelled = reader.unlabelled(asked.inputs, kept, **asked.options)
+    columns = [f"--data.{name}" for name in kept.reading if name.endswith("_column")]
+    try:
+        found: Unlabelled = reader.unlabelled(asked.inputs, kept, **asked.options)
+    except ValueError as error:
+        cure = f"; another one is named by {columns[0]}" if columns and "has no column" in str(error) else ""
+        raise ValueError(f"{error}{cure}") from error
     return found
 
 

@@ -29,6 +29,7 @@ from pathlib import Path
 
 import optuna
 
+from automl_plugins.cli.console import show_predict
 from automl_plugins.cli.data_alone import with_chosen
 from automl_plugins.cli.errors import UsageError, say, told_briefly
 from automl_plugins.cli.look import over
@@ -92,6 +93,7 @@ def run(given: Given, command: str) -> int:
         raise UsageError(f"{error}; what there is is kept in {study.folder.path}", code=1) from error
     except StudyError as error:
         raise UsageError(f"{error}; what was found is kept in {study.folder.path}", code=1) from error
+    show_predict(study.folder.path, study.project.data, study.project.task.level)
     return 0
 
 

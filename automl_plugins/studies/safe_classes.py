@@ -33,6 +33,10 @@ def safe_class(group: str, base: type[_Base], path: str) -> type[_Base] | None:
             cls = registry.load(group, registered)
             if path in (import_path(cls), where, where.rpartition(".")[2]):
                 return _checked(cls, base)
+    # A class of the script that is run is told by the script's name, which is no module's here.
+    own = getattr(sys.modules.get("__main__"), name, None)
+    if isinstance(own, type) and import_path(own) == path:
+        return _checked(own, base)
     return _checked(getattr(sys.modules.get(module), name, None), base)
 
 

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -233,3 +236,35 @@ def test_metrics_that_are_no_number_are_undefined_in_the_file_and_for_a_person()
     again = SearchSummary.from_json(summary.to_json())
     assert again.metrics == {"val_loss": None}
     assert again.lines()[-1] == "the supernet at the end: val_loss undefined"
+
+
+SCRIPT = """
+import sys
+
+from perceptron_space.data import WavesData
+from perceptron_space.module import PixelRegression
+from perceptron_space.space import PerceptronSpace
+
+from automl_plugins import Study, load_result
+
+
+class Mine(PixelRegression):
+    pass
+
+
+arguments = dict(trials=1, trainer={"max_epochs": 1}, random_search=False, references=[], finalists=1, seeds=1)
+study = Study(space=PerceptronSpace(), data=WavesData(), module=Mine, folder=sys.argv[1], **arguments)
+study.run()
+print(type(load_result(sys.argv[1]).module()).__name__)
+"""
+
+
+def test_the_module_of_the_script_that_is_run_is_found(tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text(SCRIPT)
+    third_party = Path(__file__).parents[2] / "third_party"
+    paths = os.pathsep.join([str(third_party), *filter(None, [os.environ.get("PYTHONPATH")])])
+    command = [sys.executable, "-W", "ignore", str(tmp_path / "mine.py"), str(tmp_path / "run")]
+    ran = subprocess.run(
+        command, env={**os.environ, "PYTHONPATH": paths}, capture_output=True, text=True, check=False, cwd=tmp_path
+    )
+    assert ran.stdout.endswith("Mine\n"), ran.stderr
