@@ -48,7 +48,7 @@ class Timing:
         return self.start + epochs * self.epoch
 
     def times(self, macs: float | None) -> float:
-        """How many times as long as such a network another one takes; as long, where its size is not known."""
+        """The time that another network takes, in that of such a one; 1 where its size is not known."""
         return 1.0 if macs is None else max(0.0, 1 + (macs - self.macs) * self.mac / self.epoch)
 
 
