@@ -60,10 +60,9 @@ def minutes_of(given: Given) -> float | None:
     Raises:
         UsageError: it is no time.
     """
-    if "minutes" not in given:
-        return None
+    minutes = given.get("minutes")
     with told_briefly("", 2, ValueError):
-        return positive("minutes", given.get("minutes"))
+        return None if minutes is None else positive("minutes", minutes)
 
 
 def with_settings(given: Given, settings: Mapping[str, Any]) -> Given:
