@@ -8,11 +8,13 @@ from typing import Any, ClassVar
 import segmentation_models_pytorch as smp
 from torch import Tensor, nn
 
+from automl_plugins.spaces.plain_source import PlainSource
 from automl_plugins.spaces.task import Level, Task
 from seg_space.pretrained.encoders import pretrain
 from seg_space.pretrained.sources import Weights, check_weights, of_one_encoder
 from seg_space.smp.building import create_network
 from seg_space.smp.network import SmpNetwork
+from seg_space.smp.source import encoder_source
 
 
 def _check_level(reference: type[Any], task: Task) -> None:
@@ -100,6 +102,11 @@ class _EncoderReference(nn.Module):
         """The encoder, where it began with pretrained weights."""
         encoder: nn.Module = self.encoder
         return None if self.normalisation is None else encoder
+
+    def plain_source(self) -> PlainSource:
+        """See `automl_plugins.spaces.plain_source.HasPlainSource`; the source needs smp."""
+        encoder: Any = self.encoder
+        return encoder_source(self.name, encoder.out_channels[0], self.classifier, self.normalisation is not None)
 
     def forward(self, images: Tensor) -> Tensor:
         if self.normalisation is not None:

@@ -6,8 +6,9 @@ RUN is the folder that `study`, `evaluate` or `fit` leaves (such as lightning_lo
 Of a search, train what was found first, with `evaluate` or `fit`.
 
 formats:
-  python                   one readable file, PATH.py, that builds the network with torch alone, and its weights beside
-                           it; where the run's module standardises targets, the file gives them in their own units
+  python                   one readable file, PATH.py, that builds the network with torch alone (those of smp and of the
+                           space smp-decoder with segmentation_models_pytorch), and its weights beside it; where the
+                           run's module normalises images or standardises targets, the file does so too
   torch                    what torch.export.load reads, PATH.pt2
   onnx                     ONNX, PATH.onnx; needs the packages of automl-plugins[onnx]
 

@@ -1,4 +1,4 @@
-"""What a command is asked to export: a trained network in whatever folder a run has left."""
+"""The trained network that a command exports, in whatever folder a run has left."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def exported_at(target: str, key: str = "") -> Exported:
 
 
 def _of_fit(folder: Path) -> Exported | None:
-    """What a training by `fit` has left in its log's folder; None: the folder is of something else."""
+    """The network of a training by `fit`, by its log's folder; None: the folder is of something else."""
     run = RunFolder(folder)
     if not run.config.is_file():
         return None

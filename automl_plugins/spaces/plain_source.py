@@ -20,13 +20,13 @@ class PlainSource:
         parts: modules whose classes and functions the text may use, those that others use first. Of what is used, and
             of that alone, the source is copied. They import nothing of ours but one another.
         names: of weights: what their names begin with in the network, and what it is in `Network`. The longest
-            beginning counts; names without one stay as they are.
+            beginning counts; names without one stay as they are. None: `Network` has no such weight.
         needs: packages that the parts import, beside torch and safetensors, for people.
     """
 
     network: str
     parts: tuple[ModuleType, ...] = ()
-    names: Mapping[str, str] = field(default_factory=dict)
+    names: Mapping[str, str | None] = field(default_factory=dict)
     needs: tuple[str, ...] = ()
 
     def weights(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -41,7 +41,10 @@ class PlainSource:
         found: dict[str, Tensor] = {}
         for name, tensor in state.items():
             beginning = max((each for each in self.names if _begins(name, each)), key=len, default=None)
-            new = name if beginning is None else self.names[beginning] + name[len(beginning) :]
+            given = "" if beginning is None else self.names[beginning]
+            if given is None:
+                continue
+            new = given + name[len(beginning or "") :]
             if new in found:
                 raise ValueError(f"two weights would be called {new!r} in the exported file")
             found[new] = tensor

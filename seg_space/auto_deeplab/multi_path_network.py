@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from automl_plugins.spaces.architecture import Architecture
 from automl_plugins.spaces.counting import part
+from automl_plugins.spaces.plain_source import PlainSource
 from automl_plugins.spaces.task import Task
 from seg_space.auto_deeplab.cell import Step
 from seg_space.auto_deeplab.heads import make_head
@@ -17,6 +18,7 @@ from seg_space.auto_deeplab.maps import Features, Maps, last_visits, size_of
 from seg_space.auto_deeplab.network import Cell, size_at
 from seg_space.auto_deeplab.operations import Resize, sum_of
 from seg_space.auto_deeplab.sizes import Sizes
+from seg_space.auto_deeplab.source import auto_deeplab_source
 from seg_space.auto_deeplab.stem import Stem
 from seg_space.auto_deeplab.trellis import Node
 
@@ -77,6 +79,8 @@ class MultiPathNetwork(nn.Module):
     def __init__(self, architecture: Architecture, task: Task, sizes: Sizes) -> None:
         super().__init__()
         nodes, steps = open_nodes(architecture, sizes), cell_steps(architecture, sizes.blocks)
+        self.layout = nodes, steps, head_of(architecture, sizes), task, sizes
+        """The arguments of its plain source."""
         self.trellis = sizes.trellis
         self.drop_path = sizes.drop_path
         self.stem = Stem(task.in_channels, sizes.stem, sizes.stem_stride)
@@ -85,6 +89,10 @@ class MultiPathNetwork(nn.Module):
         last = [node.stride for node in nodes if node.layer == sizes.layers]
         self.head = make_head(head_of(architecture, sizes), visited, last, task, sizes)
         self.schedule_drop_path(1.0)
+
+    def plain_source(self) -> PlainSource:
+        """See `automl_plugins.spaces.plain_source.HasPlainSource`; nothing is dropped there."""
+        return auto_deeplab_source(*self.layout)
 
     def schedule_drop_path(self, progress: float) -> None:
         """Set the rates at which operations are dropped, as `AutoDeepLabNetwork.schedule_drop_path` does.

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from automl_plugins.spaces.architecture import Architecture
 from automl_plugins.spaces.counting import part
+from automl_plugins.spaces.plain_source import PlainSource
 from automl_plugins.spaces.task import Task
 from seg_space.auto_deeplab.cell import IDENTITY, Step
 from seg_space.auto_deeplab.heads import make_head
@@ -17,6 +18,7 @@ from seg_space.auto_deeplab.layout import cell_steps, head_of, open_nodes, singl
 from seg_space.auto_deeplab.maps import Maps, size_of
 from seg_space.auto_deeplab.operations import Resize, make_operation
 from seg_space.auto_deeplab.sizes import Sizes
+from seg_space.auto_deeplab.source import auto_deeplab_source
 from seg_space.auto_deeplab.stem import Stem
 from seg_space.auto_deeplab.trellis import Node
 
@@ -102,6 +104,8 @@ class AutoDeepLabNetwork(nn.Module):
     def __init__(self, architecture: Architecture, task: Task, sizes: Sizes) -> None:
         super().__init__()
         nodes, steps = open_nodes(architecture, sizes), cell_steps(architecture, sizes.blocks)
+        self.layout = nodes, steps, head_of(architecture, sizes), task, sizes
+        """The arguments of its plain source."""
         self.path = single_path(nodes)
         """The stride of each layer."""
         self.stem_stride = sizes.stem_stride
@@ -116,6 +120,10 @@ class AutoDeepLabNetwork(nn.Module):
         )
         self.head = make_head(head_of(architecture, sizes), sorted(set(self.path)), self.path[-1:], task, sizes)
         self.schedule_drop_path(1.0)
+
+    def plain_source(self) -> PlainSource:
+        """See `automl_plugins.spaces.plain_source.HasPlainSource`; nothing is dropped there."""
+        return auto_deeplab_source(*self.layout)
 
     def schedule_drop_path(self, progress: float) -> None:
         """Set the rates at which operations are dropped: `drop_path` for the last layer at the end of training.

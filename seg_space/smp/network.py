@@ -8,7 +8,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from automl_plugins.spaces.plain_source import PlainSource
 from seg_space.pretrained.normalisation import InputNormalisation
+from seg_space.smp.source import smp_source
 
 # They normalise the average over the whole feature map: one value a channel and image.
 _NORMALISE_AVERAGES = ("DeepLabV3", "DeepLabV3Plus", "PAN", "UPerNet")
@@ -45,6 +47,10 @@ class SmpNetwork(nn.Module):
         """The encoder, where it began with pretrained weights."""
         encoder: Any = self.model.encoder
         return None if self.normalisation is None else encoder
+
+    def plain_source(self) -> PlainSource:
+        """See `automl_plugins.spaces.plain_source.HasPlainSource`; the source needs smp."""
+        return smp_source(self.model, self.normalisation is not None, self.multiple, self.least)
 
     def forward(self, images: Tensor) -> Tensor:
         height, width = images.shape[-2:]
@@ -97,6 +103,10 @@ class SmpImageNetwork(SmpNetwork):
         channels = parts.encoder.out_channels[-1] + parts.segmentation_head[0].in_channels
         model.segmentation_head = nn.Identity()
         self.classifier = nn.Linear(channels, out_channels)
+
+    def plain_source(self) -> PlainSource:
+        """See `automl_plugins.spaces.plain_source.HasPlainSource`; the source needs smp."""
+        return smp_source(self.model, self.normalisation is not None, self.multiple, self.least, self.classifier)
 
     def forward(self, images: Tensor) -> Tensor:
         parts: Any = self.model

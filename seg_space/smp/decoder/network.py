@@ -5,11 +5,13 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from automl_plugins.spaces.counting import part
+from automl_plugins.spaces.plain_source import PlainSource
 from automl_plugins.spaces.task import Task
 from seg_space.smp.decoder.context import make_context
 from seg_space.smp.decoder.encoder import Encoder
 from seg_space.smp.decoder.head import LastHead, PyramidHead
 from seg_space.smp.decoder.sizes import LAST_MAP, DecoderOptions, EncoderSizes
+from seg_space.smp.decoder.source import smp_decoder_source
 from seg_space.smp.decoder.stage import Stage, upsampled
 from seg_space.smp.network import padded
 
@@ -29,7 +31,7 @@ class SmpDecoderNetwork(nn.Module):
 
     def __init__(self, options: DecoderOptions, task: Task, sizes: EncoderSizes) -> None:
         super().__init__()
-        self.options = options
+        self.options, self.task, self.sizes = options, task, sizes
         self.encoder = part(Encoder, sizes.name, task.in_channels, options.encoder_stride, sizes.weights, sizes.frozen)
         last = sizes.map_channels(LAST_MAP)
         self.context = make_context(options, last)
@@ -58,6 +60,10 @@ class SmpDecoderNetwork(nn.Module):
             states.append((stride, stage(upsampled(x, coarser // stride, self.options.upsampling), maps)))
         outputs = upsampled(self.head(states), self.strides[-1], "bilinear")
         return outputs[..., : images.size(2), : images.size(3)]
+
+    def plain_source(self) -> PlainSource:
+        """See `automl_plugins.spaces.plain_source.HasPlainSource`; the source needs smp."""
+        return smp_decoder_source(self.options, self.task, self.sizes, self.encoder.normalisation is not None)
 
 
 def initialise(network: nn.Module) -> None:
