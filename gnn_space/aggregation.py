@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.autograd import Function
 from torch_geometric.utils import scatter, softmax
 
-from gnn_space.compressed import CompressedEdges
+from gnn_space.compressed import CompressedEdges, is_traced
 from gnn_space.maxima import maximum
 from gnn_space.products import COMPUTED, dots, ends, product, sums
 
@@ -118,7 +118,7 @@ def edge_ends(of_target: Tensor, of_source: Tensor, edges: CompressedEdges) -> T
         of_source: likewise.
         edges: of the graph.
     """
-    if edges.num_edges * of_target.size(1) < _SCORES_BELOW:
+    if is_traced() or edges.num_edges * of_target.size(1) < _SCORES_BELOW:
         return of_target.index_select(0, edges.target) + of_source.index_select(0, edges.source)
     return ends(of_target, of_source, edges)
 
@@ -130,7 +130,7 @@ def edge_softmax(scores: Tensor, edges: CompressedEdges) -> Tensor:
         scores: in the order of the edges.
         edges: of the graph.
     """
-    if scores.numel() < _SCORES_BELOW:
+    if is_traced() or scores.numel() < _SCORES_BELOW:
         return softmax(scores, edges.target, num_nodes=edges.num_nodes)
     return _Softmax.apply(scores, edges)
 
@@ -174,8 +174,11 @@ def shift_of(heads: Tensor, edges: CompressedEdges) -> Tensor:
 
 
 def few_messages(edges: CompressedEdges, x: Tensor) -> bool:
-    """True where messages of features `[num_nodes, heads, channels]` have fewer than `MESSAGES_BELOW` elements."""
-    return edges.num_edges * x.size(1) * x.size(2) < MESSAGES_BELOW
+    """True where messages of features `[num_nodes, heads, channels]` have fewer than `MESSAGES_BELOW` elements.
+
+    A network that is exported makes all of its messages, see `gnn_space.compressed.is_traced`.
+    """
+    return is_traced() or edges.num_edges * x.size(1) * x.size(2) < MESSAGES_BELOW
 
 
 def _on_edges(of_target: Tensor, edges: CompressedEdges) -> Tensor:

@@ -35,10 +35,12 @@ def attended(
     Returns:
         `[num_nodes, heads, channels]`.
     """
+    if few_messages(edges, hidden):
+        return aggregate(hidden, edges, dropout(edge_softmax(scores, edges), rate, training), reduce)
     is_plain = hidden.dtype == scores.dtype and hidden.dtype in (torch.float32, torch.float64)
     # Of more parallel edges than pairs of nodes torch samples no products.
     fits = is_plain and edges.num_edges <= edges.num_nodes * edges.num_sources
-    fits = fits and hidden.device.type == "cpu" and reduce != "max" and not few_messages(edges, hidden)
+    fits = fits and hidden.device.type == "cpu" and reduce != "max"
     if not fits or edges.by_target.order is not None:
         return aggregate(hidden, edges, dropout(edge_softmax(scores, edges), rate, training), reduce)
     draws = Draws(scores.numel(), rate if training else 0.0)

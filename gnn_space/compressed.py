@@ -95,7 +95,7 @@ class CompressedEdges:
         self.edge_index = edge_index = widened(edge_index)
         self.num_nodes = num_nodes
         self.num_sources = num_nodes if num_sources is None else num_sources
-        if edge_index.device.type == "cpu" and edge_index.numel():
+        if not is_traced() and edge_index.device.type == "cpu" and edge_index.numel():
             _refuse_others("sources", edge_index[0], self.num_sources)
             _refuse_others("targets", edge_index[1], num_nodes)
 
@@ -127,6 +127,8 @@ class CompressedEdges:
     @cached_property
     def in_degree(self) -> Tensor:
         """Edges into each node, `[num_nodes]`, integers."""
+        if is_traced():
+            return self.target.new_zeros(self.num_nodes).index_add(0, self.target, torch.ones_like(self.target))
         return torch.bincount(self.target, minlength=self.num_nodes)
 
     @cached_property
@@ -137,7 +139,7 @@ class CompressedEdges:
     @cached_property
     def without_loops(self) -> CompressedEdges:
         """The edges between different nodes, in their order; these edges themselves where no other are there."""
-        if not bool(self.loops.any()):
+        if not is_traced() and not bool(self.loops.any()):
             return self
         return CompressedEdges(self.edge_index[:, ~self.loops], self.num_nodes, self.num_sources)
 
@@ -164,6 +166,14 @@ class CompressedEdges:
     def _appended(self) -> Tensor:
         nodes = torch.arange(self.num_nodes, device=self.edge_index.device)
         return torch.cat([self.without_loops.edge_index, nodes.expand(2, -1)], dim=1)
+
+
+def is_traced() -> bool:
+    """True while torch exports or compiles a network: whatever depends on the numbers in a graph is left out then.
+
+    Sums along edges are plain gathers and scatters, which every runtime knows, and inputs are not checked.
+    """
+    return torch.compiler.is_compiling()
 
 
 def widened(index: Tensor) -> Tensor:
@@ -197,6 +207,8 @@ def _columns(edge_index: Tensor, chosen: Tensor) -> Tensor:
 
 
 def _narrowest(count: int) -> torch.dtype:
+    if is_traced():
+        return torch.int64
     return torch.int16 if count <= 2**15 else torch.int32 if count <= 2**31 else torch.int64
 
 

@@ -11,7 +11,7 @@ from torch.nn import functional
 from torch_geometric.nn import BatchNorm, global_add_pool, global_max_pool, global_mean_pool
 
 from automl_plugins.spaces.task import Task
-from gnn_space.compressed import widened
+from gnn_space.compressed import is_traced, widened
 from gnn_space.dropout import dropout
 
 
@@ -136,7 +136,7 @@ class CategoricalEncoder(nn.Module):
 
     def forward(self, columns: Tensor) -> Tensor:
         # In one table, a value out of range would silently read another column's rows.
-        if columns.device.type == "cpu" and ((columns < 0) | (columns >= self.sizes)).any():
+        if not is_traced() and columns.device.type == "cpu" and ((columns < 0) | (columns >= self.sizes)).any():
             column = int(((columns < 0) | (columns >= self.sizes)).any(dim=0).nonzero()[0])
             least, most = int(columns[:, column].min()), int(columns[:, column].max())
             raise ValueError(

@@ -12,7 +12,7 @@ from torch_geometric.nn.inits import glorot
 
 from gnn_space.aggregation import REDUCTIONS, aggregate, edge_dots, edge_ends, edge_softmax, few_messages, reduced
 from gnn_space.attention import attended
-from gnn_space.compressed import CompressedEdges, compressed
+from gnn_space.compressed import CompressedEdges, compressed, is_traced
 from gnn_space.dropout import dropout
 
 ATTENTIONS = ("constant", "gcn", "gat", "sym-gat", "cos", "linear", "gene-linear")
@@ -230,6 +230,8 @@ def _general_scores(
         terms = of_target.index_select(0, target) + of_source.index_select(0, source)
         return (terms if edge is None else terms + edge).tanh() @ vector
 
+    if is_traced():
+        return score(edges.target, edges.source, of_edge)
     rows = max(_CHUNK // of_target[0:1].numel(), 1) if of_target.numel() else edges.num_edges + 1
     if edges.num_edges <= rows:
         return score(edges.target, edges.source, of_edge)

@@ -66,7 +66,7 @@ def return_probabilities(edge_index: Tensor, batch: Tensor, num_graphs: int, ste
     """The probabilities of random walks to be back after 1, 2, ... steps; zeros in graphs of more than 500 nodes."""
     count = received(torch.ones_like(batch), batch, num_graphs)
     small = (count <= 500)[batch]
-    place = (torch.arange(len(batch), device=batch.device) - (count.cumsum(0) - count)[batch]) * small
+    place = (torch.arange(batch.size(0), device=batch.device) - (count.cumsum(0) - count)[batch]) * small
     source, target = edge_index[:, small[edge_index[0]]]
     width: Any = place.max().item() + 1
     counts = like.new_zeros(num_graphs, width, width)

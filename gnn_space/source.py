@@ -33,8 +33,8 @@ def parameters(reads_edges: bool, reads_batch: bool, reads_graphs: bool = False)
 def membership(reads_graphs: bool) -> list[str]:
     """The lines of `forward` that count graphs, and take nodes without a batch for one graph."""
     if reads_graphs:
-        return ["num_graphs = len(graph_attr)"]
-    alone = "torch.zeros(len(x), dtype=torch.long, device=x.device)"
+        return ["num_graphs = graph_attr.size(0)"]
+    alone = "torch.zeros(x.size(0), dtype=torch.long, device=x.device)"
     return [f"batch = {alone} if batch is None else batch", "num_graphs = batch.max().item() + 1"]
 
 

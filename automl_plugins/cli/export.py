@@ -12,13 +12,16 @@ formats:
   torch                    what torch.export.load reads, PATH.pt2
   onnx                     ONNX, PATH.onnx; needs the packages of automl-plugins[onnx]
 
+Networks of graphs take any numbers of nodes, edges and graphs in all formats, as inputs by the names x, edge_index,
+edge_attr, batch and graph_attr, as far as they read them; those of images any number of images of one size in torch and
+onnx, and of any sizes in python.
+
 options:
   --out PATH               what to write; exported.py and the like in the run's folder where left out
   --architecture FILE      in place of RUN; PATH is then the argument without a key
   --weights FILE           the network's state_dict, or a checkpoint of `fit` or `evaluate`; those of the run where left
                            out
-  --size HEIGHTxWIDTH      of images, for torch and onnx, which take any number of images of one size: 128x192, or 128
-                           for both
+  --size HEIGHTxWIDTH      of images, for torch and onnx: 128x192, or 128 for both
   --format FORMAT          python where neither it nor the ending of PATH says another
   --space NAME             the architecture's space, with arguments as --space.filters 20
   --task.KEY VALUE         what the network fits: --task.level pixel --task.target classes --task.in_channels 3
@@ -34,6 +37,7 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
@@ -51,8 +55,8 @@ from automl_plugins.spaces.task import Task
 from automl_plugins.system.files import write_whole
 from automl_plugins.system.nearest import did_you_mean
 from automl_plugins.system.to_be_loaded import to_be_loaded
-from automl_plugins.training.export import export_network
-from automl_plugins.training.plain_file import write_plain
+from automl_plugins.training.export import Format, export_calls, export_network
+from automl_plugins.training.plain_file import load_plain, plain_arguments, write_plain
 from automl_plugins.training.units import Units
 
 _SUFFIXES = {".py": "python", ".onnx": "onnx", ".pt2": "torch"}
@@ -72,11 +76,12 @@ def run(given: Given, command: str) -> int:
     if written is None:
         written = exported.folder / _NAMES[form]
     needs_size = form in ("torch", "onnx")
-    size = None if settings["size"] is None or not needs_size else _size(settings["size"])
     space = settings.make("space")
+    is_sized = needs_size and space.exported_input is not None
+    size = _size(settings["size"]) if is_sized and settings["size"] is not None else None
     contender = exported.found.contender(space)
     task, data = _task(settings)
-    if needs_size and size is None and task.level in ("image", "pixel"):
+    if is_sized and size is None:
         raise UsageError("size is missing; it is the images' height and width, such as 128x192")
     with told_briefly(str(exported.found.path), 2, ValueError), to_be_loaded():
         network = contender.network(space, task, data)
@@ -88,7 +93,8 @@ def run(given: Given, command: str) -> int:
         if form == "python":
             difference = _as_python(network, task, units, written)
         else:
-            difference = _as_program(network, task, size, written, form, space.exported_input)
+            program: Format = "onnx" if form == "onnx" else "torch"
+            difference = _as_program(network, task, units, size, written, program, space.exported_input or "images")
     console = output()
     console.out(f"kept: {written}; it differs from the module by {difference:.1e} of the largest output")
     if form == "python":
@@ -117,24 +123,34 @@ def _form(format: str | None, written: Path | None) -> str:
 def _as_python(network: nn.Module, task: Task, units: Units, written: Path) -> float:
     """Write a file of Python, and give its difference from the network."""
     if not isinstance(network, HasPlainSource):
-        raise UsageError(
-            f"a {type(network).__name__} has no plain source (a method plain_source); "
-            "export it with --format onnx or torch",
-            code=1,
-        )
+        raise UsageError(_without_source(network), code=1)
     written.parent.mkdir(parents=True, exist_ok=True)
     return write_plain(network, network.plain_source(), examples(task), written, title_of(task), units)
 
 
 def _as_program(
-    network: nn.Module, task: Task, size: tuple[int, int] | None, written: Path, form: str, name: str | None
+    network: nn.Module, task: Task, units: Units, size: tuple[int, int] | None, written: Path, form: Format, name: str
 ) -> float:
     """Write what torch or ONNX's runtimes read, and give its difference from the network."""
-    if size is None or name is None:
-        raise UsageError(f"a network of {task.level}s takes more than one tensor, and is exported with --format python")
-    images = torch.randn(1, task.in_channels, *size, generator=torch.Generator().manual_seed(0))
     written.parent.mkdir(parents=True, exist_ok=True)
-    return export_network(network, images, written, "onnx" if form == "onnx" else "torch", name)
+    if size is not None:
+        images = torch.randn(1, task.in_channels, *size, generator=torch.Generator().manual_seed(0))
+        return export_network(network, images, written, form, name)
+    if not isinstance(network, HasPlainSource):
+        raise UsageError(_without_source(network), code=1)
+    with TemporaryDirectory() as folder:
+        # The plain network has nothing but gathers and scatters, which torch and ONNX know.
+        path = Path(folder) / "plain.py"
+        write_plain(network, network.plain_source(), examples(task), path, title_of(task), units)
+        plain = load_plain(path)
+    calls = [plain_arguments(network, plain, each) for each in examples(task)]
+    tensors = [{key: value for key, value in call.items() if isinstance(value, torch.Tensor)} for call in calls]
+    return export_calls(plain, [tuple(call.values()) for call in tensors], written, form, list(tensors[0]))
+
+
+def _without_source(network: nn.Module) -> str:
+    name = type(network).__name__
+    return f"{name} has no method plain_source, which the export of its networks needs; keep its state_dict instead"
 
 
 def examples(task: Task) -> list[tuple[Any, ...]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import io
 import warnings
+from collections.abc import Sequence
 from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -41,26 +42,57 @@ def export_network(network: nn.Module, inputs: Tensor, path: Path, format: Forma
         ImportError: a package is missing.
         RuntimeError: torch cannot export the network, or the file computes something else.
     """
+    # A batch of one would be taken for a constant.
+    batches = [
+        torch.cat([inputs[:1]] * _BATCH),
+        torch.cat([inputs, inputs.flip(-1), inputs.flip(-2)]),
+    ]
+    return export_calls(network, [(batch,) for batch in batches], path, format, (name,))
+
+
+def export_calls(
+    network: nn.Module, calls: Sequence[tuple[Tensor, ...]], path: Path, format: Format, names: Sequence[str]
+) -> float:
+    """Write a network in evaluation mode, for inputs of all sizes that differ between two of its calls.
+
+    The file is read again and run on the inputs of all calls; it is kept only if it agrees with the module.
+
+    Args:
+        network: tensors in, one tensor out.
+        calls: the inputs of two calls at least; a size that differs in them may be any.
+        path: see `export_network`.
+        format: `torch` or `onnx`.
+        names: of the inputs in an ONNX file; the output is `outputs`.
+
+    Returns:
+        The largest difference from the module's outputs, in parts of the largest of them.
+
+    Raises:
+        ValueError: an unknown format.
+        ImportError: a package is missing.
+        RuntimeError: torch cannot export the network, or the file computes something else.
+    """
     if format not in FORMATS:
         raise ValueError(f"format is one of {', '.join(FORMATS)}; got {format!r}")
     if format == "onnx":
         missing = [name for name in ("onnx", "onnxruntime", "onnxscript") if importlib.util.find_spec(name) is None]
         if missing:
             raise ImportError(f"ONNX needs {', '.join(missing)}: pip install 'automl-plugins[onnx]'")
-    # A batch of one would be taken for a constant.
-    batches = [
-        torch.cat([inputs[:1]] * _BATCH),
-        torch.cat([inputs, inputs.flip(-1), inputs.flip(-2)]),
-    ]
+    shapes = tuple(_differing(one, other) for one, other in zip(*calls[:2], strict=True))
     training = network.training
     network.eval()
     try:
         with warnings.catch_warnings(), redirect_stdout(io.StringIO()), torch.no_grad():
             # What torch's exporters say of their own parts.
             warnings.simplefilter("ignore")
-            expected = [network(batch) for batch in batches]
-            program = torch.export.export(network, (batches[0],), dynamic_shapes=({0: torch.export.Dim("batch")},))
-            found = _torch(program, path, batches) if format == "torch" else _onnx(program, path, batches, name)
+            expected = [network(*call) for call in calls]
+            program = torch.export.export(network, calls[0], dynamic_shapes=shapes)
+            found = _torch(program, path, calls) if format == "torch" else _onnx(program, path, calls, names)
+    except Exception as error:  # torch's exporters raise nearly anything for what they do not know
+        path.unlink(missing_ok=True)
+        reasons = [line for line in str(error).splitlines() if "No ONNX function found" in line or "Could not" in line]
+        told = (reasons or str(error).splitlines() or [type(error).__name__])[0]
+        raise RuntimeError(f"torch cannot export this network as {format}: {told[:200]}") from error
     finally:
         network.train(training)
     scale = max(1e-30, max(float(each.abs().max()) for each in expected))
@@ -71,13 +103,21 @@ def export_network(network: nn.Module, inputs: Tensor, path: Path, format: Forma
     return difference
 
 
-def _torch(program: torch.export.ExportedProgram, path: Path, batches: list[Tensor]) -> list[Tensor]:
+def _differing(one: Tensor, other: Tensor) -> dict[int, Any]:
+    """The dimensions in which two tensors differ, which an exported network takes of any size."""
+    sizes = enumerate(zip(one.shape, other.shape, strict=True))
+    return {dimension: torch.export.Dim.AUTO for dimension, (size, another) in sizes if size != another}
+
+
+def _torch(program: torch.export.ExportedProgram, path: Path, calls: Sequence[tuple[Tensor, ...]]) -> list[Tensor]:
     torch.export.save(program, path)
     module = torch.export.load(path).module()
-    return [module(batch) for batch in batches]
+    return [module(*call) for call in calls]
 
 
-def _onnx(program: torch.export.ExportedProgram, path: Path, batches: list[Tensor], name: str) -> list[Tensor]:
+def _onnx(
+    program: torch.export.ExportedProgram, path: Path, calls: Sequence[tuple[Tensor, ...]], names: Sequence[str]
+) -> list[Tensor]:
     import onnxruntime
 
     torch.onnx.export(
@@ -87,8 +127,13 @@ def _onnx(program: torch.export.ExportedProgram, path: Path, batches: list[Tenso
         dynamo=True,
         external_data=False,
         verbose=False,
-        input_names=[name],
+        input_names=list(names),
         output_names=["outputs"],
     )
     session: Any = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
-    return [torch.from_numpy(session.run(None, {name: batch.cpu().numpy()})[0]).to(batch) for batch in batches]
+    read = {each.name for each in session.get_inputs()}
+    found = []
+    for call in calls:
+        given = {name: value.cpu().numpy() for name, value in zip(names, call, strict=True) if name in read}
+        found.append(torch.from_numpy(session.run(None, given)[0]).to(call[0].device))
+    return found

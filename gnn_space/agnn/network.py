@@ -105,4 +105,4 @@ def with_self_loops(edge_index: Tensor, edge_attr: Tensor | None, num_nodes: int
     edge_index = torch.cat([edge_index, nodes.expand(2, -1)], dim=1)
     if edge_attr is None:
         return edge_index, None
-    return edge_index, torch.cat([edge_attr, edge_attr.new_zeros(len(nodes), edge_attr.size(1))])
+    return edge_index, torch.cat([edge_attr, edge_attr.new_zeros(nodes.size(0), edge_attr.size(1))])

@@ -23,9 +23,9 @@ _ACTIVATED = {
     "elu": "functional.elu({})",
 }
 _REDUCED = {
-    "sum": "received(messages, target, len(x))",
-    "mean": "mean(messages, target, len(x))",
-    "max": 'received(messages, target, len(x), "amax")',
+    "sum": "received(messages, target, x.size(0))",
+    "mean": "mean(messages, target, x.size(0))",
+    "max": 'received(messages, target, x.size(0), "amax")',
 }
 _NOT_LEARNED = ("constant", "gcn")
 _UNNAMED = "LAYER"
@@ -46,7 +46,7 @@ def agnn_source(layers: Sequence[LayerOptions], task: Task, sizes: AGNNSizes, sc
     if task.level == "graph":
         forward += membership(bool(task.graph_channels))
     forward += ["x = scale_rows(x)"] if scales else []
-    forward.append("looped = with_missing_loops(edge_index, len(x))")
+    forward.append("looped = with_missing_loops(edge_index, x.size(0))")
     if edge_channels:
         forward += ["added = looped.size(1) - edge_index.size(1)"]
         forward += ["looped_attr = functional.pad(edge_attr, (0, 0, 0, added))  # loops that are added have none"]
@@ -131,9 +131,9 @@ def _shares(attention: str, has_edges: bool) -> list[str]:
     if attention == "constant":
         return []
     if attention == "gcn":
-        root = "root = received(torch.ones_like(x[target, :1]), target, len(x)).rsqrt()"
+        root = "root = received(torch.ones_like(x[target, :1]), target, x.size(0)).rsqrt()"
         return [root, "shares = root[source] * root[target]"]
-    softened = "shares = softmax(scores, target, len(x))"
+    softened = "shares = softmax(scores, target, x.size(0))"
     if attention == "cos":
         sent = "(hidden[source] + edges)" if has_edges else "hidden[source]"
         query = "query = hidden * self.target_weight * self.source_weight"

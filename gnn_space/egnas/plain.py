@@ -34,7 +34,7 @@ class Film(nn.Module):
         hidden = self.message(functional.leaky_relu(nodes, 0.2))[edge_index[0]]
         modulation = self.modulation(edges)
         messages = self.scale(modulation).sigmoid() * hidden + self.shift(modulation)
-        return self.norm(self.output(self.reduce(messages, edge_index[1], len(nodes))))
+        return self.norm(self.output(self.reduce(messages, edge_index[1], nodes.size(0))))
 
 
 class EdgeConcat(nn.Module):
@@ -93,8 +93,8 @@ class GatedNodes(nn.Module):
     def forward(self, nodes: Tensor, edges: Tensor, edge_index: Tensor) -> Tensor:
         source, target = edge_index
         shares = (self.source(nodes)[source] + self.target(nodes)[target] + self.edge(edges)).sigmoid()
-        total = received(shares * self.neighbour(nodes)[source], target, len(nodes))
-        return self.norm(self.own(nodes) + total / (received(shares, target, len(nodes)) + 1e-6))
+        total = received(shares * self.neighbour(nodes)[source], target, nodes.size(0))
+        return self.norm(self.own(nodes) + total / (received(shares, target, nodes.size(0)) + 1e-6))
 
 
 class GatedEdges(nn.Module):
@@ -121,7 +121,7 @@ class GINENodes(nn.Module):
 
     def forward(self, nodes: Tensor, edges: Tensor, edge_index: Tensor) -> Tensor:
         messages = (nodes[edge_index[0]] + self.edge(edges)).relu()
-        total = (1 + self.epsilon) * nodes + received(messages, edge_index[1], len(nodes))
+        total = (1 + self.epsilon) * nodes + received(messages, edge_index[1], nodes.size(0))
         return self.norm(self.output(self.hidden(total).relu()))
 
 
@@ -137,8 +137,8 @@ class AttentionNodes(nn.Module):
     def forward(self, nodes: Tensor, edges: Tensor, edge_index: Tensor) -> Tensor:
         sent = self.source(nodes)[edge_index[0]]
         hidden = self.target(nodes)[edge_index[1]] + sent + self.edge(edges)
-        shares = softmax(self.score(functional.leaky_relu(hidden, 0.2)), edge_index[1], len(nodes))
-        return self.norm(self.own(nodes) + received(shares * sent, edge_index[1], len(nodes)))
+        shares = softmax(self.score(functional.leaky_relu(hidden, 0.2)), edge_index[1], nodes.size(0))
+        return self.norm(self.own(nodes) + received(shares * sent, edge_index[1], nodes.size(0)))
 
 
 class Merge(nn.Module):
@@ -184,7 +184,7 @@ def laplacian_eigenvectors(
     """The first non-trivial eigenvectors of each graph's normalised Laplacian (Dwivedi et al. 2023)."""
     sizes = torch.bincount(batch, minlength=num_graphs)
     largest: Any = sizes.max().item()
-    place = torch.arange(len(batch), device=batch.device) - (sizes.cumsum(0) - sizes)[batch]
+    place = torch.arange(batch.size(0), device=batch.device) - (sizes.cumsum(0) - sizes)[batch]
     ends = batch[edge_index[0]], place[edge_index[0]], place[edge_index[1]]
     adjacency = torch.zeros(num_graphs, largest, largest, dtype=torch.float64, device=batch.device)
     adjacency[ends] = 1.0

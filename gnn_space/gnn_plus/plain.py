@@ -32,9 +32,9 @@ class EdgeGCN(nn.Module):
 
     def forward(self, x: Tensor, edge_index: Tensor, edge_attr: Tensor) -> Tensor:
         source, target = edge_index
-        scale = received(torch.ones_like(edge_attr[:, :1]), target, len(x)).rsqrt()
+        scale = received(torch.ones_like(edge_attr[:, :1]), target, x.size(0)).rsqrt()
         messages = scale[source] * (self.source(x)[source] + self.edge(edge_attr))
-        return scale * received(messages, target, len(x)) + self.bias
+        return scale * received(messages, target, x.size(0)) + self.bias
 
 
 class SAGE(nn.Module):
@@ -46,7 +46,7 @@ class SAGE(nn.Module):
         self.bias = nn.Parameter(torch.zeros(outputs))
 
     def forward(self, x: Tensor, edge_index: Tensor) -> Tensor:
-        return self.own(x) + mean(self.source(x)[edge_index[0]], edge_index[1], len(x)) + self.bias
+        return self.own(x) + mean(self.source(x)[edge_index[0]], edge_index[1], x.size(0)) + self.bias
 
 
 class EdgeSAGE(nn.Module):
@@ -60,7 +60,7 @@ class EdgeSAGE(nn.Module):
 
     def forward(self, x: Tensor, edge_index: Tensor, edge_attr: Tensor) -> Tensor:
         messages = self.source(x)[edge_index[0]] + self.edge(edge_attr)
-        return self.own(x) + mean(messages, edge_index[1], len(x)) + self.bias
+        return self.own(x) + mean(messages, edge_index[1], x.size(0)) + self.bias
 
 
 class GIN(nn.Module):
@@ -72,7 +72,7 @@ class GIN(nn.Module):
         self.epsilon = nn.Parameter(torch.zeros(1))
 
     def forward(self, x: Tensor, edge_index: Tensor) -> Tensor:
-        total = (1 + self.epsilon) * x + received(x[edge_index[0]], edge_index[1], len(x))
+        total = (1 + self.epsilon) * x + received(x[edge_index[0]], edge_index[1], x.size(0))
         return self.second(functional.relu(self.first(total)))
 
 
@@ -87,7 +87,7 @@ class GINE(nn.Module):
 
     def forward(self, x: Tensor, edge_index: Tensor, edge_attr: Tensor) -> Tensor:
         messages = functional.relu(x[edge_index[0]] + self.edge(edge_attr))
-        total = (1 + self.epsilon) * x + received(messages, edge_index[1], len(x))
+        total = (1 + self.epsilon) * x + received(messages, edge_index[1], x.size(0))
         return self.second(functional.relu(self.first(total)))
 
 
@@ -104,8 +104,8 @@ class GAT(nn.Module):
         hidden, (source, target) = self.source(x), edge_index
         terms = (hidden * self.from_source)[source] + (hidden * self.from_target)[target]
         scores = functional.leaky_relu(terms.unflatten(1, (self.heads, -1)).sum(-1), 0.2)
-        shares = self.dropout(softmax(scores, target, len(x))).repeat_interleave(hidden.size(1) // self.heads, 1)
-        return received(shares * hidden[source], target, len(x)) + self.bias
+        shares = self.dropout(softmax(scores, target, x.size(0))).repeat_interleave(hidden.size(1) // self.heads, 1)
+        return received(shares * hidden[source], target, x.size(0)) + self.bias
 
 
 class EdgeGAT(nn.Module):
@@ -122,9 +122,9 @@ class EdgeGAT(nn.Module):
         hidden, (source, target) = self.source(x), edge_index
         terms = (hidden * self.from_source)[source] + (hidden * self.from_target)[target]
         terms = (terms + self.edge(edge_attr) * self.from_edge).unflatten(1, (self.heads, -1))
-        shares = self.dropout(softmax(functional.leaky_relu(terms.sum(-1), 0.2), target, len(x)))
+        shares = self.dropout(softmax(functional.leaky_relu(terms.sum(-1), 0.2), target, x.size(0)))
         messages = shares.repeat_interleave(hidden.size(1) // self.heads, 1) * hidden[source]
-        return received(messages, target, len(x)) + self.bias
+        return received(messages, target, x.size(0)) + self.bias
 
 
 class GATv2(nn.Module):
@@ -140,9 +140,9 @@ class GATv2(nn.Module):
         source, target = edge_index
         sent = self.source(x)[source]
         terms = functional.leaky_relu(sent + self.target(x)[target], 0.2) * self.score
-        shares = self.dropout(softmax(terms.unflatten(1, (self.heads, -1)).sum(-1), target, len(x)))
+        shares = self.dropout(softmax(terms.unflatten(1, (self.heads, -1)).sum(-1), target, x.size(0)))
         messages = shares.repeat_interleave(sent.size(1) // self.heads, 1) * sent
-        return received(messages, target, len(x)) + self.bias
+        return received(messages, target, x.size(0)) + self.bias
 
 
 class EdgeGATv2(nn.Module):
@@ -159,9 +159,9 @@ class EdgeGATv2(nn.Module):
         source, target = edge_index
         sent = self.source(x)[source]
         terms = functional.leaky_relu(sent + self.target(x)[target] + self.edge(edge_attr), 0.2) * self.score
-        shares = self.dropout(softmax(terms.unflatten(1, (self.heads, -1)).sum(-1), target, len(x)))
+        shares = self.dropout(softmax(terms.unflatten(1, (self.heads, -1)).sum(-1), target, x.size(0)))
         messages = shares.repeat_interleave(sent.size(1) // self.heads, 1) * sent
-        return received(messages, target, len(x)) + self.bias
+        return received(messages, target, x.size(0)) + self.bias
 
 
 class GatedGCN(nn.Module):
@@ -177,8 +177,8 @@ class GatedGCN(nn.Module):
         source, target = edge_index
         updated = self.target(x)[target] + self.source(x)[source] + self.edge(edges)
         shares = updated.sigmoid()
-        total = received(shares * self.neighbour(x)[source], target, len(x))
-        return self.own(x) + total / (received(shares, target, len(x)) + 1e-6), updated
+        total = received(shares * self.neighbour(x)[source], target, x.size(0))
+        return self.own(x) + total / (received(shares, target, x.size(0)) + 1e-6), updated
 
 
 class DirectedGCN(nn.Module):
@@ -192,9 +192,9 @@ class DirectedGCN(nn.Module):
     def forward(self, x: Tensor, edge_index: Tensor, edges: Tensor) -> tuple[Tensor, Tensor]:
         source, target = edge_index
         mapped = functional.pad(self.edge(edges), (0, 0, 0, 1))  # a last one that is zero
-        begun = self.source(x) + received(mapped[:-1], target, len(x))
-        updated = begun[source] - mapped[reverse_edges(edge_index, len(x))]
-        return self.own(x) + self.received(received(functional.relu(updated), target, len(x))), updated
+        begun = self.source(x) + received(mapped[:-1], target, x.size(0))
+        updated = begun[source] - mapped[reverse_edges(edge_index, x.size(0))]
+        return self.own(x) + self.received(received(functional.relu(updated), target, x.size(0))), updated
 
 
 def reverse_edges(edge_index: Tensor, num_nodes: int) -> Tensor:
@@ -202,10 +202,10 @@ def reverse_edges(edge_index: Tensor, num_nodes: int) -> Tensor:
     source, target = edge_index
     forward, order = (source * num_nodes + target).sort(stable=True)
     backward = (target * num_nodes + source)[order]
-    rank = torch.arange(len(order), device=order.device) - torch.searchsorted(forward, forward)
-    twin = (torch.searchsorted(forward, backward) + rank).clamp(max=len(order))
+    rank = torch.arange(order.size(0), device=order.device) - torch.searchsorted(forward, forward)
+    twin = (torch.searchsorted(forward, backward) + rank).clamp(max=order.size(0))
     found = functional.pad(forward, (0, 1), value=-1)[twin] == backward
-    places = functional.pad(order, (0, 1))[twin].where(found, torch.full_like(twin, len(order)))
+    places = functional.pad(order, (0, 1))[twin].where(found, torch.full_like(twin, order.size(0)))
     return torch.empty_like(places).scatter(0, order, places)
 
 
@@ -219,8 +219,8 @@ class PNA(nn.Module):
 
     def forward(self, x: Tensor, edge_index: Tensor) -> Tensor:
         messages, target = self.source(x)[edge_index[0]], edge_index[1]
-        average, square = mean(messages, target, len(x)), mean(messages.square(), target, len(x))
-        most, least = (received(each, target, len(x), "amax") for each in (messages, -messages))
+        average, square = mean(messages, target, x.size(0)), mean(messages.square(), target, x.size(0))
+        most, least = (received(each, target, x.size(0), "amax") for each in (messages, -messages))
         deviation = (functional.relu(square - average.square()) + 1e-5).sqrt()
         return self.own(x) + self.mean(average) + self.max(most) + self.min(-least) + self.deviation(deviation)
 
@@ -236,7 +236,7 @@ class EdgePNA(nn.Module):
 
     def forward(self, x: Tensor, edge_index: Tensor, edge_attr: Tensor) -> Tensor:
         messages, target = self.source(x)[edge_index[0]] + self.edge(edge_attr), edge_index[1]
-        average, square = mean(messages, target, len(x)), mean(messages.square(), target, len(x))
-        most, least = (received(each, target, len(x), "amax") for each in (messages, -messages))
+        average, square = mean(messages, target, x.size(0)), mean(messages.square(), target, x.size(0))
+        most, least = (received(each, target, x.size(0), "amax") for each in (messages, -messages))
         deviation = (functional.relu(square - average.square()) + 1e-5).sqrt()
         return self.own(x) + self.mean(average) + self.max(most) + self.min(-least) + self.deviation(deviation)

@@ -87,9 +87,9 @@ class _Source:
             self.forward.append("x = scale_rows(x)")
         propagates = self.task.level == "node" and self.options.propagation > 0
         if messages & _LOOPED and self.edge_channels:
-            self.forward.append("looped, looped_attr = with_featured_loops(edge_index, edge_attr, len(x))")
+            self.forward.append("looped, looped_attr = with_featured_loops(edge_index, edge_attr, x.size(0))")
         elif messages & _LOOPED or propagates:
-            self.forward.append("looped = with_loops(edge_index, len(x))")
+            self.forward.append("looped = with_loops(edge_index, x.size(0))")
         if self.options.input == "linear":
             self.init.append(f"self.input = nn.Linear({self.node_channels}, {channels})")
             self.forward.append("x = self.input(x)")

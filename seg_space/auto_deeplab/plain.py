@@ -60,8 +60,8 @@ class Resize(nn.Module):
 
     def __init__(self, inputs: int, outputs: int, halves: bool = False) -> None:
         super().__init__()
-        kernel = {"kernel_size": 3, "stride": 2, "padding": 1} if halves else {"kernel_size": 1}
-        self.convolution = nn.Conv2d(inputs, outputs, bias=False, **kernel)
+        kernel, stride = (3, 2) if halves else (1, 1)
+        self.convolution = nn.Conv2d(inputs, outputs, kernel, stride, padding=kernel // 2, bias=False)
         self.norm = nn.BatchNorm2d(outputs)
 
     def forward(self, x: Tensor, size: tuple[int, int]) -> Tensor:

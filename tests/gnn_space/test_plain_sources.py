@@ -16,6 +16,7 @@ from torch import nn
 from automl_plugins import Task
 from automl_plugins.spaces.space import SearchSpace
 from automl_plugins.testing.plain_source import assert_stands_alone
+from automl_plugins.training.export import export_calls
 from automl_plugins.training.plain_file import load_plain, plain_file, write_plain
 from automl_plugins.training.units import Units
 from gnn_space import AGNNSpace, EGNASSpace, GNNPlusSpace
@@ -95,6 +96,18 @@ def test_files_pass_ruff_and_are_formatted(space: str, tmp_path: Path) -> None:
         ruff = [sys.executable, "-m", "ruff", *command, "--config", str(ROOT / "pyproject.toml"), str(tmp_path)]
         done = subprocess.run(ruff, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("space", ["agnn", "gnn-plus"])
+def test_torch_exports_networks_themselves_and_they_go_on_as_they_were(space: str, tmp_path: Path) -> None:
+    task = TASKS["nodes with edge features"]
+    network = drawn(SPACES[space], task, 1)
+    calls = [each[:3] for each in inputs(task)]
+    before = network(*calls[1])
+    assert export_calls(network, calls, tmp_path / "network.pt2", "torch", []) <= 1e-5
+    assert torch.equal(network(*calls[1]), before)
+    with pytest.raises(ValueError, match="edge_index has targets from 0 to"):
+        network(calls[0][0][:3], *calls[0][1:])
 
 
 def test_a_predictor_gives_values_in_the_targets_units(tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import segmentation_models_pytorch as smp
 import torch
-from timm.layers import freeze_batch_norm_2d
+from timm.layers.norm_act import freeze_batch_norm_2d
 from torch import Tensor, nn
 from torch.nn import functional
 

@@ -101,6 +101,26 @@ def test_what_fit_left_is_exported(run: Path, tmp_path: Path, capsys: pytest.Cap
     torch.testing.assert_close(outputs(log / "exported.py"), 3.0 * expected(run) + 2.0)
 
 
+@pytest.mark.parametrize("suffix", ["onnx", "pt2"])
+def test_a_network_of_graphs_is_exported_for_any_nodes_edges_and_graphs(suffix: str, run: Path) -> None:
+    path = run / f"found.{suffix}"
+    assert main(["export", str(run), "--out", str(path)]) == 0
+    for count in (1, 2, 7):
+        x, edge_index, _, of_nodes, _ = GraphProbe(TASK).example(count, torch.Generator().manual_seed(count))
+        network = SPACE.network(ARCHITECTURE, TASK).eval()
+        network.load_state_dict(torch.load(run / "network.pt", weights_only=True))
+        with torch.no_grad():
+            wanted = 3.0 * network(x, edge_index, None, of_nodes, count) + 2.0
+        if suffix == "onnx":
+            onnxruntime = pytest.importorskip("onnxruntime")
+            session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+            given = {"x": x.numpy(), "edge_index": edge_index.numpy(), "batch": of_nodes.numpy()}
+            found = torch.from_numpy(session.run(["outputs"], given)[0])
+        else:
+            found = torch.export.load(path).module()(x, edge_index, of_nodes)
+        torch.testing.assert_close(found, wanted, rtol=1e-5, atol=1e-5)
+
+
 @pytest.mark.parametrize(
     ("arguments", "broken", "message"),
     [
@@ -108,7 +128,6 @@ def test_what_fit_left_is_exported(run: Path, tmp_path: Path, capsys: pytest.Cap
         (["{run}", "--format", "pyhton"], None, "did you mean 'python'"),
         (["{run}", "--out", "found.txt"], None, "ends in none of .py, .onnx, .pt2"),
         (["{run}", "--format", "python", "--out", "found.onnx"], None, "does not end in .py"),
-        (["{run}", "--size", "32", "--out", "found.onnx"], None, "takes more than one tensor"),
         (["{run}"], "architecture.json", "there is no such file (the run has no winner yet)"),
         (["{run}"], "network.pt", "there is no such file; train it with"),
         (["{run}", "--weights", "absent.pt"], None, "weights='absent.pt': there is no such file"),
