@@ -51,7 +51,7 @@ def exported_at(target: str, key: str = "") -> Exported:
         return of_fit
     if not folder.exists():
         raise UsageError(f"{f'{key}=' if key else ''}{target!r}: there is no such file or folder")
-    evaluated = RunFolder(folder / "evaluation")
+    evaluated = RunFolder(folder).evaluation
     if folder.is_dir() and not RunFolder(folder).network.is_file() and evaluated.winner.is_file():
         # What a search has found was trained by `evaluate`.
         found = network_at(str(evaluated.path), key)

@@ -162,12 +162,16 @@ def _readout(task: Task, sizes: EGNASSizes) -> tuple[str, list[str]]:
     channels = sizes.node_channels if task.level == "node" else sizes.edge_channels
     if task.level == "graph":
         pools = ["mean({}, {}, num_graphs)", 'received({}, {}, num_graphs, "amax")']
-        pools += ["received({}, {}, num_graphs) / 32"] if sizes.sum_readout else []
-        channels = len(pools) * (sizes.node_channels + sizes.edge_channels) + task.graph_channels
+        channels = (len(pools) + sizes.sum_readout) * (sizes.node_channels + sizes.edge_channels) + task.graph_channels
         lines = ["edge_batch = batch[edge_index[0]]"]
         for kind, batch in (("nodes", "batch"), ("edges", "edge_batch")):
             lines.append(f"of_{kind} = [{', '.join(pool.format(kind, batch) for pool in pools)}]")
-        joined = f"[*of_nodes, *of_edges{', graph_attr' if task.graph_channels else ''}]"
+        joined = "*of_nodes, *of_edges"
+        if sizes.sum_readout:
+            told = ", ".join(f"received({each}, num_graphs) / 32" for each in ("nodes, batch", "edges, edge_batch"))
+            lines.append(f"sums = [{told}]")
+            joined = "*of_nodes, sums[0], *of_edges, sums[1]"
+        joined = f"[{joined}{', graph_attr' if task.graph_channels else ''}]"
         lines.append(f"outputs = self.output(torch.cat({joined}, dim=1))")
     hidden = sizes.node_channels
     maps = f"nn.Linear({channels}, {hidden}), nn.LeakyReLU(0.2), nn.Linear({hidden}, {task.out_channels})"

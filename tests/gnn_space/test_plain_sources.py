@@ -106,7 +106,7 @@ def test_torch_exports_networks_themselves_and_they_go_on_as_they_were(space: st
     before = network(*calls[1])
     assert export_calls(network, calls, tmp_path / "network.pt2", "torch", []) <= 1e-5
     assert torch.equal(network(*calls[1]), before)
-    with pytest.raises(ValueError, match="edge_index has targets from 0 to"):
+    with pytest.raises(ValueError, match="edge_index has sources from 0 to"):
         network(calls[0][0][:3], *calls[0][1:])
 
 
