@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from difflib import get_close_matches
 
+_MOST = 50
+"""The number of valid names that a message lists."""
+
 
 def nearest(name: str, valid: Iterable[str]) -> str | None:
     """The valid name that looks most like `name`, or None where nothing does."""
@@ -16,7 +19,7 @@ def nearest(name: str, valid: Iterable[str]) -> str | None:
 
 
 def did_you_mean(name: object, valid: Iterable[str]) -> str:
-    """The end of an error message: the nearest valid name, else all of them.
+    """The end of an error message: the nearest valid name, else all of them, or the first of very many.
 
     Args:
         name: as somebody gave it, which may be no text at all.
@@ -26,4 +29,7 @@ def did_you_mean(name: object, valid: Iterable[str]) -> str:
     match = nearest(str(name), names)
     if match is not None:
         return f"did you mean {match!r}?"
-    return f"valid: {', '.join(names)}" if names else "there is none to choose from"
+    if not names:
+        return "there is none to choose from"
+    rest = len(names) - _MOST
+    return f"valid: {', '.join(names[:_MOST])}" + (f", and {rest:,} more" if rest > 0 else "")

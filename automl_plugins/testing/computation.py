@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Mapping
+from collections.abc import Collection
 
 import numpy as np
 import pytest
@@ -17,8 +17,7 @@ from automl_plugins.spaces.enumeration import covering
 from automl_plugins.spaces.task import Task
 from automl_plugins.supernets.gates import option_mask
 from automl_plugins.supernets.relaxations import Concrete, Relaxation, Sigmoid, Softmax, StraightThrough
-from automl_plugins.supernets.searchable import Searchable
-from automl_plugins.supernets.supernet import inherited
+from automl_plugins.supernets.supernet import Supernet, inherited
 from automl_plugins.testing.numeric import SMALL, TOLERANCE, assert_close, is_finite, product_of, rows_of, scale_of
 from automl_plugins.testing.space_suite import assert_same_state
 from automl_plugins.testing.supernet_suite import SupernetSuite
@@ -40,6 +39,7 @@ class ComputationSuite(SupernetSuite):
     def test_one_hot_gates_compute_what_the_network_computes(self, task: Task) -> None:
         searchable = self._searchable(task)
         space, supernet = searchable.space, searchable.supernet
+        changes = _Changes(supernet)
         for architecture in covering(space, np.random.default_rng(0)):
             network = inherited(space, supernet, architecture, task)
             # Evaluation comes again, to see what training did to running statistics.
@@ -53,65 +53,50 @@ class ComputationSuite(SupernetSuite):
                 assert_close("the outputs", of_supernet.outputs, of_network.outputs, where)
                 assert_close("the loss", [of_supernet.loss], [of_network.loss], where)
                 assert_close("input gradients", of_supernet.input_gradients, of_network.input_gradients, where)
-                self._assert_same_weight_gradients(searchable, architecture, network, where)
+                self._assert_same_weight_gradients(changes, architecture, network, where)
 
     def _assert_same_weight_gradients(
-        self, searchable: Searchable, architecture: Architecture, network: nn.Module, where: str
+        self, changes: _Changes, architecture: Architecture, network: nn.Module, where: str
     ) -> None:
         """Weights may have other names and shapes in the network, but `inherit` says which become which.
 
         If `inherit` takes a change D of the supernet's weights to a change D' of the network's, the sum of
         D times the supernet's gradient is that of D' times the network's gradient, for every D.
         """
-        generator = torch.Generator().manual_seed(2)
-        changes = {
-            name: torch.randn(weight.shape, generator=generator, dtype=weight.dtype)
-            for name, weight in searchable.supernet.named_parameters()
-        }
+        scale = sum(scale_of(weight.grad) for weight in network.parameters())
 
-        def agree(changed: Mapping[str, Tensor]) -> bool:
-            supernet = copy.deepcopy(searchable.supernet)
-            expected = 0.0
-            with torch.no_grad():
-                for name, weight in supernet.named_parameters():
-                    if name in changed:
-                        weight.add_(changed[name])
-                        expected += product_of(changed[name], searchable.supernet.get_parameter(name).grad)
+        def agree(changed: Supernet, names: Collection[str]) -> bool:
             other = copy.deepcopy(network)
-            supernet.inherit(other, architecture)
+            changed.inherit(other, architecture)
             found = sum(
                 product_of(after.detach() - before.detach(), before.grad)
                 for before, after in zip(network.parameters(), other.parameters(), strict=True)
             )
-            scale = sum(scale_of(weight.grad) for weight in network.parameters())
-            return abs(expected - found) <= TOLERANCE * max(SMALL, scale)
+            return abs(changes.product(names) - found) <= TOLERANCE * max(SMALL, scale)
 
-        if not agree(changes):
-            wrong = [name for name, change in changes.items() if not agree({name: change})]
+        if not agree(changes.changed, changes.by_name):
+            wrong = [name for name in changes.by_name if not agree(changes.changed_in(name), (name,))]
             pytest.fail(f"gradients of the supernet's weights differ from the network's: {wrong} {where}")
 
     def test_what_an_architecture_does_not_use_is_not_run(self, task: Task) -> None:
         searchable = self._searchable(task)
-        for architecture in covering(searchable.space, np.random.default_rng(0)):
-            unused = self._unused(searchable, architecture, task)
-            broken = copy.deepcopy(searchable)
-            with torch.no_grad():
-                for name in unused:
-                    broken.supernet.get_parameter(name).fill_(math.nan)
-            with searchable.hold(architecture), broken.hold(architecture), torch.no_grad():
-                expected, found = self._loss(searchable, task), self._loss(broken, task)
-            assert torch.equal(expected, found), f"options were run whose gates are zero: {unused} {architecture}"
-
-    def _unused(self, searchable: Searchable, architecture: Architecture, task: Task) -> list[str]:
-        """The names of the supernet's parameters of which nothing goes into the network."""
         numbered = copy.deepcopy(searchable.supernet)
         marks = {name: float(2**20 + number) for number, (name, _) in enumerate(numbered.named_parameters())}
         with torch.no_grad():
             for name, mark in marks.items():
                 numbered.get_parameter(name).fill_(mark)
-        network = inherited(searchable.space, numbered, architecture, task)
-        found = {mark for weight in network.parameters() for mark in weight.unique().tolist()}
-        return [name for name, mark in marks.items() if mark not in found]
+        for architecture in covering(searchable.space, np.random.default_rng(0)):
+            # Of these parameters nothing goes into the network.
+            network = inherited(searchable.space, numbered, architecture, task)
+            found = {mark for weight in network.parameters() for mark in weight.unique().tolist()}
+            unused = [name for name, mark in marks.items() if mark not in found]
+            broken = copy.deepcopy(searchable)
+            with torch.no_grad():
+                for name in unused:
+                    broken.supernet.get_parameter(name).fill_(math.nan)
+            with searchable.hold(architecture), broken.hold(architecture), torch.no_grad():
+                losses = self._loss(searchable, task), self._loss(broken, task)
+            assert torch.equal(*losses), f"options were run whose gates are zero: {unused} {architecture}"
 
     def test_a_decoder_judges_by_no_running_statistics(self, task: Task) -> None:
         # They are those of a mixture of what was trained, right for no architecture.
@@ -166,3 +151,35 @@ class ComputationSuite(SupernetSuite):
             assert not bad, f"gradients that are not finite: {bad}"
             optimizer.step()
         searchable.space.validate(searchable.architecture())
+
+
+class _Changes:
+    """A random change of each weight of a supernet, the same for all architectures.
+
+    Args:
+        supernet: its weights stay as they are; its gradients are read when they are asked for.
+    """
+
+    def __init__(self, supernet: Supernet) -> None:
+        generator = torch.Generator().manual_seed(2)
+        self._supernet = supernet
+        self.by_name = {
+            name: torch.randn(weight.shape, generator=generator, dtype=weight.dtype)
+            for name, weight in supernet.named_parameters()
+        }
+        self.changed = self._changed(self.by_name)
+
+    def changed_in(self, name: str) -> Supernet:
+        """A copy of the supernet in which one weight is changed."""
+        return self._changed((name,))
+
+    def product(self, names: Collection[str]) -> float:
+        """The sum of the changes of some weights times their gradients."""
+        return sum(product_of(self.by_name[name], self._supernet.get_parameter(name).grad) for name in names)
+
+    def _changed(self, names: Collection[str]) -> Supernet:
+        changed = copy.deepcopy(self._supernet)
+        with torch.no_grad():
+            for name in names:
+                changed.get_parameter(name).add_(self.by_name[name])
+        return changed

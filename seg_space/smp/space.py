@@ -14,6 +14,7 @@ from automl_plugins.spaces.task import Level, Task
 from automl_plugins.system.nearest import did_you_mean
 from seg_space.pretrained.sources import check_weights, of_one_encoder
 from seg_space.smp.building import create_network, idle_parts
+from seg_space.smp.encoder_names import check_encoder
 from seg_space.smp.network import SmpNetwork
 
 ENCODERS = ("resnet18", "resnet34", "mobilenet_v2", "efficientnet-b0", "mobileone_s0", "tu-mobilenetv3_large_100")
@@ -106,7 +107,8 @@ class SmpSpace(SearchSpace):
         )
         for encoder in self.encoders:
             if encoder not in ENCODERS:
-                self._check_encoder(encoder)
+                check_encoder(encoder)
+                self._try_encoder(encoder)
             check_weights(encoder, encoder_weights)
         if of_one_encoder(encoder_weights) and len(self.encoders) > 1:
             raise ValueError(
@@ -122,15 +124,8 @@ class SmpSpace(SearchSpace):
                 requires: Requirement = {"decoder": having}
                 yield Choice(name, options, requires if at == self.depths else {**requires, "encoder_depth": at})
 
-    def _check_encoder(self, encoder: str) -> None:
+    def _try_encoder(self, encoder: str) -> None:
         """Try an encoder in every decoder, at every depth and stride."""
-        import segmentation_models_pytorch as smp
-        import timm
-
-        known = smp.encoders.get_encoder_names()
-        if encoder not in known and not (encoder.startswith("tu-") and timm.is_model(encoder[3:])):
-            names = [*known, *(f"tu-{name}" for name in timm.list_models())]
-            raise ValueError(f"there is no encoder {encoder!r}; {did_you_mean(encoder, names)}")
         strides = [choice for choice in self.choices if choice.kind == "output_stride"]
         for decoder, depth in product(self.decoders, self.depths):
             values: dict[str, Value] = {"decoder": decoder, "encoder": encoder, "encoder_depth": depth}

@@ -12,10 +12,10 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from automl_plugins.system.nearest import did_you_mean
 from automl_plugins.system.to_be_loaded import is_to_be_loaded
 from seg_space.pretrained.encoders import pretrain
 from seg_space.pretrained.sources import Weights
+from seg_space.smp.encoder_names import check_encoder
 
 DEPTH = 5
 # What smp and timm raise where parts do not fit.
@@ -41,10 +41,10 @@ def encoder_facts(name: str, stride: int) -> EncoderFacts:
     Raises:
         ValueError: smp and timm have no such encoder, or it cannot have that stride.
     """
-    _check_known(name)
+    check_encoder(name)
     try:
         with torch.device("cpu"), torch.random.fork_rng(devices=[]):
-            encoder = _built(name, 3, stride)
+            encoder = encoder_template(name, 3, stride)
             maps = encoder(torch.zeros(2, 3, 64, 64))
     except _REFUSALS as error:
         cure = "another encoder" if stride == 32 else "give encoder_strides: [32], or another encoder"
@@ -60,16 +60,6 @@ def encoder_facts(name: str, stride: int) -> EncoderFacts:
     gradients = torch.autograd.grad(total, list(parameters.values()), allow_unused=True)
     unused = {each for each, gradient in zip(parameters, gradients, strict=True) if gradient is None}
     return EncoderFacts(tuple(each.size(1) for each in maps[1:]), frozenset(unused))
-
-
-def _check_known(name: str) -> None:
-    import segmentation_models_pytorch as smp
-    import timm
-
-    known = smp.encoders.get_encoder_names()
-    if name not in known and not (name.startswith("tu-") and timm.is_model(name[3:])):
-        names = [*known, *(f"tu-{each}" for each in timm.list_models())]
-        raise ValueError(f"there is no encoder {name!r}; {did_you_mean(name, names)}")
 
 
 class Encoder(nn.Module):
@@ -89,11 +79,11 @@ class Encoder(nn.Module):
         device = torch.get_default_device()
         if device.type == "meta" or is_to_be_loaded():
             # Weights are of no value here: the space counts many networks, and making an encoder takes a second.
-            model = copy.deepcopy(_template(name, in_channels, stride))
+            model = encoder_template(name, in_channels, stride)
         else:
             # Parts of smp's encoders are made without heed of the device.
             with torch.device("cpu"):
-                model = _built(name, in_channels, stride)
+                model = _made(name, in_channels, stride)
         self.normalisation = pretrain(model, name, weights, in_channels)
         for each in encoder_facts(name, stride).unused:
             model.get_parameter(each).requires_grad_(False)
@@ -128,13 +118,18 @@ def with_frozen_norms(module: nn.Module) -> nn.Module:
     return frozen
 
 
+def encoder_template(name: str, in_channels: int, stride: int) -> nn.Module:
+    """An encoder of smp on the CPU, with weights of no value; made once, and copied."""
+    return copy.deepcopy(_template(name, in_channels, stride))
+
+
 @cache
 def _template(name: str, in_channels: int, stride: int) -> nn.Module:
-    with torch.device("cpu"), torch.random.fork_rng(devices=[]):
-        return _built(name, in_channels, stride)
+    with torch.device("cpu"), torch.random.fork_rng(devices=[]), torch.inference_mode(False):
+        return _made(name, in_channels, stride)
 
 
-def _built(name: str, in_channels: int, stride: int) -> nn.Module:
+def _made(name: str, in_channels: int, stride: int) -> nn.Module:
     import segmentation_models_pytorch as smp
 
     encoder: nn.Module = smp.encoders.get_encoder(

@@ -29,17 +29,18 @@ from seg_space.smp.network import padded
 class SmpDecoderSupernet(Supernet):
     """All decoders of a `SmpDecoderSpace`; inputs and outputs as those of `SmpDecoderNetwork`.
 
-    **What is shared.** The encoder, by all; where its last map may have two strides, both forms share weights. A
-    stage may read a map of any width: weights read its first channels. Each stage, operation and number of filters
-    has weights of its own, but for what is depthwise; and so has each place that the head may read last. Pyramids of
-    all rates share theirs.
+    **What is shared.** The encoder, by all; where its last map may have two strides, both forms share weights, and
+    all but the dilated stages is one module of both (`SharedEncoder`). A stage may read a map of any width: weights
+    read its first channels. Each stage, operation and number of filters has weights of its own, but for what is
+    depthwise; and so has each place that the head may read last. Pyramids of all rates share theirs.
 
     **What soft gates compute.** A stage reads the mixture of all coarser ones, each by the weight of its being the last
     that was visited before; maps of the encoder are mixed where they are fused. Outputs are mixed over the stages that
     may be the finest.
 
-    **What is not run.** Options with a gate of zero, and stages that are not visited. The encoder is run once a step,
-    or once for each open stride of its last map.
+    **What is not run.** Options with a gate of zero, and stages that are not visited. The encoder is run once a step;
+    of its stages that are dilated, which compute another map with each stride, once for each open stride of the last
+    map. No map is kept from step to step, not even of a frozen encoder: datamodules augment images at random.
 
     Args:
         choices: of the space's gates.
@@ -88,13 +89,14 @@ class SmpDecoderSupernet(Supernet):
         enlarged = padded(images, LAST_MAP, 2 * LAST_MAP)
         passed = product(self._passed(gates, self.strides))
         nothing = any(False not in dict(opened(gates, f"stride{stride}.visited")) for stride in self.strides)
-        for stride, gate in opened(gates, "encoder_stride"):
-            found = self.encoder(enlarged, cast(int, stride))
+        open_strides = dict(opened(gates, "encoder_stride"))
+        for stride, found in self.encoder(enlarged, open_strides).items():
+            gate = open_strides[stride]
             # The other maps are the same with both strides.
             maps = maps or found
             ends = None if nothing else product((gate, passed))
             state = self._context(found[LAST_MAP], gates)
-            visited.append(Visited(f"start{stride}", cast(int, stride), gate, ends, state))
+            visited.append(Visited(f"start{stride}", stride, gate, ends, state))
         for position, stride in enumerate(self.strides):
             is_visited = dict(opened(gates, f"stride{stride}.visited"))
             if True not in is_visited:

@@ -6,12 +6,16 @@ import copy
 from collections.abc import Sequence
 
 import numpy as np
+import pytest
 import torch
 from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
 
 from automl_plugins import Task
 from automl_plugins.testing import SupernetContract
 from seg_space import SmpDecoderSpace
+from seg_space.modules.encoders import Encoders
+from seg_space.pretrained.normalisation import IMAGENET_DEVIATION, IMAGENET_MEAN, InputNormalisation
 
 TINY = "tu-test_efficientnet"
 TASK = Task("pixel", "classes", in_channels=3, out_channels=2)
@@ -82,6 +86,58 @@ def test_both_forms_of_the_encoder_share_weights_wherever_they_are_moved_or_copi
         one, other = (dict(form.named_parameters()) for form in each.encoder.forms.values())
         assert one.keys() == other.keys()
         assert all(weight is other[name] for name, weight in one.items())
+
+
+def two_strides(encoder: str = TINY) -> nn.Module:
+    torch.manual_seed(0)
+    return SmpDecoderSpace(encoder, strides=(4,), filters=(16,)).supernet(TASK).encoder
+
+
+@pytest.mark.parametrize("encoder", [TINY, "resnet18"])
+@pytest.mark.parametrize("training", [True, False])
+def test_maps_for_both_strides_at_once_are_those_for_each(encoder: str, training: bool) -> None:
+    together = two_strides(encoder).double().train(training)
+    alone = {stride: copy.deepcopy(together) for stride in (16, 32)}
+    images = torch.randn(2, 3, 64, 64, dtype=torch.float64)
+    found = together(images, (16, 32))
+    expected = {stride: each(images, (stride,))[stride] for stride, each in alone.items()}
+    torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-12)
+    for outputs in (found, expected):
+        torch.stack([each.square().mean() for maps in outputs.values() for each in maps.values()]).sum().backward()
+    weights = (together, *alone.values())
+    for name, weight in together.named_parameters():
+        gradients = [each.get_parameter(name).grad for each in weights]
+        if weight.requires_grad:
+            torch.testing.assert_close(gradients[0], gradients[1] + gradients[2], rtol=1e-9, atol=1e-12)
+
+
+def test_what_both_strides_have_in_common_is_run_and_measured_once_a_step() -> None:
+    encoder = two_strides()
+    for each in (encoder, copy.deepcopy(encoder), encoder.double().float()):
+        operations = {}
+        for strides in ((16,), (32,), (16, 32)):
+            with FlopCounterMode(display=False) as counter:
+                each(torch.randn(2, 3, 64, 64), strides)
+            operations[strides] = counter.get_total_flops()
+        assert operations[16, 32] < 0.75 * (operations[16,] + operations[32,])
+        norms = {
+            name: norm for name, norm in each.named_modules(remove_duplicate=False) if isinstance(norm, nn.BatchNorm2d)
+        }
+        for stride in (16, 32):  # a step of it alone, and one of both
+            for part, steps in (("blocks.3", 3), ("blocks.4.0.bn2", 2)):
+                inside = [norm for name, norm in norms.items() if name.startswith(f"forms.{stride}.model.model.{part}")]
+                assert {int(norm.num_batches_tracked) for norm in inside} == {steps}
+        for norm in norms.values():
+            norm.num_batches_tracked.zero_()
+
+
+def test_an_encoder_that_is_frozen_for_some_epochs_keeps_no_graph() -> None:
+    supernet = SmpDecoderSpace(TINY, strides=(8,), filters=(16,)).supernet(TASK)
+    encoder = supernet.encoder
+    encoder.forms["16"].normalisation = InputNormalisation(IMAGENET_MEAN, IMAGENET_DEVIATION, 3)
+    Encoders(supernet).freeze(True)
+    assert not any(each.requires_grad for each in encoder(torch.randn(2, 3, 64, 64), (16,))[16].values())
+    Encoders(supernet).freeze(False)
 
 
 def test_a_frozen_encoder_gets_no_gradients_in_a_search() -> None:
