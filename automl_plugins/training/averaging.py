@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from itertools import islice
 from typing import Any
 
@@ -26,9 +26,11 @@ class AveragedWeights(pl.callbacks.WeightAveraging):
     Until then, validations and checkpoints have the weights as they are. From then on they have the mean of the weights
     after each step, and so has the module in the end. The running statistics of batch normalisation are no means, which
     would be right for no weights: before each validation they are measured anew on training batches (section 3.2,
-    `recalibration.recalibrate`, which calls the module with a batch, or with the first part of one that is a tuple); of
-    several ranks, each on its share, and averaged. An exponential average is Lightning's
-    own `EMAWeightAveraging`.
+    `recalibration.recalibrate`, which calls the module with a batch, or with the first part of one that is a tuple).
+    Those that the last training step left alone stay (`norm.eval()`, as `fixed_statistics` and `frozen_epochs` of our
+    modules have it). Several ranks end with the same statistics: of a datamodule, each measures them on the same
+    batches; of a loader that Lightning has split among them, each on its share, and they are averaged. An exponential
+    average is Lightning's own `EMAWeightAveraging`.
 
     In YAML it is one of the Trainer's callbacks:
 
@@ -55,6 +57,7 @@ class AveragedWeights(pl.callbacks.WeightAveraging):
         self.batches = at_least("batches", batches, 1)
         self._first = 0.0
         self._measured_at = -1
+        self._fixed: list[_BatchNorm] = []
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         supernets = [type(each).__name__ for each in pl_module.modules() if _keeps_statistics(each)]
@@ -74,6 +77,11 @@ class AveragedWeights(pl.callbacks.WeightAveraging):
     def should_update(self, step_idx: int | None = None, epoch_idx: int | None = None) -> bool:
         """True after the steps that count."""
         return step_idx is not None and step_idx >= self._first
+
+    def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *others: Any) -> None:
+        # In a validation all of them are in evaluation mode.
+        self._fixed = [norm for norm in _norms(pl_module) if not norm.training]
+        super().on_train_batch_end(trainer, pl_module, *others)
 
     def on_validation_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._follow(pl_module)
@@ -116,17 +124,22 @@ class AveragedWeights(pl.callbacks.WeightAveraging):
         # A loader of its own, so that the training's order of batches and its draws are what they would be without.
         with undisturbed(held_generators([data] if data is not None else [])), seeded(0):
             loader = trainer.train_dataloader if data is None else data.train_dataloader()
-            recalibrate(module, map(handed_over, islice(flat_loaders(loader)[0], self.batches)))
+            batches = map(handed_over, islice(flat_loaders(loader)[0], self.batches))
+            recalibrate(module, batches, fixed=self._fixed)
         if trainer.world_size > 1:
-            for norm in module.modules():
-                if isinstance(norm, _BatchNorm) and norm.running_mean is not None and norm.running_var is not None:
-                    for statistic in (norm.running_mean, norm.running_var):
+            for norm in _norms(module):
+                for statistic in (norm.running_mean, norm.running_var):
+                    if statistic is not None:
                         statistic.copy_(trainer.strategy.reduce(statistic.clone(), reduce_op="mean"))
         self._measured_at = trainer.global_step
 
 
 def _tensors(module: nn.Module) -> Iterable[Tensor]:
     return [*module.parameters(), *module.buffers()]
+
+
+def _norms(module: nn.Module) -> Iterator[_BatchNorm]:
+    return (part for part in module.modules() if isinstance(part, _BatchNorm))
 
 
 def _keeps_statistics(module: nn.Module) -> bool:

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable
 from typing import Any
 
+import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
-from torch.optim.swa_utils import update_bn
 
 from automl_plugins.training.lightning import pl
 
 
+@torch.no_grad()
 def recalibrate(
-    network: nn.Module, loader: Iterable[Any], run: Callable[[nn.Module, Any], object] | None = None
+    network: nn.Module,
+    loader: Iterable[Any],
+    run: Callable[[nn.Module, Any], object] | None = None,
+    fixed: Collection[nn.Module] = (),
 ) -> None:
     """Measure the running statistics of a network's batch normalisations anew, with its weights as they are.
 
@@ -28,6 +32,7 @@ def recalibrate(
         run: runs the network on a batch, which is on the network's device; None: the first part of a tuple or
             list is the network's input, as for a pair of images and labels, and any other batch is it itself, as a
             graph is for our LightningModules.
+        fixed: normalisations whose statistics are used as they are, as those of a frozen encoder.
 
     Raises:
         ValueError: the loader gives nothing, or the network is a supernet that keeps statistics of its own.
@@ -38,51 +43,36 @@ def recalibrate(
             f"{type(network).__name__} keeps running statistics for all of its options ({', '.join(sorted(kinds))}); "
             "recalibrate the network of an architecture, `searchable.derive(keep_weights=True)`"
         )
-    norms = [part for part in network.modules() if isinstance(part, _BatchNorm)]
+    left = set(map(id, fixed))
+    norms = [part for part in network.modules() if isinstance(part, _BatchNorm) and id(part) not in left]
+    if not norms:
+        return
     before = [(norm, norm.momentum, {name: each.clone() for name, each in norm.named_buffers()}) for norm in norms]
     modes = {part: part.training for part in network.modules()}
-    runner = _Runner(network, run or _first_part)
-    done = False
+    like = next(network.parameters(), None)
+    is_empty = True
     try:
-        update_bn(runner.batches(loader), runner)
-        if norms and runner.count == 0:
+        network.eval()
+        for norm in norms:
+            norm.reset_running_stats()
+            norm.momentum = None  # the mean over all batches
+            norm.train()
+        for batch in loader:
+            batch = batch if like is None else pl.utilities.move_data_to_device(batch, like.device)
+            (run or _first_part)(network, batch)
+            is_empty = False
+        if is_empty:
             raise ValueError("the loader gives no batch to measure running statistics on")
-        done = True
+    except BaseException:
+        for norm, _, buffers in before:
+            for name, buffer in norm.named_buffers():
+                buffer.copy_(buffers[name])
+        raise
     finally:
         for part, mode in modes.items():
             part.training = mode
-        for norm, momentum, buffers in before:
+        for norm, momentum, _ in before:
             norm.momentum = momentum
-            if not done:
-                for name, buffer in norm.named_buffers():
-                    buffer.copy_(buffers[name])
-
-
-class _Runner(nn.Module):
-    """A network as `update_bn` wants it: called with one thing, and only its normalisations ever in training mode."""
-
-    def __init__(self, network: nn.Module, run: Callable[[nn.Module, Any], object]) -> None:
-        super().__init__()
-        self.network = network
-        self.run = run
-        self.count = 0
-
-    def batches(self, loader: Iterable[Any]) -> Iterator[dict[str, Any]]:
-        """The batches, packed: of a tuple, `update_bn` would hand on the first part alone."""
-        return ({"batch": batch} for batch in loader)
-
-    def train(self, mode: bool = True) -> _Runner:
-        self.network.eval()
-        for part in self.network.modules():
-            if isinstance(part, _BatchNorm):
-                part.train(mode)
-        return self
-
-    def forward(self, packed: Mapping[str, Any]) -> None:
-        self.count += 1
-        like = next(self.network.parameters(), None)
-        batch = packed["batch"]
-        self.run(self.network, batch if like is None else pl.utilities.move_data_to_device(batch, like.device))
 
 
 def _first_part(network: nn.Module, batch: Any) -> object:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytorch_lightning as pl
 import torch
 from perceptron_space.data import WavesData
 from perceptron_space.module import PixelRegression
+from pytorch_lightning.strategies import DDPStrategy
 from torch import Tensor, nn
 
 from automl_plugins.training.averaging import AveragedWeights
@@ -63,13 +65,7 @@ def test_validations_before_the_mean_are_of_the_weights_as_they_are() -> None:
 
 def test_statistics_are_those_of_the_averaged_network() -> None:
     _, module = trained(AveragedWeights(start=0.5))
-    first, norm = module.network[0], module.network[1]
-    data = WavesData()
-    data.setup("fit")
-    batches = [batch["image"] if isinstance(batch, dict) else batch[0] for batch in data.train_dataloader()]
-    with torch.no_grad():
-        means = torch.stack([first(images).mean(dim=(0, 2, 3)) for images in batches]).mean(dim=0)
-    torch.testing.assert_close(norm.running_mean, means)
+    torch.testing.assert_close(module.network[1].running_mean, statistics_of(module, WavesData(), (1,))[1])
 
 
 @pytest.mark.parametrize("judged_by", ["last", "best"])
@@ -121,6 +117,70 @@ def test_a_training_that_goes_on_ends_as_one_that_was_not_stopped(epochs: int, t
 def test_numbers_out_of_range_are_refused(arguments: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="at least"):
         AveragedWeights(**arguments)
+
+
+class Frozen(PixelRegression):
+    """Its normalisation is in evaluation mode in the first epochs."""
+
+    def __init__(self, epochs: int) -> None:
+        parts = nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4), nn.Conv2d(4, 4, 1), nn.BatchNorm2d(4))
+        super().__init__(nn.Sequential(*parts, nn.Conv2d(4, 1, 1)), WavesData().task)
+        self.epochs = epochs
+
+    def on_train_epoch_start(self) -> None:
+        self.network[1].train(self.current_epoch >= self.epochs)
+
+
+@pytest.mark.parametrize("epochs", [EPOCHS, 2])
+def test_statistics_that_training_leaves_alone_stay(epochs: int) -> None:
+    with seeded(0):
+        module = Frozen(epochs)
+    before = module.network[1].running_mean.clone()
+    pl.Trainer(**LEAN, accelerator="cpu", max_epochs=EPOCHS, callbacks=[AveragedWeights(start=0.25)]).fit(
+        module, WavesData()
+    )
+    means = statistics_of(module, WavesData(), (1, 3))
+    kept = module.network[1].running_mean
+    torch.testing.assert_close(kept, before if epochs == EPOCHS else means[1])
+    torch.testing.assert_close(module.network[3].running_mean, means[3])
+
+
+def statistics_of(module: PixelRegression, data: WavesData, places: Sequence[int]) -> dict[int, Tensor]:
+    """The mean over training batches of what normalisations are given; those before them use their own statistics."""
+    data.setup("fit")
+    batches = [batch["image"] if isinstance(batch, dict) else batch[0] for batch in data.train_dataloader()]
+    network, found = copy.deepcopy(module.network).cpu().eval(), {}
+    with torch.no_grad():
+        for place in places:
+            found[place] = torch.stack([network[:place](images).mean(dim=(0, 2, 3)) for images in batches]).mean(dim=0)
+    return found
+
+
+class Alike(pl.Callback):
+    """Raises in every process where the ranks do not end with the same, right statistics and weights."""
+
+    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        state = torch.cat([each.flatten().double() for each in pl_module.state_dict().values()])
+        if not torch.equal(trainer.strategy.reduce(state.clone(), reduce_op="mean"), state):
+            raise RuntimeError("the ranks end with other weights or statistics")
+        means = statistics_of(pl_module, WavesData(), (1,))
+        if not torch.allclose(pl_module.network[1].running_mean, means[1], atol=1e-6):
+            raise RuntimeError(f"statistics {pl_module.network[1].running_mean} and not {means[1]}")
+
+
+@pytest.mark.filterwarnings("ignore:It is recommended to use .*sync_dist")
+@pytest.mark.parametrize("has_datamodule", [True, False])
+def test_two_processes_end_with_the_same_mean_and_its_statistics(has_datamodule: bool) -> None:
+    with seeded(0):
+        module = make_module()
+    data = WavesData()
+    data.setup("fit")
+    loaders = {"train_dataloaders": data.train_dataloader(), "val_dataloaders": data.val_dataloader()}
+    strategy = DDPStrategy(start_method="fork", process_group_backend="gloo")
+    options = {**LEAN, "accelerator": "cpu", "devices": 2, "strategy": strategy, "max_epochs": 2}
+    pl.Trainer(**options, callbacks=[AveragedWeights(start=0.5), Alike()]).fit(
+        module, **({"datamodule": data} if has_datamodule else loaders)
+    )
 
 
 def test_a_training_without_a_known_end_is_refused() -> None:

@@ -100,6 +100,16 @@ def test_after_an_exception_all_is_as_before() -> None:
     assert network.dropout.training
 
 
+def test_what_is_fixed_is_used_as_it_is() -> None:
+    network = nn.Sequential(nn.BatchNorm1d(2), nn.BatchNorm1d(2))
+    with torch.no_grad():
+        network[0].running_mean.fill_(5.0)
+    recalibrate(network, BATCHES, fixed=[network[0]])
+    assert network[0].running_mean.tolist() == [5.0, 5.0]
+    means = torch.stack([each.mean(dim=0) for each in BATCHES]).mean(dim=0)
+    torch.testing.assert_close(network[1].running_mean, (means - 5.0) / (1.0 + network[0].eps) ** 0.5)
+
+
 def test_graphs() -> None:
     data = FreesolvData(batch_size=64)
     data.setup()

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from automl_plugins import Study, Task, load_result
 from automl_plugins.errors import StudyError
+from automl_plugins.training.averaging import AveragedWeights
 from automl_plugins.training.fit import LEAN
 from automl_plugins.training.lightning import pl
 from seg_space import SemanticSegmentation, SmpNetwork, SmpSpace
@@ -179,6 +180,17 @@ def test_statistics_may_stay_while_weights_learn(weights: str) -> None:
     fit(module, 2, [watch])
     assert changed(first, watch.states[1], "weights")
     assert not changed(first, watch.states[1], "statistics")
+
+
+def test_statistics_that_stay_do_so_where_weights_are_averaged(weights: str) -> None:
+    network = UNet(TASK, weights, encoders=("resnet18",))
+    module = SemanticSegmentation(network, TASK, 1e-2, fixed_statistics=True)
+    first = {name: tensor.clone() for name, tensor in module.network.model.state_dict().items()}
+    fit(module, 2, [AveragedWeights(start=0.5)])
+    after = module.network.model.state_dict()
+    statistics = [name for name in first if "running" in name]
+    moved = {name.split(".")[0] for name in statistics if not torch.equal(first[name], after[name])}
+    assert moved == {"decoder"}
 
 
 def test_a_training_that_goes_on_is_frozen_as_long(weights: str, tmp_path: Path) -> None:
