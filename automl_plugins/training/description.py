@@ -35,7 +35,8 @@ def describe(thing: Any) -> Any:
     file's content, wherever it lies. A class or a function is its import path, with its code where it has no path of
     its own (a lambda); a `functools.partial` is its function's with the arguments. Any other object is its class's
     with the arguments of its constructor, as they are kept by `save_hyperparameters()` or under their own names, with
-    or without a leading underscore. Arguments that are kept nowhere are listed under `(not seen)`.
+    or without a leading underscore; and a module of torch with its weights, too. Arguments that are kept nowhere are
+    listed under `(not seen)`.
     """
     return _described(thing, ())
 
@@ -158,6 +159,8 @@ def _code(code: CodeType) -> str:
 def _object(thing: Any, within: tuple[int, ...]) -> dict[str, Any]:
     arguments, missing = kept_arguments(thing)
     seen = {name: _described(value, within) for name, value in arguments.items()}
+    if isinstance(thing, torch.nn.Module) and (state := thing.state_dict()):
+        seen["weights"] = _content(state)
     return {"class": import_path(type(thing)), **seen, **({_UNSEEN: missing} if missing else {})}
 
 
@@ -182,7 +185,7 @@ def _kept(thing: Any) -> dict[str, Any]:
     for slot in (slot for cls in type(thing).__mro__ for slot in getattr(cls, "__slots__", ())):
         if isinstance(slot, str) and hasattr(thing, slot):
             kept[slot] = getattr(thing, slot)
-    for held in ("_buffers", "_modules", "_hparams"):
+    for held in ("_buffers", "_modules", "_hub_mixin_config", "_hparams"):  # Hugging Face's, of models such as smp's
         if isinstance(kept.get(held), Mapping):
             kept |= dict(kept[held])
     return kept
@@ -218,13 +221,16 @@ def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[t
         old, new = before.get(key), now.get(key)
         if key.startswith(NOTE) or _bare(old) == _bare(new) or _is_folder(old, new) or _is_folder(new, old):
             continue
-        if not isinstance(old, Mapping) or not isinstance(new, Mapping):
-            yield key, old, new
-        elif old.get("file") != new.get("file") or old.get("class") != new.get("class"):
-            yield key, _named(old), _named(new)
-        else:
+        if isinstance(old, Mapping) and isinstance(new, Mapping) and _is_of_parts(old, new):
             for inner, *values in differences(old, new):
                 yield f"{key}.{inner}", values[0], values[1]
+        else:
+            yield key, _named(old), _named(new)
+
+
+def _is_of_parts(old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
+    """Two descriptions are compared part by part, unless one is a file, or they are of different classes."""
+    return not _is_file(old) and not _is_file(new) and old.get("class") == new.get("class")
 
 
 def _bare(description: Any) -> Any:
@@ -239,8 +245,15 @@ def _is_folder(description: Any, text: Any) -> bool:
     return isinstance(description, Mapping) and "folder" in description and description["(called)"] == text
 
 
-def _named(description: Mapping[str, Any]) -> Any:
-    """A file as its name and content; an object of another class as that class."""
-    if "file" in description:
-        return f"{description.get('(called)')} ({description['file']})"
+def _named(description: Any) -> Any:
+    """A file as its name and content; an object of another class as that class; a plain value as it is."""
+    if not isinstance(description, Mapping):
+        return description
+    if _is_file(description):
+        return f"{description['(called)']} ({description['file']})"
     return description.get("class", dict(description))
+
+
+def _is_file(description: Mapping[str, Any]) -> bool:
+    # A mapping of the user's may have a key `file`, too.
+    return isinstance(description.get("file"), str) and "(called)" in description

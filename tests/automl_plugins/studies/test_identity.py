@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 import pytorch_lightning as pl
+import segmentation_models_pytorch as smp
 import torch
 from optuna.samplers import TPESampler
 from perceptron_space.data import WavesData
@@ -25,7 +26,7 @@ from automl_plugins.errors import FormatError, StudyError
 from automl_plugins.studies.study import Study
 from gnn_space import AGNNSpace, EGNASSpace, NodeClassification
 from gnn_space.data import ClusterData, SmilesTable
-from seg_space import AutoDeepLabSpace, SmpSpace
+from seg_space import AutoDeepLabSpace, ImplantSpace, SmpSpace
 
 MakeStudy = Callable[..., Study]
 TRAINER = {"max_epochs": 1, "accelerator": "cpu"}
@@ -152,6 +153,40 @@ def test_another_file_is_refused_and_a_copy_that_was_touched_or_moved_is_not(tmp
     molecules(first, scale=1.5)
     with pytest.raises(StudyError, match=r"begun with data.path='a.csv"):
         study(first).prepare()
+
+
+@pytest.mark.parametrize("form", [str, lambda path: {"file": str(path), "mean": [0.5, 0.5, 0.5]}], ids=["path", "file"])
+def test_a_file_of_pretrained_weights_is_known_by_its_content(
+    form: Callable[[Path], Any], make_study: MakeStudy, tmp_path: Path
+) -> None:
+    def study(path: Path) -> Study:
+        decoders = {"decoders": ("Linknet",), "encoders": ("tu-test_efficientnet",), "depths": (5,)}
+        return make_study(space=SmpSpace(**decoders, encoder_weights=form(path)))
+
+    first, other = tmp_path / "a.pt", tmp_path / "b.pt"
+    for path in (first, other):
+        torch.save(smp.encoders.get_encoder("tu-test_efficientnet", weights=None).state_dict(), path)
+    begin(study(first))
+    study(Path(shutil.copy(first, tmp_path / "c.pt"))).prepare()
+    key = r"begun with space\.encoder_weights(\.file)?='a\.pt \(.* bytes, \w+\)', this one has "
+    with pytest.raises(StudyError, match=rf"{key}'b\.pt \(.*give this one another folder") as told:
+        study(other).prepare()
+    assert "\n" not in str(told.value)
+    shutil.copy(other, first)
+    with pytest.raises(StudyError, match=rf"{key}'a\.pt \("):
+        study(first).prepare()
+
+
+def test_a_model_that_a_space_is_made_of_is_known_by_its_weights(make_study: MakeStudy) -> None:
+    def study(seed: int) -> Study:
+        torch.manual_seed(seed)
+        model = smp.Unet("tu-test_efficientnet", encoder_weights=None, classes=1)
+        return make_study(space=ImplantSpace(model, blocks=1, state_channels=2))
+
+    begin(study(0))
+    study(0).prepare()
+    with pytest.raises(StudyError, match=r"begun with space\.model\.weights\.content="):
+        study(1).prepare()
 
 
 class Foreign(pl.LightningDataModule):
