@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from seg_space.smp.models import create_model, from_pretrained, register_encoder
     from seg_space.smp.network import SmpNetwork
     from seg_space.smp.space import SmpSpace
+    from seg_space.smp.trained_implant import TrainedImplantSpace
 
 _HOMES: dict[str, str] = {
     "AutoDeepLabEncoder": "seg_space.auto_deeplab.encoder",
@@ -28,6 +29,7 @@ _HOMES: dict[str, str] = {
     "SmpDecoderSpace": "seg_space.smp.decoder",
     "SmpNetwork": "seg_space.smp.network",
     "SmpSpace": "seg_space.smp.space",
+    "TrainedImplantSpace": "seg_space.smp.trained_implant",
     "create_model": "seg_space.smp.models",
     "from_pretrained": "seg_space.smp.models",
     "register_encoder": "seg_space.smp.models",
@@ -45,6 +47,7 @@ __all__ = [
     "SmpDecoderSpace",
     "SmpNetwork",
     "SmpSpace",
+    "TrainedImplantSpace",
     "create_model",
     "from_pretrained",
     "register_encoder",

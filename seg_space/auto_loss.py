@@ -89,7 +89,19 @@ class AutoLoss(nn.Module):
 
         Returns:
             What was chosen, in words.
+
+        Raises:
+            ValueError: the counts have another shape, or are no numbers of pixels.
         """
+        channels = len(self.weights)
+        expected = [1, channels] if self.target == "classes" else [channels, 2]
+        if list(counts.shape) != expected or not bool((counts.isfinite() & (counts >= 0)).all()):
+            raise ValueError(
+                f"loss='auto': the datamodule's target_counts are numbers of pixels, {expected} of them for this task; "
+                f"got {list(counts.shape)}, {counts.flatten()[:6].tolist()}"
+            )
+        if not bool(counts.any()):
+            return "loss auto: cross entropy, since no pixel of the training masks counts"
         rule = loss_rule(counts, self.target)
         self.weights.copy_(rule.weights)
         self.overlap.fill_(float(bool(rule.rare)))

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
-import torch
 from torch import Tensor, nn
+
+from seg_space.pretrained.files import read_weights
+from seg_space.pretrained.fitting import refuse_nan
 
 _PARTS = ("stem.", "layers.", "nodes.")
 """The beginnings of the names of a backbone's tensors."""
@@ -28,10 +29,11 @@ def load_backbone(network: nn.Module, path: Path) -> None:
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: it holds no such backbone, or that of another architecture; the message names what does not fit.
+        ValueError: it holds no such backbone, or that of another architecture, or values that are not finite; the
+            message names what does not fit.
     """
     told = f"backbone_weights={str(path)!r}"
-    theirs = _backbone(_tensors(path, told), told)
+    theirs = _backbone(read_weights(path, "backbone_weights"), told)
     ours = {name: tensor for name, tensor in network.state_dict().items() if name.startswith(_PARTS)}
     lacking = [f"{name} is missing" for name in ours if name not in theirs]
     odd = [f"{name} is not the network's" for name in theirs if name not in ours]
@@ -45,21 +47,8 @@ def load_backbone(network: nn.Module, path: Path) -> None:
             f"{told}: it is the backbone of another architecture, or of other sizes: {_some([*wrong, *lacking, *odd])}"
             "; give the weights of the same architecture, in a space of the same filters and stem"
         )
+    refuse_nan(theirs, told)
     network.load_state_dict(theirs, strict=False)
-
-
-def _tensors(path: Path, told: str) -> Mapping[str, Tensor]:
-    if not path.is_file():
-        raise FileNotFoundError(f"{told}: there is no such file")
-    try:
-        content: Any = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch raises nearly anything for a file of another kind
-        raise ValueError(
-            f"{told}: it is no state_dict of torch, or holds objects, which are not unpickled; save "
-            "`network.state_dict()`"
-        ) from error
-    state = content.get("state_dict", content) if isinstance(content, Mapping) else {}
-    return {str(name): each for name, each in dict(state).items() if isinstance(each, Tensor)}
 
 
 def _backbone(state: Mapping[str, Tensor], told: str) -> dict[str, Tensor]:

@@ -47,13 +47,17 @@ class Albumentations:
         A target of the whole image, a number or a vector, stays as it is.
 
         Raises:
-            ValueError: a transform gives another number of channels, or an image and a mask of different sizes.
+            ValueError: a transform fails, gives another number of channels, or an image and a mask of different sizes.
         """
         self._composed.set_random_seed(int(torch.randint(2**31, ()).item()))
         given = {"image": np.ascontiguousarray(image.permute(1, 2, 0).numpy())}
         if target.dim() >= 2:
             given["mask"] = _channels_last(target)
-        found = self._composed(**given)
+        try:
+            found = self._composed(**given)
+        except Exception as error:  # of many kinds: images that are too small, further inputs that there are not
+            reason = " ".join(f"{type(error).__name__}: {error}".split())
+            raise ValueError(f"augmentation {self.named}: on an image of {list(image.shape)}: {reason}") from error
         view = torch.from_numpy(np.ascontiguousarray(found["image"]))
         view = view.permute(2, 0, 1) if view.dim() == 3 else view.unsqueeze(0)
         if len(view) != len(image) or view.dtype != image.dtype:

@@ -23,7 +23,7 @@ class Fit:
         fitting: what is loaded, by the encoder's names.
         missing: names of the encoder's tensors that the file does not have.
         unexpected: names of the file's tensors that the encoder does not have; classifiers, most often.
-        wrong: tensors of another shape, with both shapes.
+        wrong: tensors of another shape, with both shapes, or whole numbers for real ones.
     """
 
     fitting: dict[str, Tensor]
@@ -34,34 +34,37 @@ class Fit:
     def __str__(self) -> str:
         fitting = sum(not name.endswith(_COUNTERS) for name in self.fitting)
         total = fitting + len(self.missing) + len(self.wrong)
-        parts = {"missing": self.missing, "of another shape": self.wrong, "not the encoder's": self.unexpected}
+        parts = {"missing": self.missing, "of another shape or type": self.wrong, "not the encoder's": self.unexpected}
         told = [f"{words}: {_some(names)}" for words, names in parts.items() if names]
         return "; ".join([f"{fitting} of the encoder's {total} tensors fit", *told])
 
 
-def fit_weights(encoder: nn.Module, state: Mapping[str, Tensor]) -> Fit:
+def fit_weights(encoder: nn.Module, state: Mapping[str, Tensor], adapt: bool = True) -> Fit:
     """Compare the tensors of a `state_dict` with an encoder's.
 
     The `state_dict` may be the encoder's own, that of a whole network or module around it (`encoder.`,
     `network.model.encoder.`), or of timm's classifier, whose names differ by a prefix and by dots.
 
     Args:
-        encoder: of smp, for any number of input channels.
+        encoder: of smp, for any number of input channels; or a whole model.
         state: the tensors by name.
+        adapt: the weight of the first layer to the encoder's number of input channels.
     """
     own = {_canonical(name): (name, tensor) for name, tensor in encoder.state_dict().items()}
     theirs = _without_prefix(state, own)
-    first = _first_convolution(encoder)
+    first = _first_convolution(encoder) if adapt else None
     fitting: dict[str, Tensor] = {}
     wrong = []
     for key in own.keys() & theirs.keys():
         (name, tensor), (_, given) = own[key], theirs[key]
         if name == first and given.shape != tensor.shape:
             given = adapted(given, tensor)
-        if given.shape == tensor.shape:
-            fitting[name] = given
-        else:
+        if given.shape != tensor.shape:
             wrong.append(f"{name} {list(given.shape)} for {list(tensor.shape)}")
+        elif given.is_floating_point() != tensor.is_floating_point():
+            wrong.append(f"{name} {_type(given)} for {_type(tensor)}")
+        else:
+            fitting[name] = given
     lacking = (name for key, (name, _) in own.items() if key not in theirs and not name.endswith(_COUNTERS))
     unexpected = (name for key, (name, _) in theirs.items() if key not in own)
     return Fit(fitting, tuple(sorted(lacking)), tuple(sorted(unexpected)), tuple(sorted(wrong)))
@@ -76,12 +79,25 @@ def load_weights(encoder: nn.Module, state: Mapping[str, Tensor], told: str) -> 
         told: what a message calls the weights and the encoder.
 
     Raises:
-        ValueError: the encoder has tensors that they lack, or that have another shape; the message names them.
+        ValueError: the encoder has tensors that they lack, or that have another shape or type, or their values are not
+            finite; the message names them.
     """
     fit = fit_weights(encoder, state)
     if fit.missing or fit.wrong:
         raise ValueError(f"{told}: {fit}")
+    refuse_nan(fit.fitting, told)
     encoder.load_state_dict(fit.fitting, strict=False)
+
+
+def refuse_nan(state: Mapping[str, Tensor], told: str) -> None:
+    """Refuse weights of which some are infinite or not a number.
+
+    Raises:
+        ValueError: some are; the message names their tensors.
+    """
+    names = tuple(sorted(name for name, tensor in state.items() if not bool(tensor.isfinite().all())))
+    if names:
+        raise ValueError(f"{told}: values are not finite, as where a training has diverged: {_some(names)}")
 
 
 def adapted(weight: Tensor, like: Tensor) -> Tensor:
@@ -100,6 +116,10 @@ def adapted(weight: Tensor, like: Tensor) -> Tensor:
         return weight.sum(dim=1, keepdim=True)
     repeated = weight[:, torch.arange(channels) % 3]
     return repeated * (3 / channels)
+
+
+def _type(tensor: Tensor) -> str:
+    return str(tensor.dtype).removeprefix("torch.")
 
 
 def _first_convolution(encoder: nn.Module) -> str:

@@ -93,11 +93,24 @@ def _without_gradient(values: tuple[tuple[str, Any], ...]) -> tuple[str, ...]:
     with torch.no_grad():
         for tensor in (*network.parameters(), *network.buffers()):
             tensor.zero_()
-    images = torch.zeros(2, 3, network.least, network.least, device="cpu")
     with _explained(arguments):
-        outputs = network(images)
+        return idle_in(network, 3)
+
+
+def idle_in(network: SmpNetwork, in_channels: int) -> tuple[str, ...]:
+    """The names of a network's modules, and of parameters beside them, that no output depends on.
+
+    Args:
+        network: on the CPU; in training mode its batch statistics are changed.
+        in_channels: of images.
+
+    Raises:
+        ValueError: the outputs have another size than the images.
+    """
+    images = torch.zeros(2, in_channels, network.least, network.least, device="cpu")
+    outputs = network(images)
     if outputs.shape[-2:] != images.shape[-2:]:
-        raise ValueError(f"{_named(arguments)}: the outputs have the size {tuple(outputs.shape[-2:])}, not the images'")
+        raise ValueError(f"the outputs have the size {tuple(outputs.shape[-2:])}, not the images'")
     read = _leaves(outputs)
     return tuple(_idle(network, "", {name for name, parameter in network.named_parameters() if id(parameter) in read}))
 

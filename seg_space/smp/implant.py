@@ -241,7 +241,8 @@ class ImplantSpace(SupernetSpace):
         for argument, number in (("blocks", blocks), ("state_channels", state_channels)):
             if number < 1:
                 raise ValueError(f"{argument} is at least 1; got {number}")
-        self.model, self.frozen, self.blocks, self.state_channels = model, frozen, blocks, state_channels
+        self.model: nn.Module | dict[str, Any] = model
+        self.frozen, self.blocks, self.state_channels = frozen, blocks, state_channels
         self._base = model if isinstance(model, SmpNetwork) else _network_of(model)
         self.cell = CellChoices(blocks)
         if frozen:
@@ -264,7 +265,7 @@ class ImplantSpace(SupernetSpace):
                 f"the model takes {has[0]} channels and gives {has[1]}; the task has {task.in_channels} and "
                 f"{task.out_channels}"
             )
-        return base.to(torch.get_default_device())
+        return base.train().to(torch.get_default_device())
 
     def build(self, architecture: Architecture, task: Task) -> ImplantNetwork:
         levels, steps = split_levels(architecture[SKIPS]), cell_steps(architecture, self.blocks)

@@ -91,6 +91,21 @@ def test_without_rare_classes_it_is_cross_entropy(target: Any, channels: int) ->
     torch.testing.assert_close(loss(outputs, targets), PixelLoss("cross_entropy", target, 255)(outputs, targets))
 
 
+def test_masks_without_a_pixel_that_counts_leave_cross_entropy() -> None:
+    loss = AutoLoss("classes", 4, 255)
+    assert loss.settle(torch.zeros(1, 4, dtype=torch.long), ["a", "b", "c", "d"]).endswith("training masks counts")
+    assert loss.weights.tolist() == [1.0] * 4
+    assert not loss.overlap
+
+
+@pytest.mark.parametrize(
+    "counts", [torch.ones(4), torch.ones(1, 3), torch.tensor([[1, -1, 2, 3]]), torch.full((1, 4), torch.nan)]
+)
+def test_counts_that_are_none_are_refused(counts: Tensor) -> None:
+    with pytest.raises(ValueError, match=r"target_counts are numbers of pixels, \[1, 4\] of them for this task; got"):
+        AutoLoss("classes", 4, 255).settle(counts, ["a", "b", "c", "d"])
+
+
 def test_rare_classes_weigh_more_and_overlap_counts() -> None:
     outputs, targets = batch("classes", 4)
     loss = AutoLoss("classes", 4, 255)

@@ -114,3 +114,19 @@ def test_a_transform_that_changes_what_images_are_is_refused() -> None:
     image, mask = marked()
     with pytest.raises(ValueError, match="leave out what changes them"):
         seen(["Normalize"], image, mask)
+
+
+@pytest.mark.parametrize(
+    ("transform", "reason"),
+    [
+        ({"RandomCrop": {"height": 64, "width": 64, "p": 1.0}}, "CropSizeError: Crop size .* exceeds"),
+        ({"RandomSizedBBoxSafeCrop": {"height": 8, "width": 8, "p": 1.0}}, "KeyError: 'bboxes'"),
+        ({"TextImage": {"font_path": "x.ttf", "p": 1.0}}, "ValueError: TextImage requires"),
+        ({"Resize": {"height": 10**6, "width": 10**6, "p": 1.0}}, "error: OpenCV.* [Mm]emory"),
+    ],
+)
+def test_a_transform_that_fails_is_named_in_one_line(transform: Any, reason: str) -> None:
+    image, mask = marked()
+    with pytest.raises(ValueError, match=rf"augmentation \[.*\]: on an image of \[3, 32, 40\]: {reason}") as caught:
+        seen([transform], image, mask)
+    assert "\n" not in str(caught.value)

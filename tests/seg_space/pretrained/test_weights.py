@@ -170,7 +170,7 @@ def test_what_does_not_fit_is_named(tmp_path: Path) -> None:
     torch.save(state, tmp_path / "x.pth")
     message = (
         r"x\.pth' for 'resnet18': 98 of the encoder's 100 tensors fit; missing: layer2\.0\.bn1\.bias; "
-        r"of another shape: layer1\.0\.conv1\.weight \[64, 64, 5, 5\] for \[64, 64, 3, 3\]; "
+        r"of another shape or type: layer1\.0\.conv1\.weight \[64, 64, 5, 5\] for \[64, 64, 3, 3\]; "
         r"not the encoder's: extra\.weight$"
     )
     with pytest.raises(WeightsError, match=message):
@@ -200,6 +200,44 @@ def test_nothing_but_tensors_is_read(content: str, tmp_path: Path) -> None:
         WeightsError, match=r"x\.pt': it (is no state_dict|holds no tensors by name).*save `model.state_dict"
     ):
         network_of(str(path))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda weight: weight * torch.nan, r"values are not finite, .*: layer1\.0\.conv1\.weight$"),
+        (lambda weight: weight.int(), r"layer1\.0\.conv1\.weight int32 for float32"),
+        (lambda weight: weight + 0j, "is sparse, quantized, complex or without values"),
+        (lambda weight: weight.to("meta"), "is sparse, quantized, complex or without values"),
+        (
+            lambda weight: torch.zeros(1).expand(10**12),
+            r"layer1\.0\.conv1\.weight \[1000000000000\] for \[64, 64, 3, 3\]",
+        ),
+    ],
+    ids=["nan", "whole numbers", "complex", "empty", "huge"],
+)
+def test_tensors_that_are_no_plain_weights_are_named(change: Any, message: str, tmp_path: Path) -> None:
+    state = encoder_of("resnet18").state_dict()
+    state["layer1.0.conv1.weight"] = change(state["layer1.0.conv1.weight"])
+    torch.save(state, tmp_path / "x.pth")
+    with pytest.raises(WeightsError, match=message) as told:
+        network_of(str(tmp_path / "x.pth"))
+    assert "\n" not in str(told.value)
+
+
+@pytest.mark.parametrize("damage", ["empty", "half", "folder", "long header"])
+def test_damaged_files_are_named(damage: str, tmp_path: Path) -> None:
+    path = tmp_path / ("x.safetensors" if damage == "long header" else "x.pth")
+    torch.save(encoder_of("resnet18").state_dict(), path)
+    whole = path.read_bytes()
+    path.unlink()
+    if damage == "folder":
+        path.mkdir()
+    else:
+        path.write_bytes({"empty": b"", "half": whole[: len(whole) // 2], "long header": b"\xff" * 8 + b"{}"}[damage])
+    with pytest.raises(WeightsError, match=r"x\.\w+': (it is no state_dict|there is no such file)") as told:
+        network_of(str(path))
+    assert "\n" not in str(told.value)
 
 
 @pytest.mark.parametrize(

@@ -72,6 +72,12 @@ def test_a_frozen_model_is_left_as_it_is_and_its_cells_learn() -> None:
         assert all(torch.equal(each, before[name]) for name, each in state.items())
 
 
+def test_a_model_in_evaluation_mode_is_trained_like_any_network() -> None:
+    space = ImplantSpace(model_of().eval(), frozen=False, state_channels=4)
+    for network in (space.network(space.sample(np.random.default_rng(0)), TASK), space.searchable(TASK)):
+        assert all(module.training for module in network.modules())
+
+
 def test_the_skip_connections_are_those_that_the_decoder_reads() -> None:
     assert skip_levels(model_of("Unet")) == [1, 2, 3, 4]
     assert skip_levels(model_of("FPN")) == [2, 3, 4]
