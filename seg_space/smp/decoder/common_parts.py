@@ -20,8 +20,8 @@ def common_parts(name: str, strides: tuple[int, ...]) -> tuple[str, ...]:
     """The names of an encoder's modules that compute the same from images, whichever stride its last map has.
 
     They are those that are made alike, and that are given and give the same in a pass of each form; the outermost of
-    them. Where the forms give other maps once they share these parts, as where a later part overwrites what it reads,
-    there are none.
+    them. There are none if the forms give other maps once they share these parts, as where a later part overwrites what
+    it reads.
 
     Args:
         name: of the encoder, in smp.
