@@ -24,9 +24,9 @@ _NORMALISATION = "normalisation."
 def load_trained(arguments: Mapping[str, Any], checkpoint: str) -> SmpNetwork:
     """A network around a model of smp, with the weights that a training has left.
 
-    The file is the model's `state_dict`, or a checkpoint of a network or a LightningModule around it. The
-    normalisation of images that a network with pretrained weights has beside its model (`network.pt` of a study) is taken
-    over too. Weights of parts that no output depends on may be missing.
+    The file is the model's `state_dict`, or a checkpoint of a network or a LightningModule around it. The normalisation
+    of images that a network with pretrained weights has beside its model (`network.pt` of a study) is taken over too.
+    Weights of parts that no output depends on may be missing.
 
     Args:
         arguments: of `smp.create_model`: `arch`, `encoder_name`, `classes` and others. `encoder_weights` is not read.
