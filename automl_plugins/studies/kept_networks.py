@@ -53,7 +53,7 @@ class KeptNetworks:
     data: Any = None
 
     def module(self, weights: Path | None = None) -> pl.LightningModule:
-        """The LightningModule around the winner's network, with all of its weights.
+        """The LightningModule around the winner's network, with all of its weights, in training mode as a new one.
 
         Args:
             weights: a checkpoint of it; that of the best seed where left out.
@@ -105,7 +105,7 @@ class KeptNetworks:
             module.load_state_dict(torch.load(path, weights_only=True, map_location="cpu")["state_dict"])
         if (broken := first_not_finite(module)) is not None:
             raise ValueError(f"{path}: the weight {broken!r} is not finite, so the network computes nothing")
-        return module.eval(), network
+        return module, network
 
     def _predicting(self, module: pl.LightningModule, network: nn.Module) -> pl.LightningModule:
         """The module, or one of ours around its network where it does not say what it predicts."""

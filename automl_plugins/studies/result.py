@@ -98,6 +98,7 @@ class Result:
         """The architecture's network, with its trained weights where the run has kept them.
 
         Real values that it has learned standardised are given in the targets' units; `module` has the bare network.
+        It is in training mode as a new one: call `eval()` before it predicts, as `predict` does.
 
         Args:
             task: that it was trained on; only where the run was an earlier version's, or has trained nothing, needed.
@@ -139,7 +140,7 @@ class Result:
         return self._in_units(ensemble)
 
     def module(self) -> pl.LightningModule:
-        """The LightningModule around the network, with all weights and scales, to be tested or trained on.
+        """The LightningModule around the network, with all weights and scales, in training mode as a new one.
 
         Raises:
             FileNotFoundError: the run has trained no network.

@@ -101,7 +101,7 @@ def test_a_result_predicts_what_the_command_writes_and_needs_nothing_said_again(
         best = found.predict(batch, "best").values
         torch.testing.assert_close(found.network().eval()(*call), best)
         torch.testing.assert_close(found.network(found.task).eval()(*call), best)
-        torch.testing.assert_close(found.module()(batch), best)
+        torch.testing.assert_close(found.module().eval()(batch), best)
         torch.testing.assert_close(found.ensemble().eval()(*call), found.predict(batch, "ensemble").values)
 
 

@@ -19,6 +19,7 @@ import yaml
 from perceptron_space.data import WavesData
 from perceptron_space.module import PixelRegression
 from perceptron_space.space import PerceptronSpace
+from torch import nn
 
 from automl_plugins import Study, Task, load_result
 from automl_plugins.cli import main
@@ -98,6 +99,34 @@ def test_the_network_of_a_module_that_does_not_say_what_it_predicts_is_called_as
     (batch,) = study.project.batches(split="val")
     found = load_result(study.folder.path)
     torch.testing.assert_close(found.predict(batch).values, found.network()(batch[0]).detach())
+
+
+class ExactWaves(nn.Module):
+    """The function that the targets of `WavesData` are of."""
+
+    def __init__(self, task: Task) -> None:
+        super().__init__()
+        self.factor = nn.Parameter(torch.full((task.out_channels,), 2.0))
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        return image.sum(dim=1, keepdim=True).mul(self.factor).sin()
+
+
+def test_the_winner_predicts_though_it_was_made_by_hand_and_what_was_found_beside_it(
+    make_study: Callable[..., Study], tmp_path: Path
+) -> None:
+    study = make_study(seeds=2, references=[ExactWaves], data=ToBePredicted())
+    summary = study.run()
+    assert summary.winner == "ExactWaves"
+    folder, values = study.folder.path, {}
+    for run in (folder, folder / "found"):
+        out = tmp_path / f"{run.name}-out"
+        assert main(["predict", str(run), "--out", str(out)]) == 0
+        values[run.name] = torch.from_numpy(np.stack([np.load(out / f"{place}.npz")["values"] for place in range(8)]))
+    (batch,) = list(ToBePredicted.of_test())
+    torch.testing.assert_close(values["run"], batch[1], atol=0.2, rtol=0)
+    for given in (folder, folder / "found"):
+        torch.testing.assert_close(values["found"], load_result(given).predict(batch).values)
 
 
 def test_an_ensemble_is_kept_beside_the_winner_and_loaded_like_it(make_study: Callable[..., Study]) -> None:
