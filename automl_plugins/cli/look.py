@@ -32,7 +32,7 @@ _PARTS = ("space", "data", "module", "task", "sampler", "pruner")
 _DEFAULTS = {**ARGUMENTS, "sampler": "optuna.samplers.TPESampler"}
 """The classes whose arguments are given without naming them."""
 _OF_ESTIMATORS = re.compile(
-    r"sampler\.(init_args\.)?(predictor|proxy|reward)|estimators\[\d+\](.*\.estimators\[\d+\])?"
+    r"sampler\.(init_args\.)?(predictor|proxy|reward|estimator)|estimators\[\d+\](.*\.estimators\[\d+\])?"
 )
 
 

@@ -5,6 +5,9 @@ usage: automl-plugins study --config FILE [--key value]
 
 options:
   --config FILE            YAML with any of the keys below; may come several times
+  --screen ESTIMATOR       of every few architectures that the sampler proposes, train the best by this estimator
+                           (`automl-plugins list estimators`); short for the sampler `screen` around one of ours
+  --screen-pool N          of how many (20)
   --print_config           print the whole configuration and end
   --space.help NAME        the arguments of a space; so for --data.help, --module.help, --sampler.help, --pruner.help,
                            --trainer.help and --task.help
@@ -31,7 +34,7 @@ import optuna
 
 from automl_plugins.cli.console import show_predict
 from automl_plugins.cli.data_alone import with_chosen
-from automl_plugins.cli.errors import UsageError, say, told_briefly
+from automl_plugins.cli.errors import UsageError, say, shown, told_briefly
 from automl_plugins.cli.look import over
 from automl_plugins.cli.minutes import keep_plan, minutes_of, placeholder, plan_study, planned_before, with_settings
 from automl_plugins.cli.parser import Settings
@@ -66,7 +69,7 @@ _MAY_CHANGE = (
 
 def run(given: Given, command: str) -> int:
     """Run the command, see `automl_plugins.cli.commands.Command`."""
-    own = given
+    given = own = screened(given)
     given = with_chosen(given, command)
     minutes = minutes_of(given)
     folder = Path("runs", given.stem("data"))
@@ -120,6 +123,25 @@ def _ready(settings: Settings, like: Study | None = None) -> Study:
     with told_briefly("", 1, StudyError, ValueError, RuntimeError):
         study.prepare()
     return study
+
+
+def screened(given: Given) -> Given:
+    """The same with the sampler `screen` around the one that is asked for, where screening is.
+
+    Raises:
+        UsageError: there is a pool, and nothing to screen it by.
+    """
+    estimator, pool = given.get("screen"), given.get("screen-pool")
+    if estimator is None:
+        if pool is not None:
+            raise UsageError(f"screen-pool={shown(pool)}: name an estimator, as in --screen naswot")
+        return given
+    arguments = {"estimator": estimator, **({} if pool is None else {"pool": pool})}
+    named = given.get("sampler.class_path", given.get("sampler"))
+    if named is not None:
+        arguments["sampler"] = {"class_path": named, "init_args": given.arguments("sampler")}
+    rest = given.without("screen", "screen-pool", "sampler")
+    return over({"sampler": {"class_path": "screen", "init_args": arguments}}, rest)
 
 
 def study_settings(given: Given, folder: Path) -> Settings:

@@ -84,9 +84,12 @@ def log_rank_sum(scores: np.ndarray) -> np.ndarray:
     """
     totals = np.full(scores.shape[1], math.nan)
     valid = np.isfinite(scores).all(axis=0)
-    kept = scores[:, valid]
-    below = (kept[:, None, :] < kept[:, :, None]).sum(axis=2)
-    equal = (kept[:, None, :] == kept[:, :, None]).sum(axis=2)
-    ranks = below + (equal + 1) / 2
+    ranks = np.stack([mean_ranks(column) for column in scores[:, valid]])
     totals[valid] = np.log(ranks / max(valid.sum(), 1)).sum(axis=0)
     return totals
+
+
+def mean_ranks(scores: np.ndarray) -> np.ndarray:
+    """Ranks of finite scores `[num_scores]`, from 1 for the worst; equal ones share the mean of theirs."""
+    _, places, counts = np.unique(scores, return_inverse=True, return_counts=True)
+    return (np.cumsum(counts) - (counts - 1) / 2)[places]

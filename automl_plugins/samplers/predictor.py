@@ -47,7 +47,8 @@ class PredictorSampler(ArchitectureSampler):
         context: of an estimator that is no predictor; a study gives its own.
 
     Raises:
-        ValueError: a number out of range, or no estimator of that name.
+        ValueError: a number out of range, no estimator of that name, or one whose scores compare only those that are
+            asked for together (`ranks`, `az-nas`).
     """
 
     max_objectives = 1_000
@@ -67,7 +68,12 @@ class PredictorSampler(ArchitectureSampler):
         self.startup = at_least("startup", startup, 2)
         self.candidates = at_least("candidates", candidates, 1)
         self.context = context
-        self._judge(0)
+        estimator = self._judge(0).estimator
+        if estimator.relative:
+            raise ValueError(
+                f"predictor: scores of {type(estimator).__name__} compare those that it is asked for together, "
+                "and a climb asks again and again; take it as the proxy of evolution"
+            )
 
     def _judge(self, seed: int) -> Judge:
         predictor = self.predictor

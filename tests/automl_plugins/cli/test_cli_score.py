@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import re
 from pathlib import Path
@@ -94,3 +95,44 @@ def test_an_estimator_that_does_not_fit_the_space_says_so(tmp_path: Path, capsys
     assert main([*images, "--trainer.accelerator=cpu"]) == 1
     told = "estimators: 'freeflow' does not fit here: freeflow reads the gates of a supernet; the space 'smp' has none"
     assert told in capsys.readouterr().err
+
+
+STUDY = [
+    *("study", *PROJECT[1:], "--trials=3", "--trainer.max_epochs=1", "--random_search=false", "--references=[]"),
+    *("--finalists=1", "--seeds=1", "--references_first=false"),
+]
+
+
+def test_a_study_trains_the_best_of_what_its_sampler_proposes(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    screening = ("--screen=params", "--screen-pool=6", "--sampler=reinforce", "--sampler.entropy=0.2")
+    assert main([*STUDY, f"--folder={tmp_path / 'screened'}", *screening]) == 0
+    assert main([*STUDY, f"--folder={tmp_path / 'plain'}", "--sampler=reinforce"]) == 0
+    sizes = {}
+    for name in ("screened", "plain"):
+        rows = csv.DictReader((tmp_path / name / "trials.csv").read_text().splitlines())
+        sizes[name] = [float(row["params"]) for row in rows]
+    assert len(sizes["screened"]) == 3
+    assert sum(sizes["screened"]) > sum(sizes["plain"])
+    # The same command goes on, with other screening it does not.
+    assert main([*STUDY, f"--folder={tmp_path / 'screened'}", *screening]) == 0
+    assert main([*STUDY, f"--folder={tmp_path / 'screened'}", "--screen=macs", "--sampler=reinforce"]) == 2
+    assert "sampler" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("further", "message"),
+    [
+        (["--screen=nasswot"], "did you mean 'naswot'"),
+        (["--screen=ridge"], "RidgePredictor learns from trials"),
+        (["--screen-pool=3"], "screen-pool=3: name an estimator, as in --screen naswot"),
+        (["--screen=params", "--screen-pool=0"], "pool is at least 1"),
+        (["--screen=params", "--sampler=TPESampler"], "screening asks one of the samplers controller, evolution"),
+    ],
+)
+def test_screening_that_cannot_be_is_refused(
+    further: list[str], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([*STUDY, f"--folder={tmp_path}", *further]) == 2
+    assert message in capsys.readouterr().err

@@ -10,6 +10,7 @@ import pytest
 from optuna.storages import BaseStorage, InMemoryStorage
 
 from automl_plugins import Architecture, SearchSpace, registry
+from automl_plugins.estimators.make import FunctionEstimator
 from automl_plugins.samplers import (
     ArchitectureSampler,
     ControllerSampler,
@@ -18,6 +19,8 @@ from automl_plugins.samplers import (
     PriorBandSampler,
     ReinforceSampler,
 )
+from automl_plugins.samplers.robot import RobotSampler
+from automl_plugins.samplers.screen import ScreenSampler
 from automl_plugins.studies.optuna_parts import sampler_factory
 from automl_plugins.studies.storage import open_storage
 from automl_plugins.testing import SamplerContract
@@ -30,6 +33,10 @@ EVERY: dict[str, Make] = {
     "predictor": lambda space, seed: PredictorSampler(space, seed, startup=5, candidates=5),
     "priorband": PriorBandSampler,
     "reinforce": ReinforceSampler,
+    "robot": lambda space, seed: RobotSampler(
+        space, seed, [FunctionEstimator(score), FunctionEstimator(len)], pool=100, explore=4
+    ),
+    "screen": lambda space, seed: ScreenSampler(space, seed, FunctionEstimator(len), pool=3, sampler="reinforce"),
 }
 
 
@@ -97,7 +104,7 @@ def test_both_ends_of_a_front_are_found(make_one: Make, space: ToySpace) -> None
 
 @pytest.mark.parametrize("name", EVERY)
 def test_a_study_of_ours_makes_a_registered_sampler_once_and_gives_it_the_space(name: str, space: ToySpace) -> None:
-    factory = sampler_factory(name, space)
+    factory = sampler_factory(name, space, context=lambda: pytest.fail("it is asked for before the first trial"))
     sampler = factory(3, 0)
     assert isinstance(sampler, ArchitectureSampler)
     assert sampler.space is space

@@ -1,0 +1,131 @@
+"""Samplers that ask estimators: RoBoT's weights, and screening."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import optuna
+import pytest
+
+from automl_plugins import Architecture
+from automl_plugins.estimators.make import FunctionEstimator
+from automl_plugins.estimators.rank_sum import RankSumEstimator
+from automl_plugins.samplers import EvolutionSampler, PredictorSampler
+from automl_plugins.samplers.base import TrialLog
+from automl_plugins.samplers.robot import RobotSampler, _first, _ranked
+from automl_plugins.samplers.screen import ScreenSampler
+from automl_plugins.samplers.uniform import UniformSampler
+from automl_plugins.spaces.enumeration import enumerate_space
+from automl_plugins.testing.toy_space import ToySpace, score
+
+SPACE = ToySpace()
+optuna.logging.set_verbosity(optuna.logging.WARNING)
+
+
+def widths(architecture: Architecture) -> float:
+    return sum(value == 2 for name, value in architecture.items() if name.endswith("width"))
+
+
+def letters(architecture: Architecture) -> float:
+    """High where the truth is low."""
+    return -sum(value == "b" for name, value in architecture.items() if name.endswith("operation"))
+
+
+def best_of(sampler: optuna.samplers.BaseSampler, trials: int) -> float:
+    study = optuna.create_study(direction="maximize", sampler=sampler)
+    study.optimize(lambda trial: score(SPACE.suggest(trial)), n_trials=trials)
+    return study.best_value
+
+
+def test_robot_finds_that_a_score_has_to_be_turned_round() -> None:
+    """No score is right as it is; the truth is one of them backwards, and a bit of another."""
+    estimators = [FunctionEstimator(each) for each in (letters, widths)]
+    found = [best_of(RobotSampler(SPACE, seed, estimators, pool=2000), 20) for seed in range(3)]
+    chance = [best_of(UniformSampler(SPACE, seed), 20) for seed in range(3)]
+    assert min(found) == pytest.approx(3.6)
+    assert np.mean(found) > np.mean(chance)
+
+
+def test_after_exploring_robot_goes_down_the_ranking_of_the_best_weights() -> None:
+    sampler = RobotSampler(SPACE, 0, [FunctionEstimator(score), FunctionEstimator(letters)], pool=2000, explore=1)
+    study = optuna.create_study(direction="maximize", sampler=sampler)
+    study.enqueue_trial(dict(max(enumerate_space(SPACE), key=score)))
+    study.optimize(lambda trial: score(SPACE.suggest(trial)), n_trials=6)
+    weights = np.array(study.trials[1].system_attrs["automl_plugins:note"])
+    later = [SPACE.architecture(trial.params) for trial in study.trials[2:]]
+    pool, ranks = sampler._ranks()
+    values = (weights[:, None] * ranks).sum(0)
+    places = [int((values > values[pool.index(each)]).sum()) for each in later]
+    assert max(places) < 8
+
+
+def test_a_missing_score_is_the_worst_whatever_its_weight() -> None:
+    ranks = np.stack([_ranked(np.array([1.0, math.nan, 3.0])), _ranked(np.array([2.0, 2.0, 1.0]))])
+    np.testing.assert_allclose(ranks[:, [0, 2]], [[0, 1], [0.75, 0]])
+    for sign in (1.0, -1.0):
+        assert _first(ranks, np.array([sign, 0.0]), range(3)) == (2 if sign > 0 else 0)
+
+
+def test_robot_without_any_score_says_so() -> None:
+    sampler = RobotSampler(SPACE, 0, [FunctionEstimator(lambda _: math.nan)] * 2)
+    with pytest.raises(ValueError, match="no estimator has a score for any architecture"):
+        best_of(sampler, 1)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"estimators": ["macs"]}, "estimators is a list of at least two"),
+        ({"estimators": "macs"}, "estimators is a list of at least two; got 'macs'"),
+        ({"estimators": ["ridge", "ridge"]}, "RidgePredictor learns from trials"),
+        ({"estimators": ["mcas", "macs"]}, "did you mean 'macs'"),
+        ({}, "NaswotEstimator judges networks, so a sampler needs context"),
+    ],
+)
+def test_what_robot_cannot_weigh_is_refused(arguments: dict[str, object], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        RobotSampler(SPACE, **arguments)
+
+
+def test_of_the_screened_the_best_is_proposed() -> None:
+    sampler = ScreenSampler(SPACE, 0, FunctionEstimator(score), pool=30, sampler=UniformSampler(SPACE))
+    log = TrialLog([], 0, frozenset(), 1, "a study")
+    proposed = sampler.propose(log, np.random.default_rng(0)).architecture
+    generator = np.random.default_rng(0)
+    pool = [UniformSampler(SPACE).propose(log, generator).architecture for _ in range(30)]
+    assert proposed == max(pool, key=score)
+
+
+def test_screening_by_the_truth_beats_the_sampler_alone() -> None:
+    screened = [best_of(ScreenSampler(SPACE, seed, FunctionEstimator(score), pool=20), 5) for seed in range(3)]
+    alone = [best_of(EvolutionSampler(SPACE, seed), 5) for seed in range(3)]
+    assert np.mean(screened) > np.mean(alone)
+
+
+def test_what_the_estimator_fails_for_is_not_proposed() -> None:
+    sampler = ScreenSampler(SPACE, 0, FunctionEstimator(lambda each: math.nan if each["depth"] == 3 else 0.0), pool=20)
+    log = TrialLog([], 0, frozenset(), 1, "a study")
+    for seed in range(5):
+        assert sampler.propose(log, np.random.default_rng(seed)).architecture["depth"] == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"estimator": "ridge"}, "RidgePredictor learns from trials"),
+        ({"estimator": FunctionEstimator(len), "pool": 0}, "pool is at least 1"),
+        ({"estimator": FunctionEstimator(len), "sampler": "optuna.samplers.TPESampler"}, "screening asks one of the"),
+        ({"estimator": FunctionEstimator(len), "sampler": "evolutoin"}, "did you mean 'evolution'"),
+    ],
+)
+def test_what_cannot_be_screened_is_refused(arguments: dict[str, object], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        ScreenSampler(SPACE, **arguments)
+
+
+def test_scores_that_compare_within_one_call_are_no_ground_to_climb() -> None:
+    ranks = RankSumEstimator([FunctionEstimator(len), FunctionEstimator(score)])
+    with pytest.raises(ValueError, match="RankSumEstimator compare those that it is asked for together"):
+        PredictorSampler(SPACE, predictor=ranks, context=lambda: None)  # type: ignore[arg-type]
+    assert EvolutionSampler(SPACE, proxy=ranks, context=lambda: None).proxy is not None  # type: ignore[arg-type]
