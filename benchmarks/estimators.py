@@ -30,6 +30,8 @@ from automl_plugins.tables.table import TableSpace
 
 SHOWN = ("params", "flops", "nwot", "jacov", "synflow", "zen", "grad_norm", "snip", "fisher", "grasp", "epe_nas")
 DRAWS = 500
+MOST_PLACE = 5
+"""The mean place that RoBoT is to come to within 20 trials."""
 MISSING = -1e7
 """Values from here down stand for what was not computed."""
 
@@ -135,25 +137,36 @@ def places_found(
 
 
 def judge_robot(folder: Path, seeds: int, trials: int) -> None:
-    """Print the place that RoBoT comes to on TransNAS segmentation, beside random search's."""
-    table, digits, scores = cases(folder)["TransNAS-Bench-101 micro, segmentation"]
+    """Print the place that RoBoT comes to on TransNAS segmentation, beside random search's, by two truths."""
+    title = "TransNAS-Bench-101 micro, segmentation"
+    table, digits, scores = cases(folder)[title]
+    content = read_csv(folder / "tables" / "transnas_bench_101" / "tnb101_micro_zc.csv.gz")
+    own = [row for row, task in enumerate(content["task"]) if task == "segmentsemantic"]
+    truths = {
+        "the accuracy published with the scores": numbers(content["val_accuracy"])[own],
+        "the table's accuracy": table.columns[table.test][[table.rows[each] for each in digits]],
+    }
     space = ScoredCells(digits)
-    truth = {each: float(table.columns[table.test][table.rows[each]]) for each in digits}
     estimators = [published(dict(zip(digits, column, strict=True))) for column in scores.values()]
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    began = time.process_time()
-    robot = places_found(lambda seed: RobotSampler(space, seed, estimators), space, truth, seeds, trials)
-    spent = time.process_time() - began
+    console = Console(width=140)
+    console.print(f"{title}: {', '.join(scores)}; places of {len(digits)} after {trials} trials, {seeds} seeds")
     generator = np.random.default_rng(0)
     chance = np.array([1 + generator.permutation(len(digits))[:trials].min() for _ in range(2000)])
-    error = robot.std() / np.sqrt(seeds)
-    Console(width=140).print(
-        f"{', '.join(scores)}: after {trials} trials of {len(digits)} cells, RoBoT's best is on mean place "
-        f"{robot.mean():.1f} ± {error:.1f} "
-        f"(median {np.median(robot):.0f}; {seeds} seeds, {spent / seeds:.1f} CPU s each), "
-        f"random search's on {chance.mean():.1f} (median {np.median(chance):.0f})"
-    )
-    if robot.mean() > 5:
+    console.print(f"random search: mean {chance.mean():.1f}, median {np.median(chance):.0f}")
+    means = []
+    for name, column in truths.items():
+        truth = dict(zip(digits, column.tolist(), strict=True))
+        began = time.process_time()
+        found = places_found(lambda seed: RobotSampler(space, seed, estimators), space, truth, seeds, trials)
+        spent = (time.process_time() - began) / seeds
+        error = found.std() / np.sqrt(seeds)
+        median = np.median(found)
+        console.print(
+            f"RoBoT, by {name}: mean {found.mean():.1f} ± {error:.1f}, median {median:.0f}, {spent:.1f} CPU s"
+        )
+        means.append(found.mean())
+    if means[0] > MOST_PLACE:
         raise SystemExit(1)
 
 

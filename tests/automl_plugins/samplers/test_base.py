@@ -34,7 +34,7 @@ EVERY: dict[str, Make] = {
     "priorband": PriorBandSampler,
     "reinforce": ReinforceSampler,
     "robot": lambda space, seed: RobotSampler(
-        space, seed, [FunctionEstimator(score), FunctionEstimator(len)], pool=100, explore=4
+        space, seed, [FunctionEstimator(score), FunctionEstimator(len)], pool=100
     ),
     "screen": lambda space, seed: ScreenSampler(space, seed, FunctionEstimator(len), pool=3, sampler="reinforce"),
 }
