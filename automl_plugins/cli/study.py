@@ -81,11 +81,14 @@ def run(given: Given, command: str) -> int:
         return 0
     # Optuna tells of every study that it makes, among our own progress.
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    study = _ready(settings)
+    study, planned = _ready(settings), None
     if minutes is not None and before is None:
         planned = plan_study(study, own, minutes, command)
         settings = study_settings(with_settings(given, planned), folder)
         study = _ready(settings, study)
+    with told_briefly("", 1, StudyError):
+        study.begin()  # of two that start at once, one has the folder, and its files
+    if planned is not None and minutes is not None:
         keep_plan(study.folder.path, minutes, planned)
     keep_config(study.folder, settings.plain)
     say(outline(study.project, study.plan, len(study.references)), command)

@@ -255,8 +255,7 @@ class Study:
         """
         since = began or datetime.now()
         with terminated_in_order():
-            self.prepare()
-            self.identity.keep(self.folder)
+            self.begin()
             keep_config(self.folder.config, self.project, self.plan, self.store.elsewhere)
             keep_reports(self.project)
             try:
@@ -272,6 +271,15 @@ class Study:
             keep_done(self.folder, self.finals, self._offered)
         print_closing(summary, winner_drawing(self.project.space, self.folder), self.folder.results)
         return summary
+
+    def begin(self) -> None:
+        """Prepare, and take the folder, unless another study has meanwhile; `run` does it by itself.
+
+        Raises:
+            StudyError: the study cannot be as it was asked for, or the folder is another one's.
+        """
+        self.prepare()
+        self.identity.refuse_another(self.folder, self.identity.keep(self.folder))
 
     def prepare(self) -> None:
         """Read the data, and say what is wrong with the study before anything is trained; `run` does it by itself.

@@ -339,3 +339,13 @@ def test_a_constant_module_of_one_name_in_two_places_is_one(make_study: MakeStud
     make_study(module=PixelRegression).prepare()
     with pytest.raises(StudyError, match="begun with module"):
         make_study(module=lambda network, task: PixelRegression(network, task)).prepare()
+
+
+def test_of_two_studies_that_start_at_once_one_has_the_folder(make_study: MakeStudy) -> None:
+    first, other, same = make_study(), make_study(seed=7), make_study()
+    for study in (first, other, same):
+        study.prepare()  # when the folder is nobody's yet
+    first.begin()
+    with pytest.raises(StudyError, match="was begun with seed=0, this one has 7; two studies do not mix"):
+        other.run()
+    assert same.run().winner is not None
