@@ -39,6 +39,12 @@ def hostile(session: nox.Session) -> None:
 
 
 @nox.session
+def planted(session: nox.Session) -> None:
+    """Every strategy on tasks where one option is right by construction, ten seeds each; the table at the end."""
+    python(session, "benchmarks/planted.py", *session.posargs)
+
+
+@nox.session
 def lint(session: nox.Session) -> None:
     """Ruff: its rules, and its formatting."""
     python(session, "-m", "ruff", "check", ".")

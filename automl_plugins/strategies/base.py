@@ -72,7 +72,12 @@ class Strategy(ABC):
         regularizers: Sequence[Regularizer | str] = (),
         perturbation: Perturbation | str | None = None,
     ) -> None:
-        given = {"relaxation": relaxation, "regularizers": regularizers, "perturbation": perturbation}
+        given = {
+            "decoder": decoder,
+            "relaxation": relaxation,
+            "regularizers": regularizers,
+            "perturbation": perturbation,
+        }
         for name, reason in self.refuses.items():
             if given[name]:
                 raise ValueError(f"{name} cannot be combined with {type(self).__name__}: {reason}; leave it out")

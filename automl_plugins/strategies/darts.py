@@ -22,6 +22,7 @@ class SingleLevel(DARTS):
     """Logits and weights learn on the same training batch (Hou et al. 2021, Single-DARTS).
 
     Both gradients are of the same draw of the batch; the logits move first, where the paper moves both at once.
+    Of `benchmarks/planted.py` it finds one of three seeds where sums decide.
     """
 
     uses_search_data: ClassVar[bool] = False

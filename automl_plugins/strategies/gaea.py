@@ -20,6 +20,8 @@ class GAEA(DARTS):
     plain gradient descent, where the gradient by the gates is handed to the logits as it is. Weight decay and
     betas are not used. The paper's :math:`\eta` is 0.1, which is `learning_rate` of the search.
 
+    Of `benchmarks/planted.py` it finds two of three seeds where sums decide.
+
     Args:
         decoder: see `Strategy`.
         regularizers: see `Strategy`; they are differentiated by the gates too.

@@ -15,6 +15,8 @@ class GDAS(Strategy):
     Architecture and weights draw paths of their own (section 3.3). The way of the gradient to the
     logits departs from GDAS's code: see `relaxations.StraightThrough`.
 
+    Of `benchmarks/planted.py` it finds five of ten seeds where sums decide.
+
     Args:
         start: the temperature at first.
         end: the temperature in the end, reached linearly.

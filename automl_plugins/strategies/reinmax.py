@@ -12,6 +12,7 @@ class ReinMax(Strategy):
 
     The weights learn with samples of their own. The paper differentiates networks by it; as a way to search it stands
     beside GDAS in confopt (AutoML-Conf 2025), which is what this follows. See `supernets.reinmax` for the estimator.
+    Of `benchmarks/planted.py` it finds two of three seeds where sums decide.
 
     Args:
         decoder: see `Strategy`.
