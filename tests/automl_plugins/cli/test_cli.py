@@ -170,10 +170,10 @@ def test_settings_that_do_not_fit_the_data_end_it_before_a_training(capsys: pyte
 
 def test_references_of_another_level_are_refused_before_a_training(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["study", "--config", "small.yaml", "--references", "[gcn, unet]", "--folder", "runs/levels"]) == 1
-    told = capsys.readouterr().err
+    # A busy machine says beside it that it takes long.
+    (told,) = (line for line in capsys.readouterr().err.splitlines() if line.startswith("automl-plugins"))
     assert told.startswith("automl-plugins study: the module cannot be made with the reference 'unet'")
     assert "level 'pixel'" in told
-    assert told.count("\n") == 1
 
 
 def test_arguments_of_the_default_module_need_no_name(capsys: pytest.CaptureFixture[str]) -> None:
