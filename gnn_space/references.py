@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from automl_plugins.spaces.task import Level, Task
 from gnn_space.compressed import CompressedEdges
-from gnn_space.frame import Head, InputEncoder, TakesGraphs, batch_norm, feature_dropout
+from gnn_space.frame import Head, InputEncoder, TakesGraphs, batch_norm, drops_much, feature_dropout
 from gnn_space.layers import GATLayer, GCNLayer, GINLayer, PropagationLayer, SAGELayer
 
 _LAYERS = 3
@@ -57,7 +57,7 @@ class _Reference(TakesGraphs):
         self.encoder = InputEncoder(task if edges_count else _without_edges(task), channels, _EDGE_CHANNELS)
         # The last layer of a node-level network gives the outputs itself, as published.
         widths = (*self.node_hidden, task.out_channels) if self.node_level else (channels,) * _LAYERS
-        self.dropout = self.node_dropout if self.node_level else 0.0
+        self.dropout = self.node_dropout if self.node_level and drops_much(task) else 0.0
         self.layers = self._stack(self.encoder.node_channels, widths, self.encoder.edge_channels)
         self.norms = nn.ModuleList(nn.Identity() if self.node_level else batch_norm(width) for width in widths)
         self.act = self.activation()
@@ -112,7 +112,7 @@ class GraphSAGE(_Reference):
 class GAT(_Reference):
     """Graph attention (Velickovic et al. 2018); edge features enter the attention scores.
 
-    Eight heads of eight channels, as published, and ELU; dropout 0.6 on node level.
+    Eight heads of eight channels, as published, and ELU; dropout 0.6 on node level where features are wide.
     """
 
     reads_edges: ClassVar[bool] = True
@@ -155,6 +155,7 @@ class APPNP(nn.Module):
         if task.level not in self.levels:
             raise ValueError(f"APPNP is for the level node; the task's is {task.level!r}")
         self.encoder = InputEncoder(_without_edges(task), _CHANNELS, _EDGE_CHANNELS)
+        self.dropout = 0.5 if drops_much(task) else 0.0
         self.hidden = nn.Linear(self.encoder.node_channels, _CHANNELS)
         self.output = nn.Linear(_CHANNELS, task.out_channels)
         self.propagation = PropagationLayer(steps=10, teleport=0.1)
@@ -169,6 +170,6 @@ class APPNP(nn.Module):
         graph_attr: Tensor | None = None,
     ) -> Tensor:
         x, _ = self.encoder(x, edge_attr)
-        x = torch.relu(self.hidden(feature_dropout(x, 0.5, self.training)))
-        x = self.output(feature_dropout(x, 0.5, self.training))
+        x = torch.relu(self.hidden(feature_dropout(x, self.dropout, self.training)))
+        x = self.output(feature_dropout(x, self.dropout, self.training))
         return self.propagation(x, edge_index)

@@ -16,6 +16,7 @@ from automl_plugins.supernets.space import SupernetSpace
 from gnn_space.agnn.network import AGNNNetwork
 from gnn_space.agnn.sizes import CLASSES, AGNNSizes, LayerOptions
 from gnn_space.agnn.supernet import AGNNSupernet
+from gnn_space.frame import drops_much
 from gnn_space.operations import ACTIVATIONS, AGGREGATIONS, ATTENTIONS, COMBINES
 
 HIDDEN_CHANNELS = (4, 8, 16, 32, 64, 128, 256)
@@ -26,7 +27,7 @@ _REFERENCES = {
 }
 
 NODE_DROPOUT = 0.3
-"""The rate of dropout on node level where none is given."""
+"""The rate of dropout where none is given and `gnn_space.frame.drops_much` says so."""
 
 MOST_LAYERS = 200
 """A mistyped number must not end in millions of choices."""
@@ -47,7 +48,8 @@ class AGNNSpace(SupernetSpace):
     batch normalisation in every layer, and dropout is 0.3 where both have 0.6, which layers of four or eight channels
     do not survive in a short training. Chosen by validation on Cora and on generated bags of words of 500 columns.
     On graph level, which the paper has not, sums over nodes are counted by `gnn_space.frame.counted_sum`, and neither
-    it nor edge level has dropout, as the hand-made networks there: chosen by validation on ESOL. `layer_norm=False,
+    it nor edge level has dropout, as the hand-made networks there: chosen by validation on ESOL; nor have nodes whose
+    features are narrow, by that on CLUSTER. `layer_norm=False,
     dropout=0.6` is the paper's, but for the scale of wide features.
 
     The supernet's layers are as wide as the widest option: see `gnn_space.agnn.supernet.AGNNSupernet` for
@@ -63,7 +65,8 @@ class AGNNSpace(SupernetSpace):
         layer_norm: normalise the channels of each node before each activation (`gnn_space.frame.RowNorm`).
         batch_norm: normalise each channel over the batch there instead.
         dropout: rate for the inputs of each layer and for attention coefficients while training; None: 0.3 on node
-            level, 0 on others. `constant` attention has no coefficients to drop.
+            level where features are wide (`gnn_space.frame.drops_much`), 0 elsewhere. `constant` attention has no
+            coefficients to drop.
         node_embedding: channels that categorical node features are embedded in.
         edge_embedding: channels that categorical edge features are embedded in.
         max_parameters: networks with more trainable parameters are refused before they are built.
@@ -128,7 +131,7 @@ class AGNNSpace(SupernetSpace):
         return AGNNNetwork(layers, task, self._sizes_for(task))
 
     def _sizes_for(self, task: Task) -> AGNNSizes:
-        has_none = self.dropout is None and task.level != "node"
+        has_none = self.dropout is None and not drops_much(task)
         return replace(self.sizes, dropout=0.0) if has_none else self.sizes
 
     def references(self, task: Task) -> dict[str, Architecture]:

@@ -6,7 +6,7 @@ from typing import Any
 
 from automl_plugins.spaces.choice import Value
 from automl_plugins.spaces.task import Task
-from gnn_space.frame import has_wide_features
+from gnn_space.frame import drops_much, has_wide_features
 
 _CHANNELS = 64
 
@@ -30,7 +30,9 @@ def reference_values(task: Task) -> dict[str, dict[str, Value]]:
         "gated-gcn": _values(task, "gated", 4, input="linear", norm="batch", residual=True, readout="mean-sum-max"),
     }
     if task.level == "node" and not task.edge_channels:
-        found["appnp"] = _values(task, "none", 1, dropout=0.5, propagation=10, teleport=0.1)
+        found["appnp"] = _values(
+            task, "none", 1, dropout=0.5 if drops_much(task) else 0.0, propagation=10, teleport=0.1
+        )
     for name, message in (("gcn+", "gcn"), ("gin+", "gin"), ("gated-gcn+", "gated")):
         found[name] = _values(
             task,
@@ -49,7 +51,8 @@ def reference_values(task: Task) -> dict[str, dict[str, Value]]:
 
 def _classic(task: Task, message: str, activation: str = "relu", node_dropout: float = 0.5) -> dict[str, Value]:
     if task.level == "node":
-        return _values(task, message, 2, activation=activation, dropout=node_dropout, output="message")
+        dropout = node_dropout if drops_much(task) else 0.0
+        return _values(task, message, 2, activation=activation, dropout=dropout, output="message")
     return _values(task, message, 3, activation=activation, norm="batch", readout="mean-sum-max")
 
 

@@ -41,12 +41,12 @@ _ONLY: Mapping[str, tuple[Callable[[Task], bool], Value]] = {
 }
 """Choices that mean something on some tasks only, and the option that is offered elsewhere."""
 
-GRAPH_DROPOUT = 0.2
-"""The most dropout that is offered on graph level.
+FEW_DROPPED = 0.2
+"""The most dropout that is offered on graph level, and where node features are narrow.
 
 The published networks of data sets with many graphs have at most as much, one of 42 has .3 (Luo et al. 2025, tables 8
 to 13), those of one large graph .5 to .7. Of nine random networks in 60 epochs on ESOL, the four with .5 or .6 end with
-a validation RMSE of 1.10 to 1.85, the others with .54 to 1.06.
+a validation RMSE of 1.10 to 1.85, the others with .54 to 1.06. Of narrow features, see `gnn_space.frame.drops_much`.
 """
 
 
@@ -88,7 +88,8 @@ class GNNPlusSpace(SupernetSpace):
         channels: what the width of node states is chosen from; multiples of `heads`.
         messages: what each layer's message is chosen from.
         norms: of `none`, `batch`, `layer`.
-        dropouts: what the rate of dropout is chosen from; on graph level those up to `GRAPH_DROPOUT`, if any.
+        dropouts: what the rate of dropout is chosen from; on graph level, and where node features are
+            narrow, those up to `FEW_DROPPED`, if any.
         propagations: numbers of steps that the outputs may be propagated; 0: not at all.
         teleports: what the teleport probability is chosen from.
         heads: of the attentions `gat` and `gatv2`; one where they give the outputs.
@@ -166,8 +167,8 @@ class GNNPlusSpace(SupernetSpace):
             means_something, option = _ONLY[choice.name]
             if not means_something(task) and option in choice.options:
                 return (option,)
-        if choice.name == "dropout" and task.level == "graph":
-            return [each for each in cast("Sequence[float]", choice.options) if each <= GRAPH_DROPOUT] or choice.options
+        if choice.name == "dropout" and (task.level == "graph" or not has_wide_features(task)):
+            return [each for each in cast("Sequence[float]", choice.options) if each <= FEW_DROPPED] or choice.options
         if choice.kind == "message":
             left_out = {"none"} if task.edge_channels else set()
             left_out |= set() if task.level == "graph" else {"dmpnn"}

@@ -20,6 +20,7 @@ from automl_plugins.testing import SearchSpaceContract, covering
 from gnn_space import AGNNSpace
 from gnn_space.agnn.network import AGNNNetwork
 from gnn_space.agnn.sizes import AGNNSizes, LayerOptions
+from gnn_space.frame import WIDE
 
 # torch says so once in a process, wherever the first such tensor is made.
 pytestmark = pytest.mark.filterwarnings("ignore:Sparse CSR tensor support is in beta")
@@ -409,8 +410,14 @@ def test_dropout_acts_while_training_only() -> None:
         assert torch.equal(run(network.train(), graph), run(network, graph)) == (dropout == 0.0)
 
 
-@pytest.mark.parametrize(("task", "rate"), [(NODE, 0.3), (EDGE, 0.0), (GRAPH, 0.0)], ids=["node", "edge", "graph"])
-def test_networks_and_supernet_have_dropout_on_node_level_alone_where_none_is_given(task: Task, rate: float) -> None:
+@pytest.mark.parametrize(
+    ("task", "rate"),
+    [(replace(NODE, in_channels=WIDE), 0.3), (NODE, 0.0), (replace(EDGE, in_channels=WIDE), 0.0), (GRAPH, 0.0)],
+    ids=["wide-nodes", "narrow-nodes", "edges", "graphs"],
+)
+def test_networks_and_supernet_have_dropout_where_nodes_have_wide_features_and_none_is_given(
+    task: Task, rate: float
+) -> None:
     space = AGNNSpace(layers=1, hidden_channels=(4,), heads=(1, 2))
     assert built(space, uniform(space), task).dropout == rate
     assert space.supernet(task).dropout == rate

@@ -191,17 +191,18 @@ def test_there_is_a_choice_only_where_the_data_have_something_to_choose(task: Ta
 
 
 @pytest.mark.parametrize(
-    ("level", "dropouts", "offered"),
+    ("level", "channels", "dropouts", "offered"),
     [
-        ("graph", (0.0, 0.2, 0.5, 0.6), [0.0, 0.2]),
-        ("node", (0.0, 0.2, 0.5, 0.6), [0.0, 0.2, 0.5, 0.6]),
-        ("graph", (0.5,), [0.5]),
+        ("graph", WIDE, (0.0, 0.2, 0.5, 0.6), [0.0, 0.2]),
+        ("node", WIDE, (0.0, 0.2, 0.5, 0.6), [0.0, 0.2, 0.5, 0.6]),
+        ("node", WIDE - 1, (0.0, 0.2, 0.5, 0.6), [0.0, 0.2]),
+        ("graph", WIDE, (0.5,), [0.5]),
     ],
 )
-def test_graphs_are_offered_no_more_dropout_than_published_unless_nothing_else_is_left(
-    level: Level, dropouts: tuple[float, ...], offered: list[float]
+def test_graphs_and_narrow_features_are_offered_little_dropout_unless_nothing_else_is_left(
+    level: Level, channels: int, dropouts: tuple[float, ...], offered: list[float]
 ) -> None:
-    searched = GNNPlusSpace(dropouts=dropouts).within(replace(PLAIN, level=level))
+    searched = GNNPlusSpace(dropouts=dropouts).within(replace(PLAIN, level=level, in_channels=channels))
     choices = {choice.name: choice.options for choice in searched.choices}
     assert list(choices["dropout"]) == offered
 
