@@ -199,6 +199,7 @@ def photos(folder: Path) -> None:
             images = folder / home / "images" if home == "known" else folder / home
             images.mkdir(parents=True, exist_ok=True)
             Image.fromarray(generator.integers(0, 256, (32, 40, 3), dtype=np.uint8)).save(images / f"{number}.png")
+    (folder / "photos" / "notes.txt").write_text("none")
     (folder / "known" / "masks").mkdir()
     for number in range(10):
         mask = Image.fromarray(generator.integers(0, 3, (32, 40), dtype=np.uint8))
@@ -210,7 +211,7 @@ def photos(folder: Path) -> None:
     [
         (0, molecules, {"predictions.csv": 3, "best.csv": 3}),
         (1, graphs, {"nodes.csv": 21}),
-        (2, photos, {"masks": 2, "probabilities": 4}),
+        (2, photos, {"masks": 3, "probabilities": 5}),
     ],
 )
 @pytest.mark.filterwarnings("ignore")

@@ -150,7 +150,13 @@ def _write_maps(
                 inputs.write(place, one, asked.out, asked.probabilities)
             else:
                 skipped[place] = "the network gives values that are no numbers"
-    return skipped | dict(inputs.skipped)
+    skipped |= inputs.skipped
+    if 0 < len(skipped) < len(inputs):
+        places = sorted(skipped)
+        rows, reasons = [inputs.rows[place] for place in places], [skipped[place] for place in places]
+        table = predictions_csv(inputs.columns, rows, {}, (), dict(enumerate(reasons)))
+        write_whole(asked.out / "skipped.csv", table)
+    return skipped
 
 
 def _first(inputs: Unlabelled, skipped: Mapping[int, str]) -> str:
