@@ -9,6 +9,8 @@ formats:
   python                   one readable file, PATH.py, that builds the network with torch alone (those of smp and of the
                            space smp-decoder with segmentation_models_pytorch), and its weights beside it; where the
                            run's module normalises images or standardises targets, the file does so too
+  huggingface              a folder: config.json, model.safetensors, the same file as model.py, and a model card
+  smp                      a folder that `smp.from_pretrained` loads, of networks of pixels of the space smp
   torch                    what torch.export.load reads, PATH.pt2
   onnx                     ONNX, PATH.onnx; needs the packages of automl-plugins[onnx]
 
@@ -46,6 +48,7 @@ from torch import nn
 from automl_plugins.cli.commands import over_run
 from automl_plugins.cli.console import output
 from automl_plugins.cli.errors import UsageError, told_briefly
+from automl_plugins.cli.export_folders import write_huggingface, write_smp
 from automl_plugins.cli.exported import exported_at
 from automl_plugins.cli.parser import Settings
 from automl_plugins.cli.settings import Given
@@ -57,10 +60,18 @@ from automl_plugins.system.nearest import did_you_mean
 from automl_plugins.system.to_be_loaded import to_be_loaded
 from automl_plugins.training.export import Format, export_calls, export_network
 from automl_plugins.training.plain_file import load_plain, plain_arguments, write_plain
+from automl_plugins.training.preprocessing import Preprocessing
 from automl_plugins.training.units import Units
 
 _SUFFIXES = {".py": "python", ".onnx": "onnx", ".pt2": "torch"}
-_NAMES = {"python": "exported.py", "torch": "exported.pt2", "onnx": "exported.onnx"}
+_NAMES = {
+    "python": "exported.py",
+    "huggingface": "huggingface",
+    "smp": "smp",
+    "torch": "exported.pt2",
+    "onnx": "exported.onnx",
+}
+"""What is written in the folder of a run where no other name is given."""
 FORMATS = tuple(_NAMES)
 
 
@@ -80,7 +91,8 @@ def run(given: Given, command: str) -> int:
     is_sized = needs_size and space.exported_input is not None
     size = _size(settings["size"]) if is_sized and settings["size"] is not None else None
     contender = exported.found.contender(space)
-    task, data = _task(settings)
+    kept = exported.preprocessing()
+    task, data = _task(settings, None if contender.reference is not None else kept)
     if is_sized and size is None:
         raise UsageError("size is missing; it is the images' height and width, such as 128x192")
     with told_briefly(str(exported.found.path), 2, ValueError), to_be_loaded():
@@ -88,18 +100,32 @@ def run(given: Given, command: str) -> int:
     weights = exported.weights if settings["weights"] is None else Path(settings["weights"])
     _load(network, weights)
     module = weights if settings["weights"] is not None or exported.module is None else exported.module
-    units = Units() if not exported.is_registered(given) else units_in(module, task)
+    if kept is not None and settings["weights"] is None:
+        units = units_of(kept)
+    else:
+        units = units_in(module, task) if exported.is_registered(given) else Units()
+    difference: float | None
     with told_briefly("", 1, ImportError, OSError, RuntimeError, ValueError):
         if form == "python":
             difference = _as_python(network, task, units, written)
+        elif form == "huggingface":
+            names = tuple(map(str, range(task.out_channels))) if kept is None else kept.names
+            told = exported.summary(), examples(task), title_of(task)
+            difference = write_huggingface(network, task, units, names, *told, written)
+        elif form == "smp":
+            difference = None
+            write_smp(network, written)
         else:
             program: Format = "onnx" if form == "onnx" else "torch"
             difference = _as_program(network, task, units, size, written, program, space.exported_input or "images")
     console = output()
-    console.out(f"kept: {written}; it differs from the module by {difference:.1e} of the largest output")
+    differs = "" if difference is None else f"; it differs from the module by {difference:.1e} of the largest output"
+    console.out(f"kept: {written}{differs}")
     if form == "python":
         console.out(f"its weights: {written.with_suffix('.safetensors')}; `load()` in the file reads them")
     normalisation = getattr(data, "image_statistics", None)
+    if normalisation is None and units.image_mean is not None:
+        normalisation = units.image_mean, units.image_deviation
     if form in ("torch", "onnx") and normalisation is not None:
         beside_it = written.with_name(f"{written.name}.json")
         mean, deviation = ([float(value) for value in each] for each in normalisation)
@@ -115,6 +141,8 @@ def _form(format: str | None, written: Path | None) -> str:
     if format is None and written is not None and written.suffix not in _SUFFIXES:
         raise UsageError(f"{str(written)!r} ends in none of {', '.join(_SUFFIXES)}; name such a file, or give --format")
     form = format or ("python" if written is None else _SUFFIXES[written.suffix])
+    if form in ("huggingface", "smp"):
+        return form
     if form == "python" and written is not None and written.suffix != ".py":
         raise UsageError(f"{str(written)!r} does not end in .py, as a file of Python does")
     return form
@@ -174,6 +202,12 @@ def title_of(task: Task) -> str:
     return f"A network that gives {given} for each {owner}; `load()` gives it trained."
 
 
+def units_of(kept: Preprocessing) -> Units:
+    """The units that a run has kept beside its network."""
+    tensors = {name: torch.tensor(values) for name, values in kept.statistics.items()}
+    return Units(**tensors, dimensions=2 if kept.task.level == "pixel" else 0)
+
+
 def units_in(path: Path, task: Task) -> Units:
     """The units that a checkpoint of a registered module keeps beside its network.
 
@@ -200,11 +234,11 @@ def _size(text: str) -> tuple[int, int]:
     return int(height), int(width or height)
 
 
-def _task(settings: Settings) -> tuple[Task, Any]:
-    """The task that is given, or that of the run's data with these."""
+def _task(settings: Settings, kept: Preprocessing | None) -> tuple[Task, Any]:
+    """The task that is given, that which the run has kept, or that of the run's data with these."""
     task = settings.make("task")
-    if task is not None:
-        return task, None
+    if task is not None or kept is not None:
+        return task if kept is None or task is not None else kept.task, None
     data = settings.make("data")
     if data is None:
         raise UsageError("task is missing; it is that of the run's data, but there is no config.yaml that names them")

@@ -6,10 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from automl_plugins.cli.classes import registered
-from automl_plugins.cli.errors import UsageError
-from automl_plugins.cli.network_file import NetworkFile, network_at
+from automl_plugins.cli.errors import UsageError, told_briefly
+from automl_plugins.cli.network_file import UNREADABLE, NetworkFile, network_at
 from automl_plugins.cli.settings import Given, read_yaml
+from automl_plugins.report.summary import Summary
 from automl_plugins.studies.folder import RunFolder
+from automl_plugins.training.preprocessing import Preprocessing
 
 
 @dataclass(frozen=True)
@@ -34,6 +36,31 @@ class Exported:
         """True where the run was trained by a registered module, whose buffers are known by their names."""
         module = given.get("module.class_path", given.get("module"))
         return not isinstance(module, str) or module in registered("modules").values()
+
+    def preprocessing(self) -> Preprocessing | None:
+        """The task, names and units that the run has kept; None: it has kept none.
+
+        Raises:
+            UsageError: they cannot be read.
+        """
+        path = RunFolder(self.folder).preprocessing
+        if not path.is_file():
+            return None
+        with told_briefly(str(path), 1, *UNREADABLE, OSError):
+            return Preprocessing.load(path)
+
+    def summary(self) -> Summary | None:
+        """The table and the verdict of the run; None: it has none.
+
+        Raises:
+            UsageError: it cannot be read.
+        """
+        for folder in (self.found.run.path, self.found.run.path.parent):
+            path = RunFolder(folder).summary
+            if path.is_file():
+                with told_briefly(str(path), 1, *UNREADABLE, OSError):
+                    return Summary.from_json(path.read_text("utf-8"))
+        return None
 
 
 def exported_at(target: str, key: str = "") -> Exported:

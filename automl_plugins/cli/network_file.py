@@ -21,7 +21,7 @@ from automl_plugins.spaces.space import SearchSpace
 from automl_plugins.studies.folder import RunFolder
 from automl_plugins.studies.winner import read_settings
 
-_UNREADABLE = (ValueError, TypeError, LookupError, AttributeError, RecursionError)
+UNREADABLE = (ValueError, TypeError, LookupError, AttributeError, RecursionError)
 """Errors of reading a file of a run that somebody has changed."""
 
 
@@ -52,7 +52,7 @@ class NetworkFile:
         Raises:
             UsageError: their file is damaged.
         """
-        with told_briefly(str(self.run.settings), 2, *_UNREADABLE):
+        with told_briefly(str(self.run.settings), 2, *UNREADABLE):
             return read_settings(self.run)
 
     def tuned(self, given: Given, command: str) -> Given:
@@ -171,7 +171,7 @@ def show_search(console: Console, space: SearchSpace, folder: RunFolder, figure:
         UsageError: a file of the search cannot be read; the figure cannot be made.
     """
     if folder.search.exists():
-        with told_briefly(str(folder.search), 2, *_UNREADABLE):
+        with told_briefly(str(folder.search), 2, *UNREADABLE):
             lines = SearchSummary.from_json(folder.search.read_text(encoding="utf-8")).lines()
         for line in lines:
             console.out(line)
@@ -182,7 +182,7 @@ def show_search(console: Console, space: SearchSpace, folder: RunFolder, figure:
         draw(console, space, folder.architecture, figure)
     candidates = folder.path / "found.json"
     if folder.search.exists() and candidates.exists():  # its decoder evaluates
-        with told_briefly(str(candidates), 2, *_UNREADABLE):
+        with told_briefly(str(candidates), 2, *UNREADABLE):
             several = json.loads(candidates.read_text(encoding="utf-8"))
             console.out(f"the best of {len(several)} by the supernet's weights: {figures_text(several[0]['figures'])}")
 

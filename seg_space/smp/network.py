@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -57,6 +58,26 @@ class SmpNetwork(nn.Module):
         outputs: Tensor = self.model(self.prepared(images))
         return outputs[..., :height, :width]
 
+    def save_smp(self, folder: Path) -> None:
+        """Write the model as `smp.from_pretrained` reads it; parts that smp makes and no output depends on are zero.
+
+        smp's model neither pads nor normalises images: they are to be multiples of the encoder's stride, and to have
+        the statistics that the training's had.
+
+        Args:
+            folder: a new one.
+
+        Raises:
+            ValueError: its images are normalised for pretrained weights, which smp's model would not do.
+        """
+        model: Any = self.model
+        if self.normalisation is not None:
+            raise ValueError("smp keeps no normalisation of images beside a model; use --format huggingface or python")
+        whole = type(model)(**{**model.config, "encoder_weights": None})
+        state = {name: torch.zeros_like(value) for name, value in whole.state_dict().items()}
+        whole.load_state_dict(state | {name: value.cpu() for name, value in model.state_dict().items()})
+        whole.save_pretrained(str(folder))
+
     def prepared(self, images: Tensor) -> Tensor:
         """The images as the model takes them: normalised, and padded."""
         if self.training and images.size(0) == 1 and self.decoder_name in _NORMALISE_AVERAGES:
@@ -107,6 +128,9 @@ class SmpImageNetwork(SmpNetwork):
     def plain_source(self) -> PlainSource:
         """See `automl_plugins.spaces.plain_source.HasPlainSource`; the source needs smp."""
         return smp_source(self.model, self.normalisation is not None, self.multiple, self.least, self.classifier)
+
+    def save_smp(self, folder: Path) -> None:
+        raise ValueError("smp has no models of whole images; use --format huggingface or python")
 
     def forward(self, images: Tensor) -> Tensor:
         parts: Any = self.model

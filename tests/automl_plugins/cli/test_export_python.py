@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ import torch
 from automl_plugins import Task
 from automl_plugins.cli import main
 from automl_plugins.training.plain_file import load_plain
+from automl_plugins.training.preprocessing import Preprocessing
 from gnn_space import AGNNSpace
 from gnn_space.probe import GraphProbe
 
@@ -101,6 +103,29 @@ def test_what_fit_left_is_exported(run: Path, tmp_path: Path, capsys: pytest.Cap
     torch.testing.assert_close(outputs(log / "exported.py"), 3.0 * expected(run) + 2.0)
 
 
+def test_a_folder_for_the_hub_has_the_network_and_a_card(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = run / "huggingface"
+    assert main(["export", str(run), "--format", "huggingface"]) == 0
+    assert {path.name for path in folder.iterdir()} == {"config.json", "model.safetensors", "model.py", "README.md"}
+    torch.testing.assert_close(outputs(folder / "model.py"), 3.0 * expected(run) + 2.0)
+    assert json.loads((folder / "config.json").read_text())["task"]["level"] == "graph"
+    card = (folder / "README.md").read_text()
+    assert card.startswith("---\nlibrary_name: pytorch\nlicense: other  # TODO")
+    capsys.readouterr()
+    assert main(["export", str(run), "--format", "huggingface"]) == 2
+    assert "it exists; name another with --out, or remove it" in capsys.readouterr().err
+
+
+def test_what_the_run_kept_of_its_data_needs_no_data(run: Path) -> None:
+    (run / "config.yaml").write_text(CONFIG.splitlines()[0])
+    Preprocessing(TASK, ("logS",), "somewhere.Data", {}, {"target_mean": (5.0,), "target_scale": (7.0,)}).save(
+        run / "preprocessing.json"
+    )
+    assert main(["export", str(run), "--format", "huggingface"]) == 0
+    torch.testing.assert_close(outputs(run / "huggingface" / "model.py"), 7.0 * expected(run) + 5.0)
+    assert json.loads((run / "huggingface" / "config.json").read_text())["id2label"] == {"0": "logS"}
+
+
 @pytest.mark.parametrize("suffix", ["onnx", "pt2"])
 def test_a_network_of_graphs_is_exported_for_any_nodes_edges_and_graphs(suffix: str, run: Path) -> None:
     path = run / f"found.{suffix}"
@@ -126,6 +151,7 @@ def test_a_network_of_graphs_is_exported_for_any_nodes_edges_and_graphs(suffix: 
     [
         (["absent"], None, "'absent': there is no such file or folder"),
         (["{run}", "--format", "pyhton"], None, "did you mean 'python'"),
+        (["{run}", "--format", "smp"], None, "is no model of segmentation_models_pytorch"),
         (["{run}", "--out", "found.txt"], None, "ends in none of .py, .onnx, .pt2"),
         (["{run}", "--format", "python", "--out", "found.onnx"], None, "does not end in .py"),
         (["{run}"], "architecture.json", "there is no such file (the run has no winner yet)"),
