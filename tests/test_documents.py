@@ -170,8 +170,12 @@ def commands() -> list[tuple[str, str]]:
 
 @pytest.mark.parametrize(
     "line",
-    # What predicts needs a run.
-    [each for document, each in commands() if document not in ROADS and not each.startswith("automl-plugins predict ")],
+    # What predicts or exports needs a run.
+    [
+        each
+        for document, each in commands()
+        if document not in ROADS and not each.startswith(("automl-plugins predict ", "automl-plugins export "))
+    ],
 )
 def test_the_commands_are_valid(line: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.chdir(ROOT)
