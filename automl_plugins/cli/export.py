@@ -71,7 +71,7 @@ _NAMES = {
     "torch": "exported.pt2",
     "onnx": "exported.onnx",
 }
-"""What is written in the folder of a run where no other name is given."""
+"""The names in the folder of a run of what is written where no other is given."""
 FORMATS = tuple(_NAMES)
 
 

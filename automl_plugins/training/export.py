@@ -91,7 +91,7 @@ def export_calls(
     except Exception as error:  # torch's exporters raise nearly anything for what they do not know
         path.unlink(missing_ok=True)
         reasons = [line for line in str(error).splitlines() if "No ONNX function found" in line or "Could not" in line]
-        told = (reasons or str(error).splitlines() or [type(error).__name__])[0]
+        told = (reasons or str(error).splitlines() or [type(error).__name__])[0].rpartition("DispatchError'>: ")[2]
         raise RuntimeError(f"torch cannot export this network as {format}: {told[:200]}") from error
     finally:
         network.train(training)
