@@ -55,7 +55,8 @@ def write_huggingface(
     Returns:
         The difference of model.py from the network, see `write_plain`; None: there is no model.py.
     """
-    difference, needs = None, ()
+    difference: float | None = None
+    needs: tuple[str, ...] = ()
     with _new(folder):
         if isinstance(network, HasPlainSource):
             source = network.plain_source()
