@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import cast
 
 import torch
@@ -60,11 +62,13 @@ class FreeflowEstimator(Estimator):
         listed = list(candidates)
         if context is None:
             return super().estimate_all(listed, context)
+        began = time.perf_counter()
         try:
             shares = self._shares(context)
         except (RuntimeError, TypeError, ValueError):
             return super().estimate_all(listed, context)
-        return _Shares(shares).estimate_all(listed, context)
+        seconds = (time.perf_counter() - began) / max(len(listed), 1)
+        return [replace(each, cost_s=each.cost_s + seconds) for each in _Shares(shares).estimate_all(listed, context)]
 
     def _shares(self, context: Context) -> Tensor:
         self.check(context)

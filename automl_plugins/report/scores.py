@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
+from rich.markup import escape
 from rich.table import Table
 
 _MOST = 10
@@ -17,10 +18,10 @@ def rank_table(ranks: Mapping[str, Sequence[int]], first: str) -> Table:
         ranks: name of an estimator -> the rank of each architecture.
         first: the estimator that they are sorted by.
     """
-    table = Table(box=None, title=f"the best by {first}: ranks", title_justify="left")
+    table = Table(box=None, title=f"the best by {escape(first)}: ranks", title_justify="left")
     table.add_column("architecture", justify="right")
     for name in ranks:
-        table.add_column(name, justify="right")
+        table.add_column(escape(name), justify="right")
     order = sorted(range(len(ranks[first])), key=ranks[first].__getitem__)
     for place in order[:_MOST]:
         table.add_row(str(place), *(str(column[place]) for column in ranks.values()))
@@ -32,10 +33,10 @@ def tau_table(tau: Mapping[str, Mapping[str, float]], seconds: Mapping[str, floa
     table = Table(box=None, title="Kendall's tau", title_justify="left")
     table.add_column("")
     for name in tau:
-        table.add_column(name, justify="right")
+        table.add_column(escape(name), justify="right")
     table.add_column("s each", justify="right")
     table.add_column("valid", justify="right")
     for one, row in tau.items():
         cells = ["" if one == other else "-" if math.isnan(row[other]) else f"{row[other]:.2f}" for other in tau]
-        table.add_row(one, *cells, f"{seconds[one]:.3f}", str(valid[one]))
+        table.add_row(escape(one), *cells, f"{seconds[one]:.3f}", str(valid[one]))
     return table

@@ -35,6 +35,7 @@ def test_scores_stand_beside_size_and_chance(tmp_path: Path, capsys: pytest.Capt
         assert sorted(ranks) == [1, 2, 3, 4, 5]
     shown = capsys.readouterr().out
     assert "the best by naswot: ranks" in shown
+    assert shown.count("ranks:[swap,macs]") == 4, "as a column of both tables, a row, and when it has ended"
     assert "Kendall's tau" in shown
     assert "5 architectures: a tau within 0.82 of 0 may be chance" in shown
 
