@@ -137,7 +137,7 @@ def run(given: Given, command: str) -> int:
 def _form(format: str | None, written: Path | None) -> str:
     """The format that is asked for, or that the name of the file has."""
     if format is not None and format not in FORMATS:
-        raise UsageError(f"format={format!r}: it is one of {', '.join(FORMATS)}; {did_you_mean(format, FORMATS)}")
+        raise UsageError(f"format={format!r}: there is no such format; {did_you_mean(format, FORMATS)}")
     if format is None and written is not None and written.suffix not in _SUFFIXES:
         raise UsageError(f"{str(written)!r} ends in none of {', '.join(_SUFFIXES)}; name such a file, or give --format")
     form = format or ("python" if written is None else _SUFFIXES[written.suffix])

@@ -150,7 +150,10 @@ def test_a_checkpoint_of_fit_is_exported(folder: Path, capsys: pytest.CaptureFix
         ({"size": "40*64"}, "size='40*64': it is the images' height and width, such as 128x192"),
         ({"size": None}, "size is missing"),
         ({"weights": "absent.pt"}, "weights='absent.pt': there is no such file"),
-        ({"format": "tflite"}, "format='tflite': it is one of torch, onnx"),
+        (
+            {"format": "tflite"},
+            "format='tflite': there is no such format; valid: huggingface, onnx, python, smp, torch",
+        ),
         ({"task.level": "graph"}, "the task is of level 'graph'"),
         ({"task.in_channels": "3"}, "they are not this network's"),
         ({"sise": "40"}, "there is no such key; did you mean 'size'"),
