@@ -8,6 +8,8 @@ from automl_plugins.samplers.evolution import EvolutionSampler
 from automl_plugins.samplers.predictor import PredictorSampler
 from automl_plugins.samplers.priorband import PriorBandSampler
 from automl_plugins.samplers.reinforce import ReinforceSampler
+from automl_plugins.samplers.robot import RobotSampler
+from automl_plugins.samplers.screen import ScreenSampler
 
 __all__ = [
     "ArchitectureSampler",
@@ -18,5 +20,7 @@ __all__ = [
     "PriorBandSampler",
     "Proposal",
     "ReinforceSampler",
+    "RobotSampler",
+    "ScreenSampler",
     "TrialLog",
 ]
