@@ -57,15 +57,24 @@ class Knowledge:
             found: by the decoder.
         """
         said = [f"entropy {float(searchable.entropy()):.3f} of 1"] if self._learns_logits else []
+        try:
+            said += self._by_losses(searchable, found)
+        except Exception as error:  # noqa: BLE001 - a step that cannot run without gradients must not lose what was found
+            reason = str(error).partition("\n")[0]
+            said.append(f"its loss could not be compared: the step failed without gradients ({reason})")
+        if said:
+            report.line(f"what the search knew of {name or 'the module'}: {'; '.join(said)}")
+
+    def _by_losses(self, searchable: Searchable, found: Architecture) -> list[str]:
         batches = min(_BATCHES, self._evaluate.batches)
         began = time.monotonic()
         own = self._losses(searchable, found, batches)
-        if math.isfinite(mean_of(own)) and self._is_cheap((time.monotonic() - began) * _RANDOM):
-            said += self._beside_random(searchable, own, batches)
-            if not getattr(self._decoder, "reads_logits", False) and batches > 1:
-                said += self._of_halves(searchable, batches)
-        if said:
-            report.line(f"what the search knew of {name or 'the module'}: {'; '.join(said)}")
+        if not math.isfinite(mean_of(own)) or not self._is_cheap((time.monotonic() - began) * _RANDOM):
+            return []
+        said = self._beside_random(searchable, own, batches)
+        if not getattr(self._decoder, "reads_logits", False) and batches > 1:
+            said += self._of_halves(searchable, batches)
+        return said
 
     def _is_cheap(self, seconds: float) -> bool:
         """True where no process would take longer than it may; equal on all of them."""

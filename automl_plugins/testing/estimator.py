@@ -219,7 +219,8 @@ class PredictorContract(ABC):
         assert predictor.learns
         estimates = predictor.estimate_all(others)
         assert [estimate.score for estimate in estimates] == pytest.approx(predictor.predict(others))
-        assert predictor.estimate(others[0]).score == pytest.approx(estimates[0].score)
+        # Networks of single precision round otherwise in a batch of one.
+        assert predictor.estimate(others[0]).score == pytest.approx(estimates[0].score, rel=1e-5)
 
     def test_a_prediction_is_settled_by_seed_and_data_and_leaves_the_world_as_it_was(self) -> None:
         known, others = self.sampled(30), self.sampled(10, seed=1)

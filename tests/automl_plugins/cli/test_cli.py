@@ -194,7 +194,7 @@ def test_an_argument_of_another_tasks_module_is_refused_before_a_training(capsys
 
 
 def test_ctrl_c_ends_it_in_one_line(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    def interrupted(study: object) -> None:
+    def interrupted(study: object, began: float) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr("automl_plugins.studies.study.Study.run", interrupted)

@@ -216,4 +216,4 @@ def test_an_output_of_another_ending_is_named(capsys: pytest.CaptureFixture[str]
     choices = {choice.name: choice.options[0] for choice in AGNNSpace(layers=1).choices}
     Path("found.json").write_text(AGNNSpace(layers=1).architecture(choices).to_json())
     told = line(capsys, "export", "--architecture", "found.json", "--size", "32", "--space.layers", "1", "model.foo")
-    assert "'model.foo' ends in none of .onnx, .pt2" in told
+    assert "'model.foo' ends in none of .py, .onnx, .pt2" in told

@@ -83,6 +83,14 @@ def test_what_would_take_long_or_has_no_data_is_left_out(monkeypatch: pytest.Mon
     assert told(monkeypatch, MostLikely(), lambda *_: float("nan"), learns_logits=False) == ""
 
 
+def test_a_step_that_needs_gradients_loses_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    def failing(*_: object) -> float:
+        raise RuntimeError("element 0 does not require grad\nand more")
+
+    line = told(monkeypatch, MostLikely(), failing)
+    assert line.endswith("could not be compared: the step failed without gradients (element 0 does not require grad)")
+
+
 def test_a_search_ends_with_it(trainer: Callable[..., pl.Trainer], monkeypatch: pytest.MonkeyPatch) -> None:
     lines: list[str] = []
     monkeypatch.setattr(report, "line", lines.append)

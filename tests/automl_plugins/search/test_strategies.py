@@ -32,7 +32,7 @@ NAMES = {
 
 
 class LitSpy(LitUser):
-    """Remembers the gates and the batch of every step, and whether it was the architecture's."""
+    """Remembers the gates and the batch of every step of training, and whether it was the architecture's."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -41,8 +41,9 @@ class LitSpy(LitUser):
         self.steps = lambda: steps
 
     def training_step(self, batch: Any, batch_idx: int) -> Tensor:
-        gates = self.net.gates().matrix.detach().clone()
-        self.steps().append((self.net.logits.requires_grad, gates, batch[0]))
+        if torch.is_grad_enabled():  # in the end what was found is judged
+            gates = self.net.gates().matrix.detach().clone()
+            self.steps().append((self.net.logits.requires_grad, gates, batch[0]))
         return super().training_step(batch, batch_idx)
 
 

@@ -32,7 +32,8 @@ class LitAsked(LitUser):
     def __init__(self, asking: Asking) -> None:
         super().__init__()
         # A function, which stays: a list or an object of the module's own is put back after the architecture's step.
-        self.ask = lambda names: asking.steps.append(names)
+        # In the end what was found is judged, without gradients.
+        self.ask = lambda names: asking.steps.append(names) if torch.is_grad_enabled() else None
 
     def names(self) -> set[str]:
         return {name for name, each in self.named_parameters() if each.requires_grad}

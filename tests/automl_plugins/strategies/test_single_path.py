@@ -54,8 +54,9 @@ def test_a_fair_step_trains_by_the_mean_of_its_paths(trainer: Callable[..., pl.T
     module.net.supernet.register_forward_pre_hook(lambda *_: runs.append(1))
     strategy = FairSinglePath(Evolution(population=2, generations=1))
     trainer(ArchitectureSearch(strategy), max_epochs=1, limit_val_batches=0, max_steps=2).fit(module, UserData())
-    # Two steps of two paths (the widths 2 and 4), then two architectures on two search batches of a half.
-    assert len(runs) == 2 * 2 + 2 * 2
+    # Two steps of two paths (the widths 2 and 4), then two architectures on two search batches of a half, and what was
+    # found on these once more, for the line in the end.
+    assert len(runs) == 2 * 2 + 2 * 2 + 2
 
 
 def test_spos_trains_like_random_search_and_ends_with_evolution() -> None:
