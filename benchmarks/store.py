@@ -43,7 +43,7 @@ RESULTS = random_draws.RESULTS
 Setting = random_draws.Setting | segmentation_quality.Setting
 SETTINGS: dict[str, Setting] = {**random_draws.SETTINGS, **segmentation_quality.SETTINGS}
 RECIPES = ("new", "old")
-FULL = {"esol": 60, "bbbp": 40, "cluster": 30, "brain": 15}
+FULL = {"esol": 60, "bbbp": 40, "cluster": 15, "brain": 15}
 """Epochs of a full training."""
 OLD_RATE = {GraphRegression: 1e-3}
 """Learning rates of modules whose defaults have changed."""

@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch_geometric.data import Batch, Data
+from torch_geometric.nn import BatchNorm
 
 from automl_plugins import Architecture, SearchSpace, Task
 from automl_plugins.errors import ParameterCapError
@@ -20,7 +21,7 @@ from automl_plugins.testing import SearchSpaceContract, covering
 from gnn_space import AGNNSpace
 from gnn_space.agnn.network import AGNNNetwork
 from gnn_space.agnn.sizes import AGNNSizes, LayerOptions
-from gnn_space.frame import WIDE
+from gnn_space.frame import WIDE, RowNorm
 
 # torch says so once in a process, wherever the first such tensor is made.
 pytestmark = pytest.mark.filterwarnings("ignore:Sparse CSR tensor support is in beta")
@@ -365,10 +366,11 @@ def test_batch_norm_normalises_before_each_activation() -> None:
     assert not any("norm" in name for name in built(without, uniform(without), NODE).state_dict())
 
 
-def test_by_default_the_channels_of_each_node_are_normalised_before_each_activation() -> None:
-    space = AGNNSpace(layers=2, dropout=0.0)
-    network = built(space, uniform(space), NODE).double().eval()
-    graph = graph_for(NODE, 6, [(0, 1), (1, 2), (2, 3)], seed=0)
+@pytest.mark.parametrize("task", [replace(NODE, in_channels=WIDE), NODE], ids=["wide-nodes", "told"])
+def test_the_channels_of_each_node_are_normalised_before_each_activation(task: Task) -> None:
+    space = AGNNSpace(layers=2, batch_norm=None if task.in_channels == WIDE else False, dropout=0.0)
+    network = built(space, uniform(space), task).double().eval()
+    graph = graph_for(task, 6, [(0, 1), (1, 2), (2, 3)], seed=0)
     states: list[Tensor] = []
     for norm in network.norms:
         norm.register_forward_hook(lambda _, __, output: states.append(output))
@@ -376,6 +378,24 @@ def test_by_default_the_channels_of_each_node_are_normalised_before_each_activat
     for state in states:
         torch.testing.assert_close(state.mean(dim=1), torch.zeros(6, dtype=torch.float64), rtol=0, atol=1e-6)
     torch.testing.assert_close(states[0].std(dim=1, correction=0), torch.ones(6).double(), rtol=0, atol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("task", "options", "kind"),
+    [
+        (NODE, {}, BatchNorm),
+        (NODE, {"layer_norm": False}, nn.Identity),
+        (replace(NODE, in_channels=WIDE), {}, RowNorm),
+        (replace(NODE, in_channels=WIDE), {"batch_norm": True}, BatchNorm),
+        (EDGE, {}, RowNorm),
+        (GRAPH, {}, RowNorm),
+    ],
+)
+def test_each_channel_is_normalised_over_the_batch_where_nodes_have_narrow_features_or_it_is_asked_for(
+    task: Task, options: dict[str, bool], kind: type[nn.Module]
+) -> None:
+    space = AGNNSpace(layers=1, **options)
+    assert isinstance(built(space, uniform(space), task).norms[0], kind)
 
 
 @pytest.mark.parametrize("factor", [1e-4, 1e4])
