@@ -42,7 +42,7 @@ SMALLER = {
 }
 
 
-ROADS = ("predict.md",)
+ROADS = ("predict.md", "start.md")
 """Documents whose commands lead from one to the next, and are run."""
 SMALL_RUNS = {
     "study": "--trials 1 --trial_epochs 1 --trainer.max_epochs 1 --seeds 2 --finalists 1 --random_search false "
@@ -217,6 +217,7 @@ def photos(folder: Path) -> None:
         (0, molecules, {"predictions.csv": 3, "best.csv": 3}),
         (1, graphs, {"nodes.csv": 21}),
         (2, photos, {"masks": 3, "probabilities": 5}),
+        (3, molecules, {"predictions.csv": 3}),
     ],
 )
 @pytest.mark.filterwarnings("ignore")

@@ -75,6 +75,9 @@ METHOD_KEYS = {
 """Command -> arguments of the Trainer's method of that name."""
 _FIT_KEYS = ("architecture", "space", "data", "module", "trainer", "seed_everything", "seed", "folder")
 COMMANDS = {
+    "init": Command(
+        "init", ("data", "target", "minutes", "out"), target="", switches=("overwrite",), texts=("target",)
+    ),
     "study": Command("study", ("minutes", "screen", "screen-pool"), is_strict=True),
     "search": Command("search", ("space", "data", "module", "trainer", "search", "seed", "folder"), is_strict=True),
     "derive": Command(

@@ -35,7 +35,7 @@ def with_chosen(given: Given, command: str) -> Given:
     given.needs("data")
     if given.get("space") is not None or given.get("space.class_path") is not None:
         return given
-    facts = _facts(given)
+    _, facts = read_data(given)
     asked = given.get("sampler.class_path", given.get("sampler"))
     asked = "priorband" if asked is not None and asked == registered("samplers").get("priorband") else asked
     found = {key: value for key, value in chosen(facts, given.get("trials"), asked).items() if key not in given}
@@ -49,8 +49,12 @@ def with_chosen(given: Given, command: str) -> Given:
     return looked_at(replace(given, items=(*given.items, *items)))
 
 
-def _facts(given: Given) -> DataFacts:
-    """The level and size of the data, which are read for it."""
+def read_data(given: Given) -> tuple[Any, DataFacts]:
+    """The datamodule that was asked for, whose training data have been read, and their level and size.
+
+    Raises:
+        UsageError: it cannot be made, or its data cannot be read.
+    """
     parts = Given(tuple(_of_data(given)), configs=given.configs)
     parts.check_folder(Path())
     settings = Settings(parts, ("data", "task"), seed=int)
@@ -69,7 +73,7 @@ def _facts(given: Given) -> DataFacts:
             raise StudyError(f"{type(data).__name__} has no `task`, so give one (--task.level ...)")
     images = [each for each in tensors_in(batch) if each.ndim == 4] if task.level in ("pixel", "image") else []
     accelerator = given.get("trainer.accelerator", "auto")
-    return DataFacts(
+    return data, DataFacts(
         level=task.level,
         samples=len(getattr(loader, "dataset", [0])),  # of one graph that is repeated, there is none
         pixels=images[0].shape[-1] * images[0].shape[-2] if images else 0,

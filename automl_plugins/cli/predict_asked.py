@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from automl_plugins.cli.errors import UsageError, told_briefly
 from automl_plugins.cli.settings import Given
+from automl_plugins.cli.writable import check_home, check_out
 from automl_plugins.studies.folder import RunFolder
 from automl_plugins.studies.trained import NETWORKS, trained_in, weights_of
 from automl_plugins.system.files import read_object
@@ -109,18 +109,14 @@ def _check_inputs(path: Path) -> None:
 def _check_out(path: Path, is_folder: bool, may_overwrite: bool) -> None:
     """Refuse what cannot be written, and what would replace something."""
     name = f"out={str(path)!r}"
-    if is_folder and (path.is_file() or path.suffix == ".csv"):
+    if not is_folder:
+        check_out(path, may_overwrite, "predictions.csv")
+        return
+    if path.is_file() or path.suffix == ".csv":
         raise UsageError(f"{name}: predictions of pixels are images; name a folder")
-    if not is_folder and path.is_dir():
-        raise UsageError(f"{name}: it is a folder; name a file in it, such as {path / 'predictions.csv'}")
-    if path.exists() and not may_overwrite and (path.is_file() or any(path.iterdir())):
+    if path.exists() and not may_overwrite and any(path.iterdir()):
         raise UsageError(f"{name}: there is something already; name another place, or give --overwrite")
-    home = next(each for each in (path.absolute(), *path.absolute().parents) if each.is_dir())
-    between = [each for each in path.absolute().parents if each.exists() and not each.is_dir()]
-    if between:
-        raise UsageError(f"{name}: {between[0]} is a file, and no folder")
-    if not os.access(home, os.W_OK):
-        raise UsageError(f"{name}: the folder {home} is not writable")
+    check_home(path, name)
 
 
 def _check_options(options: dict[str, Any], kept: dict[str, Any]) -> None:

@@ -26,6 +26,7 @@ from automl_plugins.training.preprocessing import Preprocessing
 from gnn_space.data.descriptors import check_descriptors, molecule_features
 from gnn_space.data.graph_checks import check_classes
 from gnn_space.data.graphs import ManyGraphs, ManyGraphsData
+from gnn_space.data.molecule_draft import counts_of, molecule_findings
 from gnn_space.data.scaffolds import scaffold_split
 from gnn_space.data.smiles import ATOM_CATEGORIES, BOND_CATEGORIES, import_chem, molecule_graph, molecule_store, parse
 from gnn_space.data.unlabelled_molecules import unlabelled_molecules, why_skipped
@@ -137,6 +138,16 @@ class MoleculeData(ManyGraphsData):
         """The SMILES that do not parse, or have no atoms, in the table's order."""
         loaded = self.loaded
         return [row.smiles for row in loaded.skipped] if isinstance(loaded, Molecules) else []
+
+    def findings(self) -> list[str]:
+        """Lines about the table: parts and classes, and molecules that stand twice."""
+        table = self._read()
+        molecules = [parse(smiles) for smiles in table.smiles]
+        kept = [row for row, molecule in enumerate(molecules) if molecule is not None]
+        found, targets = [molecules[row] for row in kept], table.targets[kept]
+        parts = self._parts(table, kept, found)
+        told = counts_of(targets, table.classes or (("0", "1") if self.target == "binary" else ()), parts)
+        return [*told, *molecule_findings([table.smiles[row] for row in kept], targets, found, parts)]
 
     def report_files(self) -> dict[str, str]:
         """`skipped_molecules.csv`, where there are some: line, SMILES and reason of each."""

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import importlib.util
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 
 from automl_plugins.training.data.csv_table import CsvTable, read_csv_table
+from automl_plugins.training.data.draft import Draft
 from gnn_space.data.molecule_data import MoleculeData, Molecules, MoleculeSplit, MoleculeTable, MoleculeTarget
+from gnn_space.data.molecule_draft import molecules_draft
 from gnn_space.data.smiles import import_chem
 
 
@@ -72,6 +75,11 @@ class SmilesTable(MoleculeData):
         self.smiles_column = smiles_column
         self.target_columns = columns
         self.split_column = split_column
+
+    @classmethod
+    def draft(cls, path: Path, targets: Sequence[str] = ()) -> Draft | None:
+        """The arguments for a table that was looked at, see `molecules_draft`."""
+        return molecules_draft(path, targets)
 
     def reading(self) -> dict[str, Any]:
         """The arguments of `unlabelled` with which further molecules become what these are."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,9 +12,11 @@ from torch_geometric.data import Data
 
 from automl_plugins.system.nearest import did_you_mean
 from automl_plugins.training.data.arrays import Arrays, array_names, integers, read_arrays
+from automl_plugins.training.data.draft import Draft
 from automl_plugins.training.data.splits import mask
 from automl_plugins.training.once import warn_once
 from gnn_space.data.npz_arrays import check_present, features_and_edges, stored_as
+from gnn_space.data.npz_draft import npz_draft
 from gnn_space.data.single import SingleGraphData
 
 SPLITS = ("train_idx", "val_idx", "test_idx")
@@ -53,6 +56,11 @@ class NpzGraphData(SingleGraphData):
     ) -> None:
         super().__init__(steps_per_epoch, normalize_features, sparse_features, seed)
         self.path = Path(path).expanduser()
+
+    @classmethod
+    def draft(cls, path: Path, targets: Sequence[str] = ()) -> Draft | None:
+        """The arguments for a file that was looked at, see `npz_draft`; its classes are its targets."""
+        return npz_draft(path)
 
     def _where(self) -> str:
         return str(self.path)

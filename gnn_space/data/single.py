@@ -20,6 +20,7 @@ from automl_plugins.training.preprocessing import Preprocessing
 from gnn_space.data.batches import RepeatedBatch
 from gnn_space.data.features import as_learned
 from gnn_space.data.graph_checks import check_classes, check_edges, check_finite, check_parts
+from gnn_space.data.npz_draft import graph_findings
 from gnn_space.data.unlabelled_graphs import unlabelled_graphs
 
 FRACTIONS = (0.6, 0.2, 0.2)
@@ -77,6 +78,10 @@ class SingleGraphData(TaskDataModule[OneGraph]):
     def predict_dataloader(self) -> RepeatedBatch:
         """The graph, once: predictions are of all nodes."""
         return RepeatedBatch(self.loaded.graph, 1)
+
+    def findings(self) -> list[str]:
+        """Lines about the graph, see `graph_findings`."""
+        return graph_findings(self.loaded.graph, self.loaded.task.out_channels)
 
     def reading(self) -> dict[str, Any]:
         """The arguments of `unlabelled` with which another graph becomes what this one is."""

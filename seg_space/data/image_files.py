@@ -11,15 +11,16 @@ import torch
 from torch import Tensor
 
 from automl_plugins.spaces.task import Target, Task
+from automl_plugins.training.data.draft import Draft, Reasoned
 from automl_plugins.training.data.unlabelled import Unlabelled
 from automl_plugins.training.preprocessing import Preprocessing
 from seg_space.data.arguments import Size, height_and_width
 from seg_space.data.base import ImageDataModule
 from seg_space.data.checks import check_one_size, check_splits
-from seg_space.data.files import ImageFiles
+from seg_space.data.files import ImageFiles, some_of
 from seg_space.data.headers import check_headers
 from seg_space.data.labels import Labels
-from seg_space.data.layouts import layout_hint
+from seg_space.data.layouts import layout_hint, layout_of
 from seg_space.data.mask_files import MaskForm
 from seg_space.data.sources import FileSource, MaskReader, Source
 from seg_space.data.unlabelled_images import unlabelled_images
@@ -78,6 +79,18 @@ class ImageFilesData(ImageDataModule):
         """Images without targets, see `unlabelled_images`."""
         return unlabelled_images(path, kept, **{**kept.reading, **options})
 
+    def findings(self) -> list[str]:
+        """Lines about the images: how many there are in each part, and how often each class occurs in training."""
+        loaded, names = self.loaded, getattr(self, "classes", ())
+        parts = (("training", loaded.train), ("validation", loaded.val), ("test", loaded.test))
+        told = [", ".join(f"{part}: {len(data):,} images" for part, data in parts)]
+        if loaded.counts is not None:
+            counts = loaded.counts[:, -1] if self.task.target != "classes" else loaded.counts[0]
+            shares = counts / loaded.counts.sum(dim=1)
+            pairs = zip(names, shares.tolist(), strict=True)
+            told.append("pixels of the training masks: " + some_of([f"{name} {share:.1%}" for name, share in pairs]))
+        return told
+
     def _files(self) -> Splits:
         """The files for training, validation and test."""
         raise NotImplementedError(f"{type(self).__name__} must implement _files")
@@ -117,6 +130,11 @@ class MaskFilesData(ImageFilesData):
         source: Any = self.loaded.train.source
         form = MaskForm.of(source.files[0].masks[0], self._labels())
         return {**super().reading(), "numbers": form.numbers, "palette": form.palette}
+
+    @classmethod
+    def draft(cls, path: Path, targets: Sequence[str] = ()) -> Draft | None:
+        """The argument for a folder that has the layout of this data set; None: it has not."""
+        return Draft({"path": Reasoned(str(path), "its layout tells it")}) if layout_of(path) == cls.__name__ else None
 
     @property
     def classes(self) -> tuple[str, ...]:

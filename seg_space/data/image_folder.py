@@ -12,9 +12,11 @@ from torch import Tensor
 
 from automl_plugins.spaces.task import Task
 from automl_plugins.system.arguments import one_of, three_fractions
+from automl_plugins.training.data.draft import Draft
 from automl_plugins.training.data.splits import stratified_split
 from seg_space.data.arguments import Size, class_names, some_channels
 from seg_space.data.checks import check_classes
+from seg_space.data.drafts import classes_draft
 from seg_space.data.files import ImageFiles, folder_of, images_below, some_of
 from seg_space.data.image_files import ImageFilesData, Splits
 
@@ -68,6 +70,11 @@ class ImageFolderData(ImageFilesData):
         self.channels = some_channels(channels)
         self._classes = None if classes is None else class_names(classes)
         self.fractions = three_fractions("fractions", fractions)
+
+    @classmethod
+    def draft(cls, path: Path, targets: Sequence[str] = ()) -> Draft | None:
+        """The arguments for a folder that was looked at, see `classes_draft`."""
+        return classes_draft(path)
 
     @property
     def task(self) -> Task:

@@ -14,10 +14,12 @@ from torch import Tensor
 from automl_plugins.spaces.task import Target, Task
 from automl_plugins.system.arguments import names, one_of, three_fractions
 from automl_plugins.training.data.csv_table import MISSING, CsvTable, read_csv_table
+from automl_plugins.training.data.draft import Draft
 from automl_plugins.training.data.splits import random_split, stratified_split
 from automl_plugins.training.data.targets import check_labels
 from seg_space.data.arguments import Size, some_channels
 from seg_space.data.checks import check_classes
+from seg_space.data.drafts import images_table_draft
 from seg_space.data.files import ImageFiles, some_of
 from seg_space.data.image_files import ImageFilesData, Splits
 
@@ -79,6 +81,11 @@ class ImageTableData(ImageFilesData):
         self.folder = None if folder is None else Path(folder).expanduser()
         self.channels = some_channels(channels)
         self.fractions = three_fractions("fractions", fractions)
+
+    @classmethod
+    def draft(cls, path: Path, targets: Sequence[str] = ()) -> Draft | None:
+        """The arguments for a table that was looked at, see `images_table_draft`."""
+        return images_table_draft(path, targets)
 
     def reading(self) -> dict[str, Any]:
         """The arguments with which `unlabelled` reads further images as these."""

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 from automl_plugins.system.arguments import one_of, three_fractions
+from automl_plugins.training.data.draft import Draft
 from automl_plugins.training.data.splits import random_split
 from seg_space.data.arguments import class_names, some_channels
+from seg_space.data.drafts import masks_draft
 from seg_space.data.files import IMAGE_SUFFIXES, MASK_SUFFIXES, ImageFiles, folder_of, listing, paired
 from seg_space.data.image_files import MaskFilesData, Splits
 from seg_space.data.labels import Labels
@@ -68,6 +71,11 @@ class ImagesAndMasks(MaskFilesData):
             raise ValueError(f"ignore_index is none of the numbers 0 to {numbers - 1}; got {ignore_index}")
         self.mask_suffix = mask_suffix
         self.fractions = three_fractions("fractions", fractions)
+
+    @classmethod
+    def draft(cls, path: Path, targets: Sequence[str] = ()) -> Draft | None:
+        """The arguments for a folder that was looked at, see `masks_draft`."""
+        return masks_draft(path)
 
     @property
     def classes(self) -> tuple[str, ...]:

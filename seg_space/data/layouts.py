@@ -15,6 +15,11 @@ _LAYOUTS: tuple[tuple[str, str, str], ...] = (
 )
 
 
+def layout_of(path: Path) -> str | None:
+    """The class of the datamodule whose layout a folder has; None: it has none that is known."""
+    return next((owner for sign, owner, _ in _LAYOUTS if (path / sign).is_dir()), None)
+
+
 def layout_hint(path: Path, asked: str) -> str:
     """A sentence that names the data set whose layout a folder has; nothing where it is the one that was asked for.
 

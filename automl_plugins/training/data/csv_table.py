@@ -133,16 +133,36 @@ def read_csv_table(path: Path, wanted: Sequence[str]) -> CsvTable:
         FileNotFoundError: there is no such file.
         ValueError: it is no table, lacks a column, or has a row that does not fit the header.
     """
+    text, separator, line_offset = _separated(path, wanted)
+    return _Reader(path, text, separator, line_offset).read(wanted)
+
+
+def column_names(path: Path) -> list[str]:
+    """The names in a table's header line, empty ones and repeated ones as they are.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: it is no table.
+    """
+    text, separator, _ = _separated(path, ())
+    return _header(_first_line(text), separator)
+
+
+def _separated(path: Path, wanted: Sequence[str]) -> tuple[str, str, int]:
+    """The text of a table, what stands between its cells, and the number of lines before its header."""
     text = _text(path)
     separators: Sequence[str] = SEPARATORS
     line_offset = 0
     named = re.match(r"sep=(.)\r?\n", text)  # Excel's own way to name it
     if named:
         text, separators, line_offset = text[named.end() :], (named[1],), 1
-    first_line = next(iter(text.strip("\r\n").splitlines()), "")[:_LONGEST_HEADER]
     # The one that splits the header best; a comma where none does.
-    separator = max(separators, key=lambda each: _found(_header(first_line, each), wanted))
-    return _Reader(path, text, separator, line_offset).read(wanted)
+    separator = max(separators, key=lambda each: _found(_header(_first_line(text), each), wanted))
+    return text, separator, line_offset
+
+
+def _first_line(text: str) -> str:
+    return next(iter(text.strip("\r\n").splitlines()), "")[:_LONGEST_HEADER]
 
 
 def _found(header: list[str], wanted: Sequence[str]) -> tuple[int, int]:
