@@ -100,6 +100,7 @@ COMMANDS = {
         ("architecture", "weights", "size", "format", "out", "space", "task", "data", "module"),
         "name what to export: a run folder or an architecture.json",
     ),
+    "doctor": Command("doctor", target=""),
     "list": Command("listing", target=""),
     "benchmark": Command(
         "benchmark",

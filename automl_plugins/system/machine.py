@@ -37,6 +37,16 @@ def memory_bytes() -> int | None:
     return min((limit for limit in limits if limit is not None and limit > 0), default=None)
 
 
+def free_memory_bytes() -> int | None:
+    """The main memory that is free, or would be made so; None where the system does not say."""
+    with contextlib.suppress(OSError, ValueError, IndexError):
+        lines = Path("/proc/meminfo").read_text(encoding="utf-8").splitlines()
+        free = next((1024 * int(line.split()[1]) for line in lines if line.startswith("MemAvailable:")), None)
+        limit = memory_bytes()
+        return free if free is None or limit is None else min(free, limit)
+    return None
+
+
 def _read(path: Path) -> int | None:
     try:
         text = path.read_text(encoding="utf-8").strip()
