@@ -101,6 +101,7 @@ COMMANDS = {
         "name what to export: a run folder or an architecture.json",
     ),
     "doctor": Command("doctor", target=""),
+    "completion": Command("completion", target="name a shell: bash, zsh, fish, tcsh or powershell"),
     "list": Command("listing", target=""),
     "benchmark": Command(
         "benchmark",
@@ -239,7 +240,7 @@ def _flattened(given: Given) -> Given:
 
 def help_of_all() -> str:
     """The help of the program: a line for each command, which is the first of its own help."""
-    lines = "\n".join(f"  {name:<10} {help_of(name).splitlines()[0]}" for name in COMMANDS)
+    lines = "\n".join(f"  {name:<11}{help_of(name).splitlines()[0]}" for name in COMMANDS)
     return f"""\
 usage: automl-plugins [--help] [--version] <command> ...
 

@@ -19,7 +19,7 @@ _FOLDER = "AUTOML_PLUGINS_DATA"
 
 
 def machine(folder: Path) -> Iterator[Finding]:
-    """What trainings have here.
+    """The means of trainings here.
 
     Args:
         folder: where runs are kept.
