@@ -6,10 +6,13 @@ Lightning hands the script our callback, which replaces the network before the o
 
 options:
   --architecture FILE      what to train
-  --target PATH            the attribute of the script's LightningModule that is replaced: net, model.encoder
+  --target PATH            the attribute of the script's LightningModule that is replaced: net, model.encoder;
+                           several as [encoder, decoder], a list of networks as a whole
+  --call.NAME PATH         which part of the script's calls of its network is an input, where that can be read in two
+                           ways: --call.edge_index edges, --call.output logits
   --space NAME             the architecture's space, with arguments as --space.nodes 3
-  --task.KEY VALUE         what the network must fit, where the script's datamodule has no `task`:
-                           --task.level graph --task.target regression --task.in_channels 9 --task.out_channels 1
+  --task.KEY VALUE         what the network must fit, over what the script's datamodule has as `task`, and what is seen
+                           in a step of the script with its own network: --task.target regression
   --config FILE            YAML with any of these keys
 
 The config.yaml beside the file, which `automl-plugins search` leaves there, gives what is left out.
@@ -36,6 +39,9 @@ from automl_plugins.cli.record import printed
 from automl_plugins.cli.settings import Given
 from automl_plugins.errors import Terminated
 
+REPLACED: dict[str, Any] = {"target": str | list[str], "call": dict[str, str] | None}
+"""Settings of networks that are replaced in a script, with their types."""
+
 
 def run(given: Given, command: str) -> int:
     """Run the command, see `automl_plugins.cli.commands.Command`."""
@@ -44,11 +50,11 @@ def run(given: Given, command: str) -> int:
     found = network_at(str(given.get("architecture")))
     given = found.under(over_run(command, given, found.run.config))
     check_script(given)
-    settings = Settings(given, ("space", "part of a task"), target=str, architecture=str)
+    settings = Settings(given, ("space", "part of a task"), architecture=str, **REPLACED)
     found.contender(settings.make("space"))
     config = {
         "space": settings.plain["space"],
-        "target": settings["target"],
+        **{key: settings.plain[key] for key in REPLACED},
         "task": settings.part_of_a_task(),
         "architecture": str(found.path.absolute()),
     }

@@ -61,10 +61,14 @@ def make_callbacks(settings: dict[str, Any]) -> list[Any]:
 
     from automl_plugins.cli.network_file import read_architecture
     from automl_plugins.cli.search_record import SearchRecord
+    from automl_plugins.scripts.replace_network import ReplaceNetwork
     from automl_plugins.search import ArchitectureSearch
-    from automl_plugins.training.replace_network import ReplaceNetwork
 
-    space, target, task = _made(settings["space"]), settings["target"], settings["task"]
+    space, task = _made(settings["space"]), settings["task"]
+    replace = partial(
+        ReplaceNetwork, settings["target"], task=task, reader=space.call_reader, call=settings.get("call")
+    )
+    named = {"space": settings["space"], "architecture": None}
     if "architecture" in settings:
         architecture = read_architecture(space, Path(settings["architecture"]))
 
@@ -73,10 +77,14 @@ def make_callbacks(settings: dict[str, Any]) -> list[Any]:
                 Path(settings["mark"]).touch()
             return space.network(architecture, task)
 
-        return [ReplaceNetwork(target, network, task)]
-    replace = ReplaceNetwork(target, partial(space.searchable, seed=settings["search"]["seed"]), task)
+        return [replace(network, named={**named, "architecture": architecture.to_json()})]
     search = ArchitectureSearch(**_made(settings["search"]))
-    return [replace, search, SearchRecord(Path(settings["summary"]), search, settings["strategy"])]
+    searchable = partial(space.searchable, seed=settings["search"]["seed"])
+    return [
+        replace(searchable, named=named),
+        search,
+        SearchRecord(Path(settings["summary"]), search, settings["strategy"]),
+    ]
 
 
 def _made(value: Any) -> Any:

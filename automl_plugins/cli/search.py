@@ -25,7 +25,9 @@ The folder then holds config.yaml, architecture.json, search.json and the last c
 The second form runs a training script that knows nothing of a search, and stays as it is. Lightning hands it our
 callbacks, in which
   --target PATH            is the attribute of its LightningModule that is replaced by the supernet
-  --task.KEY VALUE         what a network must fit, where the script's datamodule has no `task`: --task.level graph
+  --task.KEY VALUE         what a network must fit, over what the script's datamodule has as `task`, and what is seen
+                           in a step of the script with its own network: --task.target regression
+  --call.NAME PATH         which part of the script's calls is an input, where that can be read in two ways
 --space, --search, --seed, --folder and --config are as above; all else is the script's own.
 """
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from shlex import join
 from typing import Any
 
-from automl_plugins.cli.attach import check_script, launch
+from automl_plugins.cli.attach import REPLACED, check_script, launch
 from automl_plugins.cli.console import output
 from automl_plugins.cli.errors import INTERRUPTED, UsageError
 from automl_plugins.cli.network_file import show_search
@@ -29,10 +29,10 @@ def search_script(given: Given) -> int:
     check_script(given)
     files = given.configs[-1:] or [part for part in given.script if part.endswith(".py")] or given.script[:1]
     home = Path("runs", Path(files[0]).stem)
-    settings = Settings(given, ("space", "search", "part of a task"), home=home, target=str)
+    settings = Settings(given, ("space", "search", "part of a task"), home=home, **REPLACED)
     space, folder = settings.supernet_space(), settings.folder
     settings.search()
-    keys = ("space", "search", "seed", "target")
+    keys = ("space", "search", "seed", *REPLACED)
     config = {key: settings.plain[key] for key in keys}
     config |= {"task": settings.part_of_a_task(), "folder": str(folder.path), "command": list(given.script)}
     if printed(given, config):

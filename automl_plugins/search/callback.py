@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +20,11 @@ from automl_plugins.search.checks import (
 )
 from automl_plugins.search.options import SearchOptions, make_strategy
 from automl_plugins.search.run import SearchRun
+from automl_plugins.search.set_aside import nothing
 from automl_plugins.search.source import SearchSource, Word
 from automl_plugins.strategies import Strategy
 from automl_plugins.supernets.searchable import Searchable
+from automl_plugins.training.late import when_whole
 from automl_plugins.training.lightning import pl
 
 
@@ -102,6 +105,8 @@ class ArchitectureSearch(pl.Callback):
         self.source = SearchSource(search_data, search_fraction, seed)
         self.run: SearchRun | None = None
         """The present fit, or the last one."""
+        self._taken_over: set[int] = set()
+        self._forget: Callable[[], None] = nothing
 
     @property
     def searchables(self) -> Mapping[str, Searchable]:
@@ -118,12 +123,24 @@ class ArchitectureSearch(pl.Callback):
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         """Take over the logits, before the optimizers are made and DDP looks for parameters.
 
+        Those of searchables that `setup` or `configure_model` makes are taken over after these.
+
         Raises:
             ValueError: the project cannot be searched; the message says why.
         """
         if stage != "fit":
             return
         self.run = None
+        if any(isinstance(part, Searchable) for part in pl_module.modules()):
+            self._take_over(trainer, pl_module)
+        self._forget = when_whole(pl_module, partial(self._take_over, trainer, pl_module))
+
+    def _take_over(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        present = {id(part) for part in pl_module.modules() if isinstance(part, Searchable)}
+        if self.run is not None and present == self._taken_over:
+            return
+        self._taken_over = present
+        self.source.restore()
         searchables = find_searchables(pl_module)
         relaxations = {name: self.strategy.starting_relaxation() for name in searchables}
         check_project(trainer, pl_module, self.strategy, relaxations.values(), self.options.warmup_epochs)
@@ -210,6 +227,7 @@ class ArchitectureSearch(pl.Callback):
         self._release()
 
     def _release(self) -> None:
+        self._forget()
         if self.run is not None:
             self.run.release()
         self.source.restore()

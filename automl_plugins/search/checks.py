@@ -15,6 +15,7 @@ from automl_plugins.search.weight_step import has_a_say
 from automl_plugins.strategies import Strategy, composition
 from automl_plugins.supernets.relaxations import Relaxation
 from automl_plugins.supernets.searchable import Searchable
+from automl_plugins.training.adapted import Adapted
 
 _SHARDED = ("FSDPStrategy", "DeepSpeedStrategy", "ModelParallelStrategy", "XLAFSDPStrategy")
 _SERVED = ("SingleDeviceStrategy", "DDPStrategy")
@@ -26,15 +27,19 @@ def find_searchables(module: nn.Module) -> dict[str, Searchable]:
     Raises:
         ValueError: there is none.
     """
-    found = {
-        name.replace("_orig_mod.", "").removesuffix("_orig_mod").strip("."): part
-        for name, part in module.named_modules()
-        if isinstance(part, Searchable)
-    }
+    found: dict[str, Searchable] = {}
+    adapted: set[str] = set()
+    for path, part in module.named_modules():
+        name = path.replace("_orig_mod.", "").removesuffix("_orig_mod").strip(".")
+        if isinstance(part, Adapted):
+            adapted.add(name)
+        elif isinstance(part, Searchable):
+            above = name.rpartition(".")[0]
+            found[above if above in adapted else name] = part
     if not found:
         raise ValueError(
             f"{type(module).__name__} has no Searchable, so there is nothing to search; put `space.searchable(task)` "
-            "where the network was, in `__init__` (what `setup` or `configure_model` makes comes too late)"
+            "where the network was, in `__init__`, `setup` or `configure_model`"
         )
     free = {name: part for name, part in found.items() if part.logits.requires_grad}
     if not free:

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from torch import nn
 
+    from automl_plugins.spaces.calls import CallReader
     from automl_plugins.spaces.draws import Generator
 
 
@@ -55,6 +56,8 @@ class SearchSpace(ABC):
     """Counts up when the same values come to mean another network."""
     levels: ClassVar[frozenset[Level]]
     """The task levels that the space has networks for."""
+    call_reader: ClassVar[CallReader | None] = None
+    """Reads the calls of somebody's own network, in whose place one is put; None: it must be called as networks are."""
     exported_input: ClassVar[str | None] = None
     """The name in a file of the one tensor that networks take; None: they take something else, and are not exported."""
 

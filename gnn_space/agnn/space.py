@@ -9,6 +9,7 @@ from typing import Any, ClassVar, cast
 from torch import Tensor, nn
 
 from automl_plugins.spaces.architecture import Architecture
+from automl_plugins.spaces.calls import CallReader
 from automl_plugins.spaces.choice import Choice, Value
 from automl_plugins.spaces.operation import Operation
 from automl_plugins.spaces.task import Level, Task
@@ -16,6 +17,7 @@ from automl_plugins.supernets.space import SupernetSpace
 from gnn_space.agnn.network import AGNNNetwork
 from gnn_space.agnn.sizes import CLASSES, AGNNSizes, LayerOptions
 from gnn_space.agnn.supernet import AGNNSupernet
+from gnn_space.calls import GraphReader
 from gnn_space.frame import drops_much, has_wide_features
 from gnn_space.operations import ACTIVATIONS, AGGREGATIONS, ATTENTIONS, COMBINES
 
@@ -81,6 +83,7 @@ class AGNNSpace(SupernetSpace):
     name: ClassVar[str] = "agnn"
     version: ClassVar[int] = 2
     levels: ClassVar[frozenset[Level]] = frozenset(("node", "edge", "graph"))
+    call_reader: ClassVar[CallReader | None] = GraphReader()
 
     def __init__(
         self,

@@ -10,12 +10,14 @@ import torch
 from torch import Tensor
 
 from automl_plugins.spaces.architecture import Architecture
+from automl_plugins.spaces.calls import CallReader
 from automl_plugins.spaces.choice import Choice, Value
 from automl_plugins.spaces.operation import Operation
 from automl_plugins.spaces.task import Level, Task
 from automl_plugins.supernets.gates import Closed
 from automl_plugins.supernets.rules import strongest_inputs
 from automl_plugins.supernets.space import SupernetSpace
+from gnn_space.calls import GraphReader
 from gnn_space.egnas.catalogue import OPERATIONS
 from gnn_space.egnas.network import EGNASNetwork
 from gnn_space.egnas.plan import IDENTITY, NONE, GatePlace, Kind, StackPlan, Step, plan_stack
@@ -82,6 +84,7 @@ class EGNASSpace(SupernetSpace):
     name: ClassVar[str] = "egnas"
     version: ClassVar[int] = 2
     levels: ClassVar[frozenset[Level]] = frozenset(("node", "edge", "graph"))
+    call_reader: ClassVar[CallReader | None] = GraphReader()
     parameter_free: ClassVar[frozenset[Value]] = frozenset((NONE, IDENTITY))
     identities: ClassVar[frozenset[Value]] = frozenset((IDENTITY,))
 

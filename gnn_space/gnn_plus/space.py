@@ -6,10 +6,12 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar, cast
 
 from automl_plugins.spaces.architecture import Architecture
+from automl_plugins.spaces.calls import CallReader
 from automl_plugins.spaces.choice import Choice, Value
 from automl_plugins.spaces.operation import Operation
 from automl_plugins.spaces.task import Level, Task
 from automl_plugins.supernets.space import SupernetSpace
+from gnn_space.calls import GraphReader
 from gnn_space.frame import READOUTS, has_wide_features
 from gnn_space.gnn_plus.messages import MESSAGES
 from gnn_space.gnn_plus.network import GNNPlusNetwork
@@ -106,6 +108,7 @@ class GNNPlusSpace(SupernetSpace):
     name: ClassVar[str] = "gnn-plus"
     version: ClassVar[int] = 2
     levels: ClassVar[frozenset[Level]] = frozenset(("node", "edge", "graph"))
+    call_reader: ClassVar[CallReader | None] = GraphReader()
 
     def __init__(
         self,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 from torch import Tensor
 
 from automl_plugins.spaces.architecture import Architecture
+from automl_plugins.spaces.calls import CallReader
 from automl_plugins.spaces.choice import Choice, Value
 from automl_plugins.spaces.operation import Operation
 from automl_plugins.spaces.task import Level, Task
@@ -20,6 +21,7 @@ from seg_space.auto_deeplab.size_choices import SizeChoices
 from seg_space.auto_deeplab.sized_supernet import SizedSupernet
 from seg_space.auto_deeplab.sizes import Head
 from seg_space.auto_deeplab.space import AutoDeepLabSpace
+from seg_space.calls import ImageReader
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -53,6 +55,7 @@ class AutoDeepLabSizesSpace(SupernetSpace):
     name: ClassVar[str] = "auto-deeplab-sizes"
     version: ClassVar[int] = 1
     levels: ClassVar[frozenset[Level]] = AutoDeepLabSpace.levels
+    call_reader: ClassVar[CallReader | None] = ImageReader()
     exported_input: ClassVar[str | None] = AutoDeepLabSpace.exported_input
     parameter_free: ClassVar[frozenset[Value]] = AutoDeepLabSpace.parameter_free
     identities: ClassVar[frozenset[Value]] = AutoDeepLabSpace.identities

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, ClassVar
 from torch import Tensor, nn
 
 from automl_plugins.spaces.architecture import Architecture
+from automl_plugins.spaces.calls import CallReader
 from automl_plugins.spaces.choice import Choice, Value
 from automl_plugins.spaces.operation import Operation
 from automl_plugins.spaces.task import Level, Task
@@ -30,6 +31,7 @@ from seg_space.auto_deeplab.sizes import Head, Sizes
 from seg_space.auto_deeplab.supernet import AutoDeepLabSupernet
 from seg_space.auto_deeplab.topology_terms import topology_terms
 from seg_space.auto_deeplab.trellis import Node
+from seg_space.calls import ImageReader
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -102,6 +104,7 @@ class AutoDeepLabSpace(SupernetSpace):
     name: ClassVar[str] = "auto-deeplab"
     version: ClassVar[int] = 2
     levels: ClassVar[frozenset[Level]] = frozenset(("image", "pixel"))
+    call_reader: ClassVar[CallReader | None] = ImageReader()
     exported_input: ClassVar[str | None] = "images"
     parameter_free: ClassVar[frozenset[Value]] = frozenset((NONE, IDENTITY, *POOLS))
     identities: ClassVar[frozenset[Value]] = frozenset((IDENTITY,))

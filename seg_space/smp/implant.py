@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from automl_plugins.spaces.architecture import Architecture
+from automl_plugins.spaces.calls import CallReader
 from automl_plugins.spaces.choice import Choice, Value
 from automl_plugins.spaces.operation import Operation
 from automl_plugins.spaces.task import Level, Task
@@ -26,6 +27,7 @@ from seg_space.auto_deeplab.layout import cell_steps
 from seg_space.auto_deeplab.mixed_cell import Input, MixedCell
 from seg_space.auto_deeplab.network import Cell
 from seg_space.auto_deeplab.operations import interpolate
+from seg_space.calls import ImageReader
 from seg_space.smp.decoder.encoder import evaluated, with_frozen_norms
 from seg_space.smp.decoder.stage import normalised
 from seg_space.smp.network import SmpNetwork
@@ -226,6 +228,7 @@ class ImplantSpace(SupernetSpace):
     name: ClassVar[str] = "smp-implant"
     version: ClassVar[int] = 1
     levels: ClassVar[frozenset[Level]] = frozenset(("pixel",))
+    call_reader: ClassVar[CallReader | None] = ImageReader()
     exported_input: ClassVar[str | None] = "images"
     parameter_free: ClassVar[frozenset[Value]] = frozenset((NONE, IDENTITY, *POOLS))
     identities: ClassVar[frozenset[Value]] = frozenset((IDENTITY,))

@@ -7,11 +7,13 @@ from itertools import product
 from typing import Any, ClassVar
 
 from automl_plugins.spaces.architecture import Architecture
+from automl_plugins.spaces.calls import CallReader
 from automl_plugins.spaces.choice import Choice, Requirement, Value
 from automl_plugins.spaces.operation import Operation
 from automl_plugins.spaces.space import SearchSpace
 from automl_plugins.spaces.task import Level, Task
 from automl_plugins.system.nearest import did_you_mean
+from seg_space.calls import ImageReader
 from seg_space.pretrained.sources import check_weights, of_one_encoder
 from seg_space.smp.building import create_network, idle_parts
 from seg_space.smp.encoder_names import check_encoder
@@ -76,6 +78,7 @@ class SmpSpace(SearchSpace):
     name: ClassVar[str] = "smp"
     version: ClassVar[int] = 1
     levels: ClassVar[frozenset[Level]] = frozenset(("image", "pixel"))
+    call_reader: ClassVar[CallReader | None] = ImageReader()
     exported_input: ClassVar[str | None] = "images"
 
     def __init__(

@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 from torch import Tensor
 
 from automl_plugins.spaces.architecture import Architecture
+from automl_plugins.spaces.calls import CallReader
 from automl_plugins.spaces.choice import Choice, Value
 from automl_plugins.spaces.operation import Operation
 from automl_plugins.spaces.task import Level, Task
@@ -17,6 +18,7 @@ from automl_plugins.supernets.space import SupernetSpace
 from automl_plugins.system.nearest import did_you_mean
 from seg_space.auto_deeplab.cell import IDENTITY, NONE, POOLS
 from seg_space.auto_deeplab.cell_choices import CellChoices
+from seg_space.calls import ImageReader
 from seg_space.pretrained.sources import check_weights
 from seg_space.smp.decoder.choices import made_choices, network_options
 from seg_space.smp.decoder.drawing import list_operations
@@ -70,6 +72,7 @@ class SmpDecoderSpace(SupernetSpace):
     name: ClassVar[str] = "smp-decoder"
     version: ClassVar[int] = 1
     levels: ClassVar[frozenset[Level]] = frozenset(("pixel",))
+    call_reader: ClassVar[CallReader | None] = ImageReader()
     exported_input: ClassVar[str | None] = "images"
     parameter_free: ClassVar[frozenset[Value]] = frozenset((NONE, IDENTITY, *POOLS))
     identities: ClassVar[frozenset[Value]] = frozenset((IDENTITY,))

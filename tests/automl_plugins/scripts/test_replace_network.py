@@ -18,8 +18,11 @@ from torch import nn
 
 from automl_plugins import Task
 from automl_plugins.cli import attached
+from automl_plugins.scripts.infer_task import find_task
+from automl_plugins.scripts.places import find_target
+from automl_plugins.scripts.replace_network import ReplaceNetwork
+from automl_plugins.search import ArchitectureSearch
 from automl_plugins.supernets.searchable import Searchable
-from automl_plugins.training.replace_network import ReplaceNetwork, find_target, find_task
 
 SPACE = PerceptronSpace(widest=4)
 TASK = {"level": "pixel", "target": "regression", "in_channels": 3, "out_channels": 1}
@@ -149,13 +152,53 @@ def test_a_second_trainer_goes_on_with_what_the_first_one_has_trained() -> None:
         assert all(torch.equal(value, trained[name]) for name, value in again.net.state_dict().items())
 
 
-def test_a_network_that_comes_too_late_is_told_so() -> None:
+@pytest.mark.parametrize("hook", ["setup", "configure_model"])
+@pytest.mark.parametrize("anew", [True, False])
+def test_a_network_that_is_made_after_init_is_replaced_too(hook: str, anew: bool) -> None:
     class Late(LitUser):
-        def setup(self, stage: str) -> None:
+        def __init__(self) -> None:
+            super().__init__()
+            if not anew:
+                del self.net
+
+        def _make(self, stage: str | None = None) -> None:
             self.net = nn.Conv2d(3, 1, 1)
 
-    with pytest.raises(ValueError, match="Late makes this network anew in its `setup` or `configure_model`"):
-        fit(Late())
+    setattr(Late, hook, Late._make)
+    module = Late()
+    replace = ReplaceNetwork("net", SPACE.searchable)
+    search = ArchitectureSearch()
+    trainer(replace, search).fit(module, datamodule=WavesData(images=16))
+    assert isinstance(module.net, Searchable)
+    assert search.searchables == {"net": module.net}
+    assert search.steps > 0
+    assert "configure_model" not in vars(module)
+
+
+def test_a_network_that_is_made_anew_when_the_optimizers_are_is_told_so() -> None:
+    class Later(LitUser):
+        def configure_optimizers(self) -> torch.optim.Optimizer:
+            self.net = nn.Conv2d(3, 1, 1)
+            return super().configure_optimizers()
+
+    with pytest.raises(ValueError, match="Later makes this network anew after its `configure_model`"):
+        fit(Later())
+
+
+def test_all_networks_of_a_list_and_all_names_of_one_are_replaced() -> None:
+    class Several(LitUser):
+        def __init__(self) -> None:
+            super().__init__()
+            self.nets = nn.ModuleList([nn.Conv2d(3, 1, 1) for _ in range(2)])
+            self.first = self.nets[0]
+
+        def training_step(self, batch: Any, batch_index: int) -> torch.Tensor:
+            image, target = batch
+            return sum(nn.functional.mse_loss(net(image), target) for net in (*self.nets, self.net))
+
+    module = fit(Several(), target=["nets", "net"])
+    assert all(isinstance(net, Searchable) for net in (*module.nets, module.net))
+    assert module.first is module.nets[0] is not module.nets[1]
 
 
 def test_an_optimizer_of_the_replaced_network_is_refused() -> None:
