@@ -45,7 +45,7 @@ class _GraphCall:
                 self.found[role] = path
 
     def reading(self) -> Reading:
-        """What the networks take, and what they must fit."""
+        """The inputs of networks among the parts, and the task."""
         self._find("edge_index", self._edge_indices(), _EDGES, "edges [2, number of edges]")
         self._needs("edge_index", "an integer tensor [2, number of edges]")
         self._find("x", self._node_features(), _NODES, "node features")

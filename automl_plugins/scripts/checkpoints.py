@@ -32,7 +32,7 @@ _OURS_OF_THE_CLI = f"{__name__}.instantiate_from_cli"
 
 
 def named_network(network: nn.Module, space: Mapping[str, Any], task: Task, architecture: str | None) -> dict[str, Any]:
-    """What a checkpoint says of a network that was put in place, as plain values.
+    """The words of a checkpoint about a network that was put in place, as plain values.
 
     Args:
         network: the network, a searchable, or either of them adapted.

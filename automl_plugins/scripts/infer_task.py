@@ -1,4 +1,4 @@
-"""What a network must fit: said by the user, named by the datamodule, or seen in the calls of the project's own."""
+"""The task of a network: said by the user, named by the datamodule, or seen in the calls of the project's own."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 from automl_plugins.spaces.task import Task
 
 _SAME = ("level", "out_channels")
-"""What a datamodule's task and a network have in common, where the network is the whole one."""
+"""Arguments that a datamodule's task and a network have in common, where the network is the whole one."""
 
 
 def find_task(

@@ -1,4 +1,4 @@
-"""What a project's losses say of its targets: classes, yes or no, or real values."""
+"""The kind of a project's targets, by its losses: classes, yes or no, or real values."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def target_kind(outputs: Tensor, losses: Iterable[SeenLoss], batch_parts: Iterab
     """The kind of target that a prediction is for, of those of `Task`; None: nothing says it.
 
     A loss of torch that is given the prediction says it; where losses are given only what others make of it, it is of
-    real values, as features are. Where there is no loss of torch's, targets in the batch say it.
+    real values, as features are. Without a loss of torch's, targets in the batch say it.
 
     Args:
         outputs: the prediction.

@@ -44,7 +44,7 @@ def part_at(value: Any, path: str) -> Any:
 
 
 def children(value: Any) -> dict[str, Any] | None:
-    """What a container holds, by name or place; None: it is no container.
+    """The contents of a container, by name or place; None: it is none.
 
     Containers are mappings, what has `keys()` and `[]` as PyG's graphs have, sequences, dataclasses and plain objects.
     """

@@ -19,7 +19,7 @@ from automl_plugins.spaces.calls import CallReader, SeenCall, UnreadCallError, l
 
 @dataclass(frozen=True)
 class ReadNetwork:
-    """What the calls of a project's own network say.
+    """The reading of the calls of a project's own network.
 
     Args:
         adapters: of calls in training and in evaluation mode; None: another network is called as it is.
@@ -47,7 +47,7 @@ class Reader:
     task: Mapping[str, Any]
 
     def network(self, target: str, own: Sequence[OwnCall]) -> ReadNetwork:
-        """What the calls of one network say, that in training mode before that in evaluation mode.
+        """The reading of the calls of one network, that in training mode before that in evaluation mode.
 
         Raises:
             UnreadCallError: a call can be read in no way, or in two.

@@ -27,8 +27,8 @@ class ReplaceNetwork(pl.Callback):
     training; the network of an architecture makes a training of it. The module is changed in memory
     only, and its `training_step`, optimizers and metrics stay what they are.
 
-    How the module calls its own network, and what that one fits, is seen in a step of the module with its own network,
-    of which nothing else is seen.
+    A step of the module with its own network shows how it calls that one, and what it fits; nothing else of the step is
+    seen.
 
     Args:
         target: the attribute path of the module's own network (`net`, `encoder.net`), or several; a leading
@@ -63,7 +63,7 @@ class ReplaceNetwork(pl.Callback):
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         """Replace the networks; once for each LightningModule, whatever is done with it first.
 
-        What the module makes in its `setup` or `configure_model` is replaced after them.
+        Networks that the module makes in its `setup` or `configure_model` are replaced after them.
 
         Raises:
             ValueError: the Trainer's processes could not give the new network back to this one; (then, or after
@@ -97,7 +97,7 @@ class ReplaceNetwork(pl.Callback):
     def _read(
         self, trainer: pl.Trainer, module: pl.LightningModule, empty: Sequence[Place], is_whole: bool
     ) -> list[ReadNetwork | None]:
-        """What was read of the calls of own networks; None where they are to be looked at again once all is there."""
+        """The readings of calls of own networks; None where they are to be looked at again once all is there."""
         if self.reader is None or not empty:
             return [ReadNetwork() for _ in empty]
         try:

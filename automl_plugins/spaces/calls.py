@@ -31,7 +31,7 @@ class SeenCall:
 
 @dataclass(frozen=True)
 class Reading:
-    """What was read of a call.
+    """The parts of a call that a network takes, and the task that it shows.
 
     Args:
         inputs: the path in the call of each argument of a space's networks, by the argument's name.
@@ -64,7 +64,7 @@ class CallReader(Protocol):
         """Attributes of whole numbers that are parts of objects in a call, beside what they hold."""
 
     def read(self, seen: SeenCall, named: Mapping[str, str], task: Mapping[str, Any]) -> Reading:
-        """What a space's networks take of a call.
+        """The parts of a call that a space's networks take, and the task that it shows.
 
         Args:
             seen: the call.

@@ -20,7 +20,7 @@ class CallAdapter(Protocol):
         """
 
     def outputs(self, made: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
-        """What the project's own network would give, with another's prediction in it.
+        """The outputs that the project's own network would give, with another's prediction in them.
 
         Args:
             made: what the space's network gave.
@@ -32,7 +32,7 @@ class CallAdapter(Protocol):
 class Adapted(nn.Module):
     """A network of a space, or a searchable, that is called as a project calls its own network.
 
-    What it has no attribute for is asked of the network: `derive`, `architecture`, `logits`.
+    Attributes that it lacks are the network's: `architecture`, `logits`.
 
     Args:
         network: the network.
