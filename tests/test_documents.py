@@ -171,11 +171,11 @@ def commands() -> list[tuple[str, str]]:
 
 @pytest.mark.parametrize(
     "line",
-    # What predicts or exports needs a run.
+    # What predicts, exports or reports needs a run.
     [
         each
         for document, each in commands()
-        if document not in ROADS and not each.startswith(("automl-plugins predict ", "automl-plugins export "))
+        if document not in ROADS and not re.match("automl-plugins (predict|export|report) ", each)
     ],
 )
 def test_the_commands_are_valid(line: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

@@ -47,6 +47,7 @@ class Command:
         is_strict: a config may hold no keys of other commands.
         texts: keys that name no class here.
         switches: flags without a value, beside those of all commands.
+        takes_several: whether several arguments without a key may follow one another.
     """
 
     home: str
@@ -55,6 +56,7 @@ class Command:
     is_strict: bool = False
     texts: tuple[str, ...] = ()
     switches: tuple[str, ...] = ()
+    takes_several: bool = False
 
 
 @cache
@@ -88,6 +90,12 @@ COMMANDS = {
     "attach": Command("attach", ("architecture", "target", "space", "task")),
     "show": Command(
         "show", ("space", "trial", "arm", "figure"), "name what to show: a run folder, an architecture.json or a space"
+    ),
+    "report": Command(
+        "report",
+        ("out", "predictions", "space", "data", "module", "trainer"),
+        "name what to report: the folder of a run, or of several",
+        takes_several=True,
     ),
     "evaluate": Command("evaluate", ("random",), "name what to evaluate: a run folder or an architecture.json"),
     "score": Command(
@@ -154,7 +162,7 @@ def checked(name: str, given: Given) -> Given:
         check_keys(taken, [*keys, *lenient], near=near)
     for switch in sorted(given.switches - {"print_config", *command.switches}):
         raise UsageError(f"--{switch}: {name} takes no such flag")
-    for surplus in given.targets[0 if command.target is None else 1 :]:
+    for surplus in () if command.takes_several else given.targets[0 if command.target is None else 1 :]:
         raise UsageError(f"{surplus!r} is one argument too many; settings are given as --key value")
     if command.target and not given.targets:
         raise UsageError(command.target)

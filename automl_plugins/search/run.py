@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -15,6 +16,7 @@ from automl_plugins.search.batches import SearchBatches
 from automl_plugins.search.checks import check_warmup
 from automl_plugins.search.collapse import CollapseWatch
 from automl_plugins.search.divergence import DivergenceWatch, diverged
+from automl_plugins.search.history import NAME, LogitsHistory
 from automl_plugins.search.learner import LogitsLearner
 from automl_plugins.search.memory_check import check_memory
 from automl_plugins.search.options import SearchOptions
@@ -73,6 +75,8 @@ class SearchRun:
         self.validation = ValidationView(searchables.values())
         self.weights = WeightStep(strategy, trainer, module)
         self.progress = SearchProgress()
+        writes = strategy.learns_logits and trainer.is_global_zero
+        self._history = LogitsHistory(Path(options.path).with_name(NAME) if options.path and writes else None)
         self.watch = CollapseWatch(options.collapse)
         self.pending: Mapping[str, Any] | None = None
         """The state in the checkpoint from which the search goes on, until it does."""
@@ -142,7 +146,8 @@ class SearchRun:
         if state is None:
             composition.begin(self.strategy, self.maker.between(Moment.BEGINNING, 0, 0.0, self.steps))
             self._agree()
-        else:
+        self._history.begin(self.searchables, self.ended_epochs)
+        if state is not None:
             self._go_on(state)
         self.progress.start(trainer)
 
@@ -278,6 +283,7 @@ class SearchRun:
                 f"{self.watch.share:.0%} or more of the choices; the logits are those of the last epoch before that"
             )
         self.outcome.remember()
+        self._history.add(self.searchables, epoch)
 
     def _check_epoch(self) -> None:
         if self._divergence is not None:

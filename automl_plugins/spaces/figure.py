@@ -7,6 +7,9 @@ from typing import TYPE_CHECKING
 
 from automl_plugins.spaces.operation import Operation
 
+_MOST_COLUMNS = 10
+"""From left to right; the flow of longer graphs is drawn from top to bottom."""
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
@@ -26,26 +29,31 @@ def graph_figure(operations: Sequence[Operation], title: str) -> Figure:
 
     places = layered(operations)
     columns, rows = (1 + max(place[axis] for place in places.values()) for axis in (0, 1))
-    figure = Figure(figsize=(max(6.0, 1.5 * columns), max(3.0, 0.7 * rows)), layout="constrained")
-    draw_graph(figure.subplots(), operations)
+    downwards = columns > _MOST_COLUMNS
+    size = (max(4.0, 1.6 * rows), 0.5 * columns) if downwards else (max(6.0, 1.5 * columns), max(3.0, 0.7 * rows))
+    figure = Figure(figsize=size, layout="constrained")
+    draw_graph(figure.subplots(), operations, downwards)
     figure.suptitle(title)
     return figure
 
 
-def draw_graph(axes: Axes, operations: Sequence[Operation]) -> None:
+def draw_graph(axes: Axes, operations: Sequence[Operation], downwards: bool = False) -> None:
     """Draw operations as boxes and the flow of data as arrows, from left to right.
 
     Args:
         axes: where to.
         operations: inputs come before what reads them.
+        downwards: the flow is from top to bottom.
     """
     places = layered(operations)
+    if downwards:
+        places = {name: (row, column) for name, (column, row) in places.items()}
     for operation in operations:
         end = places[operation.name]
         for source in operation.inputs:
             begin = places[source]
             # What passes other columns by goes around the boxes there.
-            bend = 0.0 if end[0] - begin[0] == 1 else -0.15
+            bend = 0.0 if end[downwards] - begin[downwards] == 1 else 0.3 if downwards else -0.15
             style = {"arrowstyle": "-|>", "color": "0.55", "connectionstyle": f"arc3,rad={bend}", "shrinkB": 12}
             axes.annotate("", xy=end, xytext=begin, arrowprops=style, zorder=1)
         box = {"boxstyle": "round", "facecolor": "white", "edgecolor": "0.3"}

@@ -120,6 +120,11 @@ class RunFolder:
         return self.path / "search.json"
 
     @property
+    def logits(self) -> Path:
+        """The probabilities of all options after each epoch of a differentiable search, a line of JSON each."""
+        return self.path / "logits.jsonl"
+
+    @property
     def claim_lock(self) -> Path:
         """Held while a worker takes a trial."""
         return self.path / "workers" / "claim.lock"

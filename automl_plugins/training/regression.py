@@ -102,6 +102,9 @@ class RegressionModule(TaskModule):
         """Values in the targets' units as the network learns them."""
         return (values - _by_channel(self.mean, values)) / _by_channel(self.scale, values)
 
+    def _in_units(self, values: Tensor) -> Tensor:
+        return self._restored(values)
+
     def _loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
         known = ~targets.isnan()
         error = functional.mse_loss if self.loss == "squared" else functional.l1_loss

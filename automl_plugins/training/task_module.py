@@ -266,6 +266,18 @@ class TaskModule(pl.LightningModule):
     def on_test_epoch_end(self) -> None:
         self._report("test")
 
+    def judged(self, batch: Any) -> tuple[Tensor, Tensor, Tensor]:
+        """The outputs for a batch and its targets, as a validation counts them, and which of the targets are known.
+
+        Outputs are logits `[num_predictions, out_channels, ...]`, or values in the targets' units.
+        """
+        outputs, targets = self._select(batch, self._outputs(batch), "val")
+        return self._in_units(outputs), self._in_units(targets), self._known(targets)
+
+    def _in_units(self, values: Tensor) -> Tensor:
+        """Outputs or targets that `_select` gives, in the targets' units."""
+        return values
+
     def predict_step(self, batch: Any, batch_index: int) -> Tensor:
         return self(batch)
 

@@ -80,6 +80,9 @@ class DenseRegression(PixelModule, RegressionModule):
     def _select(self, batch: tuple[Tensor, Tensor], outputs: Tensor, stage: str) -> tuple[Tensor, Tensor]:
         return self._restored(outputs), batch[1]
 
+    def _in_units(self, values: Tensor) -> Tensor:
+        return values  # `_select` has restored them
+
     def _loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
         if self.loss == "relative_l2":
             errors, there = sample_errors(outputs, targets)
