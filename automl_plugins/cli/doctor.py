@@ -27,15 +27,17 @@ def run(given: Given, command: str) -> int:
     folder = Path(given.targets[0]) if given.targets else None
     if folder is not None and not folder.is_dir():
         raise UsageError(f"{str(folder)!r}: {'it is no folder' if folder.exists() else 'there is no such folder'}")
-    console, broken = output(), 0
+    console, broken = output(), list[Finding]()
     for title, findings in _chapters(folder):
         console.out(f"\n{title}", highlight=False)
         for each in findings:
-            broken += each.state == "BROKEN"
+            broken += [each] if each.state == "BROKEN" else []
             told = f"  {each.state:<8}{one_line(each.what):<31} {one_line(each.told)}"
             console.out(told.rstrip(), highlight=False)
-    console.out(f"\n{f'{broken} broken' if broken else 'nothing is broken'}", highlight=False)
-    return int(broken > 0)
+    if broken:
+        raise UsageError(f"{len(broken)} broken, the first: {broken[0].what}: {broken[0].told}", code=1)
+    console.out("\nnothing is broken", highlight=False)
+    return 0
 
 
 def _chapters(folder: Path | None) -> Iterator[tuple[str, Iterator[Finding]]]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from automl_plugins import registry
-from automl_plugins.cli.classes import registered
+from automl_plugins.cli.classes import KINDS, registered
 from automl_plugins.cli.errors import UsageError
 from automl_plugins.cli.finding import Finding
 from automl_plugins.cli.look import looked_at
@@ -36,7 +36,7 @@ def versions_of(path: Path) -> Iterator[Finding]:
     if folder.config.is_file():
         yield _config(folder.config)
     if folder.architecture.is_file():
-        yield _architecture(folder.architecture)
+        yield _architecture(folder.architecture, _space_of(folder.config))
 
 
 def _stamped(path: Path) -> Finding:
@@ -61,7 +61,17 @@ def _config(path: Path) -> Finding:
     return Finding("ok", path.name, f"all that it names is there: {', '.join(named)}")
 
 
-def _architecture(path: Path) -> Finding:
+def _space_of(config: Path) -> str | None:
+    """The name of the registered space that a configuration has; None: it has none."""
+    try:
+        given = looked_at(Given((Item("", read_yaml(config)),)))
+    except UsageError:
+        return None
+    named = KINDS["space"].short(str(given.get("space.class_path", given.get("space"))))
+    return named if named in registered("spaces") else None
+
+
+def _architecture(path: Path, expected: str | None) -> Finding:
     try:
         found = Architecture.from_json(path.read_text("utf-8"))
     except (OSError, ValueError) as error:
@@ -69,6 +79,8 @@ def _architecture(path: Path) -> Finding:
     if found.space not in registered("spaces"):
         told = f"no space {found.space!r} is installed; one of your own is named by its class path"
         return Finding("mind", path.name, told)
+    if expected not in (None, found.space):
+        return Finding("BROKEN", path.name, f"it is of the space {found.space}, and the run's is {expected}")
     space: Any = registry.load("spaces", found.space)
     if found.version != space.version:
         told = f"version {found.version} of {found.space}; here is {space.version}, of which it is another network"

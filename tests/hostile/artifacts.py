@@ -111,6 +111,7 @@ def artifacts() -> Iterator[HostileInput]:
     yield from _architectures()
     yield from _checkpoints()
     yield from _folders()
+    yield from _trained()
 
 
 def _architectures() -> Iterator[HostileInput]:
@@ -151,6 +152,43 @@ def _folders() -> Iterator[HostileInput]:
             "artifacts", f"show of a search: a search.json that is {kind}", ("show", "run"),
             _files({"run/search.json": content, "run/config.yaml": json.dumps({**STUDY, "search": {}}).encode()}),
         )  # fmt: skip
+
+
+_KEPT = {
+    "architecture.json": ("empty", "cut off", "a list", "another space", "an older version", "no choices", "no text"),
+    "preprocessing.json": ("empty", "cut off", "a list", "an empty mapping", "no text", "NaN"),
+    "winner.json": ("a list", "no text", "an empty mapping"),
+}
+"""Files of a run that has trained, and kinds of `ARCHITECTURES` that stand in their place."""
+
+
+def _trained() -> Iterator[HostileInput]:
+    """Runs that have trained, of which a file is broken: for `predict`, `export` and `doctor`."""
+    readers = {"predict": COMMANDS["predict"], "export RUN": COMMANDS["export RUN"], "doctor": ("doctor", "trained")}
+    for file, kinds in _KEPT.items():
+        for kind in kinds:
+            # Choices are looked at where a network is made.
+            left = {"doctor"} if kind == "no choices" else set()
+            for name in sorted(readers.keys() - left) if file == "architecture.json" else ("predict",):
+                files = {f"trained/{file}": ARCHITECTURES[kind]}
+                yield HostileInput("artifacts", f"{name}: {file} that is {kind}", readers[name], _files(files))
+    for kind, content in CHECKPOINTS.items():
+        for name in ("predict", "export RUN"):
+            yield HostileInput(
+                "artifacts", f"{name}: trained weights that are {kind}", readers[name], _every_weight(content)
+            )
+    newer = {"trained/summary.json": b'{"format": 99, "version": "9.9"}'}
+    yield HostileInput("artifacts", "doctor of a run of a newer format", readers["doctor"], _files(newer))
+
+
+def _every_weight(content: bytes) -> Callable[[Path], None]:
+    def prepare(folder: Path) -> None:
+        right(folder)
+        for path in (folder / "trained").rglob("*"):
+            if path.suffix in (".ckpt", ".pt"):
+                path.write_bytes(content)
+
+    return prepare
 
 
 def _architecture(what: bytes | Callable[[Path], None]) -> Callable[[Path], None]:

@@ -42,6 +42,8 @@ def data_files() -> Iterator[HostileInput]:
     yield from _graphs()
     yield from _tables()
     yield from _images()
+    yield from _looked_at()
+    yield from _predicted()
 
 
 # Graphs.
@@ -357,6 +359,46 @@ def _images() -> Iterator[HostileInput]:
         "a folder that is a file": {"path": "study.yaml"},
     }.items():
         yield _data(f"images, {kind}", of_images(nothing, **arguments))
+
+
+# The same for `init`, which looks at them, and for `predict`.
+
+_NUMBERS_OF_MASKS = ("masks of 0 and 255", "a class beyond the rest")
+"""Mistakes for two classes, which nobody has said to `init`."""
+_MISTAKES_OF_TARGETS = (
+    "without the column",
+    "words for numbers",
+    "nan for a number",
+    "no targets",
+    "one target for all",
+)
+
+
+def _looked_at() -> Iterator[HostileInput]:
+    graphs, tables, folder = ("init", "data.npz"), ("init", "data.csv", "--target", "y"), ("init", "data")
+    for kind, change in GRAPHS.items():
+        yield HostileInput("data", f"init of a graph with {kind}", graphs, of_graph(_graph(change)))
+    for kind, make in _NO_NPZ.items():
+        yield HostileInput("data", f"init of an npz that is {kind}", graphs, of_graph(_written("data.npz", make)))
+    for kind, content in TABLES.items():
+        yield HostileInput("data", f"init of a table that is {kind}", tables, of_table(_written("data.csv", content)))
+    for kind, change in IMAGES.items():
+        if kind not in _NUMBERS_OF_MASKS:
+            yield HostileInput("data", f"init of images with {kind}", folder, of_images(change))
+    for kind, place in _PLACES.items():
+        yield HostileInput("data", f"init of an npz that is {kind}", graphs, of_graph(_placed("data.npz", place)))
+        yield HostileInput("data", f"init of a table that is {kind}", tables, of_table(_placed("data.csv", place)))
+
+
+def _predicted() -> Iterator[HostileInput]:
+    command = ("predict", "trained", "--data.path", "data.csv", "--out", "out.csv")
+    for kind, content in TABLES.items():
+        if kind not in (*_MISTAKES_OF_TARGETS, "one molecule", "two columns of one name"):
+            made = of_table(_written("data.csv", content))
+            yield HostileInput("data", f"predict for a table that is {kind}", command, made)
+    for kind, place in _PLACES.items():
+        made = of_table(_placed("data.csv", place))
+        yield HostileInput("data", f"predict for a table that is {kind}", command, made)
 
 
 # What is no file at all.

@@ -92,6 +92,10 @@ OF_PIXELS = {
 """A point of a space of pixels, for `export`."""
 
 
+MOLECULES = "smiles,y\n" + "".join(f"{'C' * (1 + number % 20)}O,{number / 7}\n" for number in range(40))
+"""A table of molecules, and of one target."""
+
+
 def write_yaml(path: Path, content: object) -> None:
     """Write plain data as YAML (JSON is YAML)."""
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -109,6 +113,9 @@ def right(folder: Path) -> None:
     write_yaml(folder / "pixels" / "config.yaml", {"space": space, "task": PIXELS})
     (folder / "pixels" / "network.pt").write_bytes(_weights())
     shutil.copytree(_search(), folder / "searched")
+    shutil.copytree(_study(), folder / "trained")
+    (folder / "mine.csv").write_text(MOLECULES)
+    (folder / "new.csv").write_text("smiles\nCCO\nCCCO\n")
 
 
 @cache
@@ -122,6 +129,21 @@ def _search() -> Path:
     with redirect_stdout(StringIO()), redirect_stderr(StringIO()):
         main(["search", "--config", str(home / "search.yaml"), "--folder", str(home / "searched")])
     return home / "searched"
+
+
+@cache
+def _study() -> Path:
+    """The folder of a study of molecules that has ended."""
+    from automl_plugins.cli import main
+
+    home = Path(mkdtemp())
+    atexit.register(shutil.rmtree, home, ignore_errors=True)
+    (home / "mine.csv").write_text(MOLECULES)
+    data = {"path": str(home / "mine.csv"), "smiles_column": "smiles", "target_columns": ["y"], "batch_size": 16}
+    write_yaml(home / "study.yaml", {**STUDY, "data": {"class_path": "smiles", "init_args": data}, "trial_epochs": 1})
+    with redirect_stdout(StringIO()), redirect_stderr(StringIO()):
+        main(["study", "--config", str(home / "study.yaml"), "--folder", str(home / "trained")])
+    return home / "trained"
 
 
 @cache
@@ -148,6 +170,21 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     "export": ("export", "--architecture", "pixels/architecture.json", "--size", "32", "out.pt2"),
     "attach": ("attach", "--architecture", "run/architecture.json", "--target", "net", "--", "python", "-c", "pass"),
     "benchmark": ("benchmark", "nas-bench-201"),
+    "predict": ("predict", "trained", "--data.path", "new.csv", "--out", "predictions.csv"),
+    "export RUN": ("export", "trained", "--out", "found.py"),
+    "score": (
+        "score",
+        "--config",
+        "search.yaml",
+        "--folder",
+        "new",
+        "--estimators",
+        "[params]",
+        "--architectures",
+        "3",
+    ),
+    "init": ("init", "mine.csv", "--out", "init.yaml"),
+    "doctor": ("doctor", "searched"),
     "list": ("list",),
 }
 """A call of each command, to which what is hostile is added."""
