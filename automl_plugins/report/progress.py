@@ -20,7 +20,7 @@ from rich.table import Table
 from automl_plugins.errors import StudyError
 from automl_plugins.report.forecast import Spending, clock, seconds_left
 from automl_plugins.report.row import settings_text
-from automl_plugins.report.trial_cost import counts, spent
+from automl_plugins.report.trial_cost import counts, overhead, spent
 from automl_plugins.report.trials import outcome
 
 _REFRESH_SECONDS = 1.0
@@ -159,7 +159,7 @@ class Progress:
         if any(map(state.ended, state.arms)) or state.finals:
             told = [f"{state.number(arm)} trials of {arm}" for arm in state.arms]
             told += [f"{len(state.finals)} final trainings"] if state.finals else []
-            self.console.print(f"goes on after {' and '.join(told)}", highlight=False)
+            self.console.print(f"goes on after {' and '.join(told)}, which are kept", highlight=False, soft_wrap=True)
         self._phase_shown = state.phase
         self._thread.start()
         return self
@@ -169,6 +169,10 @@ class Progress:
     ) -> None:
         self._stop.set()
         self._thread.join()
+        if error is None:
+            # A storage that is gone has been told of.
+            with suppress(StudyError):
+                self._print_cost(self.look())
 
     def _show(self) -> None:
         # A storage that is gone for good ends the study itself, with a word of its own.
@@ -191,6 +195,13 @@ class Progress:
                 self._print_lines(state)
         self._print_lines(self.look())
 
+    def _print_cost(self, state: State) -> None:
+        """Say how long everything was trained, by all workers and in all runs."""
+        told = [f"{arm} {clock(spending.seconds)}" for arm, spending in state.spendings.items()]
+        told += [f"{_FINALS} {clock(sum(state.finals))}"] if state.finals else []
+        whole = sum(spending.seconds for spending in state.spendings.values()) + sum(state.finals)
+        self.console.print(f"trained for {clock(whole)}: {', '.join(told)}", highlight=False, soft_wrap=True)
+
     def _elapsed(self) -> float:
         return time.monotonic() - self._started
 
@@ -200,7 +211,7 @@ class Progress:
             line = ", ".join(filter(None, cells))
             if self._printed.get(name) != line:
                 self._printed[name] = line
-                self.console.print(f"{name}: {line}", highlight=False)
+                self.console.print(f"{name}: {line}", highlight=False, soft_wrap=True)
 
     def _table(self, state: State) -> Table:
         table = Table(box=None, padding=(0, 2, 0, 0))
@@ -223,6 +234,8 @@ class Progress:
         left = seconds_left(searches, state.finals, finals_left, final_cost, self.workers)
         if state.seconds_left is not None and not all(map(state.is_done, state.arms)):
             left = state.seconds_left  # searches that a time ends go on until it does
+        elif left is not None:
+            left *= overhead(trial for trials in state.arms.values() for trial in trials)
         told = "" if left is None or left < 1 else f"about {clock(left)} left"
         rows.append(("in all", clock(self._elapsed()), "; ".join(state.running), told))
         return rows

@@ -65,6 +65,17 @@ def has_ended(
     return None if ended + running >= asked else False
 
 
+_MOST_OVERHEAD = 2.0
+"""Of what is beside trainings, more is taken for an exception, such as a wait."""
+
+
+def overhead(trials: Iterable[FrozenTrial]) -> float:
+    """The time that passes for each second of training: to make a network and to keep results takes some too."""
+    trained = [trial for trial in trials if cost_of(trial, "gpu_seconds")]
+    passed = [trial.duration.total_seconds() for trial in trained if trial.duration is not None]
+    return min(_MOST_OVERHEAD, max(1.0, sum(passed) / spent(trained, "gpu_seconds"))) if trained else 1.0
+
+
 def spent(trials: Iterable[FrozenTrial], unit: str) -> float:
     """The cost of several trials, see `cost_of`."""
     return sum(cost_of(trial, unit) for trial in trials)

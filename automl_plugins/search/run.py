@@ -149,6 +149,10 @@ class SearchRun:
         self._history.begin(self.searchables, self.ended_epochs)
         if state is not None:
             self._go_on(state)
+            report.line(
+                f"the search goes on after {self.ended_epochs} whole epoch(s) and {self.steps:,} steps; weights, "
+                "logits and optimizers are kept"
+            )
         self.progress.start(trainer)
 
     def _go_on(self, state: Mapping[str, Any]) -> None:

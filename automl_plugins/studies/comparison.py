@@ -139,7 +139,7 @@ class Comparison:
                 count = sum(each.numel() for each in network.parameters() if each.requires_grad)
                 project = self.projects(contender.settings)
                 module = project.make_module(network)
-                pulse = Pulse(self.folder, f"{contender.label}, seed {seed}")
+                pulse = Pulse(self.folder, f"{contender.label}, seed {seed}", project.monitor)
                 if isinstance(network, Ensemble) and contender.members:
                     result = self._combined(contender.members, seed, network, module)
                 else:

@@ -59,7 +59,7 @@ class TrialRunner:
             StudyError: the study itself cannot go on: the disk is full, say.
         """
         name = _name(queue, claim)
-        pulse = Pulse(queue.folder, f"trial {claim.trial.number} of {queue.arm.name}")
+        pulse = Pulse(queue.folder, f"trial {claim.trial.number} of {queue.arm.name}", self.project.monitor)
         began, cpu_began = time.perf_counter(), cpu_seconds()
         try:
             with (

@@ -239,7 +239,11 @@ def test_a_search_that_was_stopped_goes_on_and_ends_as_one_that_was_not(
     assert not Path("runs/stopped/search.json").exists()
     assert "layer0" in said(capsys, "derive", "runs/stopped", "--output", "now.json")
     assert "automl-plugins derive runs/stopped" in said(capsys, "show", "runs/stopped")
-    said(capsys, *command)
+    told: list[str] = []
+    with monkeypatch.context() as patch:
+        patch.setattr("automl_plugins.search.report.line", told.append)
+        said(capsys, *command)
+    assert any(line.startswith("the search goes on after 1 whole epoch(s) and ") for line in told), told
     ended, whole = (
         torch.load(Path("runs", name, "checkpoints/last.ckpt"), weights_only=True) for name in ("stopped", "small")
     )

@@ -2,8 +2,10 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import time
 from collections.abc import Callable
+from datetime import datetime, timedelta
 from typing import Any
 
 import optuna
@@ -15,6 +17,7 @@ from perceptron_space.space import PerceptronSpace
 from rich.console import Console
 
 from automl_plugins.report.progress import Progress, State
+from automl_plugins.report.trial_cost import overhead
 from automl_plugins.studies.folder import RunFolder
 from automl_plugins.studies.pulse import pulses
 from automl_plugins.studies.study import Study
@@ -114,18 +117,23 @@ def test_what_trains_now_says_how_far_it_is(make_study: Callable[..., Study]) ->
     study = make_study()
     path = study.folder.pulse(os.getpid())
     path.parent.mkdir(parents=True)
-    path.write_text('{"label": "trial 4 of search", "epoch": 3, "epochs": 12}')
+    figures = '{"loss": 0.31234, "val_loss": 1.5}'
+    path.write_text(f'{{"label": "trial 4 of search", "epoch": 3, "epochs": 12, "figures": {figures}}}')
     running = Watch(lambda: study.finals)().running
-    assert running == ["trial 4 of search: epoch 3 of 12"]
-    assert "trial 4 of search: epoch 3 of 12" in shown(running=tuple(running))
+    assert running == ["trial 4 of search: epoch 3 of 12, loss 0.3123, val_loss 1.5"]
+    assert "trial 4 of search: epoch 3 of 12, loss" in shown(running=tuple(running))
 
 
-def test_a_training_writes_how_far_it_is_and_takes_it_back(make_study: Callable[..., Study]) -> None:
+def test_a_training_writes_how_far_and_how_good_it_is_and_takes_it_back(
+    make_study: Callable[..., Study], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("automl_plugins.studies.pulse._SECONDS", 0.0)
     study = make_study()
     callbacks = [Look(study.folder)]
     study = make_study(trainer={**study.project.trainer, "callbacks": callbacks})
     study.run()
-    assert "trial 0 of search: epoch 1 of 2" in Look.seen
+    assert any(re.match(r"trial 0 of search: epoch 1 of 2, loss [\d.e-]+$", line) for line in Look.seen), Look.seen
+    assert any(re.match(r"trial 0 of search: epoch 2 of 2, loss [\d.e-]+, val_loss", line) for line in Look.seen)
     assert any("seed 1: epoch 1 of 2" in line for line in Look.seen)
     assert pulses(study.folder) == []
 
@@ -134,7 +142,31 @@ def test_a_run_that_goes_on_says_so() -> None:
     console = written()
     with progress(console):
         pass
-    assert text(console).startswith("goes on after 3 of 8 trials of search\n")
+    assert text(console).startswith("goes on after 3 of 8 trials of search, which are kept\n")
+
+
+def test_in_the_end_it_says_what_everything_cost() -> None:
+    console = written()
+    with progress(console, "search", "random"):
+        pass
+    assert text(console).splitlines()[-1] == "trained for 1:20: search 0:40, random 0:40"
+
+
+def test_a_plain_line_is_one_line_however_long() -> None:
+    console = written(width=40)
+    display = progress(console, running=("trial 4 of search: epoch 3 of 12, loss 0.3123, val_loss 1.5",))
+    display._print_lines(display.look())
+    assert text(console).splitlines()[-1].startswith("in all: 0:00, trial 4 of search: epoch 3 of 12, loss 0.3123, val")
+    assert text(console).endswith("about 1:20 left\n")
+
+
+def test_what_passes_beside_trainings_counts_in_the_time_left() -> None:
+    books = numbered(BOOKS)
+    start = datetime(2026, 1, 1, 12)
+    for each in books[:2]:
+        each.datetime_start, each.datetime_complete = start, start + timedelta(seconds=30)
+    assert overhead(books) == pytest.approx(60 / 40)
+    assert overhead(numbered(BOOKS)) == 1.0
 
 
 def test_a_long_phase_shows_that_it_lives(monkeypatch: pytest.MonkeyPatch) -> None:
