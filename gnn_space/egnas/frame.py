@@ -16,7 +16,16 @@ from automl_plugins.spaces.task import Task
 from gnn_space.egnas.operations import SLOPE
 from gnn_space.egnas.plan import CellPlan, Kind
 from gnn_space.egnas.sizes import EGNASSizes
-from gnn_space.frame import CategoricalEncoder, batch_norm, counted_sum, graph_features
+from gnn_space.frame import (
+    CategoricalEncoder,
+    batch_norm,
+    counted_sum,
+    drops_much,
+    feature_dropout,
+    graph_features,
+    has_wide_features,
+    scale_rows,
+)
 from gnn_space.positional import laplacian_eigenvectors
 
 
@@ -110,7 +119,8 @@ def merged(
 class Embedding(nn.Module):
     """The first states: embedded categories, or linear maps of features.
 
-    Edges without features all have one learned state, as a linear map of a constant feature gives.
+    Rows of wide features are scaled, and in training dropped from by the cells' rate. Edges without features all have
+    one learned state, as a linear map of a constant feature gives.
     Laplacian positional encodings, where the space has them, are mapped and added to the nodes.
 
     Args:
@@ -123,6 +133,8 @@ class Embedding(nn.Module):
         super().__init__()
         self.kinds = kinds
         self.edge_features = task.edge_channels
+        self.scales = has_wide_features(task)
+        self.dropout = sizes.dropout if drops_much(task) else 0.0
         self.positions = sizes.positional_encodings if "node" in kinds else 0
         if "node" in kinds:
             self.nodes = (
@@ -147,7 +159,8 @@ class Embedding(nn.Module):
             raise ValueError(f"the network's task has {self.edge_features} edge channels, but edge_attr is None")
         nodes = edges = None
         if "node" in self.kinds:
-            nodes = self.nodes(x)
+            x = scale_rows(x) if self.scales else x
+            nodes = self.nodes(feature_dropout(x, self.dropout, self.training))
             if self.positions:
                 vectors = laplacian_eigenvectors(edge_index, batch, num_graphs, self.positions, self.training)
                 nodes = nodes + self.position(vectors.to(nodes.dtype))

@@ -19,7 +19,7 @@ class EGNASSizes:
         merge_node_channels: between the two maps of a cell's node output.
         merge_edge_channels: between the two maps of a cell's edge output.
         positional_encodings: Laplacian eigenvectors added to the nodes; 0: none.
-        dropout: rate for the outputs of cells.
+        dropout: rate for the outputs of cells, and for the features that `gnn_space.frame.drops_much` names.
         residual: add the output of the cell before to each cell's.
         merge: how a cell's output is made of its states.
         sum_readout: let graph level read sums, beside means and maxima.

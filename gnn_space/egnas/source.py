@@ -9,6 +9,7 @@ from gnn_space import plain as shared
 from gnn_space.egnas import plain
 from gnn_space.egnas.plan import IDENTITY, CellPlan, Kind, StackPlan
 from gnn_space.egnas.sizes import EGNASSizes
+from gnn_space.frame import drops_much, has_wide_features
 from gnn_space.source import embedding, given_by, membership, parameters, returned
 
 _KINDS: tuple[Kind, ...] = ("node", "edge")
@@ -79,7 +80,9 @@ def _first_states(plan: StackPlan, task: Task, sizes: EGNASSizes) -> tuple[list[
             forward.append(line.replace("x = ", "nodes = ", 1))
         else:
             init.append(f"self.nodes = nn.Linear({task.in_channels}, {sizes.node_channels}, bias=False)")
-            forward.append("nodes = self.nodes(x)")
+            x = "scale_rows(x)" if has_wide_features(task) else "x"
+            x = f"functional.dropout({x}, {sizes.dropout:g}, self.training)" if _drops(task, sizes) else x
+            forward.append(f"nodes = self.nodes({x})")
         given["node"] = "nodes"
         if count := sizes.positional_encodings:
             init.append(f"self.position = nn.Linear({count}, {sizes.node_channels}, bias=False)")
@@ -98,6 +101,10 @@ def _first_states(plan: StackPlan, task: Task, sizes: EGNASSizes) -> tuple[list[
             init.append(f"self.edge = nn.Parameter(torch.zeros({sizes.edge_channels}))")
             forward.append("edges = self.edge.expand(edge_index.size(1), -1)")
     return init, [*forward, f"first = second = {given['node']}, {given['edge']}"]
+
+
+def _drops(task: Task, sizes: EGNASSizes) -> bool:
+    return sizes.dropout > 0 and drops_much(task)
 
 
 def _partly_given(plan: StackPlan) -> list[Kind]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from itertools import combinations
 from typing import ClassVar, Literal
 
@@ -23,9 +24,12 @@ from gnn_space.egnas.network import EGNASNetwork
 from gnn_space.egnas.plan import IDENTITY, NONE, GatePlace, Kind, StackPlan, Step, plan_stack
 from gnn_space.egnas.sizes import EGNASSizes, MergeForm
 from gnn_space.egnas.supernet import EGNASSupernet
+from gnn_space.frame import drops_much
 
 _KINDS: tuple[Kind, ...] = ("node", "edge")
 
+WIDE_DROPOUT = 0.6
+"""The rate of dropout where none is given and `gnn_space.frame.drops_much` says so."""
 
 MOST_NODES = 50
 """The most nodes, and cells: choices grow with their square, and a mistyped number must not end in millions."""
@@ -50,6 +54,8 @@ class EGNASSpace(SupernetSpace):
     paper's maps behind a cell cannot be such a frame, since they rectify and normalise once more.
 
     Departures from the code: graph level reads sums beside means and maxima (`sum_readout=False` for the paper's);
+    rows of wide features are scaled (`gnn_space.frame.scale_rows`), and dropout is 0.6 where nodes have them, without
+    which random networks remember Cora's 140 labels in ten steps and know nothing else: chosen by validation there;
     what does not reach the output (the last cell's edges, on node level) is not built; the readout's hidden layer
     has `node_channels` channels; edges without features have a learned constant state; eigenvectors of positional
     encodings change sign at random in training and are computed in the forward pass, so that any loader will do.
@@ -65,7 +71,8 @@ class EGNASSpace(SupernetSpace):
         merge_edge_channels: between the two maps of a cell's edge output.
         positional_encodings: Laplacian eigenvectors added to the nodes; 0: none. The paper has 8 for ZINC and
             20 for CLUSTER and PATTERN.
-        dropout: rate for the outputs of cells.
+        dropout: rate for the outputs of cells, and for what nodes read where features are wide; None: 0.6 there
+            (`gnn_space.frame.drops_much`), as GCN and GAT have on bags of words, and 0 elsewhere.
         operations: `paper`, or `extended`: beside the paper's, GatedGCN's normalised gates for nodes and for edges
             (`gated`), GINE's message (`gine`) and attention of one head (`attention`), see `gnn_space.egnas.extended`.
         residual: add the output of the cell before to each cell's.
@@ -99,7 +106,7 @@ class EGNASSpace(SupernetSpace):
         merge_node_channels: int = 60,
         merge_edge_channels: int = 30,
         positional_encodings: int = 0,
-        dropout: float = 0.0,
+        dropout: float | None = None,
         operations: Literal["paper", "extended"] = "paper",
         residual: bool = False,
         merge: MergeForm = "maps",
@@ -120,7 +127,7 @@ class EGNASSpace(SupernetSpace):
             merge_node_channels,
             merge_edge_channels,
             positional_encodings,
-            dropout,
+            WIDE_DROPOUT if dropout is None else dropout,
             residual,
             merge,
             sum_readout,
@@ -212,7 +219,7 @@ class EGNASSpace(SupernetSpace):
 
     def build(self, architecture: Architecture, task: Task) -> EGNASNetwork:
         cells = [self.steps(architecture, cell) for cell in range(self.cells)]
-        return EGNASNetwork(self._plan(cells, task), task, self.sizes)
+        return EGNASNetwork(self._plan(cells, task), task, self._sizes_for(task))
 
     def operations(self, architecture: Architecture) -> Sequence[Operation]:
         operations = [Operation("nodes", "embedded nodes"), Operation("edges", "embedded edges")]
@@ -245,14 +252,17 @@ class EGNASSpace(SupernetSpace):
     # What a space with a supernet says.
 
     def build_supernet(self, task: Task) -> EGNASSupernet:
-        places = [self.gate_places(cell) for cell in range(self.cells)]
-        return EGNASSupernet(
-            self.supernet_plan(task), places, self.gate_choices, task, self.sizes, checkpointing=self.checkpointing
-        )
+        places, sizes = [self.gate_places(cell) for cell in range(self.cells)], self._sizes_for(task)
+        plan = self.supernet_plan(task)
+        return EGNASSupernet(plan, places, self.gate_choices, task, sizes, checkpointing=self.checkpointing)
 
     def supernet_plan(self, task: Task) -> StackPlan:
         """The plan of the supernet's cells with every option open."""
         return self._plan([self.all_steps()] * self.cells, task)
+
+    def _sizes_for(self, task: Task) -> EGNASSizes:
+        has_none = self.dropout is None and not drops_much(task)
+        return replace(self.sizes, dropout=0.0) if has_none else self.sizes
 
     def _plan(self, cells: Sequence[Sequence[Step]], task: Task) -> StackPlan:
         return plan_stack(cells, self.states, task.level, self.sizes.read_states(self.states))

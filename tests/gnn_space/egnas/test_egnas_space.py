@@ -21,6 +21,10 @@ from gnn_space.egnas.network import EGNASNetwork
 from gnn_space.egnas.operations import AGGREGATIONS, EDGE_UPDATES, EdgeOperation, NodeOperation
 from gnn_space.egnas.plan import Step, plan_stack
 from gnn_space.egnas.sizes import EGNASSizes
+from gnn_space.frame import WIDE
+
+# torch says so once in a process, wherever the first such tensor is made.
+pytestmark = pytest.mark.filterwarnings("ignore:Sparse CSR tensor support is in beta")
 
 NODE = Task("node", "classes", in_channels=5, out_channels=3)
 EDGE_WITH_CATEGORIES = Task("edge", "classes", 2, 3, edge_channels=2, node_categories=(4, 3), edge_categories=(2, 3))
@@ -106,6 +110,34 @@ def test_sizes_below_one_are_refused(argument: str) -> None:
 def test_a_dropout_rate_of_one_is_refused() -> None:
     with pytest.raises(ValueError, match=r"dropout .* got 1"):
         EGNASSpace(dropout=1)
+
+
+WIDE_NODES = replace(NODE, in_channels=WIDE)
+WIDE_GRAPHS = replace(GRAPH, in_channels=WIDE)
+
+
+@pytest.mark.parametrize(
+    ("task", "rate"), [(WIDE_NODES, 0.6), (NODE, 0.0), (WIDE_GRAPHS, 0.0)], ids=["wide nodes", "nodes", "graphs"]
+)
+def test_networks_and_supernet_have_dropout_where_nodes_have_wide_features_and_none_is_given(
+    task: Task, rate: float
+) -> None:
+    for told, expected in ((None, rate), (0.2, 0.2)):
+        space = EGNASSpace(cells=1, nodes=1, dropout=told)
+        for built in (space.network(space.sample(np.random.default_rng(0)), task), space.supernet(task)):
+            assert built.embedding.dropout == (expected if task is WIDE_NODES else 0.0)
+            assert built.cells[0].merges["node"].dropout == expected
+
+
+@pytest.mark.parametrize("task", [WIDE_NODES, WIDE_GRAPHS], ids=["nodes", "graphs"])
+def test_the_scale_of_wide_features_means_nothing_and_their_layout_neither(task: Task) -> None:
+    space = EGNASSpace(cells=1, nodes=1)
+    network = space.network(space.sample(np.random.default_rng(0)), task).double().eval()
+    x, edges = features(7, WIDE, ()).double(), features(10, 2, ()).double() if task.edge_channels else None
+    x = x * (x > 1)
+    expected = network(x, EDGE_INDEX, edges, BATCH, 2)
+    for same in (1e-4 * x, 1e4 * x, x.to_sparse_csr()):
+        torch.testing.assert_close(network(same, EDGE_INDEX, edges, BATCH, 2), expected)
 
 
 def test_decoding_keeps_the_inputs_whose_best_operation_scores_highest_and_never_none() -> None:
