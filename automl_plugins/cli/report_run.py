@@ -15,6 +15,7 @@ from automl_plugins.errors import FormatError, StudyError
 from automl_plugins.report.page.drawing import check_drawing
 from automl_plugins.report.page.page import Section, Text
 from automl_plugins.spaces.space import SearchSpace
+from automl_plugins.studies.compared_page import compared_page
 from automl_plugins.studies.judged import TITLE, judged_section
 from automl_plugins.studies.kept_networks import KeptNetworks
 from automl_plugins.studies.kept_run import KeptRun
@@ -40,9 +41,11 @@ def write_report(folders: Sequence[Path], out: Path, given: Given, predicts: boo
     with told_briefly("", 2, *_FOUND_WRONG):
         runs = [KeptRun.at(folder) for folder in folders]
     with told_briefly("", 2, *_FOUND_WRONG), without_deprecations():
-        space = _space(runs[0], given, command)
-        judged = _judged(runs[0], given, command, space) if predicts else None
-        page = run_page(runs[0], space, judged)
+        if len(runs) > 1:
+            page = compared_page(runs)
+        else:
+            space = _space(runs[0], given, command)
+            page = run_page(runs[0], space, _judged(runs[0], given, command, space) if predicts else None)
         html = page.html()
     write_whole(out, html)
     output().out(f"kept: {out} ({len(html.encode()) / 1e6:.1f} MB)", highlight=False)

@@ -183,6 +183,37 @@ def test_a_run_that_was_killed_gives_a_page_that_says_so(run: str, lost: tuple[s
     assert left in page.text + "".join(page.alts)
 
 
+def test_several_runs_are_compared_by_finals_curves_architectures_and_settings() -> None:
+    assert main(["study", "--config", "molecules.yaml", "--folder", "runs/other", "--trials", "3", "--seed", "1"]) == 0
+    shutil.rmtree("killed/study", ignore_errors=True)
+    shutil.copytree("runs/molecules", "killed/study")
+    Path("killed/study/summary.json").unlink()
+    page = page_of("runs/molecules", "runs/other", "killed/study")
+    assert page.titles == [
+        "Final trainings",
+        "Best so far, over cost",
+        "Architectures",
+        "Settings that differ",
+        "Verdicts",
+        "Configurations",
+    ]
+    assert any(all(f"{name} ends at" in alt for name in ("molecules", "other", "study")) for alt in page.alts)
+    assert "study: This study has not ended" in page.text
+    rows = ["seed", "0", "1", "0"], ["trials", "6", "3", "6"]
+    assert all("".join(row) in page.text for row in rows)
+    assert "The best by mean val_rmse is that of " in page.text
+
+
+def test_runs_of_different_metrics_are_not_mixed(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["report", "runs/molecules", "runs/pixels", "--out", "mixed.html"]) == 2
+    told = capsys.readouterr().err
+    assert told.count("\n") == 1
+    assert "'molecules' by minimizing val_rmse and 'pixels' by maximizing val_miou" in told
+    assert main(["report", "runs/pixels", "runs/pixels", "--out", "mixed.html"]) == 2
+    assert "named twice" in capsys.readouterr().err
+    assert not Path("mixed.html").exists()
+
+
 def test_hostile_names_are_text() -> None:
     name = '<img src=x onerror="alert(1)">$\\frac$&'
     shutil.copytree("runs/molecules", f"runs/{name}")
