@@ -52,6 +52,12 @@ class SearchSummary:
         """
         return cls(**unstamped(json.loads(text), "what the search came to"))
 
+    def _repr_html_(self) -> str:
+        """The text for a person, in notebooks."""
+        from automl_plugins.report.page.page import Text, fragment
+
+        return fragment([Text(self.lines())])
+
     def lines(self) -> list[str]:
         """The text for a person."""
         metrics = ", ".join(f"{name} {spread(value, None)}" for name, value in sorted(self.metrics.items()))

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING
 
 from automl_plugins.objectives.paired import PairedTest
+from automl_plugins.report.page.finals import Finals, finals_table
 from automl_plugins.report.row import Row, settings_text
 from automl_plugins.report.trials import cost_line
 from automl_plugins.system.finite import spread, strict_json
@@ -129,6 +130,17 @@ class Summary:
                 *([self._cost(row)] if len(self.searches) > 1 else []),
             )
         return table
+
+    @property
+    def finals(self) -> Finals:
+        """The rows as a page shows them."""
+        return Finals(self.rows, self.monitor, self.direction, self.winner)
+
+    def _repr_html_(self) -> str:
+        """The table with intervals and the verdict, in notebooks."""
+        from automl_plugins.report.page.page import Text, fragment
+
+        return fragment([finals_table(self.finals), Text(self.verdict)])
 
     def _cost(self, row: Row) -> str:
         """The cost of the arm that a row is of; "" of none."""

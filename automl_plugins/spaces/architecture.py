@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, NoReturn
 
 from automl_plugins.spaces.choice import Value
+from automl_plugins.spaces.html import small_table
 
 
 class Architecture(Mapping[str, Value]):
@@ -61,6 +62,11 @@ class Architecture(Mapping[str, Value]):
 
     def __repr__(self) -> str:
         return f"Architecture({self.space!r}, version={self.version}, {self._values})"
+
+    def _repr_html_(self) -> str:
+        """The choices as a table, in notebooks."""
+        title = f"An architecture of the space {self.space}, version {self.version}"
+        return small_table(title, ("choice", "option"), list(self.items()))
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values, with the keys `space`, `version` and `choices`."""

@@ -13,6 +13,7 @@ from automl_plugins.spaces.budget import Budget, Run
 from automl_plugins.spaces.choice import Choice, Value
 from automl_plugins.spaces.drawing import draw
 from automl_plugins.spaces.encoding import OperationGraph, encode, operation_graph, vocabulary_of
+from automl_plugins.spaces.html import small_table
 from automl_plugins.spaces.limits import Limits, budget_of
 from automl_plugins.spaces.mutation import complete, mutate, neighbours
 from automl_plugins.spaces.narrowing import narrowed
@@ -187,6 +188,13 @@ class SearchSpace(ABC):
         from automl_plugins.spaces.figure import graph_figure
 
         return graph_figure(self.operations(architecture), self.name)
+
+    def _repr_html_(self) -> str:
+        """The choices and their options as a table, in notebooks."""
+        size = f"{self.size:,}" if self.size < 10**9 else f"{self.size:.3g}"
+        title = f"The space {self.name}, version {self.version}: {size} architectures"
+        rows = [(each.name, ", ".join(map(str, each.options)), each.condition) for each in self.choices]
+        return small_table(title, ("choice", "options", "only where"), rows)
 
     @property
     def size(self) -> int:

@@ -8,12 +8,12 @@ from dataclasses import replace
 from typing import Any
 
 from automl_plugins.report.page.curves import best_so_far, curves_drawing
-from automl_plugins.report.page.finals import finals_drawing, finals_table
-from automl_plugins.report.page.page import Code, Drawings, Page, Section, Table, Text
+from automl_plugins.report.page.finals import Finals, finals_drawing, finals_table
+from automl_plugins.report.page.page import Block, Code, Drawings, Page, Section, Table, Text
 from automl_plugins.report.summary import Summary
 from automl_plugins.spaces.architecture import Architecture
 from automl_plugins.studies.kept_run import KeptRun
-from automl_plugins.studies.run_page import Block, standing_of
+from automl_plugins.studies.run_page import standing_of
 from automl_plugins.studies.storage import without_password
 from automl_plugins.studies.versions import versions_text
 
@@ -76,7 +76,7 @@ def _refuse_other_metrics(summaries: Mapping[str, Summary]) -> None:
         raise ValueError(f"the runs are judged by different metrics, {told}; compare runs of one metric")
 
 
-def _together(summaries: Mapping[str, Summary]) -> Summary | None:
+def _together(summaries: Mapping[str, Summary]) -> Finals | None:
     """One table of all rows, each with the name of its run; the winner is the best of all by mean validation."""
     if not summaries:
         return None
@@ -86,8 +86,7 @@ def _together(summaries: Mapping[str, Summary]) -> Summary | None:
     best = [row for row in rows if row.label in winners and row.validation_mean is not None]
     sign = -1 if one.direction == "maximize" else 1
     winner = min(best, key=lambda row: sign * (row.validation_mean or 0.0)).label if best else None
-    seeds = sorted({seed for found in summaries.values() for seed in found.seeds})
-    return Summary("", "", one.monitor, one.direction, rows, {}, seeds, winner=winner)
+    return Finals(rows, one.monitor, one.direction, winner)
 
 
 def _lead(summaries: Mapping[str, Summary]) -> list[str]:

@@ -64,6 +64,17 @@ class Result:
     settings: Mapping[str, Any] = field(default_factory=dict)
     run: Path | None = None
 
+    def _repr_html_(self) -> str:
+        """The architecture drawn, its scores and the verdict, in notebooks."""
+        from automl_plugins.report.page.page import Table, Text, fragment
+        from automl_plugins.studies.run_page import architecture_blocks
+
+        scores = Table(["metric", "mean over seeds"], [[name, f"{mean:.4f}"] for name, mean in self.scores.items()])
+        told = self.summary.verdict if isinstance(self.summary, Summary) else []
+        told = self.summary.lines() if isinstance(self.summary, SearchSummary) else told
+        drawn = architecture_blocks(self.architecture, self.space, "what was found")
+        return fragment([*drawn, *([scores] if self.scores else []), *([Text(told)] if told else [])])
+
     @cached_property
     def preprocessing(self) -> Preprocessing:
         """The making of inputs and the meaning of outputs, as the run's trainings had them.

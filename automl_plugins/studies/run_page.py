@@ -10,13 +10,13 @@ from optuna.trial import TrialState
 
 from automl_plugins.errors import FormatError
 from automl_plugins.report.page.curves import best_so_far, curves_drawing
-from automl_plugins.report.page.drawing import drawn
+from automl_plugins.report.page.drawing import check_drawing, drawn
 from automl_plugins.report.page.failures import failures_table, outcomes_text
 from automl_plugins.report.page.finals import finals_drawing, finals_table
 from automl_plugins.report.page.fronts import front_drawings
 from automl_plugins.report.page.heat_maps import entropy_drawings, probability_drawings
 from automl_plugins.report.page.importance import importance_drawing, importances
-from automl_plugins.report.page.page import Code, Drawings, Page, Section, Table, Text
+from automl_plugins.report.page.page import Block, Code, Drawings, Page, Section, Text
 from automl_plugins.report.summary import Summary
 from automl_plugins.spaces.architecture import Architecture
 from automl_plugins.spaces.space import SearchSpace
@@ -24,7 +24,6 @@ from automl_plugins.studies.kept_run import KeptRun
 from automl_plugins.studies.storage import without_password
 from automl_plugins.studies.versions import versions_text
 
-Block = Text | Code | Table | Drawings
 _Made = TypeVar("_Made")
 _UNREADABLE = (OSError, ValueError, TypeError, LookupError, FormatError)
 
@@ -118,9 +117,9 @@ def _finals(run: KeptRun) -> list[Section]:
     for each in (run, run.evaluation):
         if each is not None and each.summary is not None:
             own = "Final table" if each is run else "Evaluation of what was found"
-            drawing = finals_drawing(each.summary)
+            drawing = finals_drawing(each.summary.finals)
             notes = [f"{row.label}: {note}" for row in each.summary.rows for note in row.notes]
-            blocks: list[Block] = [finals_table(each.summary)]
+            blocks: list[Block] = [finals_table(each.summary.finals)]
             blocks += [Drawings([drawing])] if drawing is not None else []
             blocks += [Text(notes)] if notes else []
             found.append(Section(own, blocks))
@@ -148,12 +147,20 @@ def _architectures(run: KeptRun, space: SearchSpace | str) -> list[Block]:
     found = {name: run.architecture(path) for name, path in run.architectures.items()}
     if not found and not isinstance(space, str):
         found = _best_so_far(run, space)
-    blocks: list[Block] = []
-    for name, architecture in found.items():
-        made = space if isinstance(space, str) else attempt(partial(_drawn, space, architecture, name))
-        blocks += [Text([f"What is {name} cannot be drawn: {made}."])] if isinstance(made, str) else made
-        blocks.append(Code(architecture.to_json(), f"choices of {name}"))
-    return blocks
+    return [block for name, each in found.items() for block in architecture_blocks(each, space, name)]
+
+
+def architecture_blocks(architecture: Architecture, space: SearchSpace | str, name: str) -> list[Block]:
+    """The drawing of an architecture, and its choices.
+
+    Args:
+        architecture: of the space.
+        space: its space; or why it cannot be made.
+        name: the words for what the architecture is.
+    """
+    made = space if isinstance(space, str) else attempt(partial(_drawn, space, architecture, name))
+    drawn: list[Block] = [Text([f"It cannot be drawn: {made}."])] if isinstance(made, str) else made
+    return [*drawn, Code(architecture.to_json(), f"choices of {name}")]
 
 
 def _best_so_far(run: KeptRun, space: SearchSpace) -> dict[str, Architecture]:
@@ -171,6 +178,10 @@ def _drawn(space: SearchSpace, architecture: Architecture, name: str) -> list[Bl
     space.validate(architecture)
     text = space.drawing(architecture)
     caption = f"The network of {name}; data flow along the arrows."
+    try:
+        check_drawing()
+    except ImportError:
+        return [Code(text)]
     drawing = drawn(lambda: space.figure(architecture), caption, f"{caption} As text: {text}", is_wide=True)
     return [Drawings([drawing]), Code(text, "as text")]
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from automl_plugins.objectives.paired import CONFIDENCE, t_quantile
 from automl_plugins.report.page.drawing import COLORS, drawn, new_axes
 from automl_plugins.report.page.page import Drawing, Table
 from automl_plugins.report.row import Row
-from automl_plugins.report.summary import Summary
 from automl_plugins.system.finite import spread
 
 if TYPE_CHECKING:
@@ -27,33 +27,50 @@ def interval(mean: float | None, deviation: float | None, count: int) -> tuple[f
     return mean - reach, mean + reach
 
 
-def finals_table(summary: Summary) -> Table:
-    """The rows of a summary; losses, and metrics of single classes or targets, are left to `summary.json`."""
-    metrics = [name for name in dict.fromkeys(name for row in summary.rows for name in row.test) if _is_shown(name)]
-    figures = [name for name in dict.fromkeys(name for row in summary.rows for name in row.figures) if name != "params"]
+@dataclass(frozen=True)
+class Finals:
+    """The final trainings of a study, or of several.
+
+    Args:
+        rows: a network each.
+        monitor: the validation metric.
+        direction: `minimize` or `maximize` it.
+        winner: the label of the best row; None: there is none.
+    """
+
+    rows: Sequence[Row]
+    monitor: str
+    direction: str
+    winner: str | None
+
+
+def finals_table(finals: Finals) -> Table:
+    """The table; losses, and metrics of single classes or targets, are left to `summary.json`."""
+    metrics = [name for name in dict.fromkeys(name for row in finals.rows for name in row.test) if _is_shown(name)]
+    figures = [name for name in dict.fromkeys(name for row in finals.rows for name in row.figures) if name != "params"]
     percent = f"{CONFIDENCE:.0%}"
-    columns = ["network", "found by", "parameters", *figures, summary.monitor, f"{percent} interval", "seeds"]
+    columns = ["network", "found by", "parameters", *figures, finals.monitor, f"{percent} interval", "seeds"]
     columns += [*metrics, "CPU s a training"]
-    rows = [_cells(row, figures, metrics) for row in summary.rows]
-    best = next((place for place, row in enumerate(summary.rows) if row.label == summary.winner), None)
-    better = "lower" if summary.direction == "minimize" else "higher"
+    rows = [_cells(row, figures, metrics) for row in finals.rows]
+    best = next((place for place, row in enumerate(finals.rows) if row.label == finals.winner), None)
+    better = "lower" if finals.direction == "minimize" else "higher"
     caption = (
-        f"Means and deviations over seeds; of {summary.monitor}, by which everything was chosen, {better} is better. "
+        f"Means and deviations over seeds; of {finals.monitor}, by which everything was chosen, {better} is better. "
         f"The interval holds the mean over all seeds with {percent}, if they are normal."
     )
     return Table(columns, rows, caption, range(2, len(columns)), best)
 
 
-def finals_drawing(summary: Summary) -> Drawing | None:
+def finals_drawing(finals: Finals) -> Drawing | None:
     """Means with their intervals, a line for each network; None where no network has a value."""
-    rows = [row for row in summary.rows if row.validation_mean is not None][:_MOST_ROWS]
+    rows = [row for row in finals.rows if row.validation_mean is not None][:_MOST_ROWS]
     if not rows:
         return None
 
     def make() -> Figure:
         figure, axes = new_axes(4.4, 0.9 + 0.3 * len(rows))
         for place, row in enumerate(rows):
-            color = COLORS[0] if row.label == summary.winner else COLORS[5]
+            color = COLORS[0] if row.label == finals.winner else COLORS[5]
             mean = row.validation_mean or 0.0
             reach = interval(row.validation_mean, row.validation_deviation, row.completed)
             if reach is not None:
@@ -61,12 +78,12 @@ def finals_drawing(summary: Summary) -> Drawing | None:
             axes.plot([mean], [place], marker="o", color=color)
         axes.set_yticks(range(len(rows)), [_short(row.label) for row in rows])
         axes.invert_yaxis()
-        axes.set_xlabel(summary.monitor)
+        axes.set_xlabel(finals.monitor)
         axes.grid(axis="x", color="#d9d9d9", linewidth=0.6)
         return figure
 
     told = "; ".join(f"{row.label}: {spread(row.validation_mean, row.validation_deviation)}" for row in rows)
-    return drawn(make, f"Means of {summary.monitor} with their {CONFIDENCE:.0%} intervals over seeds.", told)
+    return drawn(make, f"Means of {finals.monitor} with their {CONFIDENCE:.0%} intervals over seeds.", told)
 
 
 def _cells(row: Row, figures: Sequence[str], metrics: Sequence[str]) -> list[str]:

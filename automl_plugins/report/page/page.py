@@ -94,6 +94,9 @@ class Drawings:
     title: str = ""
 
 
+Block = Text | Code | Table | Drawings
+
+
 @dataclass(frozen=True)
 class Section:
     """A part of the page.
@@ -104,7 +107,7 @@ class Section:
     """
 
     title: str
-    blocks: Sequence[Text | Code | Table | Drawings]
+    blocks: Sequence[Block]
 
 
 @dataclass(frozen=True)
@@ -129,18 +132,26 @@ class Page:
 
     def html(self) -> str:
         """The page as HTML; all texts are escaped."""
-        loader = PackageLoader("automl_plugins.report.page", package_path=".")
-        environment = Environment(
-            loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-        )
-        source = loader.get_source(environment, "page.css")[0]
+        environment = _environment()
+        source = environment.loader.get_source(environment, "page.css")[0] if environment.loader else ""
         css, marker = Markup(source), Markup(MARKER)  # noqa: S704 - files of this package
-        whole = environment.get_template("page.html").render(page=self._whole(), css=css, marker=marker)
-        return _printable(whole)
+        return _printable(environment.get_template("page.html").render(page=self._whole(), css=css, marker=marker))
 
     def _whole(self) -> Page:
         sections = [section for section in self.sections if section.blocks]
         return Page(self.title, self.subtitle, sections, self.verdict, self.notices, self.footer)
+
+
+def fragment(blocks: Sequence[Block]) -> str:
+    """Blocks as a piece of HTML for a notebook, in the colours of paper whatever its theme is."""
+    style = "background:#fff;color:#1b1f24;padding:.5em;--paper:#fff;--faint:#d0d7de;--muted:#57606a"
+    inner = _printable(_environment().get_template("blocks.html").render(blocks=blocks))
+    return f'<div style="{style}">{inner}</div>'
+
+
+def _environment() -> Environment:
+    loader = PackageLoader("automl_plugins.report.page", package_path=".")
+    return Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
 
 
 def _printable(text: str) -> str:
