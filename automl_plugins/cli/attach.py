@@ -38,6 +38,8 @@ from automl_plugins.cli.parser import Settings
 from automl_plugins.cli.record import printed
 from automl_plugins.cli.settings import Given
 from automl_plugins.errors import Terminated
+from automl_plugins.spaces.space import SearchSpace
+from automl_plugins.system.nearest import did_you_mean
 
 REPLACED: dict[str, Any] = {"target": str | list[str], "call": dict[str, str] | None}
 """Settings of networks that are replaced in a script, with their types."""
@@ -51,7 +53,9 @@ def run(given: Given, command: str) -> int:
     given = found.under(over_run(command, given, found.run.config))
     check_script(given)
     settings = Settings(given, ("space", "part of a task"), architecture=str, **REPLACED)
-    found.contender(settings.make("space"))
+    space = settings.make("space")
+    found.contender(space)
+    check_call(space, settings["call"])
     config = {
         "space": settings.plain["space"],
         **{key: settings.plain[key] for key in REPLACED},
@@ -91,6 +95,20 @@ def check_script(given: Given) -> None:
         raise UsageError("the script is missing; it comes last: -- python train.py ...")
     if shutil.which(given.script[0]) is None:
         raise UsageError(f"{given.script[0]!r}: there is no such program")
+
+
+def check_call(space: SearchSpace, call: Mapping[str, str] | None) -> None:
+    """Refuse parts of a call that are inputs of no network of a space.
+
+    Raises:
+        UsageError: there is one.
+    """
+    known = [] if space.call_reader is None else [*space.call_reader.inputs, "output"]
+    for name in call or {}:
+        if not known:
+            raise UsageError(f"call.{name}: networks of {space.name} are called as the script calls its own")
+        if name not in known:
+            raise UsageError(f"call.{name}: networks of {space.name} have no such input; {did_you_mean(name, known)}")
 
 
 def launch(script: Sequence[str], settings: Mapping[str, Any]) -> int:

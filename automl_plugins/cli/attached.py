@@ -54,13 +54,15 @@ def make_callbacks(settings: dict[str, Any]) -> list[Any]:
 
     Args:
         settings: `target`, `space` and `task`; and either `architecture`, a file, with `mark`, a file that says that
-            its network was taken; or `search`, the arguments of `ArchitectureSearch`, with the `seed` of the
+            its network was taken, and `record`, a file for what the training came to (alone, with the script's own
+            network); or `search`, the arguments of `ArchitectureSearch`, with the `seed` of the
             searchable, `strategy`, its name, and `summary`, a file for what it came to.
     """
     from pathlib import Path
 
     from automl_plugins.cli.network_file import read_architecture
     from automl_plugins.cli.search_record import SearchRecord
+    from automl_plugins.cli.training_record import TrainingRecord
     from automl_plugins.scripts.replace_network import ReplaceNetwork
     from automl_plugins.search import ArchitectureSearch
 
@@ -69,6 +71,9 @@ def make_callbacks(settings: dict[str, Any]) -> list[Any]:
         ReplaceNetwork, settings["target"], task=task, reader=space.call_reader, call=settings.get("call")
     )
     named = {"space": settings["space"], "architecture": None}
+    records = [TrainingRecord(Path(settings["record"]))] if "record" in settings else []
+    if records and "architecture" not in settings:
+        return records  # with the script's own network
     if "architecture" in settings:
         architecture = read_architecture(space, Path(settings["architecture"]))
 
@@ -77,7 +82,7 @@ def make_callbacks(settings: dict[str, Any]) -> list[Any]:
                 Path(settings["mark"]).touch()
             return space.network(architecture, task)
 
-        return [replace(network, named={**named, "architecture": architecture.to_json()})]
+        return [replace(network, named={**named, "architecture": architecture.to_json()}), *records]
     search = ArchitectureSearch(**_made(settings["search"]))
     searchable = partial(space.searchable, seed=settings["search"]["seed"])
     return [

@@ -66,8 +66,10 @@ def _study_keys() -> tuple[str, ...]:
     return () if study is None else tuple(arguments_of(study)[0])
 
 
-SCRIPT_KEYS = ("target", "space", "task", "search", "seed", "folder")
+SCRIPT_KEYS = ("target", "call", "space", "task", "search", "seed", "folder")
 """The settings of a search inside a training script."""
+EVALUATED_SCRIPT_KEYS = ("random", "folder", "monitor", "direction", "target", "call", "space", "task")
+"""The settings of an evaluation inside a training script."""
 METHOD_KEYS = {
     "fit": ("ckpt_path", "weights_only"),
     "validate": ("ckpt_path", "verbose", "weights_only"),
@@ -87,7 +89,7 @@ COMMANDS = {
         ("space", "output", "target", "relaxation", "search"),
         "name what to derive from: a search's folder or a checkpoint",
     ),
-    "attach": Command("attach", ("architecture", "target", "space", "task")),
+    "attach": Command("attach", ("architecture", "target", "call", "space", "task")),
     "show": Command(
         "show", ("space", "trial", "arm", "figure"), "name what to show: a run folder, an architecture.json or a space"
     ),
@@ -131,6 +133,8 @@ def keys_of(name: str, given: Given) -> tuple[str, ...]:
     """The keys that a command takes."""
     if name == "search" and is_script(given):
         return SCRIPT_KEYS
+    if name == "evaluate" and given.script:
+        return EVALUATED_SCRIPT_KEYS
     keys = COMMANDS[name].keys
     if given.procedure:
         return (*keys, "procedure")

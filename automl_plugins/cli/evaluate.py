@@ -1,11 +1,15 @@
 """Train an architecture over seeds, with the budget and the data of its run, and test it.
 
 usage: automl-plugins evaluate <target> [--seeds 5] [--references [gcn, gat]] [--random 5] [--key value]
+       automl-plugins evaluate <target> [--random 5] [--monitor val_loss] -- python train.py ...
 
 target:
   a run folder          its winner, which may be a hand-made network
   an architecture.json  with the settings of the config.yaml beside it, or of --config
                         (either with what a study has tuned for it, in the settings.json beside it; flags are over it)
+
+The second form runs a training script as it is: with its own network, with what was found, and with as many random
+architectures as cost the search's time, unless --random says how many.
 
 options:
   --seeds N             how many seeds (the run's where left out)
@@ -15,6 +19,7 @@ options:
                         trained on the other seeds too
   --folder F            where the results are kept (<run>/evaluation); the same command again goes on there
   --config FILE         settings in place of the run's
+  --monitor, --direction  in a script: the metric that ranks (that of its ModelCheckpoint), and minimize or maximize
   --key value           any other setting of `automl-plugins study`, such as --trainer.max_epochs 100
 """
 
@@ -25,6 +30,7 @@ from functools import partial
 from automl_plugins.cli.commands import over_run
 from automl_plugins.cli.console import output, show_predict
 from automl_plugins.cli.errors import UsageError, say, told_briefly
+from automl_plugins.cli.evaluate_script import evaluate_script
 from automl_plugins.cli.network_file import network_at
 from automl_plugins.cli.parser import Settings
 from automl_plugins.cli.record import keep_config, keep_data, printed, refuse_other_data
@@ -46,6 +52,8 @@ _OF_THE_SEARCH = ("folder", "references", "storage", "workers", "trials", "tune"
 
 def run(given: Given, command: str) -> int:
     """Run the command, see `automl_plugins.cli.commands.Command`."""
+    if given.script:
+        return evaluate_script(given, command)
     found, given = network_at(given.targets[0], key=""), given.without("folder", configs_alone=True)
     tuned = found.settings if found.is_under_own_config(given, command) else {}
     tuned = {name: value for name, value in tuned.items() if given.get(given.spelled(name)) is None}

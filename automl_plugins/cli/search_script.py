@@ -7,7 +7,7 @@ from pathlib import Path
 from shlex import join
 from typing import Any
 
-from automl_plugins.cli.attach import REPLACED, check_script, launch
+from automl_plugins.cli.attach import REPLACED, check_call, check_script, launch
 from automl_plugins.cli.console import output
 from automl_plugins.cli.errors import INTERRUPTED, UsageError
 from automl_plugins.cli.network_file import show_search
@@ -31,6 +31,7 @@ def search_script(given: Given) -> int:
     home = Path("runs", Path(files[0]).stem)
     settings = Settings(given, ("space", "search", "part of a task"), home=home, **REPLACED)
     space, folder = settings.supernet_space(), settings.folder
+    check_call(space, settings["call"])
     settings.search()
     keys = ("space", "search", "seed", *REPLACED)
     config = {key: settings.plain[key] for key in keys}

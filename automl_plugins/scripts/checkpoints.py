@@ -104,10 +104,15 @@ def put_networks(module: nn.Module, checkpoint: Mapping[str, Any]) -> None:
         ValueError: one is of a space that is neither registered nor imported, or cannot be made.
     """
     for target, named in checkpoint.get(KEY, {}).get("networks", {}).items():
-        Place(module, target).fill(_network(named))
+        Place(module, target).fill(network_of(named))
 
 
-def _network(named: Mapping[str, Any]) -> nn.Module:
+def network_of(named: Mapping[str, Any]) -> nn.Module:
+    """The network that plain values name, see `named_network`, untrained.
+
+    Raises:
+        ValueError: it is of a space that is neither registered nor imported, or cannot be made.
+    """
     path, arguments = named_class(named["space"])
     cls = safe_class("spaces", SearchSpace, str(path))  # type: ignore[type-abstract]  # its subclasses are meant
     if cls is None:

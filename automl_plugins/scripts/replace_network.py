@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from functools import partial
 from typing import Any
 
@@ -12,6 +13,7 @@ from automl_plugins.scripts.checkpoints import name_networks, named_network
 from automl_plugins.scripts.infer_task import find_task
 from automl_plugins.scripts.own_call import UnrecordedError, own_calls
 from automl_plugins.scripts.places import NoTargetError, Place, places, uncompiled
+from automl_plugins.scripts.pretrained import keep_writing
 from automl_plugins.scripts.reading import Reader, ReadNetwork
 from automl_plugins.spaces.calls import CallReader, UnreadCallError
 from automl_plugins.spaces.task import Task
@@ -58,7 +60,7 @@ class ReplaceNetwork(pl.Callback):
         self._put: dict[str, nn.Module] = {}
         self._tasks: dict[str, Task] = {}
         self._replaced: list[nn.Parameter] = []
-        self._forget: Callable[[], None] = lambda: None
+        self._undo = ExitStack()
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         """Replace the networks; once for each LightningModule, whatever is done with it first.
@@ -75,7 +77,8 @@ class ReplaceNetwork(pl.Callback):
                 "the script's own module in the end; use the strategy 'ddp' instead"
             )
         self._fill(trainer, pl_module, is_whole=False)
-        self._forget = when_whole(pl_module, partial(self._fill, trainer, pl_module, is_whole=True))
+        self._undo.callback(when_whole(pl_module, partial(self._fill, trainer, pl_module, is_whole=True)))
+        self._name_always(trainer, pl_module)
 
     def _fill(self, trainer: pl.Trainer, module: pl.LightningModule, is_whole: bool) -> None:
         found: list[Place] = []
@@ -90,8 +93,9 @@ class ReplaceNetwork(pl.Callback):
             if read is not None:
                 self._replaced += place.present.parameters()
                 network, task = self._made(read, getattr(trainer, "datamodule", None))
-                place.fill(network)
                 self._tasks[place.target] = task
+                keep_writing(uncompiled(place.present), network, partial(self._named, place.target))
+                place.fill(network)
         self._put = {place.target: uncompiled(place.present) for place in found}
 
     def _read(
@@ -143,17 +147,31 @@ class ReplaceNetwork(pl.Callback):
     ) -> None:
         """Name the networks in a checkpoint, so that the module's class can put them in place."""
         if self.named is not None:
-            name_networks(
-                checkpoint,
-                {
-                    target: named_network(uncompiled(network), task=self._tasks[target], **self.named)
-                    for target, network in self._put.items()
-                    if target in self._tasks
-                },
-            )
+            known = {target: network for target, network in self._put.items() if target in self._tasks}
+            name_networks(checkpoint, {target: self._named(target, network) for target, network in known.items()})
+
+    def _named(self, target: str, network: nn.Module) -> dict[str, Any]:
+        return named_network(uncompiled(network), task=self._tasks[target], **(self.named or {}))
+
+    def _name_always(self, trainer: pl.Trainer, module: Any) -> None:
+        """Name them in checkpoints of weights alone, too, for which Lightning asks the module only."""
+        own, before = module.on_save_checkpoint, vars(module).get("on_save_checkpoint")
+
+        def on_save_checkpoint(checkpoint: dict[str, Any]) -> None:
+            self.on_save_checkpoint(trainer, module, checkpoint)
+            own(checkpoint)
+
+        def give_back() -> None:
+            if vars(module).get("on_save_checkpoint") is on_save_checkpoint:
+                del module.on_save_checkpoint
+                if before is not None:
+                    module.on_save_checkpoint = before
+
+        module.on_save_checkpoint = on_save_checkpoint
+        self._undo.callback(give_back)
 
     def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
-        self._forget()
+        self._undo.close()
 
     def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
-        self._forget()
+        self._undo.close()

@@ -15,6 +15,7 @@ import torch
 from torch import nn
 
 from automl_plugins.cli import attached
+from automl_plugins.scripts.pretrained import load_pretrained
 from automl_plugins.supernets.searchable import Searchable
 from automl_plugins.training.adapted import Adapted
 
@@ -28,7 +29,14 @@ DEEPLAB = {"class_path": "seg_space.AutoDeepLabSpace", "init_args": {"layers": 2
 CASES: dict[str, tuple[str, dict[str, Any], dict[str, Any]]] = {
     "graph_batch": ("gnn", EGNAS, {"level": "graph", "target": "classes", "out_channels": 2}),
     "dict_batches": ("model", DEEPLAB, {"level": "pixel", "target": "binary", "out_channels": 1}),
+    "lightning_cli": ("model", DEEPLAB, {"level": "pixel", "target": "classes", "out_channels": 4}),
+    "hydra_factory": ("net", DEEPLAB, {"level": "pixel", "target": "binary", "out_channels": 1}),
+    "configure_model": ("model", DEEPLAB, {"level": "image", "target": "classes", "out_channels": 3}),
     "two_networks": ("encoder", EGNAS, {"level": "node", "target": "regression", "out_channels": 8}),
+    "reads_attributes": ("message_passing", EGNAS, {"level": "node", "in_channels": 5, "edge_channels": 2}),
+    "saves_pretrained": ("model", DEEPLAB, {"level": "pixel", "target": "classes", "in_channels": 3}),
+    "sampled_subgraphs": ("gnn", EGNAS, {"level": "node", "target": "classes", "out_channels": 3}),
+    "library_trainer": ("backbone", DEEPLAB, {"level": "pixel", "target": "binary", "in_channels": 4}),
 }
 """The target in each project, the space, and what is seen of the task."""
 
@@ -81,6 +89,9 @@ def test_a_project_is_searched_attached_loaded_and_evaluated_as_it_is(
         assert not any(isinstance(part, Searchable) for part in each.modules())
         assert type(network_of(each, target)).__module__.partition(".")[0] in ("gnn_space", "seg_space")
     assert scores
+    if project == "saves_pretrained":
+        for part in ("../searched/saved", "saved"):
+            assert type(load_pretrained(part)) in (Searchable, type(module.model))
     (checkpoint,) = sorted(Path("checkpoints").glob("*.ckpt"))[-1:]
     content = torch.load(checkpoint, weights_only=True)
     found = json.loads(Path("../architecture.json").read_text())
