@@ -75,7 +75,7 @@ class _Runs:
     command: str
 
     def record(self, name: str, architecture: Path | None) -> dict[str, Any]:
-        """What the script comes to with a network; None: with its own."""
+        """The record of the script with a network; None: with its own."""
         path = self.folder.absolute() / f"{name}.record.json"
         if not path.is_file():
             say(f"{name}: {join(self.script)}", self.command)
@@ -92,7 +92,7 @@ class _Runs:
 
 
 def _as_many_as_the_search(found: NetworkFile, seconds: float) -> int:
-    """How many trainings cost the time that the search has cost."""
+    """The number of trainings that cost the time of the search."""
     if not found.run.search.is_file():
         return _UNKNOWN_COST
     with told_briefly(str(found.run.search), 2, *UNREADABLE):
