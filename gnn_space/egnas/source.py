@@ -80,9 +80,10 @@ def _first_states(plan: StackPlan, task: Task, sizes: EGNASSizes) -> tuple[list[
             forward.append(line.replace("x = ", "nodes = ", 1))
         else:
             init.append(f"self.nodes = nn.Linear({task.in_channels}, {sizes.node_channels}, bias=False)")
-            x = "scale_rows(x)" if has_wide_features(task) else "x"
-            x = f"functional.dropout({x}, {sizes.dropout:g}, self.training)" if _drops(task, sizes) else x
-            forward.append(f"nodes = self.nodes({x})")
+            if has_wide_features(task):
+                forward.append("x = functional.normalize(x) * x.size(1) ** 0.5  # the mean square of a row is one")
+            dropped = f"functional.dropout(x, {sizes.dropout:g}, self.training)" if _drops(task, sizes) else "x"
+            forward.append(f"nodes = self.nodes({dropped})")
         given["node"] = "nodes"
         if count := sizes.positional_encodings:
             init.append(f"self.position = nn.Linear({count}, {sizes.node_channels}, bias=False)")
