@@ -119,9 +119,10 @@ def _curves(named: Mapping[str, KeptRun]) -> list[Block]:
     units = {run.summary.unit if run.summary is not None else "trials" for run in searched.values()}
     unit = units.pop() if len(units) == 1 else "trials"
     first = next(iter(searched.values()))
+    # Rewards and metrics have no common axis.
+    searched = {name: run for name, run in searched.items() if (run.metric == "reward") is (first.metric == "reward")}
     curves = {name: best_so_far(run.arms["search"], unit, run.maximizes) for name, run in searched.items()}
-    metric = "value" if first.summary is None else first.summary.monitor
-    drawing = curves_drawing(curves, unit, metric, first.maximizes)
+    drawing = curves_drawing(curves, unit, first.metric, first.maximizes)
     return [] if drawing is None else [Drawings([drawing])]
 
 

@@ -134,10 +134,16 @@ class KeptRun:
 
     @property
     def maximizes(self) -> bool:
-        """True where more of the metric is better; False where that is not known yet."""
-        if self.summary is not None:
-            return self.summary.direction == "maximize"
+        """True where more of a trial's first value is better: of the metric, or of the reward."""
         return any(directions[0] is StudyDirection.MAXIMIZE for _, directions in self._opened.values())
+
+    @property
+    def metric(self) -> str:
+        """The name of a trial's first value."""
+        if self.config.get("reward"):
+            return "reward"
+        monitor = self.config.get("monitor") if self.summary is None else self.summary.monitor
+        return str(monitor or "value")
 
     @cached_property
     def _opened(self) -> dict[str, tuple[list[FrozenTrial], Sequence[StudyDirection]]]:

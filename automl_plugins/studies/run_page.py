@@ -126,14 +126,10 @@ def _finals(run: KeptRun) -> list[Section]:
     return found
 
 
-def _metric(run: KeptRun) -> str:
-    return "value" if run.summary is None else run.summary.monitor
-
-
 def _curves(run: KeptRun) -> list[Block]:
     unit = "trials" if run.summary is None else run.summary.unit
     curves = {arm: best_so_far(trials, unit, run.maximizes) for arm, trials in run.arms.items()}
-    drawing = curves_drawing(curves, unit, _metric(run), run.maximizes)
+    drawing = curves_drawing(curves, unit, run.metric, run.maximizes)
     return [] if drawing is None else [Drawings([drawing])]
 
 
@@ -202,7 +198,7 @@ def _importance(run: KeptRun) -> list[Block]:
     shares = attempt(lambda: importances(trials, run.maximizes))
     if isinstance(shares, str):
         return [Text([f"It is not known: {shares}."])]
-    return [Drawings([importance_drawing(shares, _metric(run))])]
+    return [Drawings([importance_drawing(shares, run.metric)])]
 
 
 def _failures(run: KeptRun) -> list[Block]:
