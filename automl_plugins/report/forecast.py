@@ -14,12 +14,14 @@ class Spending:
     Args:
         spent: what its trials that ended have cost.
         due: what they will have cost in the end.
-        seconds: wall time that they took.
+        seconds: of their trainings.
+        trials: how many of them were trained.
     """
 
     spent: float
     due: float
     seconds: float
+    trials: int = 0
 
     @property
     def left(self) -> float:
@@ -33,6 +35,7 @@ def seconds_left(
     finals_left: int,
     final_cost: float,
     workers: int,
+    beside: float = 0.0,
 ) -> float | None:
     """The seconds that are left; None where nothing has ended yet that tells.
 
@@ -42,16 +45,18 @@ def seconds_left(
         finals_left: how many of them are left.
         final_cost: of one of them, in the unit of the searches.
         workers: processes that share the work.
+        beside: seconds that a training takes beside itself, a trial's or a final one.
     """
     spent = sum(each.spent for each in searches.values())
-    seconds = sum(each.seconds for each in searches.values())
+    trained = sum(each.seconds for each in searches.values())
+    passed = {name: each.seconds + beside * each.trials for name, each in searches.items()}
     if spent == 0 and (any(each.left for each in searches.values()) or not final_seconds):
         return None
-    rate = seconds / spent if spent else 0.0
+    rate = sum(passed.values()) / spent if spent else 0.0
     # A search that has not begun takes as long for its cost as the others.
-    searching = sum(each.left * (each.seconds / each.spent if each.spent else rate) for each in searches.values())
-    final = fmean(final_seconds) if final_seconds else final_cost * rate
-    return (searching + finals_left * final) / workers
+    searching = sum(each.left * (passed[name] / each.spent if each.spent else rate) for name, each in searches.items())
+    final = fmean(final_seconds) if final_seconds else final_cost * trained / spent
+    return (searching + finals_left * (final + beside)) / workers
 
 
 def clock(seconds: float) -> str:

@@ -20,7 +20,7 @@ from rich.table import Table
 from automl_plugins.errors import StudyError
 from automl_plugins.report.forecast import Spending, clock, seconds_left
 from automl_plugins.report.row import settings_text
-from automl_plugins.report.trial_cost import counts, overhead, spent
+from automl_plugins.report.trial_cost import beside_training, cost_of, counts, spent
 from automl_plugins.report.trials import outcome
 
 _REFRESH_SECONDS = 1.0
@@ -84,7 +84,8 @@ class State:
                 in_the_end = cost + left * (each or due / max(1, self.trials[self.search]))
             else:
                 in_the_end = due
-            found[arm] = Spending(cost, cost if self.is_done(arm) else in_the_end, seconds)
+            trained = sum(cost_of(trial, "gpu_seconds") > 0 for trial in trials)
+            found[arm] = Spending(cost, cost if self.is_done(arm) else in_the_end, seconds, trained)
         return found
 
     def is_done(self, arm: str) -> bool:
@@ -231,11 +232,10 @@ class Progress:
         searches = state.spendings
         dearest = max((each.due for each in searches.values()), default=0.0)
         final_cost = self.longer * dearest / max(1, max(state.trials.values(), default=1))
-        left = seconds_left(searches, state.finals, finals_left, final_cost, self.workers)
+        beside = beside_training(trial for trials in state.arms.values() for trial in trials)
+        left = seconds_left(searches, state.finals, finals_left, final_cost, self.workers, beside)
         if state.seconds_left is not None and not all(map(state.is_done, state.arms)):
             left = state.seconds_left  # searches that a time ends go on until it does
-        elif left is not None:
-            left *= overhead(trial for trials in state.arms.values() for trial in trials)
         told = "" if left is None or left < 1 else f"about {clock(left)} left"
         rows.append(("in all", clock(self._elapsed()), "; ".join(state.running), told))
         return rows

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from statistics import median
 
 from optuna.trial import FrozenTrial, TrialState
 
@@ -65,15 +66,14 @@ def has_ended(
     return None if ended + running >= asked else False
 
 
-_MOST_OVERHEAD = 2.0
-"""Of what is beside trainings, more is taken for an exception, such as a wait."""
+def beside_training(trials: Iterable[FrozenTrial]) -> float:
+    """The seconds that a trial takes beside its training, for its network and what is kept of it; 0.0 without any.
 
-
-def overhead(trials: Iterable[FrozenTrial]) -> float:
-    """The time that passes for each second of training: to make a network and to keep results takes some too."""
-    trained = [trial for trial in trials if cost_of(trial, "gpu_seconds")]
-    passed = [trial.duration.total_seconds() for trial in trained if trial.duration is not None]
-    return min(_MOST_OVERHEAD, max(1.0, sum(passed) / spent(trained, "gpu_seconds"))) if trained else 1.0
+    The median: a trial that had to wait is an exception.
+    """
+    trained = [(trial.duration, cost_of(trial, "gpu_seconds")) for trial in trials]
+    found = [passed.total_seconds() - seconds for passed, seconds in trained if passed is not None and seconds]
+    return max(0.0, median(found)) if found else 0.0
 
 
 def spent(trials: Iterable[FrozenTrial], unit: str) -> float:

@@ -14,7 +14,7 @@ import numpy as np
 from optuna.trial import FrozenTrial
 
 from automl_plugins.objectives.contender import Contender
-from automl_plugins.report.trial_cost import cost_of, overhead, spent
+from automl_plugins.report.trial_cost import cost_of, spent
 from automl_plugins.studies.equal_cost import count_macs, unit_of
 from automl_plugins.studies.finals import Finals
 from automl_plugins.studies.folder import RunFolder
@@ -27,6 +27,8 @@ FINALS = 0.45
 _SPARE = 0.03
 """Of the time, for tests, bootstraps and the verdict: rule of thumb."""
 _LEAST_SEEDS = 2
+_MOST_OVERHEAD = 2.0
+"""Of what is beside trainings, more is taken for an exception, such as a wait."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +61,7 @@ class TimeLeft:
         turn = sum(map(_seconds, _every(finals))) / max(
             1, sum(_seconds(trial) > 0 for trial in finals.trials["search"])
         )
-        return self.left(finals) <= (rest + turn / 2) * overhead(_every(finals)) / finals.plan.workers
+        return self.left(finals) <= (rest + turn / 2) * _overhead(finals) / finals.plan.workers
 
     def left(self, finals: Finals) -> float:
         """The seconds that are left."""
@@ -77,7 +79,7 @@ class TimeLeft:
         with patient_lock(finals.comparison.folder.claim_lock, "settles the seeds"):
             if _settled(path, self.minutes) is not None:
                 return
-            each = _judged(finals, self._expected(finals)) * overhead(_every(finals))
+            each = _judged(finals, self._expected(finals)) * _overhead(finals)
             seeds = round(max(0.0, self.left(finals)) * finals.plan.workers / each) if each else finals.plan.seeds
             write_whole(path, json.dumps({"minutes": self.minutes, "seeds": max(_LEAST_SEEDS, seeds)}))
 
@@ -89,7 +91,7 @@ class TimeLeft:
         chooses = finals.choosing.seeds != finals.comparison.seeds
         chosen = sum(expected[each] for each in finals.chosen_among) * len(finals.choosing.seeds) if chooses else 0.0
         each = _judged(finals, expected)
-        most = FINALS * 60 * self.minutes * finals.plan.workers / overhead(_every(finals))
+        most = FINALS * 60 * self.minutes * finals.plan.workers / _overhead(finals)
         seeds = min(finals.plan.seeds, max(_LEAST_SEEDS, int((most - chosen) / each) if each else 0))
         return self._behind(finals) + chosen + each * seeds
 
@@ -175,6 +177,13 @@ def _judged(finals: Finals, expected: Mapping[Contender, float]) -> float:
         seconds += sum(among) if finals.goal.costs else fmean(among or [0.0])
     further = (finals.plan.ensemble or 0) - len(finals.arms) - len(finals.references)
     return seconds + max(0, further) * fmean(expected.values())
+
+
+def _overhead(finals: Finals) -> float:
+    """The time that passes for each second of training: to make a network and to keep results takes some too."""
+    trained = [trial for trial in _every(finals) if _seconds(trial)]
+    passed = [trial.duration.total_seconds() for trial in trained if trial.duration is not None]
+    return min(_MOST_OVERHEAD, max(1.0, sum(passed) / sum(map(_seconds, trained)))) if trained else 1.0
 
 
 def _every(finals: Finals) -> list[FrozenTrial]:

@@ -42,8 +42,6 @@ def data_files() -> Iterator[HostileInput]:
     yield from _graphs()
     yield from _tables()
     yield from _images()
-    yield from _looked_at()
-    yield from _predicted()
 
 
 # Graphs.
@@ -139,7 +137,7 @@ def _bomb() -> bytes:
     return buffer.getvalue()
 
 
-_NO_NPZ: dict[str, Callable[[], bytes]] = {
+NO_NPZ: dict[str, Callable[[], bytes]] = {
     "empty": lambda: b"",
     "text": lambda: b"0 1\n1 2\n",
     "cut off": lambda: npz(graph())[:300],
@@ -170,14 +168,16 @@ def of_graph(make: Prepare) -> Prepare:
 
 def _graphs() -> Iterator[HostileInput]:
     for kind, change in GRAPHS.items():
-        yield _data(f"a graph with {kind}", of_graph(_graph(change)))
-    for kind, make in _NO_NPZ.items():
-        yield _data(f"an npz that is {kind}", of_graph(_written("data.npz", make)))
-    for kind, place in _PLACES.items():
-        yield _data(f"an npz that is {kind}", of_graph(_placed("data.npz", place)))
+        yield _data(f"a graph with {kind}", of_graph(made_graph(change)))
+    for kind, make in NO_NPZ.items():
+        yield _data(f"an npz that is {kind}", of_graph(written("data.npz", make)))
+    for kind, place in PLACES.items():
+        yield _data(f"an npz that is {kind}", of_graph(placed("data.npz", place)))
 
 
-def _graph(change: Callable[[Arrays], Any]) -> Prepare:
+def made_graph(change: Callable[[Arrays], Any]) -> Prepare:
+    """Writes `graph` with a change as data.npz."""
+
     def make(folder: Path) -> None:
         arrays = graph()
         change(arrays)
@@ -234,17 +234,15 @@ def of_table(make: Prepare, **arguments: Any) -> Prepare:
 
 def _tables() -> Iterator[HostileInput]:
     for kind, content in TABLES.items():
-        yield _data(f"a table that is {kind}", of_table(_written("data.csv", content)))
+        yield _data(f"a table that is {kind}", of_table(written("data.csv", content)))
     for kind, content in BINARY.items():
-        yield _data(f"a binary table of {kind}", of_table(_written("data.csv", content), target="binary"))
+        yield _data(f"a binary table of {kind}", of_table(written("data.csv", content), target="binary"))
     for kind, part in {"no such part": "fold3", "all in training": "train", "none in training": "test"}.items():
         text = molecules("smiles,y,split", lambda number, smiles, part=part: f"{smiles},{number},{part}")
-        yield _data(f"a split of {kind}", of_table(_written("data.csv", text.encode()), split_column="split"))
-    yield _data(
-        "a split without its column", of_table(_written("data.csv", molecules().encode()), split_column="split")
-    )
-    for kind, place in _PLACES.items():
-        yield _data(f"a table that is {kind}", of_table(_placed("data.csv", place)))
+        yield _data(f"a split of {kind}", of_table(written("data.csv", text.encode()), split_column="split"))
+    yield _data("a split without its column", of_table(written("data.csv", molecules().encode()), split_column="split"))
+    for kind, place in PLACES.items():
+        yield _data(f"a table that is {kind}", of_table(placed("data.csv", place)))
 
 
 # Images and masks.
@@ -361,49 +359,9 @@ def _images() -> Iterator[HostileInput]:
         yield _data(f"images, {kind}", of_images(nothing, **arguments))
 
 
-# The same for `init`, which looks at them, and for `predict`.
-
-_NUMBERS_OF_MASKS = ("masks of 0 and 255", "a class beyond the rest")
-"""Mistakes for two classes, which nobody has said to `init`."""
-_MISTAKES_OF_TARGETS = (
-    "without the column",
-    "words for numbers",
-    "nan for a number",
-    "no targets",
-    "one target for all",
-)
-
-
-def _looked_at() -> Iterator[HostileInput]:
-    graphs, tables, folder = ("init", "data.npz"), ("init", "data.csv", "--target", "y"), ("init", "data")
-    for kind, change in GRAPHS.items():
-        yield HostileInput("data", f"init of a graph with {kind}", graphs, of_graph(_graph(change)))
-    for kind, make in _NO_NPZ.items():
-        yield HostileInput("data", f"init of an npz that is {kind}", graphs, of_graph(_written("data.npz", make)))
-    for kind, content in TABLES.items():
-        yield HostileInput("data", f"init of a table that is {kind}", tables, of_table(_written("data.csv", content)))
-    for kind, change in IMAGES.items():
-        if kind not in _NUMBERS_OF_MASKS:
-            yield HostileInput("data", f"init of images with {kind}", folder, of_images(change))
-    for kind, place in _PLACES.items():
-        yield HostileInput("data", f"init of an npz that is {kind}", graphs, of_graph(_placed("data.npz", place)))
-        yield HostileInput("data", f"init of a table that is {kind}", tables, of_table(_placed("data.csv", place)))
-
-
-def _predicted() -> Iterator[HostileInput]:
-    command = ("predict", "trained", "--data.path", "data.csv", "--out", "out.csv")
-    for kind, content in TABLES.items():
-        if kind not in (*_MISTAKES_OF_TARGETS, "one molecule", "two columns of one name"):
-            made = of_table(_written("data.csv", content))
-            yield HostileInput("data", f"predict for a table that is {kind}", command, made)
-    for kind, place in _PLACES.items():
-        made = of_table(_placed("data.csv", place))
-        yield HostileInput("data", f"predict for a table that is {kind}", command, made)
-
-
 # What is no file at all.
 
-_PLACES: dict[str, Prepare] = {
+PLACES: dict[str, Prepare] = {
     "a folder": Path.mkdir,
     "a pipe": os.mkfifo,
     "missing": nothing,
@@ -416,14 +374,14 @@ def _data(kind: str, prepare: Prepare) -> HostileInput:
     return HostileInput("data", kind, STUDY_OF_DATA, prepare)
 
 
-def _written(name: str, content: bytes | Callable[[], bytes]) -> Prepare:
+def written(name: str, content: bytes | Callable[[], bytes]) -> Prepare:
     def make(folder: Path) -> None:
         (folder / name).write_bytes(content if isinstance(content, bytes) else content())
 
     return make
 
 
-def _placed(name: str, place: Prepare) -> Prepare:
+def placed(name: str, place: Prepare) -> Prepare:
     def make(folder: Path) -> None:
         place(folder / name)
 

@@ -9,6 +9,7 @@ from artifacts import artifacts
 from code_in_files import code
 from config_files import config_files
 from data_files import data_files
+from data_of_commands import data_of_commands
 from inputs import HostileInput
 from values import bad_lines, bad_values
 
@@ -19,7 +20,9 @@ def everything() -> list[HostileInput]:
     Raises:
         ValueError: two of them are of one kind.
     """
-    found = list(chain(bad_lines(), bad_values(), config_files(), code(), artifacts(), data_files()))
+    found = list(
+        chain(bad_lines(), bad_values(), config_files(), code(), artifacts(), data_files(), data_of_commands())
+    )
     kinds = [each.kind for each in found]
     if len(set(kinds)) < len(kinds):
         raise ValueError(f"twice: {sorted({kind for kind in kinds if kinds.count(kind) > 1})}")

@@ -16,8 +16,9 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from perceptron_space.space import PerceptronSpace
 from rich.console import Console
 
+from automl_plugins.report.forecast import Spending, seconds_left
 from automl_plugins.report.progress import Progress, State
-from automl_plugins.report.trial_cost import overhead
+from automl_plugins.report.trial_cost import beside_training
 from automl_plugins.studies.folder import RunFolder
 from automl_plugins.studies.pulse import pulses
 from automl_plugins.studies.study import Study
@@ -164,9 +165,13 @@ def test_what_passes_beside_trainings_counts_in_the_time_left() -> None:
     books = numbered(BOOKS)
     start = datetime(2026, 1, 1, 12)
     for each in books[:2]:
-        each.datetime_start, each.datetime_complete = start, start + timedelta(seconds=30)
-    assert overhead(books) == pytest.approx(60 / 40)
-    assert overhead(numbered(BOOKS)) == 1.0
+        each.datetime_start, each.datetime_complete = start, start + timedelta(seconds=34)
+    assert beside_training(books) == pytest.approx((4 + 24) / 2)
+    assert beside_training(numbered(BOOKS)) == 0.0
+    search = {"search": Spending(spent=3, due=8, seconds=40, trials=2)}
+    assert seconds_left(search, [], 1, 1, 1) == pytest.approx(5 * 40 / 3 + 40 / 3)
+    assert seconds_left(search, [], 1, 1, 1, beside=14) == pytest.approx(5 * (40 + 28) / 3 + 40 / 3 + 14)
+    assert seconds_left(search, [20.0], 2, 1, 1, beside=14) == pytest.approx(5 * (40 + 28) / 3 + 2 * (20 + 14))
 
 
 def test_a_long_phase_shows_that_it_lives(monkeypatch: pytest.MonkeyPatch) -> None:
