@@ -88,8 +88,8 @@ def drops_much(task: Task) -> bool:
 def scale_rows(x: Tensor) -> Tensor:
     """Features `[num_nodes, channels]`, dense or in CSR layout, times what makes each row's mean square one.
 
-    A bag of words sums to one over thousands of columns: maps of it are a thousandth of the biases behind them. A row
-    of zeros stays one.
+    A bag of words of length one over thousands of columns has maps of a hundredth of the biases behind them. A row of
+    zeros stays one.
     """
     if x.layout != torch.sparse_csr:
         square = x.square().mean(dim=1, keepdim=True)

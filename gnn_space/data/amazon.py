@@ -69,7 +69,7 @@ class AmazonData(_ShchurData):
         name: which part of the shop.
         root: folder of the data; they are downloaded to `<root>/<name>/raw` where missing.
         steps_per_epoch: optimizer steps on the graph in one epoch of Lightning.
-        normalize_features: scale every node's features to sum to 1.
+        normalize_features: scale every node's features to length 1.
         sparse_features: give `x` in CSR layout, see `SingleGraphData`.
         seed: of the random 60/20/20 split.
 
@@ -100,7 +100,7 @@ class CoauthorData(_ShchurData):
         name: which science.
         root: folder of the data; they are downloaded to `<root>/<name>/raw` where missing.
         steps_per_epoch: optimizer steps on the graph in one epoch of Lightning.
-        normalize_features: scale every node's features to sum to 1.
+        normalize_features: scale every node's features to length 1.
         sparse_features: give `x` in CSR layout, see `SingleGraphData`.
         seed: of the random 60/20/20 split.
 

@@ -36,7 +36,7 @@ class NpzGraphData(SingleGraphData):
     Args:
         path: the file.
         steps_per_epoch: optimizer steps on the graph in one epoch of Lightning.
-        normalize_features: scale every node's features to sum to 1.
+        normalize_features: scale every node's features to length 1.
         sparse_features: give `x` in CSR layout, see `SingleGraphData`.
         seed: of the random 60/20/20 split, where the file has none.
 

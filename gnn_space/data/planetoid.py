@@ -26,7 +26,7 @@ class PlanetoidData(SingleGraphData):
         split: `public`: 20 training nodes a class, 500 validation and 1000 test nodes, as most
             papers report; `random`: 60/20/20 by seed.
         steps_per_epoch: optimizer steps on the graph in one epoch of Lightning.
-        normalize_features: scale every node's features to sum to 1.
+        normalize_features: scale every node's features to length 1.
         sparse_features: give `x` in CSR layout, see `SingleGraphData`.
         seed: of the random split; the public one does not depend on it.
 

@@ -46,7 +46,7 @@ class SingleGraphData(TaskDataModule[OneGraph]):
 
     Args:
         steps_per_epoch: optimizer steps on the graph in one epoch of Lightning.
-        normalize_features: scale every node's features to sum to 1.
+        normalize_features: scale every node's features to length 1.
         sparse_features: give `x` in CSR layout. Our networks take it, and a training step on Cora,
             whose features are 99 % zeros, then costs a fraction; a network of your own may need dense ones.
         seed: of the random 60/20/20 split, where the data have none.

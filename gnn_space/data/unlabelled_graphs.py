@@ -34,7 +34,7 @@ def unlabelled_graphs(
         path: the file, or the folder.
         task: of the networks.
         undirected: edges are taken in both directions, and each once.
-        normalize_features: scale every node's features to sum to 1.
+        normalize_features: scale every node's features to length 1.
         sparse_features: give features in CSR layout.
 
     Raises:
