@@ -63,8 +63,11 @@ class SearchSource:
         if self.given == "split" or (self.given is None and not hasattr(datamodule, "search_dataloader")):
             loaders = trainer.fit_loop._data_source
             if not loaders.is_module():
-                # They were given to `fit`. Many projects judge on the validation data, so it is asked for first.
-                if self.given == "split" and loaders.instance is not None:
+                # They were given to `fit`. Many projects judge on the validation data, so it is asked for first; of
+                # several validation loaders none is more to be searched on than another.
+                validation = trainer.fit_loop.epoch_loop.val_loop._data_source.instance
+                several = isinstance(validation, list | tuple) and len(validation) > 1
+                if (self.given == "split" or several) and loaders.instance is not None:
                     loaders.instance = self._training_part(trainer, loaders.instance)
             else:
                 self._split_training(trainer, module if datamodule is None else datamodule)
@@ -158,6 +161,6 @@ def _single(loader: Any, kind: str, why: str = "") -> Any:
         found = "there is none" if not loader else f"there are {len(loader)}"
         raise ValueError(
             f"the architecture needs one {kind} loader to learn on, but {found}{why}; give ArchitectureSearch "
-            "search_data=<a loader>"
+            "search_data='split' (--search.search_data split), or a loader"
         )
     return loader

@@ -316,6 +316,17 @@ def test_a_training_loader_that_was_given_to_fit_is_split_where_that_is_asked_fo
     assert len(given.dataset) == 16
 
 
+def test_a_training_loader_that_was_given_to_fit_beside_several_validation_loaders_is_split(
+    trainer: Callable[..., pl.Trainer],
+) -> None:
+    class Several(LitUser):
+        def validation_step(self, batch: Any, batch_index: int, dataloader_idx: int = 0) -> None:
+            super().validation_step(batch, batch_index)
+
+    given = {"train_dataloaders": loader(16, shuffle=True), "val_dataloaders": [loader(12), loader(12)]}
+    assert source_of(trainer, None, Several(), **given) == (8, 8)
+
+
 class LastBatchesDropped(UserData):
     """12 samples in batches of 8: half of them are no batch."""
 
