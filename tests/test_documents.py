@@ -171,11 +171,11 @@ def commands() -> list[tuple[str, str]]:
 
 @pytest.mark.parametrize(
     "line",
-    # What predicts, exports or reports needs a run.
+    # What predicts, exports, reports or evaluates in a script needs a run.
     [
         each
         for document, each in commands()
-        if document not in ROADS and not re.match("automl-plugins (predict|export|report) ", each)
+        if document not in ROADS and not re.match("automl-plugins ((predict|export|report) |evaluate .* -- )", each)
     ],
 )
 def test_the_commands_are_valid(line: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

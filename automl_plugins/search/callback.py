@@ -20,11 +20,10 @@ from automl_plugins.search.checks import (
 )
 from automl_plugins.search.options import SearchOptions, make_strategy
 from automl_plugins.search.run import SearchRun
-from automl_plugins.search.set_aside import nothing
 from automl_plugins.search.source import SearchSource, Word
 from automl_plugins.strategies import Strategy
 from automl_plugins.supernets.searchable import Searchable
-from automl_plugins.training.late import when_whole
+from automl_plugins.training.late import nothing, when_whole
 from automl_plugins.training.lightning import pl
 
 
@@ -228,6 +227,7 @@ class ArchitectureSearch(pl.Callback):
 
     def _release(self) -> None:
         self._forget()
+        self._forget = nothing
         if self.run is not None:
             self.run.release()
         self.source.restore()

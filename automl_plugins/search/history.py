@@ -27,13 +27,10 @@ class LogitsHistory:
 
     def __init__(self, path: Path | None) -> None:
         self._path = path
+        self._beginning: str | None = None
 
     def begin(self, searchables: Mapping[str, Searchable], epochs: int) -> None:
-        """Begin the file, or go on after so many epochs.
-
-        Raises:
-            WriteError: it cannot be written.
-        """
+        """Begin a file with the next epoch, or go on after so many epochs; a search without an epoch writes none."""
         if self._path is None:
             return
         kept = [each for each in _lines(self._path) if each.get("epoch", epochs) < epochs] if epochs else []
@@ -42,7 +39,7 @@ class LogitsHistory:
             for name, searchable in searchables.items()
         }
         lines = [{**stamp(), "searchables": named}, *kept]
-        write_whole(self._path, "".join(f"{json.dumps(line)}\n" for line in lines))
+        self._beginning = "".join(f"{json.dumps(line)}\n" for line in lines)
 
     def add(self, searchables: Mapping[str, Searchable], epoch: int) -> None:
         """Write a line for each searchable, as it is after an epoch.
@@ -52,6 +49,9 @@ class LogitsHistory:
         """
         if self._path is None:
             return
+        if self._beginning is not None:
+            write_whole(self._path, self._beginning)
+            self._beginning = None
         told = []
         for name, searchable in searchables.items():
             probabilities = {

@@ -10,36 +10,50 @@ import torch
 
 
 def when_whole(module: Any, act: Callable[[], None]) -> Callable[[], None]:
-    """Have something done after a LightningModule's `configure_model`, once, before its optimizers are made.
+    """Have something done once a LightningModule is whole, before its optimizers are made.
 
+    That is after its `configure_model`, or after its `setup` where that alone is its own, or at once where neither is.
     Callbacks have no hook of their own there.
 
     Args:
-        module: the LightningModule, in whose `setup` the Trainer is.
+        module: the LightningModule, before its `setup`.
         act: what is to be done.
 
     Returns:
         Takes it back, where it has not been done.
     """
-    configure_model = module.configure_model
-    before = vars(module).get("configure_model")
+    name = next((name for name in ("configure_model", "setup") if _has_own(module, name)), None)
+    if name is None:
+        act()
+        return nothing
+    hook, before = getattr(module, name), vars(module).get(name)
 
     def give_back() -> None:
-        if vars(module).get("configure_model") is then_act:
+        if vars(module).get(name) is then_act:
             if before is None:
-                del module.configure_model
+                delattr(module, name)
             else:
-                module.configure_model = before
+                setattr(module, name, before)
 
     # A plain function: Lightning looks at its code to see whether the hook is there.
-    def then_act() -> None:
+    def then_act(*arguments: Any, **options: Any) -> None:
         give_back()
-        configure_model()
+        hook(*arguments, **options)
         with _plain_tensors():
             act()
 
-    module.configure_model = then_act
+    setattr(module, name, then_act)
     return give_back
+
+
+def nothing() -> None:
+    """The end of what needs none."""
+
+
+def _has_own(module: Any, name: str) -> bool:
+    """True where a hook is the project's, and not Lightning's."""
+    distribution = getattr(type(module), name).__module__.partition(".")[0]
+    return name in vars(module) or distribution not in ("pytorch_lightning", "lightning")
 
 
 @contextmanager

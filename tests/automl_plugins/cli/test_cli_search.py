@@ -580,7 +580,7 @@ def test_two_searches_at_once_in_one_folder_are_refused(capsys: pytest.CaptureFi
         ),
         ("search --target net {space} --folder runs/small -- python3", ["runs/small", "another run is kept there"]),
         ("search --target net {space} --call.image x -- python3", ["call.image", "as the script calls its own"]),
-        ("search --target net --space egnas --call.edges x -- python3", ["call.edges", "'edge_index'"]),
+        ("search --target net --space egnas --call.edges x -- python3", ["call.edges", "'edge_attr'"]),
         ("attach --target net -- python3", ["architecture is missing"]),
         ("attach --architecture absent.json -- python3", ["absent.json"]),
         ("attach --architecture runs/small/architecture.json -- python3", ["target is missing"]),

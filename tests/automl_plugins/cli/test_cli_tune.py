@@ -58,7 +58,7 @@ def of(config: dict[str, Any]) -> dict[str, Any]:
 def test_a_run_is_shown_with_its_settings(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["show", str(run)]) == 0
     shown = capsys.readouterr().out
-    assert f"search was trained with module.learning_rate={settings(run)['module.learning_rate']:.3g}" in shown
+    assert f" was trained with module.learning_rate={settings(run)['module.learning_rate']:.3g}" in shown
     number = json.loads((run / "winner.json").read_text())["label"].rpartition(" ")[2]
     assert main(["show", str(run), "--trial", number]) == 0
     assert "module.learning_rate" in capsys.readouterr().out
