@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from seg_space.auto_deeplab.encoder import AutoDeepLabEncoder
     from seg_space.auto_deeplab.sized_space import AutoDeepLabSizesSpace
     from seg_space.modules import DenseRegression, ImageClassification, ImageRegression, SemanticSegmentation
+    from seg_space.nas_bench_201 import NASBench201Space
     from seg_space.smp.decoder import SmpDecoderSpace
     from seg_space.smp.implant import ImplantSpace
     from seg_space.smp.models import create_model, from_pretrained, register_encoder
@@ -25,6 +26,7 @@ _HOMES: dict[str, str] = {
     "ImageClassification": "seg_space.modules.images",
     "ImageRegression": "seg_space.modules.images",
     "ImplantSpace": "seg_space.smp.implant",
+    "NASBench201Space": "seg_space.nas_bench_201",
     "SemanticSegmentation": "seg_space.modules.segmentation",
     "SmpDecoderSpace": "seg_space.smp.decoder",
     "SmpNetwork": "seg_space.smp.network",
@@ -43,6 +45,7 @@ __all__ = [
     "ImageClassification",
     "ImageRegression",
     "ImplantSpace",
+    "NASBench201Space",
     "SemanticSegmentation",
     "SmpDecoderSpace",
     "SmpNetwork",
