@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from gnn_space.gnn_plus import GNNPlusSpace
     from gnn_space.layers import GATLayer, GCNLayer, GINLayer, PropagationLayer, SAGELayer
     from gnn_space.modules import EdgeClassification, GraphClassification, GraphRegression, NodeClassification
+    from gnn_space.nas_bench_graph import NASBenchGraphSpace
 
 _HOMES = {
     "AGNNSpace": "gnn_space.agnn",
@@ -25,6 +26,7 @@ _HOMES = {
     "GNNPlusSpace": "gnn_space.gnn_plus",
     "GraphClassification": "gnn_space.modules",
     "GraphRegression": "gnn_space.modules",
+    "NASBenchGraphSpace": "gnn_space.nas_bench_graph",
     "NodeClassification": "gnn_space.modules",
     "PropagationLayer": "gnn_space.layers",
     "SAGELayer": "gnn_space.layers",
@@ -42,6 +44,7 @@ __all__ = [
     "GNNPlusSpace",
     "GraphClassification",
     "GraphRegression",
+    "NASBenchGraphSpace",
     "NodeClassification",
     "PropagationLayer",
     "SAGELayer",
