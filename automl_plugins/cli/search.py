@@ -205,7 +205,8 @@ def _search(settings: Settings, project: Project, space: SupernetSpace, options:
         training.quiet_lightning(),
     ):
         searched = space.within(project.task, TASK_ALONE)
-        module = project.make_module(searched.searchable(project.task, seed=seed))
+        partial = search.strategy.partial_channels
+        module = project.make_module(searched.searchable(project.task, seed=seed, partial_channels=partial))
         if "logger" not in options:
             defaults["logger"] = pl.loggers.CSVLogger(str(folder.path), "logs")
         trainer = pl.Trainer(**{**defaults, **options, "callbacks": callbacks})

@@ -59,9 +59,9 @@ class Fits:
         if before is not None:
             self._identity.refuse_another(RunFolder(self.folder), before)
 
-    def searchable(self) -> Searchable:
+    def searchable(self, partial_channels: int = 1) -> Searchable:
         """A new searchable, see `searchable_of`."""
-        return searchable_of(self.project)
+        return searchable_of(self.project, partial_channels=partial_channels)
 
     def run(
         self,
@@ -124,16 +124,19 @@ def refuse_without_supernet(project: Project, procedure: str) -> None:
         raise TypeError(f"{procedure} searches in supernets; the space {project.space.name!r} has none")
 
 
-def searchable_of(project: Project, relaxation: str = "softmax", joint: bool = True) -> Searchable:
+def searchable_of(
+    project: Project, relaxation: str = "softmax", joint: bool = True, partial_channels: int = 1
+) -> Searchable:
     """A new searchable for a project's task, within its limits where it has any, settled by its seed.
 
     Args:
         project: whose space has a supernet.
         relaxation: see `SupernetSpace.searchable`.
         joint: see `SupernetSpace.searchable`.
+        partial_channels: see `SupernetSpace.searchable`.
     """
     task = project.task
     # With limits, on the batches that a study of the project counts on, too.
     narrowed = project.narrowed if project.limits else project.space.within(task, TASK_ALONE)
     with seeded(project.seed):
-        return cast(SupernetSpace, narrowed).searchable(task, relaxation, project.seed, joint)
+        return cast(SupernetSpace, narrowed).searchable(task, relaxation, project.seed, joint, partial_channels)

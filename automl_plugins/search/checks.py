@@ -83,7 +83,7 @@ def check_project(
     _check_weight_steps(module, strategy)
     searchables = find_searchables(module)
     strategy.check(searchables)
-    composition.check(strategy, relaxations)
+    composition.check(strategy, relaxations, searchables.values())
     for searchable in searchables.values():
         searchable.limits.check_any()
     if any("_orig_mod" in name or getattr(part, "_compiled_call_impl", None) for name, part in module.named_modules()):

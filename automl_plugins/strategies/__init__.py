@@ -8,6 +8,7 @@ from automl_plugins.strategies.drnas import DrNAS
 from automl_plugins.strategies.fair_darts import FairDARTS
 from automl_plugins.strategies.gaea import GAEA
 from automl_plugins.strategies.gdas import GDAS
+from automl_plugins.strategies.pc_darts import PCDARTS
 from automl_plugins.strategies.random_search import RandomSearch
 from automl_plugins.strategies.reinmax import ReinMax
 from automl_plugins.strategies.single_path import FairSinglePath, SinglePath
@@ -19,6 +20,7 @@ __all__ = [
     "DARTS",
     "GAEA",
     "GDAS",
+    "PCDARTS",
     "SNAS",
     "UNAS",
     "Components",

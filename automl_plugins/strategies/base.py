@@ -19,6 +19,7 @@ from automl_plugins.strategies.regularizers.base import Regularizer, make_regula
 from automl_plugins.strategies.step import SearchStep
 from automl_plugins.supernets.relaxations import Relaxation, make_relaxation
 from automl_plugins.supernets.searchable import Searchable
+from automl_plugins.system.arguments import at_least
 
 
 class Components(TypedDict, total=False):
@@ -28,6 +29,7 @@ class Components(TypedDict, total=False):
     relaxation: Relaxation | str | None
     regularizers: Sequence[Regularizer | str]
     perturbation: Perturbation | str | None
+    partial_channels: int
 
 
 class Strategy(ABC):
@@ -49,6 +51,8 @@ class Strategy(ABC):
         relaxation: what the search begins with in place of the strategy's own.
         regularizers: terms that are added to the loss of the logits.
         perturbation: of the gates that the weights are trained with.
+        partial_channels: mixtures run on one channel in so many (PC-DARTS), in a supernet that is made for it:
+            `space.searchable(task, partial_channels=4)`; where a command or a procedure makes it, by itself.
 
     Raises:
         ValueError: the strategy has no use for a component that is given, or there is none of its name.
@@ -71,6 +75,7 @@ class Strategy(ABC):
         relaxation: Relaxation | str | None = None,
         regularizers: Sequence[Regularizer | str] = (),
         perturbation: Perturbation | str | None = None,
+        partial_channels: int = 1,
     ) -> None:
         given = {
             "decoder": decoder,
@@ -85,6 +90,7 @@ class Strategy(ABC):
         self._relaxation = None if relaxation is None else make_relaxation(relaxation)
         self.regularizers = make_regularizers(regularizers)
         self.perturbation = None if perturbation is None else make_perturbation(perturbation)
+        self.partial_channels = at_least("partial_channels", partial_channels, 1)
 
     def starting_relaxation(self) -> Relaxation:
         """The relaxation that a search begins with: the one that was given, or else the strategy's own."""

@@ -13,14 +13,16 @@ from automl_plugins.strategies.base import Strategy
 from automl_plugins.strategies.step import SearchStep
 from automl_plugins.supernets.gates import Gates
 from automl_plugins.supernets.relaxations import Relaxation
+from automl_plugins.supernets.searchable import Searchable
 
 
-def check(strategy: Strategy, relaxations: Iterable[Relaxation]) -> None:
+def check(strategy: Strategy, relaxations: Iterable[Relaxation], searchables: Iterable[Searchable] = ()) -> None:
     """Refuse components that do not go together.
 
     Args:
         strategy: with its components.
         relaxations: those that the search begins with.
+        searchables: what is searched.
 
     Raises:
         ValueError: they do not; the message says why.
@@ -33,6 +35,14 @@ def check(strategy: Strategy, relaxations: Iterable[Relaxation]) -> None:
             "option of each choice: perturbed, its gates would run all of them; take a strategy of mixtures, such as "
             "darts"
         )
+
+    for searchable in searchables:
+        own, asked = searchable.supernet.partial_channels, strategy.partial_channels
+        if asked not in (1, own):
+            raise ValueError(
+                f"{name} mixes one channel in {asked}, and the supernet of the space {searchable.space.name!r} was "
+                f"made with partial_channels={own}; make it by `space.searchable(task, partial_channels={asked})`"
+            )
 
 
 def needs_end(strategy: Strategy) -> bool:

@@ -38,6 +38,11 @@ class GatedSpace(SearchSpace):
         """The decisions that there are gates for."""
         return self.whole.choices
 
+    @property
+    def gate_groups(self) -> tuple[tuple[str, ...], ...]:
+        """The gates of the edges that lead to one node, for each node that has several."""
+        return ()
+
     def gate_values(self, architecture: Architecture) -> Mapping[str, Value]:
         """The option that each gate is one-hot at; gates left out are zero."""
         return architecture

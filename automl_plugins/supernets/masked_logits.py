@@ -51,8 +51,8 @@ class MaskedLogits(nn.Module):
         self.space = space
         self.task = task
         self.seed = seed
-        self.relaxation = relaxation
         self.choices = space.gate_choices
+        self.relaxation = relaxation
         options = option_mask(self.choices)
         # On the CPU whatever the default device is: a generator draws on its own device alone.
         noise = torch.rand(options.shape, generator=torch.Generator().manual_seed(seed), device="cpu")
@@ -65,6 +65,17 @@ class MaskedLogits(nn.Module):
         self.register_buffer("signature", signature_of(self.choices).to(self.logits.dtype))
         self._limits: Limits | None = None
         self._decoded: tuple[Tensor, Tensor, Architecture] | None = None
+
+    @property
+    def relaxation(self) -> Relaxation:
+        """The map from logits to gates."""
+        return self._relaxation
+
+    @relaxation.setter
+    def relaxation(self, relaxation: Relaxation) -> None:
+        rows = {choice.name: row for row, choice in enumerate(self.choices)}
+        relaxation.group([[rows[name] for name in group] for group in self.space.gate_groups])
+        self._relaxation = relaxation
 
     # Limits.
 

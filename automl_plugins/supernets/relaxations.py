@@ -8,6 +8,7 @@ False, always has a gate of exactly zero; a row without an open option is all ze
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from typing import ClassVar
 
 import torch
@@ -45,6 +46,9 @@ class Relaxation(ABC):
         if not value > 0:
             raise ValueError(f"temperature is greater than 0; got {value}")
         self._temperature = float(value)
+
+    def group(self, groups: Sequence[Sequence[int]]) -> None:  # noqa: B027 - most look at each row alone
+        """Take note of the rows that lead to one node, for each node that several lead to; a searchable tells them."""
 
     @abstractmethod
     def __call__(self, logits: Tensor, mask: Tensor, generator: torch.Generator | None = None) -> Tensor:

@@ -12,6 +12,7 @@ from automl_plugins.supernets.gated_space import GatedSpace
 from automl_plugins.supernets.relaxations import Relaxation, make_relaxation
 from automl_plugins.supernets.searchable import Searchable
 from automl_plugins.supernets.supernet import Supernet, inherited
+from automl_plugins.system.arguments import at_least
 
 
 class SupernetSpace(GatedSpace):
@@ -26,23 +27,45 @@ class SupernetSpace(GatedSpace):
     def build_supernet(self, task: Task) -> Supernet:
         """The supernet, freshly initialised; users call `supernet`, which checks first."""
 
-    def supernet(self, task: Task, joint: bool = True) -> Supernet:
+    def build_partial_supernet(self, task: Task, partial_channels: int) -> Supernet:
+        """The supernet whose mixtures run on one channel in so many, which it says itself (`partial_channels`).
+
+        A space that has none leaves this as it is; users call `supernet`.
+
+        Raises:
+            ValueError: the space has none; the message says why.
+        """
+        raise ValueError(
+            f"the space {self.name!r} has no supernet whose mixtures run on a part of their channels; leave "
+            "partial_channels at 1, and take another strategy than pc-darts"
+        )
+
+    def supernet(self, task: Task, joint: bool = True, partial_channels: int = 1) -> Supernet:
         """The supernet of all architectures, freshly initialised.
 
         Args:
             task: what a network must fit.
             joint: compute options together, by hand-written derivatives, where the space can; False: see
                 `Supernet.plain`. Weights from one seed are the same.
+            partial_channels: mix one channel in so many, and let the others pass by; 1: all are mixed.
 
         Raises:
-            ValueError: the space has no networks for the task.
+            ValueError: the space has no networks for the task, or no supernet of partial channels.
         """
         self.check_task(task)
-        supernet = self.whole.build_supernet(task)
+        if at_least("partial_channels", partial_channels, 1) > 1:
+            supernet = self.whole.build_partial_supernet(task, partial_channels)
+        else:
+            supernet = self.whole.build_supernet(task)
         return supernet if joint else supernet.plain()
 
     def searchable(
-        self, task: Task, relaxation: str | Relaxation = "softmax", seed: int = 0, joint: bool = True
+        self,
+        task: Task,
+        relaxation: str | Relaxation = "softmax",
+        seed: int = 0,
+        joint: bool = True,
+        partial_channels: int = 1,
     ) -> Searchable:
         """The supernet with its architecture logits: what a user puts where their network was.
 
@@ -55,12 +78,13 @@ class SupernetSpace(GatedSpace):
             seed: of the initial logits and of the draws of stochastic relaxations; weights are
                 initialised from torch's global generator, as any module's.
             joint: see `supernet`.
+            partial_channels: see `supernet`.
 
         Raises:
-            ValueError: the space has no networks for the task, or no relaxation has that name.
+            ValueError: the space has no networks for the task, or no relaxation has that name; see `supernet`.
         """
-        made = make_relaxation(relaxation)
-        searchable = Searchable(self.whole, task, self.supernet(task, joint), made, seed, self.budget)
+        made, supernet = make_relaxation(relaxation), self.supernet(task, joint, partial_channels)
+        searchable = Searchable(self.whole, task, supernet, made, seed, self.budget)
         if self is not self.whole:
             searchable.keep_offered({choice.name: choice.options for choice in self.choices})
         return searchable

@@ -26,7 +26,13 @@ class Supernet(nn.Module):
     `keeps_running_statistics = True`; in training mode it uses the batch's own.
 
     `torch.compile` leaves supernets as they are written: see `automl_plugins.supernets.eager.run_eagerly`.
+
+    A supernet of partial channels (`SupernetSpace.build_partial_supernet`) has narrower operations than networks, which
+    can therefore not inherit its weights; its gates mean what they do elsewhere.
     """
+
+    partial_channels: int = 1
+    """One channel in so many is mixed, the others pass by (`automl_plugins.supernets.partial_channels`)."""
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
@@ -56,9 +62,16 @@ def inherited(space: SearchSpace, supernet: Supernet, architecture: Architecture
         task: what it must fit.
 
     Raises:
-        ValueError: the architecture is not of this space, or the space has no networks for the task.
+        ValueError: the architecture is not of this space, the space has no networks for the task, or the supernet is
+            one of partial channels.
         ParameterCapError: see `SearchSpace.network`.
     """
+    if supernet.partial_channels > 1:
+        raise ValueError(
+            f"the supernet mixes one channel in {supernet.partial_channels}, and its operations are narrower than a "
+            "network's, which cannot inherit their weights; train what was found anew, or search with "
+            "partial_channels=1"
+        )
     network = space.network(architecture, task)
     like = next(iter(supernet.parameters()), None)
     if like is not None:

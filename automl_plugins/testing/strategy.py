@@ -87,7 +87,10 @@ class StrategyContract(ABC):
             unlimited = self.space(None)
             generator = np.random.default_rng(0)
             cap = sorted(unlimited.num_parameters(unlimited.sample(generator), self.task()) for _ in range(9))[1]
-        searchable = self.space(cap).searchable(self.task(), self.strategy().relaxation())
+        strategy = self.strategy()
+        searchable = self.space(cap).searchable(
+            self.task(), strategy.relaxation(), partial_channels=strategy.partial_channels
+        )
         if "closed" in limits:
             several = [choice for choice in searchable.choices if len(choice.options) > 2]
             for choice in several[:: max(1, len(several) // _CLOSED_CHOICES)]:
@@ -157,7 +160,7 @@ class StrategyContract(ABC):
         searchable.space.validate(found)
         assert not (searchable.space.gates(found).matrix.bool() & closed).any(), "a closed option was found"
         assert not (searchable.mask & closed).any(), "an option was opened"
-        network = searchable.derive(keep_weights=True)
+        network = searchable.derive(keep_weights=searchable.supernet.partial_channels == 1)
         cap = searchable.space.max_parameters
         count = sum(weight.numel() for weight in network.parameters() if weight.requires_grad)
         assert cap is None or count <= cap

@@ -14,6 +14,7 @@ from torch_geometric.nn.inits import glorot
 
 from automl_plugins.spaces.choice import Choice, Value
 from automl_plugins.supernets.gates import Gates
+from automl_plugins.supernets.partial_channels import Part
 from gnn_space.agnn.sizes import AGNNSizes
 from gnn_space.agnn.widths import Widths, Window, open_options, same_width, widths_of
 from gnn_space.compressed import CompressedEdges
@@ -43,6 +44,8 @@ class WideLayer(nn.Module):
         edge_channels: of edge features; 0: the task has none.
         sizes: of what surrounds the layers.
         skips: whether a skip connection leads around the layer.
+        partial_channels: nodes attend to and aggregate one channel in so many of each head; the others pass by, as the
+            linear map gives them, weighed by the sum of the gates of aggregations, and all are shuffled.
     """
 
     def __init__(
@@ -53,16 +56,18 @@ class WideLayer(nn.Module):
         edge_channels: int,
         sizes: AGNNSizes,
         skips: bool,
+        partial_channels: int = 1,
     ) -> None:
         super().__init__()
-        self.choices = choices
+        self.choices, self.partial_channels = choices, partial_channels
         self.inputs = inputs
         self.outputs = outputs
         self.dropout = sizes.dropout
         self.transform = nn.Linear(inputs.width, outputs.width, bias=False)
         self.edge_transform = nn.Linear(edge_channels, outputs.width, bias=False) if edge_channels else None
         glorot(self.transform.weight)
-        vectors = {name: attention_vectors(name, *outputs, bool(edge_channels)) for name in ATTENTIONS}
+        attended = outputs.heads, Part(outputs.channels, partial_channels).mixed
+        vectors = {name: attention_vectors(name, *attended, bool(edge_channels)) for name in ATTENTIONS}
         self.vectors = nn.ModuleDict({name: nn.ParameterDict(each) for name, each in vectors.items() if each})
         self.combine = combine_perceptron(outputs.width)
         self.bias = nn.Parameter(torch.zeros(outputs.width))
@@ -90,14 +95,27 @@ class WideLayer(nn.Module):
         if self.edge_transform is not None:
             weight = self.outputs.cut(self.edge_transform.weight, window)
             edge = functional.linear(cast(Tensor, edge_attr), weight).unflatten(1, window)
-        coefficients = self._coefficients(hidden, edges, edge, gates, widths)
-        receive = received_from(hidden, edges, edge, coefficients)
-        received = self._aggregate(receive, edges.in_degree.to(hidden.dtype), gates).flatten(1)
+        received = self._receive(hidden, edges, edge, gates, widths).flatten(1)
         state = self._combine(received, gates, widths) + self.outputs.cut(self.bias, window)
         state = self._activate(self._normalise(state, window), gates) * widths.share
         if self.skip is not None and inputs is not None:
             state = state + self._skipped(x, inputs, widths, self.skip.weight)
         return state, widths
+
+    def _receive(
+        self, hidden: Tensor, edges: CompressedEdges, edge: Tensor | None, gates: Gates, widths: Widths
+    ) -> Tensor:
+        """The mixture of what nodes receive, `[num_nodes, heads, channels]`."""
+        part = Part(widths.window.channels, self.partial_channels)
+        mixed, mixed_edge = part.of(hidden, 2), None if edge is None else part.of(edge, 2)
+        narrow = widths._replace(window=Window(widths.window.heads, part.mixed), channels=widths.channels[: part.mixed])
+        coefficients = self._coefficients(mixed, edges, mixed_edge, gates, narrow)
+        receive = received_from(mixed, edges, mixed_edge, coefficients)
+        received = self._aggregate(receive, edges.in_degree.to(hidden.dtype), gates)
+        if part.share == 1:
+            return received
+        passed = _total([gate for _, gate in self._open(gates, "aggregation")]) * part.rest(hidden, 2)
+        return part.shuffled(torch.cat([received, passed], dim=2), 2)
 
     def _coefficients(
         self, hidden: Tensor, edges: CompressedEdges, edge: Tensor | None, gates: Gates, widths: Widths

@@ -155,7 +155,10 @@ class AGNNSpace(SupernetSpace):
         }
 
     def build_supernet(self, task: Task) -> AGNNSupernet:
-        return AGNNSupernet(self.gate_choices, task, self._sizes_for(task))
+        return self.build_partial_supernet(task, 1)
+
+    def build_partial_supernet(self, task: Task, partial_channels: int) -> AGNNSupernet:
+        return AGNNSupernet(self.gate_choices, task, self._sizes_for(task), partial_channels)
 
     def shared_weights(self, network: nn.Module, architecture: Architecture) -> Mapping[str, Mapping[str, Tensor]]:
         """Weights that homogeneous layers share (Zhou et al. 2022), see `automl_plugins.studies.sharing`.

@@ -49,10 +49,12 @@ class AGNNSupernet(TakesGraphs, Supernet):
         choices: of each layer, its action classes in their order.
         task: what the networks must fit.
         sizes: of what surrounds the layers.
+        partial_channels: attention and aggregation run on one channel in so many of each head (PC-DARTS).
     """
 
-    def __init__(self, choices: Sequence[Choice], task: Task, sizes: AGNNSizes) -> None:
+    def __init__(self, choices: Sequence[Choice], task: Task, sizes: AGNNSizes, partial_channels: int = 1) -> None:
         super().__init__()
+        self.partial_channels = partial_channels
         self.choices = tuple(choices)
         self.dropout = sizes.dropout
         self.encoder = ScaledEncoder(task, sizes.node_embedding, sizes.edge_embedding)
@@ -63,7 +65,9 @@ class AGNNSupernet(TakesGraphs, Supernet):
             widths = (layer_choices[kind].options for kind in ("heads", "hidden_channels"))
             widest = Window(*(max(cast(tuple[int, ...], options)) for options in widths))
             skips = sizes.skip_connections and first > 0
-            self.layers.append(WideLayer(layer_choices, inputs, widest, self.encoder.edge_channels, sizes, skips))
+            edge_channels = self.encoder.edge_channels
+            layer = WideLayer(layer_choices, inputs, widest, edge_channels, sizes, skips, partial_channels)
+            self.layers.append(layer)
             inputs = widest
         self.widest = widest
         self.head = Head(task, widest.width, self.encoder.edge_channels)

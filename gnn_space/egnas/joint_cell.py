@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import cast
 
 import torch
@@ -10,28 +10,30 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from automl_plugins.supernets.gates import Gates
+from automl_plugins.supernets.partial_channels import Part
 from automl_plugins.supernets.recomputation import recomputed
 from gnn_space.egnas.catalogue import Form, joint_form
 from gnn_space.egnas.frame import States, merged
 from gnn_space.egnas.graph_index import GraphIndex
-from gnn_space.egnas.mixed_cell import MixedCell
+from gnn_space.egnas.mixed_cell import MixedCell, mixed_part, with_rest
 from gnn_space.egnas.operation_stack import OperationStack
 from gnn_space.egnas.operations import SLOPE
-from gnn_space.egnas.plan import Kind, Step
+from gnn_space.egnas.plan import KINDS, Kind, Step
 from gnn_space.egnas.updates import with_one
 
 
 class _Sources:
     """The states of a cell in the forms in which its operations read them."""
 
-    def __init__(self) -> None:
+    def __init__(self, parts: Mapping[Kind, Part]) -> None:
+        self.parts = parts
         self.states: list[States] = []
         self._read: list[dict[Form, tuple[Tensor, Tensor]]] = []
         self._stacked: dict[tuple[Form, Sequence[int]], tuple[Tensor, Tensor]] = {}
 
     def append(self, state: States) -> None:
         """Add a state, which operations read if it has both nodes and edges."""
-        nodes, edges = state
+        nodes, edges = (mixed_part(self.parts[kind], rows) for kind, rows in zip(KINDS, state, strict=True))
         self.states.append(state)
         self._read.append({})
         if nodes is not None and edges is not None:
@@ -65,6 +67,7 @@ class JointCell(nn.Module):
         self.plan = cell.plan
         self.sizes = cell.sizes
         self.places = cell.places
+        self.parts = cell.parts
         self.merges = cell.merges
         self.checkpointing = checkpointing
         self.steps: dict[str, list[Step]] = {}
@@ -89,16 +92,19 @@ class JointCell(nn.Module):
 
     def forward(self, first: States, second: States, graph: GraphIndex, gates: Gates) -> States:
         like = next(self.parameters())
-        sources = _Sources()
+        sources = _Sources(self.parts)
         # In the weights' precision: most of the work is not matrix products, and composed maps need the digits.
         with torch.autocast(like.device.type, enabled=False):
             for state in (first, second):
                 sources.append(States(*(None if rows is None else rows.to(like.dtype) for rows in state)))
             for target in range(2, self.plan.states):
-                sources.append(
-                    States(*(self._incoming(kind, target, sources, graph, gates) for kind in ("node", "edge")))
-                )
+                sources.append(States(*(self._state(kind, target, sources, graph, gates) for kind in KINDS)))
         return merged(self.merges, self.sizes, *zip(*sources.states, strict=True))
+
+    def _state(self, kind: Kind, target: int, sources: _Sources, graph: GraphIndex, gates: Gates) -> Tensor | None:
+        mixed = self._incoming(kind, target, sources, graph, gates)
+        before = [state[KINDS.index(kind)] for state in sources.states]
+        return with_rest(self.parts[kind], mixed, before, self.plan.into(kind, target), self.places, gates)
 
     def _incoming(self, kind: Kind, target: int, sources: _Sources, graph: GraphIndex, gates: Gates) -> Tensor | None:
         steps = self.plan.into(kind, target)
@@ -109,7 +115,7 @@ class JointCell(nn.Module):
             part = self._sum(group, sources, graph, gates)
             total = part if total is None else total.add_(part)
         if total is None:
-            return torch.zeros_like(cast(Tensor, sources.states[0][("node", "edge").index(kind)]))
+            return torch.zeros_like(self.parts[kind].of(cast(Tensor, sources.states[0][KINDS.index(kind)]), 1))
         return total
 
     def _open(self, steps: Sequence[Step], gates: Gates) -> list[Step]:
@@ -120,8 +126,8 @@ class JointCell(nn.Module):
         kind, _, source, operation = steps[0]
         weights = [gates[name][option] for name, option in (self.places[step] for step in steps)]
         if not steps[0].has_weights:
-            state = sources.states[source][("node", "edge").index(kind)]
-            return weights[0] * cast(Tensor, state)
+            state = cast(Tensor, sources.states[source][KINDS.index(kind)])
+            return weights[0] * self.parts[kind].of(state, 1)
         stack = cast(OperationStack, self.stacks[_stack_name(steps[0])])
         form, update = joint_form(kind, operation)
         nodes, edges = sources.stacked(form, tuple(step.source for step in steps))

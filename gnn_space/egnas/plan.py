@@ -12,6 +12,7 @@ from typing import Literal, NamedTuple
 from automl_plugins.spaces.task import Level
 
 Kind = Literal["node", "edge"]
+KINDS: tuple[Kind, Kind] = ("node", "edge")
 NONE = "none"
 """The operation that gives zero: an option of the supernet's gates, not of an architecture."""
 IDENTITY = "identity"

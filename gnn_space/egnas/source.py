@@ -7,12 +7,11 @@ from automl_plugins.spaces.source_text import class_text, listed
 from automl_plugins.spaces.task import Task
 from gnn_space import plain as shared
 from gnn_space.egnas import plain
-from gnn_space.egnas.plan import IDENTITY, CellPlan, Kind, StackPlan
+from gnn_space.egnas.plan import IDENTITY, KINDS, CellPlan, Kind, StackPlan
 from gnn_space.egnas.sizes import EGNASSizes
 from gnn_space.frame import drops_much, has_wide_features
 from gnn_space.source import embedding, given_by, membership, parameters, returned
 
-_KINDS: tuple[Kind, ...] = ("node", "edge")
 _SHORT = {
     ("node", IDENTITY): ("None", ""),
     ("edge", IDENTITY): ("None", ""),
@@ -45,7 +44,7 @@ def egnas_source(plan: StackPlan, task: Task, sizes: EGNASSizes) -> PlainSource:
     init += ["self.cells = nn.ModuleList(", "            ["]
     for place, cell in enumerate(plan.cells):
         init.append("                Cell(")
-        for kind in _KINDS:
+        for kind in KINDS:
             states = [_state(cell, kind, target) for target in range(2, cell.states)]
             init.append(listed("[", states, "],", 20))
         init.append("                ),")
@@ -110,7 +109,7 @@ def _drops(task: Task, sizes: EGNASSizes) -> bool:
 
 def _partly_given(plan: StackPlan) -> list[Kind]:
     """The kinds of states that some cells give and others do not."""
-    return [kind for kind in _KINDS if len({kind in cell.outputs for cell in plan.cells}) > 1]
+    return [kind for kind in KINDS if len({kind in cell.outputs for cell in plan.cells}) > 1]
 
 
 def _state(cell: CellPlan, kind: Kind, target: int) -> str:
@@ -138,9 +137,9 @@ def _cell(plan: StackPlan, sizes: EGNASSizes) -> str:
         "edge": (sizes.edge_channels, sizes.merge_edge_channels),
     }
     arguments = ["nodes: list[Operations]", "edges: list[Operations]"]
-    init = [f"self.{kind}s = nn.ModuleList(State(operations) for operations in {kind}s)" for kind in _KINDS]
+    init = [f"self.{kind}s = nn.ModuleList(State(operations) for operations in {kind}s)" for kind in KINDS]
     given = []
-    for kind in _KINDS:
+    for kind in KINDS:
         if not any(kind in cell.outputs for cell in plan.cells):
             given.append("None")
             continue

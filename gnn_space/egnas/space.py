@@ -21,12 +21,10 @@ from automl_plugins.supernets.space import SupernetSpace
 from gnn_space.calls import GraphReader
 from gnn_space.egnas.catalogue import OPERATIONS
 from gnn_space.egnas.network import EGNASNetwork
-from gnn_space.egnas.plan import IDENTITY, NONE, GatePlace, Kind, StackPlan, Step, plan_stack
+from gnn_space.egnas.plan import IDENTITY, KINDS, NONE, GatePlace, Kind, StackPlan, Step, plan_stack
 from gnn_space.egnas.sizes import EGNASSizes, MergeForm
 from gnn_space.egnas.supernet import EGNASSupernet
 from gnn_space.frame import drops_much
-
-_KINDS: tuple[Kind, ...] = ("node", "edge")
 
 WIDE_DROPOUT = 0.6
 """The rate of dropout where none is given and `gnn_space.frame.drops_much` says so."""
@@ -184,7 +182,7 @@ class EGNASSpace(SupernetSpace):
         return self.nodes + 2
 
     def _targets(self) -> Iterator[tuple[Kind, int]]:
-        return ((kind, target) for target in range(2, self.states) for kind in _KINDS)
+        return ((kind, target) for target in range(2, self.states) for kind in KINDS)
 
     def _kept(self, target: int) -> int:
         return min(self.inputs, target)
@@ -225,7 +223,7 @@ class EGNASSpace(SupernetSpace):
         operations = [Operation("nodes", "embedded nodes"), Operation("edges", "embedded edges")]
         outputs: list[dict[Kind, str]] = [{"node": "nodes", "edge": "edges"}] * 2
         for cell in range(self.cells):
-            states = {(kind, state): outputs[state - 2][kind] for kind in _KINDS for state in (0, 1)}
+            states = {(kind, state): outputs[state - 2][kind] for kind in KINDS for state in (0, 1)}
             for kind, target in self._targets():
                 prefix = f"{self.cell_name(cell)}.{kind}{target}"
                 name = f"cell{cell}.{kind}{target}"
@@ -241,7 +239,7 @@ class EGNASSpace(SupernetSpace):
                 operations.append(Operation(name, f"{kind} state {target}", tuple(added), (f"{prefix}.inputs",)))
                 states[kind, target] = name
             given: dict[Kind, str] = {}
-            for kind in _KINDS:
+            for kind in KINDS:
                 given[kind] = f"cell{cell}.{kind}s"
                 every = tuple(dict.fromkeys(states[kind, state] for state in self.sizes.read_states(self.states)))
                 operations.append(Operation(given[kind], f"merged {kind}s", every))
@@ -252,9 +250,12 @@ class EGNASSpace(SupernetSpace):
     # What a space with a supernet says.
 
     def build_supernet(self, task: Task) -> EGNASSupernet:
+        return self.build_partial_supernet(task, 1)
+
+    def build_partial_supernet(self, task: Task, partial_channels: int) -> EGNASSupernet:
         places, sizes = [self.gate_places(cell) for cell in range(self.cells)], self._sizes_for(task)
-        plan = self.supernet_plan(task)
-        return EGNASSupernet(plan, places, self.gate_choices, task, sizes, checkpointing=self.checkpointing)
+        plan, choices = self.supernet_plan(task), self.gate_choices
+        return EGNASSupernet(plan, places, choices, task, sizes, True, self.checkpointing, partial_channels)
 
     def supernet_plan(self, task: Task) -> StackPlan:
         """The plan of the supernet's cells with every option open."""
@@ -270,6 +271,14 @@ class EGNASSpace(SupernetSpace):
     @property
     def gate_choices(self) -> tuple[Choice, ...]:
         return self._gate_choices
+
+    @property
+    def gate_groups(self) -> tuple[tuple[str, ...], ...]:
+        return tuple(
+            tuple(_gate_name(cell, kind, target, source) for source in range(target))
+            for cell in self._cell_names()
+            for kind, target in self._targets()
+        )
 
     def gate_name(self, cell: int, step: Step) -> str:
         """The gate of a step."""

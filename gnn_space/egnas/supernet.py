@@ -41,6 +41,7 @@ class EGNASSupernet(TakesGraphs, Supernet):
         sizes: the channels.
         joint: whether it has the joint form.
         checkpointing: compute all operations again in the backward pass; of the joint form.
+        partial_channels: operations of cells run on one channel in so many of nodes and of edges (PC-DARTS).
     """
 
     def __init__(
@@ -52,15 +53,17 @@ class EGNASSupernet(TakesGraphs, Supernet):
         sizes: EGNASSizes,
         joint: bool = True,
         checkpointing: bool = False,
+        partial_channels: int = 1,
     ) -> None:
         super().__init__()
+        self.partial_channels = partial_channels
         self.choices = tuple(choices)
         self.joint = joint
-        self._make_plain = partial(EGNASSupernet, plan, places, choices, task, sizes, joint=False)
+        self._make_plain = partial(EGNASSupernet, plan, places, choices, task, sizes, False, False, partial_channels)
         self.embedding = Embedding(task, sizes, plan.embedded)
         self.cells = nn.ModuleList()
         for cell_plan, cell_places in zip(plan.cells, places, strict=True):
-            cell = MixedCell(cell_plan, cell_places, sizes)
+            cell = MixedCell(cell_plan, cell_places, sizes, partial_channels)
             self.cells.append(JointCell(cell, checkpointing) if joint else cell)
         self.readout = Readout(task, sizes)
 

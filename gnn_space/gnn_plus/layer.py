@@ -6,12 +6,14 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import NamedTuple, cast
 
+import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
 from automl_plugins.spaces.choice import Value
+from automl_plugins.supernets.partial_channels import Part
 from gnn_space.gnn_plus.messages import Axis, Drop, Ends, Message, linear, make_message, with_edge_states
 from gnn_space.gnn_plus.mixing import Gate, MixedNorm, One, Open, Width, narrowed, total
 from gnn_space.gnn_plus.neighbourhood import Neighbourhood
@@ -89,6 +91,41 @@ class MixedMessages(nn.Module):
         return narrowed(cast(Message, self.options[name]), width, self.state_axes)
 
 
+class PartialMessages(MixedMessages):
+    """Messages between states that run on one channel in so many of each head.
+
+    The other channels pass by, those of nodes weighed by the sum of the messages' gates, and all are shuffled; so it is
+    with edge states.
+
+    Args:
+        names: the options.
+        ends: see `MixedMessages`; as wide as the whole states.
+        share: one channel in so many is mixed.
+    """
+
+    def __init__(self, names: Sequence[str], ends: Ends, share: int) -> None:
+        mixed = ends.heads * Part(ends.outputs // ends.heads, share).mixed
+        super().__init__(names, ends._replace(inputs=mixed, outputs=mixed, hidden=mixed), STATES)
+        self.share, self.heads = share, ends.heads
+
+    def forward(
+        self, x: Tensor, edges: Tensor | None, flow: Flow, opened: Mapping[Value, Gate]
+    ) -> tuple[Tensor, dict[Value, Tensor]]:
+        part = Part(flow.width.window.channels, self.share)
+        narrow = flow._replace(width=flow.width.partial(self.share))
+        read = [None if each is None else part.of(self._apart(each), 2).flatten(1) for each in (x, edges)]
+        mixed, updated = super().forward(cast(Tensor, read[0]), read[1], narrow, opened)
+        states = self._joined(mixed, x, part, total(list(opened.values())))
+        return states, {name: self._joined(new, cast(Tensor, edges), part, One()) for name, new in updated.items()}
+
+    def _joined(self, mixed: Tensor, whole: Tensor, part: Part, gate: Gate) -> Tensor:
+        rest = gate * part.rest(self._apart(whole), 2)
+        return part.shuffled(torch.cat([self._apart(mixed), rest], dim=2), 2).flatten(1)
+
+    def _apart(self, x: Tensor) -> Tensor:
+        return x.unflatten(1, (self.heads, -1))
+
+
 class WideFeedForward(nn.Module):
     """The feed-forward blocks of one layer, as wide as the widest states.
 
@@ -132,14 +169,24 @@ class WideLayer(nn.Module):
         norms: the options of the normalisation.
         ends: of its widest messages between states.
         features: channels of the features that a first layer may read itself; None: it does not.
+        partial_channels: messages between states run on one channel in so many.
     """
 
     def __init__(
-        self, position: int, names: Sequence[str], norms: Sequence[str], ends: Ends, features: int | None
+        self,
+        position: int,
+        names: Sequence[str],
+        norms: Sequence[str],
+        ends: Ends,
+        features: int | None,
+        partial_channels: int = 1,
     ) -> None:
         super().__init__()
         self.choice = f"layer{position}.message"
-        self.messages = MixedMessages(names, ends, STATES)
+        is_whole = partial_channels == 1
+        self.messages = (
+            MixedMessages(names, ends, STATES) if is_whole else PartialMessages(names, ends, partial_channels)
+        )
         self.from_features = None
         if features is not None:
             self.from_features = MixedMessages(names, ends._replace(inputs=features), ("out", "hidden"))

@@ -13,12 +13,13 @@ from torch.nn import functional
 
 from automl_plugins.spaces.choice import Choice, Value
 from automl_plugins.supernets.gates import Gates
+from automl_plugins.supernets.partial_channels import Part
 from gnn_space.agnn.widths import Window
 from gnn_space.frame import batch_norm, feature_dropout, scale_rows
 from gnn_space.gnn_plus.messages import Axis, Message
 
 Factor = TypeVar("Factor")
-Part = TypeVar("Part", bound="Tensor | One")
+Summand = TypeVar("Summand", bound="Tensor | One")
 
 
 class One:
@@ -73,6 +74,15 @@ class Width(NamedTuple):
         """The open part of a weight with the widest states' channels along `dim`."""
         return self.widest.cut(tensor, self.window, dim)
 
+    def partial(self, share: int) -> Width:
+        """The width of one channel in so many of each head."""
+        heads, channels = self.window
+        mixed = Part(channels, share).mixed
+        gates = self.share
+        if isinstance(gates, Tensor):
+            gates = gates.unflatten(0, (heads, channels))[:, :mixed].flatten()
+        return Width(Window(heads, Part(self.widest.channels, share).mixed), Window(heads, mixed), gates)
+
 
 def open_width(opened: Mapping[Value, Gate], widest: Window) -> Width:
     """The width of mixed options of `channels`.
@@ -92,7 +102,7 @@ def open_width(opened: Mapping[Value, Gate], widest: Window) -> Width:
     return Width(widest, window, share.repeat(window.heads))
 
 
-def total(parts: Sequence[Part]) -> Part:
+def total(parts: Sequence[Summand]) -> Summand:
     """The sum of one or more tensors, without a zero in front: one pass less. Of gates, `One` stands alone."""
     return functools.reduce(torch.add, parts)  # type: ignore[arg-type]
 

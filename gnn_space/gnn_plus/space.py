@@ -201,7 +201,10 @@ class GNNPlusSpace(SupernetSpace):
         return GNNPlusNetwork(self._options(architecture), task, self.sizes)
 
     def build_supernet(self, task: Task) -> GNNPlusSupernet:
-        return GNNPlusSupernet(self.gate_choices, task, self.sizes, self.checkpointing)
+        return self.build_partial_supernet(task, 1)
+
+    def build_partial_supernet(self, task: Task, partial_channels: int) -> GNNPlusSupernet:
+        return GNNPlusSupernet(self.gate_choices, task, self.sizes, self.checkpointing, partial_channels)
 
     def operations(self, architecture: Architecture) -> Sequence[Operation]:
         options = self._options(architecture)

@@ -48,10 +48,20 @@ class GNNPlusSupernet(TakesGraphs, Supernet):
         task: what the networks must fit.
         sizes: of what is the same in every network.
         checkpointing: compute messages again in the backward pass.
+        partial_channels: messages between states run on one channel in so many of each head (PC-DARTS); those that read
+            features, or give outputs, run on all.
     """
 
-    def __init__(self, choices: Sequence[Choice], task: Task, sizes: GNNPlusSizes, checkpointing: bool = False) -> None:
+    def __init__(
+        self,
+        choices: Sequence[Choice],
+        task: Task,
+        sizes: GNNPlusSizes,
+        checkpointing: bool = False,
+        partial_channels: int = 1,
+    ) -> None:
         super().__init__()
+        self.partial_channels = partial_channels
         self.checkpointing = checkpointing
         self.choices = tuple(choices)
         options = {choice.name: choice.options for choice in choices}
@@ -74,7 +84,8 @@ class GNNPlusSupernet(TakesGraphs, Supernet):
         ends = Ends(channels, channels, channels, edges, sizes.heads)
         read = features if "features" in options["input"] else None
         self.layers = nn.ModuleList(
-            WideLayer(layer, each, norms, ends, read if layer == 0 else None) for layer, each in enumerate(names)
+            WideLayer(layer, each, norms, ends, read if layer == 0 else None, partial_channels)
+            for layer, each in enumerate(names)
         )
         self.output_messages = None
         if task.level == "node" and "message" in options.get("output", ()):

@@ -53,6 +53,13 @@ class CellChoices:
             for state in range(states_before(block))
         )
 
+    @property
+    def gate_groups(self) -> tuple[tuple[str, ...], ...]:
+        """The gates of the operations that lead to each block."""
+        return tuple(
+            tuple(gate_name(block, state) for state in range(states_before(block))) for block in range(self.blocks)
+        )
+
     def __contains__(self, choice: Choice) -> bool:
         return choice.name in self._places
 

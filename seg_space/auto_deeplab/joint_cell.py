@@ -41,16 +41,17 @@ class JointCell(MixedCell):
             return super().forward(before, inputs, gates)
         places = [incoming.place for incoming in inputs]
         current = torch.stack([incoming.features.permute(0, 2, 3, 1) for incoming in inputs], dim=3)
-        totals = run_state(self._operations(0), before.permute(0, 2, 3, 1).unsqueeze(3), [0], gates)
+        totals = self._together(0, before.permute(0, 2, 3, 1).unsqueeze(3), [0], gates)
         empty = torch.zeros_like(current)
         outputs: list[Tensor] = []
         for state in range(1, self.blocks + 2):
             if state > 1:
                 # What comes from the second input alone is the same for all inputs.
                 current = totals[state - 2].expand_as(empty) if state - 2 in totals else empty
+                current = self.part.shuffled(current, 4)
                 outputs.append(current)
             if state <= self.blocks:
-                for block, part in run_state(self._operations(state), current, places, gates).items():
+                for block, part in self._together(state, current, places, gates).items():
                     totals[block] = totals[block] + part if block in totals else part
         weights = [incoming.weight for incoming in inputs]
         blocks = torch.stack(outputs, dim=3)
@@ -67,8 +68,10 @@ class JointCell(MixedCell):
             runs += (1 if state == 0 else len(inputs)) * sum(operation != NONE for operation in opened)
         return runs <= 2 * self.blocks
 
-    def _operations(self, state: int) -> StateOperations:
-        return cast(StateOperations, self.states[state])
+    def _together(self, state: int, x: Tensor, places: Sequence[int], gates: Gates) -> dict[int, Tensor]:
+        """`run_state` of a state's mixed channels, beside those that pass by."""
+        mixed = x if self.part.share == 1 else self.part.of(x, 4).contiguous()
+        return self._with_rest(state, run_state(self._operations(state), mixed, places, gates), x, gates, 4)
 
 
 def run_state(operations: StateOperations, x: Tensor, places: Sequence[int], gates: Gates) -> dict[int, Tensor]:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from automl_plugins.supernets.gates import Gates
+from automl_plugins.supernets.partial_channels import Part
 from seg_space.auto_deeplab.cell import CONVOLUTIONS, GATE_OPTIONS, IDENTITY, NONE, POOLS, Step, gate_name, readers
 from seg_space.auto_deeplab.operations import pool
 from seg_space.auto_deeplab.stacked import StackedConvolution, Statistics
@@ -100,14 +101,18 @@ class MixedCell(nn.Module):
         blocks: of the cell.
         channels: of each state.
         num_inputs: feature maps that may come in.
+        partial_channels: operations run on one channel in so many; the others of a state pass by, weighed by the sum of
+            the gates of an edge's operations, and all are shuffled where a block's sum is read.
     """
 
-    def __init__(self, blocks: int, channels: int, num_inputs: int) -> None:
+    def __init__(self, blocks: int, channels: int, num_inputs: int, partial_channels: int = 1) -> None:
         super().__init__()
         self.blocks = blocks
         self.num_inputs = num_inputs
+        self.part = Part(channels, partial_channels)
         self.states = nn.ModuleList(
-            StateOperations(state, blocks, channels, 1 if state == 0 else num_inputs) for state in range(blocks + 1)
+            StateOperations(state, blocks, self.part.mixed, 1 if state == 0 else num_inputs)
+            for state in range(blocks + 1)
         )
 
     def state_of(self, step: Step, place: int) -> dict[str, Tensor]:
@@ -130,7 +135,7 @@ class MixedCell(nn.Module):
         Returns:
             `[batch, blocks * channels, height, width]`.
         """
-        from_before = self.states[0](before, 0, gates)
+        from_before = self._additions(0, before, 0, gates)
         total: Tensor | None = None
         for incoming in inputs:
             output = self._run(incoming, from_before, gates)
@@ -146,8 +151,29 @@ class MixedCell(nn.Module):
         for state in range(1, self.blocks + 2):
             if state > 1:
                 current = totals[state - 2] if state - 2 in totals else torch.zeros_like(incoming.features)
+                current = self.part.shuffled(current, 1)
                 outputs.append(current)
             if state <= self.blocks:
-                for block, part in self.states[state](current, incoming.place, gates).items():
+                for block, part in self._additions(state, current, incoming.place, gates).items():
                     totals[block] = totals[block] + part if block in totals else part
         return torch.cat(outputs, dim=1)
+
+    def _additions(self, state: int, x: Tensor, place: int, gates: Gates) -> dict[int, Tensor]:
+        """The addition of a state, `[batch, channels, height, width]`, to each block that reads it."""
+        mixed = self._operations(state)(self.part.of(x, 1), place, gates)
+        return self._with_rest(state, mixed, x, gates, 1)
+
+    def _with_rest(self, state: int, mixed: dict[int, Tensor], x: Tensor, gates: Gates, dim: int) -> dict[int, Tensor]:
+        """The mixed channels of a state, by block, beside those of it that pass by."""
+        if self.part.share == 1:
+            return mixed
+        operations, rest = self._operations(state), self.part.rest(x, dim)
+        joined = {}
+        for block, part in mixed.items():
+            name = operations.names[operations.readers.index(block)]
+            opened = [option for option in gates.open(name) if GATE_OPTIONS[option] != NONE]
+            joined[block] = torch.cat([part, gates[name][opened].sum() * rest], dim)
+        return joined
+
+    def _operations(self, state: int) -> StateOperations:
+        return cast(StateOperations, self.states[state])

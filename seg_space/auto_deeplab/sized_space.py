@@ -132,9 +132,16 @@ class AutoDeepLabSizesSpace(SupernetSpace):
     def build_supernet(self, task: Task) -> SizedSupernet:
         return SizedSupernet(task, self.sizes)
 
+    def build_partial_supernet(self, task: Task, partial_channels: int) -> SizedSupernet:
+        return SizedSupernet(task, self.sizes, partial_channels=partial_channels)
+
     @property
     def gate_choices(self) -> tuple[Choice, ...]:
         return (*self.sizes.choices, *self.sizes.relative.gate_choices)
+
+    @property
+    def gate_groups(self) -> tuple[tuple[str, ...], ...]:
+        return self.sizes.relative.gate_groups
 
     def gate_values(self, architecture: Architecture) -> Mapping[str, Value]:
         own = {choice.name: architecture[choice.name] for choice in self.sizes.choices}

@@ -27,14 +27,18 @@ class SizedSupernet(Supernet):
         task: see `AutoDeepLabSupernet`.
         sizes: the choices.
         joint: see `AutoDeepLabSupernet`.
+        partial_channels: see `AutoDeepLabSupernet`.
     """
 
-    def __init__(self, task: Task, sizes: SizeChoices, joint: bool = True) -> None:
+    def __init__(self, task: Task, sizes: SizeChoices, joint: bool = True, partial_channels: int = 1) -> None:
         super().__init__()
-        self.task, self.sizes = task, sizes
+        self.task, self.sizes, self.partial_channels = task, sizes, partial_channels
         self.choices = (*sizes.choices, *sizes.relative.gate_choices)
         self.supernets = nn.ModuleDict(
-            {pair.key: AutoDeepLabSupernet(task, space.sizes, joint) for pair, space in sizes.spaces.items()}
+            {
+                pair.key: AutoDeepLabSupernet(task, space.sizes, joint, partial_channels)
+                for pair, space in sizes.spaces.items()
+            }
         )
 
     def forward(self, images: Tensor, *, gates: Mapping[str, Tensor]) -> Tensor:
@@ -63,7 +67,7 @@ class SizedSupernet(Supernet):
     def plain(self) -> SizedSupernet:
         """The plain form, with copies of these weights, in the same training mode."""
         with torch.random.fork_rng(devices=[]):
-            plain = SizedSupernet(self.task, self.sizes, joint=False)
+            plain = SizedSupernet(self.task, self.sizes, False, self.partial_channels)
         like = next(self.parameters())
         plain.to(device=like.device, dtype=like.dtype).load_state_dict(self.state_dict())
         return plain.train(self.training)

@@ -213,16 +213,23 @@ class AutoDeepLabSpace(SupernetSpace):
     # A space with a supernet.
 
     def build_supernet(self, task: Task) -> AutoDeepLabSupernet:
+        return self.build_partial_supernet(task, 1)
+
+    def build_partial_supernet(self, task: Task, partial_channels: int) -> AutoDeepLabSupernet:
         if self.backbone_weights is not None:
             raise ValueError(
                 f"backbone_weights={self.backbone_weights!r} are those of one architecture, and a search by gradients "
                 "trains all of them; leave them out of the search, and give them when what was found is trained"
             )
-        return AutoDeepLabSupernet(task, self.sizes)
+        return AutoDeepLabSupernet(task, self.sizes, partial_channels=partial_channels)
 
     @property
     def gate_choices(self) -> tuple[Choice, ...]:
         return self._gate_choices
+
+    @property
+    def gate_groups(self) -> tuple[tuple[str, ...], ...]:
+        return self.cell.gate_groups
 
     def gate_values(self, architecture: Architecture) -> Mapping[str, Value]:
         head = {HEAD: architecture[HEAD]} if HEAD in architecture else {}

@@ -37,9 +37,10 @@ class MixedNode(nn.Module):
         stride: of its feature map.
         sizes: the channels, and the strides that its inputs may have.
         joint: whether the cell has its joint form.
+        partial_channels: see `AutoDeepLabSupernet`.
     """
 
-    def __init__(self, layer: int, stride: int, sizes: Sizes, joint: bool) -> None:
+    def __init__(self, layer: int, stride: int, sizes: Sizes, joint: bool, partial_channels: int) -> None:
         super().__init__()
         trellis, channels = sizes.trellis, sizes.state_channels(stride)
         self.incoming = trellis.preceding(layer, stride)
@@ -56,7 +57,8 @@ class MixedNode(nn.Module):
             {str(source): resize(source, layer - 2, bilinear=True) for source in trellis.second_inputs(layer, stride)}
         )
         cell = JointCell if joint else MixedCell
-        self.cell = cell(sizes.blocks, channels, 1 if sizes.merge_inputs else len(self.incoming))
+        num_inputs = 1 if sizes.merge_inputs else len(self.incoming)
+        self.cell = cell(sizes.blocks, channels, num_inputs, partial_channels)
 
     def place(self, source: int) -> int:
         """The place of the feature map that comes in with this stride."""
@@ -89,18 +91,20 @@ class AutoDeepLabSupernet(Supernet):
         sizes: the layers, channels, stem and head.
         joint: compute cells jointly (`joint_cell.JointCell`), not operation by operation; weights and
             results are the same.
+        partial_channels: the cells' operations run on one channel in so many (PC-DARTS, section 3.2); resolutions are
+            mixed whole.
     """
 
-    def __init__(self, task: Task, sizes: Sizes, joint: bool = True) -> None:
+    def __init__(self, task: Task, sizes: Sizes, joint: bool = True, partial_channels: int = 1) -> None:
         super().__init__()
-        self.task, self.sizes = task, sizes
+        self.task, self.sizes, self.partial_channels = task, sizes, partial_channels
         self.trellis = sizes.trellis
         self.edges = make_edges(sizes.trellis, sizes.multi_path)
         self.choices = (*CellChoices(sizes.blocks).gate_choices, *self.edges.gate_choices, *head_choices(sizes))
         self.stem = Stem(task.in_channels, sizes.stem, sizes.stem_stride)
         self.nodes = nn.ModuleDict(
             {
-                node_key(layer, stride): MixedNode(layer, stride, sizes, joint)
+                node_key(layer, stride): MixedNode(layer, stride, sizes, joint, partial_channels)
                 for layer in range(1, sizes.layers + 1)
                 for stride in self.trellis.strides_at(layer)
             }
@@ -166,7 +170,7 @@ class AutoDeepLabSupernet(Supernet):
     def plain(self) -> AutoDeepLabSupernet:
         """The plain form, with copies of these weights, in the same training mode."""
         with torch.random.fork_rng(devices=[]):
-            plain = AutoDeepLabSupernet(self.task, self.sizes, joint=False)
+            plain = AutoDeepLabSupernet(self.task, self.sizes, False, self.partial_channels)
         like = next(self.parameters())
         plain.to(device=like.device, dtype=like.dtype).load_state_dict(self.state_dict())
         return plain.train(self.training)

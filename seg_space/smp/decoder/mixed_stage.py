@@ -134,15 +134,24 @@ class MixedCellStage(nn.Module):
         maps: channels of the encoder's maps that may be read, by their strides.
         filters: of the output.
         joint: whether the cell is computed jointly.
+        partial_channels: its operations run on one channel in so many.
     """
 
-    def __init__(self, blocks: int, in_channels: int, maps: Mapping[int, int], filters: int, joint: bool) -> None:
+    def __init__(
+        self,
+        blocks: int,
+        in_channels: int,
+        maps: Mapping[int, int],
+        filters: int,
+        joint: bool,
+        partial_channels: int,
+    ) -> None:
         super().__init__()
         channels = filters // blocks
         self.previous = normalised(in_channels, channels)
         self.laterals = nn.ModuleDict({str(stride): normalised(each, channels) for stride, each in maps.items()})
         self.laterals[NO_SKIP] = normalised(in_channels, channels)
-        self.cell = (JointCell if joint else MixedCell)(blocks, channels, 1)
+        self.cell = (JointCell if joint else MixedCell)(blocks, channels, 1, partial_channels)
 
     def forward(self, x: Tensor, skips: Sequence[Skip], gates: Gates, without: Tensor | None) -> Tensor:
         """The output, `[batch, filters, height, width]`.
@@ -207,6 +216,7 @@ class MixedStage(nn.Module):
         maps: channels of the encoder's maps that may be read, by their strides.
         blocks: of the cell.
         joint: whether cells are computed jointly.
+        partial_channels: operations of cells run on one channel in so many.
     """
 
     def __init__(
@@ -217,6 +227,7 @@ class MixedStage(nn.Module):
         maps: Mapping[int, int],
         blocks: int,
         joint: bool,
+        partial_channels: int = 1,
     ) -> None:
         super().__init__()
         self.stride, self.maps, self.prefix = stride, dict(maps), f"stride{stride}."
@@ -233,7 +244,7 @@ class MixedStage(nn.Module):
         self.convolutions = nn.ModuleDict({each: MixedConvolution(each, channels, filters) for each in convolutions})
         self.cells = nn.ModuleDict(
             {
-                str(width): MixedCellStage(blocks, in_channels, maps, width, joint)
+                str(width): MixedCellStage(blocks, in_channels, maps, width, joint, partial_channels)
                 for width in (filters if CELL in operations else ())
             }
         )

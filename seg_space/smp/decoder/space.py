@@ -144,9 +144,21 @@ class SmpDecoderSpace(SupernetSpace):
     def build_supernet(self, task: Task) -> SmpDecoderSupernet:
         return SmpDecoderSupernet(self.gate_choices, task, self.sizes, self.blocks)
 
+    def build_partial_supernet(self, task: Task, partial_channels: int) -> SmpDecoderSupernet:
+        if CELL not in self.operation_names:
+            raise ValueError(
+                f"partial_channels={partial_channels} are for mixtures that keep the number of channels, here those of "
+                f"cells, and operations={self.operation_names} have no {CELL!r}; add it, or leave partial_channels at 1"
+            )
+        return SmpDecoderSupernet(self.gate_choices, task, self.sizes, self.blocks, partial_channels=partial_channels)
+
     @property
     def gate_choices(self) -> tuple[Choice, ...]:
         return self._gate_choices
+
+    @property
+    def gate_groups(self) -> tuple[tuple[str, ...], ...]:
+        return self.cell.gate_groups if CELL in self.operation_names else ()
 
     def gate_values(self, architecture: Architecture) -> Mapping[str, Value]:
         cell = self.cell.gate_values(architecture) if self._has_cell(architecture) else {}

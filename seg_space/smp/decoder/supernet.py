@@ -48,12 +48,21 @@ class SmpDecoderSupernet(Supernet):
         sizes: the encoder.
         blocks: of the cell.
         joint: compute cells jointly.
+        partial_channels: operations of cells run on one channel in so many (PC-DARTS); nothing could pass by the other
+            operations of a stage, which change the number of channels.
     """
 
     def __init__(
-        self, choices: Sequence[Choice], task: Task, sizes: EncoderSizes, blocks: int, joint: bool = True
+        self,
+        choices: Sequence[Choice],
+        task: Task,
+        sizes: EncoderSizes,
+        blocks: int,
+        joint: bool = True,
+        partial_channels: int = 1,
     ) -> None:
         super().__init__()
+        self.partial_channels = partial_channels
         self.choices, self.task, self.sizes, self.blocks = tuple(choices), task, sizes, blocks
         options = {choice.name: choice.options for choice in choices}
         self.encoder_strides = cast("tuple[int, ...]", options["encoder_stride"])
@@ -74,7 +83,7 @@ class SmpDecoderSupernet(Supernet):
             }
             maps = {cast(int, each): sizes.map_channels(cast(int, each)) for each in own["skip"] if each != NO_SKIP}
             widest = max(channels.values())
-            self.stages[str(stride)] = MixedStage(stride, own, widest, maps, blocks, joint)
+            self.stages[str(stride)] = MixedStage(stride, own, widest, maps, blocks, joint, partial_channels)
             filters = [cast(int, each) for each in own.get("filters", ())]
             # An identity is as wide as what it reads.
             channels[f"stride{stride}"] = max(*filters, widest) if IDENTITY in own["operation"] else max(filters)
@@ -150,7 +159,7 @@ class SmpDecoderSupernet(Supernet):
     def plain(self) -> SmpDecoderSupernet:
         """The plain form, with copies of these weights, in the same training mode."""
         with torch.random.fork_rng(devices=[]):
-            plain = SmpDecoderSupernet(self.choices, self.task, self.sizes, self.blocks, joint=False)
+            plain = SmpDecoderSupernet(self.choices, self.task, self.sizes, self.blocks, False, self.partial_channels)
         like = next(self.parameters())
         plain.to(device=like.device, dtype=like.dtype).load_state_dict(self.state_dict())
         return plain.train(self.training)
