@@ -20,6 +20,7 @@ from automl_plugins.errors import StudyError
 from automl_plugins.spaces.task import Task
 from automl_plugins.studies.defaults import SPACES, DataFacts, chosen
 from automl_plugins.system.nested import tensors_in
+from automl_plugins.training.data.draft import Reasoned
 from automl_plugins.training.fingerprint import flat_loaders
 from automl_plugins.training.fit import seeded
 from automl_plugins.training.registered_module import RegisteredModule
@@ -82,7 +83,15 @@ def read_data(given: Given) -> tuple[Any, DataFacts]:
         sets_batch_size="batch_size" in takes and not any(name in given for name in _BATCH_SIZE),
         on_accelerator=accelerator in ("gpu", "cuda") or (accelerator == "auto" and torch.cuda.is_available()),
         defaults=_defaults(given, task),
+        recommended=_recommended(data, given),
     )
+
+
+def _recommended(data: Any, given: Given) -> dict[str, Reasoned]:
+    """The arguments that a datamodule recommends for what it has read; none that was given."""
+    found = data.recommended() if hasattr(data, "recommended") else {}
+    taken = {name.removeprefix("data.").removeprefix("init_args.").partition(".")[0] for name, _ in given.values}
+    return {name: each for name, each in found.items() if name not in taken}
 
 
 def _defaults(given: Given, task: Task) -> dict[str, float]:

@@ -154,8 +154,8 @@ def _lines(found: _Found, out: Path, minutes: float | None) -> Iterator[str]:
     yield "data:"
     yield f"  class_path: {found.name}"
     yield "  init_args:"
-    size = reasons.pop("data.batch_size", None)
-    for key, each in {**({} if size is None else {"batch_size": size}), **found.arguments}.items():
+    of_data = {key.removeprefix("data."): reasons.pop(key) for key in settings if key.startswith("data.")}
+    for key, each in {**of_data, **found.arguments}.items():
         yield from entry(key, each, 4)
     if minutes is not None:
         planned = ", ".join(key for key in _PLANNED if reasons.pop(key, None))

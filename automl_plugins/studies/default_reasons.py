@@ -30,7 +30,8 @@ def reason(key: str, chosen: Mapping[str, Any], facts: DataFacts) -> str:
         "tune": "arguments of the module, searched along with the architecture, round their defaults",
         "limits": "no network is dearer than four times the dearest hand-made one",
     }
-    return of_level[key]
+    of_data = {f"data.{name}": each.reason for name, each in facts.recommended.items()}
+    return (of_level | of_data)[key]
 
 
 def _epochs(facts: DataFacts) -> str:

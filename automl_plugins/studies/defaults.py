@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from automl_plugins.spaces.task import Level
+from automl_plugins.training.data.draft import Reasoned
 
 SPACES: dict[Level, str] = {
     "node": "gnn-plus",
@@ -41,6 +42,7 @@ class DataFacts:
         sets_batch_size: whether the datamodule has an argument `batch_size`, which was not given.
         on_accelerator: whether trainings run on one.
         defaults: of those arguments of the task's registered module that are numbers; empty where a module was given.
+        recommended: the arguments that the datamodule recommends for data of this size, and that were not given.
     """
 
     level: Level
@@ -51,6 +53,7 @@ class DataFacts:
     sets_batch_size: bool
     on_accelerator: bool
     defaults: Mapping[str, float] = field(default_factory=dict)
+    recommended: Mapping[str, Reasoned] = field(default_factory=dict)
 
     @property
     def of_images(self) -> bool:
@@ -74,6 +77,7 @@ def chosen(facts: DataFacts, trials: int | None = None, asked: str | None = None
     settings: dict[str, Any] = {"space": SPACES[facts.level]}
     if facts.sets_batch_size:
         settings["data.batch_size"] = size
+    settings |= {f"data.{name}": each.value for name, each in facts.recommended.items()}
     settings |= {
         "trainer.max_epochs": whole,
         "trial_epochs": short,

@@ -18,12 +18,13 @@ from torch_geometric.data import Data
 from automl_plugins.spaces.task import Task
 from automl_plugins.system.arguments import one_of, three_fractions
 from automl_plugins.system.nearest import did_you_mean
+from automl_plugins.training.data.draft import Reasoned
 from automl_plugins.training.data.splits import random_split, stratified_split
 from automl_plugins.training.data.targets import check_labels, warn_of_few
 from automl_plugins.training.data.unlabelled import Unlabelled
 from automl_plugins.training.lightning import pl
 from automl_plugins.training.preprocessing import Preprocessing
-from gnn_space.data.descriptors import check_descriptors, molecule_features
+from gnn_space.data.descriptors import check_descriptors, molecule_features, recommended_descriptors
 from gnn_space.data.graph_checks import check_classes
 from gnn_space.data.graphs import ManyGraphs, ManyGraphsData
 from gnn_space.data.molecule_draft import counts_of, molecule_findings
@@ -127,6 +128,12 @@ class MoleculeData(ManyGraphsData):
         loaded = self.loaded
         known = {"known": loaded.known} if isinstance(loaded, Molecules) and loaded.known is not None else {}
         return {"descriptors": self.descriptors, "batch_size": self.batch_size, **known}
+
+    def recommended(self) -> dict[str, Reasoned]:
+        """The descriptors that a study of data alone reads molecules with, see `recommended_descriptors`."""
+        loaded = self.loaded
+        names = recommended_descriptors(len(loaded.train) + len(loaded.val) + len(loaded.test))
+        return {"descriptors": Reasoned(list(names), "networks that read them were better")} if names else {}
 
     @classmethod
     def unlabelled(cls, path: Path, kept: Preprocessing, **options: Any) -> Unlabelled:

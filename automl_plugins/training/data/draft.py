@@ -30,7 +30,7 @@ class Draft:
 
 
 class Draftable(Protocol):
-    """The methods by which a datamodule class takes part in `automl-plugins init`; either may be missing."""
+    """The methods by which a datamodule class takes part in `automl-plugins init`; each may be missing."""
 
     @classmethod
     def draft(cls, path: Any, targets: Sequence[str] = ()) -> Draft | None:
@@ -46,6 +46,9 @@ class Draftable(Protocol):
 
     def findings(self) -> list[str]:
         """Lines about the data once they are loaded: counts, what is missing, what stands twice."""
+
+    def recommended(self) -> Mapping[str, Reasoned]:
+        """Further arguments, once the data are loaded, which `study` of data alone takes up as well."""
 
 
 def evenly(items: Sequence[_Item], most: int) -> list[_Item]:

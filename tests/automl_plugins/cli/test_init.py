@@ -74,7 +74,13 @@ def _in_a_folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 ARGUMENTS = {
-    table: {"path": "mine.csv", "smiles_column": "structure", "target_columns": ["solubility"], "target": "regression"},
+    table: {
+        "path": "mine.csv",
+        "smiles_column": "structure",
+        "target_columns": ["solubility"],
+        "target": "regression",
+        "descriptors": ["rdkit"],
+    },
     graph: {"path": "mine.npz", "normalize_features": False},
     masks: {"path": "mine", "channels": 3, "classes": 3, "ignore_index": 255, "mask_suffix": "_mask", "crop": 32},
     folders: {"path": "mine", "target": "binary", "channels": 1, "size": 32},

@@ -13,7 +13,9 @@ from hypothesis import strategies as st
 from automl_plugins.cli import main
 from automl_plugins.registry import names
 from automl_plugins.studies.defaults import SPACES, DataFacts, chosen
+from gnn_space.data.descriptors import recommended_descriptors
 
+TARGET = ["--data.smiles_column", "smiles", "--data.target_columns", "y"]
 FEW = ["--data", "cluster", "--data.num_train", "12", "--data.num_val", "2", "--data.num_test", "2"]
 
 
@@ -129,6 +131,29 @@ def test_what_is_given_stays(capsys: pytest.CaptureFixture[str]) -> None:
     assert config["tune"].keys() == {"module.weight_decay"}
     config, _ = printed(capsys, *FEW, "--tune", '{"data.batch_size": [2, 4]}')
     assert config["tune"] == {"data.batch_size": [2, 4]}
+
+
+def test_molecules_are_read_with_descriptors_unless_they_were_given(capsys: pytest.CaptureFixture[str]) -> None:
+    molecules = [f"{'C' * n}O,{n / 10}" for n in range(1, 41)]
+    Path("mine.csv").write_text("\n".join(["smiles,y", *molecules]) + "\n")
+    flags = ["--data", "smiles", "--data.path", "mine.csv", *TARGET]
+    config, said = printed(capsys, *flags)
+    assert config["data"]["init_args"]["descriptors"] == ["rdkit"]
+    assert "data.descriptors=['rdkit']" in said
+    config, said = printed(capsys, *flags, "--data.descriptors", "[]")
+    assert config["data"]["init_args"]["descriptors"] == []
+    assert "descriptors" not in said
+    config, said = printed(capsys, *flags, "--space", "agnn")
+    assert not config["data"]["init_args"].get("descriptors"), "with a space nothing is chosen"
+    written = {"data": {"class_path": "smiles", "init_args": {"path": "mine.csv", "descriptors": ["morgan"]}}}
+    Path("mine.yaml").write_text(yaml.safe_dump(written))
+    config, _ = printed(capsys, "--config", "mine.yaml", *TARGET)
+    assert config["data"]["init_args"]["descriptors"] == ["morgan"]
+
+
+def test_of_many_molecules_descriptors_would_take_too_long() -> None:
+    assert recommended_descriptors(20_000) == ("rdkit",)
+    assert recommended_descriptors(20_001) == ()
 
 
 def test_with_a_space_nothing_is_chosen(capsys: pytest.CaptureFixture[str]) -> None:
