@@ -10,6 +10,7 @@ from torch_geometric.data import Data
 
 from automl_plugins.spaces.task import Task
 from gnn_space.data.graph_checks import check_edges, check_finite
+from gnn_space.input_checks import NO_NODE_FEATURES, check_layout
 
 
 def check_batch(batch: Data, task: Task, stage: str, weights: torch.dtype) -> None:
@@ -25,6 +26,7 @@ def check_batch(batch: Data, task: Task, stage: str, weights: torch.dtype) -> No
         ValueError: features, edges, masks or targets are not what the task says, or not finite.
     """
     where = f"the first {stage} batch"
+    _check_graph(where, batch)
     _check_rows(where, "x", batch.x, int(batch.num_nodes or 0), task.in_channels)
     _check_type(where, "x", batch.x, "node_categories", task.node_categories, weights)
     check_finite(where, "node features", batch.x.values() if batch.x.layout == torch.sparse_csr else batch.x)
@@ -36,6 +38,15 @@ def check_batch(batch: Data, task: Task, stage: str, weights: torch.dtype) -> No
     if task.graph_channels:
         _check_graph_features(where, batch, task, weights)
     _check_targets(where, batch.y, _mask(where, batch, task, stage), task)
+
+
+def _check_graph(where: str, batch: Any) -> None:
+    if getattr(batch, "edge_index", None) is None:
+        found = f"; a batch is a Data or Batch of PyG; got {type(batch).__name__}"
+        raise ValueError(f"{where} has no edge_index{found if not isinstance(batch, Data) else ''}")
+    if batch.x is None:
+        raise ValueError(f"{where} has no x; {NO_NODE_FEATURES}")
+    check_layout(f"{where}: x", batch.x)
 
 
 def _check_graph_features(where: str, batch: Data, task: Task, weights: torch.dtype) -> None:

@@ -13,6 +13,7 @@ from torch_geometric.nn import BatchNorm, global_add_pool, global_max_pool, glob
 from automl_plugins.spaces.task import Task
 from gnn_space.compressed import is_traced, widened
 from gnn_space.dropout import dropout
+from gnn_space.input_checks import check_call, check_features
 
 
 def feature_dropout(
@@ -89,23 +90,42 @@ def scale_rows(x: Tensor) -> Tensor:
     """Features `[num_nodes, channels]`, dense or in CSR layout, times what makes each row's mean square one.
 
     A bag of words of length one over thousands of columns has maps of a hundredth of the biases behind them. A row of
-    zeros stays one.
+    zeros stays one. Each row is first divided by its greatest number: of others the squares are infinite or zero, in
+    16 bits from 256 on.
     """
     if x.layout != torch.sparse_csr:
+        x = by_greatest(x)
         square = x.square().mean(dim=1, keepdim=True)
         return x * square.masked_fill(square == 0, 1.0).rsqrt()
     starts, values = x.crow_indices(), x.values()
     count = starts.diff()
     rows = torch.arange(x.size(0), device=values.device).repeat_interleave(count)
+    greatest = values.new_zeros(x.size(0)).scatter_reduce_(0, rows, values.detach().abs(), "amax")
+    values = values / greatest.masked_fill(greatest == 0, 1.0).index_select(0, rows)
     square = values.new_zeros(x.size(0)).index_add_(0, rows, values.square()) / x.size(1)
     values = values * square.masked_fill(square == 0, 1.0).rsqrt().index_select(0, rows)
     return torch.sparse_csr_tensor(starts, x.col_indices(), values, x.shape, check_invariants=False)
+
+
+def by_greatest(x: Tensor) -> Tensor:
+    """Rows `[num_rows, channels]` divided by the greatest absolute number in each; a row of zeros stays one.
+
+    That number is a constant of the derivatives: for what asks for a row's direction alone, they are the same.
+    """
+    if not x.size(1):
+        return x
+    greatest = x.detach().abs().amax(dim=1, keepdim=True)
+    return x / greatest.masked_fill(greatest == 0, 1.0)
 
 
 class TakesGraphs(nn.Module):
     """A module that may be called with a graph or batch of PyG in place of its tensors: `network(data)`.
 
     Edges and batches of narrow integers are widened, see `gnn_space.compressed.widened`.
+
+    Raises:
+        ValueError: `x` is no tensor, or edges, edge features and batch are not those of its nodes, see
+            `gnn_space.input_checks`.
     """
 
     def __call__(self, x: Any, *inputs: Any, **options: Any) -> Any:
@@ -114,6 +134,8 @@ class TakesGraphs(nn.Module):
             graph = x
             counts = getattr(graph, "num_graphs", None), getattr(graph, "graph_attr", None)
             x, inputs = graph.x, (graph.edge_index, graph.edge_attr, graph.batch, *counts)
+        if not is_traced():
+            check_call(x, **{**dict(zip(("edge_index", "edge_attr", "batch"), inputs, strict=False)), **options})
         wide = {name: _widened(value) for name, value in options.items()}
         return super().__call__(x, *map(_widened, inputs), **wide)
 
@@ -167,21 +189,22 @@ class InputEncoder(nn.Module):
         task: what the inputs look like.
         node_embedding: channels of embedded nodes.
         edge_embedding: channels of embedded edges.
+
+    Raises:
+        ValueError: (in `forward`) features are missing, or have another shape or type than the task says.
     """
 
     def __init__(self, task: Task, node_embedding: int, edge_embedding: int) -> None:
         super().__init__()
+        self.task = task
         self.nodes = CategoricalEncoder(task.node_categories, node_embedding) if task.node_categories else nn.Identity()
         self.edges = CategoricalEncoder(task.edge_categories, edge_embedding) if task.edge_categories else nn.Identity()
         self.node_channels = node_embedding if task.node_categories else task.in_channels
         self.edge_channels = edge_embedding if task.edge_categories else task.edge_channels
 
     def forward(self, x: Tensor, edge_attr: Tensor | None) -> tuple[Tensor, Tensor | None]:
-        if self.edge_channels == 0:
-            return self.nodes(x), None
-        if edge_attr is None:
-            raise ValueError(f"the network's task has {self.edge_channels} edge channels, but edge_attr is None")
-        return self.nodes(x), self.edges(edge_attr)
+        check_features(self.task, x, edge_attr)
+        return self.nodes(x), None if self.edge_channels == 0 else self.edges(edge_attr)
 
 
 def graph_features(graph_attr: Tensor | None, channels: int) -> list[Tensor]:

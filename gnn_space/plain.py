@@ -58,6 +58,8 @@ def propagate(x: Tensor, looped: Tensor) -> Tensor:
 
 def scale_rows(x: Tensor) -> Tensor:
     """Features times what makes the mean square of each row one; a row of zeros stays one."""
+    greatest = x.abs().amax(dim=1, keepdim=True)
+    x = x / greatest.masked_fill(greatest == 0, 1.0)  # squares of greater numbers may be infinite
     square = x.square().mean(dim=1, keepdim=True)
     return x * square.masked_fill(square == 0, 1.0).rsqrt()
 

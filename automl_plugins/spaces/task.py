@@ -50,7 +50,8 @@ class Task:
         for name, least in (("in_channels", 1), ("out_channels", 1), ("edge_channels", 0), ("graph_channels", 0)):
             value = getattr(self, name)
             if type(value) is not int or value < least:
-                raise ValueError(f"Task.{name} is an integer of at least {least}; got {value!r}")
+                cure = "; nodes without features have a constant one" if name == "in_channels" and value == 0 else ""
+                raise ValueError(f"Task.{name} is an integer of at least {least}; got {value!r}{cure}")
         if self.graph_channels and self.level != "graph":
             raise ValueError(f"Task.graph_channels={self.graph_channels} is for the level graph; got {self.level!r}")
         if self.target == "binary" and self.out_channels != 1:

@@ -63,8 +63,8 @@ def graph_findings(graph: Data, classes: int) -> list[str]:
         told.append(f"{part}: {int(mask.sum()):,} nodes ({named}{more})")
     left = nodes - sum(int(mask.sum()) for mask in masks.values())
     lonely = int((degree(graph.edge_index[1], nodes) == 0).sum())
-    told += [f"{left:,} nodes are in no part; they count in no loss, and pass messages on"] if left else []
-    told += [f"{lonely:,} nodes have no edge"] if lonely else []
+    told += [f"nodes in no part: {left:,}; they count in no loss, and pass messages on"] if left else []
+    told += [f"nodes without an edge: {lonely:,}"] if lonely else []
     told += ["there are edges from a node to itself"] if contains_self_loops(graph.edge_index) else []
     return [*told, _alike(x, graph.train_mask, graph.test_mask)]
 

@@ -26,6 +26,7 @@ from gnn_space.frame import (
     has_wide_features,
     scale_rows,
 )
+from gnn_space.input_checks import check_features
 from gnn_space.positional import laplacian_eigenvectors
 
 
@@ -132,7 +133,7 @@ class Embedding(nn.Module):
     def __init__(self, task: Task, sizes: EGNASSizes, kinds: frozenset[Kind]) -> None:
         super().__init__()
         self.kinds = kinds
-        self.edge_features = task.edge_channels
+        self.task, self.edge_features = task, task.edge_channels
         self.scales = has_wide_features(task)
         self.dropout = sizes.dropout if drops_much(task) else 0.0
         self.positions = sizes.positional_encodings if "node" in kinds else 0
@@ -155,8 +156,7 @@ class Embedding(nn.Module):
     def forward(
         self, x: Tensor, edge_index: Tensor, edge_attr: Tensor | None, batch: Tensor, num_graphs: int
     ) -> States:
-        if self.edge_features and edge_attr is None:
-            raise ValueError(f"the network's task has {self.edge_features} edge channels, but edge_attr is None")
+        check_features(self.task, x, edge_attr)
         nodes = edges = None
         if "node" in self.kinds:
             x = scale_rows(x) if self.scales else x

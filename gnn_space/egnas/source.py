@@ -80,7 +80,8 @@ def _first_states(plan: StackPlan, task: Task, sizes: EGNASSizes) -> tuple[list[
         else:
             init.append(f"self.nodes = nn.Linear({task.in_channels}, {sizes.node_channels}, bias=False)")
             if has_wide_features(task):
-                forward.append("x = functional.normalize(x) * x.size(1) ** 0.5  # the mean square of a row is one")
+                greatest = "x.abs().amax(1, True).clamp(min=torch.finfo(x.dtype).tiny)"
+                forward.append(f"x = functional.normalize(x / {greatest}) * x.size(1) ** 0.5")
             dropped = f"functional.dropout(x, {sizes.dropout:g}, self.training)" if _drops(task, sizes) else "x"
             forward.append(f"nodes = self.nodes({dropped})")
         given["node"] = "nodes"

@@ -14,6 +14,7 @@ from automl_plugins.training.data.batches import FixedBatches
 from automl_plugins.training.fit import LEAN
 from automl_plugins.training.lightning import pl
 from gnn_space import AGNNSpace, EdgeClassification, GraphClassification, GraphRegression, NodeClassification
+from gnn_space.batch_checks import check_batch
 
 NODE = Task("node", "classes", 3, 2, edge_channels=2)
 CATEGORIES = Task("node", "classes", 3, 2, node_categories=(4, 4, 4))
@@ -89,6 +90,7 @@ def put(name: str, make: Any) -> Any:
         (EDGE, spoil("y", 0, 7), "a class is a whole number from 0 to 1; got 7"),
         (LABELS, spoil("y", (0, 0), 2.0), "a multilabel target is 0, 1, or nan where it is not known; got 2"),
         (VALUES, spoil("y", (0, 0), torch.inf), "a target is infinite"),
+        (NODE, put("x", lambda given: given.x.to_sparse_coo()), "x is dense or in CSR layout; got sparse_coo"),
     ],
 )
 def test_what_no_network_could_learn_from_is_named_in_the_first_batch(
@@ -98,6 +100,22 @@ def test_what_no_network_could_learn_from_is_named_in_the_first_batch(
     change(given[stage])
     with pytest.raises(ValueError, match=f"the first {stage} batch: {message}"):
         fit(task, given["train"], given["val"])
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [("x", r"x; nodes without features have a constant one: x = torch.ones"), ("edge_index", "edge_index$")],
+)
+def test_a_graph_without_nodes_features_or_edges_is_named(name: str, message: str) -> None:
+    given = batch(NODE)
+    del given[name]
+    with pytest.raises(ValueError, match=f"the first train batch has no {message}"):
+        fit(NODE, given, batch(NODE))
+
+
+def test_a_batch_that_is_no_graph_is_named() -> None:
+    with pytest.raises(ValueError, match=r"the first train batch has no edge_index; a batch is .* of PyG; got list"):
+        check_batch([torch.rand(4, 3)], NODE, "train", torch.float32)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(

@@ -11,8 +11,8 @@ from torch import Tensor
 from torch_geometric.data import Batch, Data
 
 from automl_plugins import Task
-from gnn_space import AGNNSpace, EGNASSpace
-from gnn_space.frame import GRAPH_SIZE, CategoricalEncoder, Head, InputEncoder, batch_norm, feature_dropout
+from gnn_space import AGNNSpace, EGNASSpace, plain
+from gnn_space.frame import GRAPH_SIZE, CategoricalEncoder, Head, InputEncoder, batch_norm, feature_dropout, scale_rows
 
 # torch says so once in a process, wherever the first such tensor is made.
 pytestmark = pytest.mark.filterwarnings("ignore:Sparse CSR tensor support is in beta")
@@ -63,6 +63,31 @@ class TestFeatureDropout:
         assert set(dropped.unique().tolist()) == {0.0, 2.0}
 
 
+class TestScaleRows:
+    @pytest.mark.parametrize("layout", ["dense", "csr"])
+    @pytest.mark.parametrize(
+        ("kind", "size"), [(torch.float32, 1e-30), (torch.float32, 1.0), (torch.float32, 1e30), (torch.float16, 300.0)]
+    )
+    def test_the_mean_square_of_a_row_is_one_however_great_its_numbers(
+        self, kind: torch.dtype, size: float, layout: str
+    ) -> None:
+        x = torch.tensor([[3.0, -4.0, 0.0, 0.0], [0.0, 0.0, 0.0, 0.0]], dtype=kind) * size
+        scaled = scale_rows(x.to_sparse_csr() if layout == "csr" else x).to_dense()
+        expected = torch.tensor([[1.2, -1.6, 0.0, 0.0], [0.0, 0.0, 0.0, 0.0]], dtype=kind)
+        torch.testing.assert_close(scaled, expected, rtol=1e-3, atol=0.0)
+        torch.testing.assert_close(plain.scale_rows(x), expected, rtol=1e-3, atol=0.0)
+
+    def test_derivatives_are_those_of_the_plain_formula(self) -> None:
+        x = torch.randn(3, 4, dtype=torch.float64, requires_grad=True)
+        assert torch.autograd.gradgradcheck(scale_rows, x)
+        formula = x * x.square().mean(dim=1, keepdim=True).rsqrt()
+        wanted = torch.autograd.grad(formula[:, 0].sum(), x)[0]
+        torch.testing.assert_close(torch.autograd.grad(scale_rows(x)[:, 0].sum(), x)[0], wanted)
+
+    def test_a_number_that_is_none_stays_one(self) -> None:
+        assert scale_rows(torch.tensor([[1.0, torch.nan], [1.0, torch.inf]])).isnan().any(dim=1).all()
+
+
 class TestCategoricalEncoder:
     def test_each_column_has_a_table_of_its_own_and_they_are_added_up(self) -> None:
         encoder = CategoricalEncoder((3, 4), channels=2)
@@ -104,7 +129,7 @@ class TestInputEncoder:
         assert torch.equal(edge_attr[0], edge_attr[2])
 
     def test_missing_edge_features_are_named(self) -> None:
-        with pytest.raises(ValueError, match="4 edge channels, but edge_attr is None"):
+        with pytest.raises(ValueError, match="1 edge channels, but edge_attr is None"):
             InputEncoder(CATEGORICAL, 8, 4)(torch.tensor([[0, 0]]), None)
 
 

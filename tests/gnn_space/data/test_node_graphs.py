@@ -72,6 +72,12 @@ def test_rows_of_zeros_are_left_alone() -> None:
     torch.testing.assert_close(scaled, torch.tensor([[0.0, 0.0], [0.6, -0.8]]))
 
 
+@pytest.mark.parametrize("size", [1e-30, 1e30])
+def test_rows_of_any_size_have_the_length_one(size: float) -> None:
+    scaled = normalize_rows(torch.tensor([[3.0, -4.0]]) * size)
+    torch.testing.assert_close(scaled, torch.tensor([[0.6, -0.8]]))
+
+
 def test_a_split_of_the_files_own_is_used(tmp_path: Path) -> None:
     path = write(tmp_path / "g.npz", train_idx=np.array([3, 2]), val_idx=np.array([0]), test_idx=np.array([9]))
     for seed in range(2):
