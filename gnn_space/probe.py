@@ -11,6 +11,7 @@ from torch_geometric.data import Batch
 from torch_geometric.nn import global_mean_pool
 
 from automl_plugins.spaces.task import Task
+from gnn_space.relabelling import relabelled, targets_of
 from gnn_space.signals import node_signals, standardised
 
 _NODES = (8, 16)
@@ -104,6 +105,14 @@ class GraphProbe:
         elif self.task.level == "edge":
             signals = {name: signal[edge_index[0]] + signal[edge_index[1]] for name, signal in signals.items()}
         return {name: standardised(signal) for name, signal in signals.items()}
+
+    def targets(self, batch: Any) -> Tensor:
+        """`y` of a graph or a batch of PyG."""
+        return targets_of(batch)
+
+    def relabelled(self, batch: Any, seed: int, scale: tuple[float, float] = (0.0, 1.0)) -> Any:
+        """A target for each node, edge or graph; see `gnn_space.relabelling.relabelled`."""
+        return relabelled(batch, self.task, seed, scale)
 
     def size(self, batch: Any) -> int:
         """Nodes and edges of a batch of PyG; 0 for anything else."""

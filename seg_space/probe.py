@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.utils._pytree import tree_leaves, tree_map
 
 from automl_plugins.spaces.task import Task
+from seg_space.relabelling import relabelled, targets_of
 from seg_space.signals import image_signals, standardised
 
 _SIDE = 64
@@ -84,6 +85,14 @@ class ImageProbe:
             signals = {name: signal.mean((2, 3), keepdim=True) for name, signal in signals.items()}
         scaled = {name: standardised(signal) for name, signal in signals.items()}
         return scaled if self.task.level == "pixel" else {name: signal.flatten(1) for name, signal in scaled.items()}
+
+    def targets(self, batch: Any) -> Tensor:
+        """The one tensor beside the images that may be their targets."""
+        return targets_of(batch, self.task)
+
+    def relabelled(self, batch: Any, seed: int, scale: tuple[float, float] = (0.0, 1.0)) -> Any:
+        """A target for each image, or for each block of 8 x 8 pixels; see `seg_space.relabelling.relabelled`."""
+        return relabelled(batch, self.task, seed, scale, _BLOCK)
 
     def size(self, batch: Any) -> int:
         """Pixels of an image; 0 where the batch holds none."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from typing import ClassVar
 
 import torch
 
@@ -40,6 +41,10 @@ class Evolution:
         ValueError: a number out of range.
     """
 
+    figure: ClassVar[str] = "search_loss"
+    """The name of what an architecture is judged by, in what was found."""
+    judged: ClassVar[str] = "loss on the search data"
+
     def __init__(
         self, population: int = 20, generations: int = 10, parents: int = 5, mutation: float = 0.1, seed: int = 0
     ) -> None:
@@ -54,6 +59,7 @@ class Evolution:
         generator = torch.Generator().manual_seed(self.seed)
         losses: dict[Architecture, float] = {}
         tell = evaluate.tell if isinstance(evaluate, Evaluation) else None
+        judge = self._judge(searchable, evaluate)
         for generation in range(self.generations):
             ranked = sorted(losses, key=lambda each: losses[each] if math.isfinite(losses[each]) else math.inf)
             best = ranked[: self.parents]
@@ -62,15 +68,27 @@ class Evolution:
                     tell(f"evolution: generation {generation + 1} of {self.generations}, {len(losses)} were evaluated")
                 child = self._child(searchable, best, losses, place % 2 == 0, generator)
                 if child is not None:
-                    with searchable.hold(child):
-                        losses[child] = evaluate()
+                    losses[child] = judge(child)
         finite = sorted((each for each in losses if math.isfinite(losses[each])), key=losses.__getitem__)
         if not finite:
-            reason = f"none of {len(losses)} architectures has a finite loss on the search data"
+            reason = f"none of {len(losses)} architectures has a finite {self.judged}"
             raise DivergedError(
                 reason, f"{reason}: the shared weights have diverged; a lower learning rate may keep them from it"
             )
-        return [Found(each, {"search_loss": losses[each]}) for each in finite]
+        return [Found(each, {self.figure: self._figure(losses[each])}) for each in finite]
+
+    def _judge(self, searchable: Searchable, evaluate: Callable[[], float]) -> Callable[[Architecture], float]:
+        """The function of an architecture that is to become small."""
+
+        def loss(architecture: Architecture) -> float:
+            with searchable.hold(architecture):
+                return evaluate()
+
+        return loss
+
+    def _figure(self, loss: float) -> float:
+        """The number under `figure` of an architecture with this value."""
+        return loss
 
     def _child(
         self,

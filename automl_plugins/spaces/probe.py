@@ -74,6 +74,28 @@ class Probe(Protocol):
             deviation 1, or is 0 where the inputs leave nothing to tell apart.
         """
 
+    def targets(self, batch: Any) -> Tensor:
+        """The targets of a training batch.
+
+        Raises:
+            ValueError: it has none that are known; the message says what it has.
+        """
+
+    def relabelled(self, batch: Any, seed: int, scale: tuple[float, float] = (0.0, 1.0)) -> Any:
+        """A training batch with random targets in place of its own, which stays as it is.
+
+        A sample has the same ones in whatever batch it comes: they are a function of what it holds and of the seed.
+        One that is augmented anew is another sample.
+
+        Args:
+            batch: on any device.
+            seed: of the targets.
+            scale: mean and deviation of real-valued ones.
+
+        Raises:
+            ValueError: see `targets`.
+        """
+
     def size(self, batch: Any) -> int:
         """The number that a training step's memory grows with, such as nodes and edges, or pixels; 0: unknown."""
 

@@ -11,6 +11,7 @@ from automl_plugins.strategies.gdas import GDAS
 from automl_plugins.strategies.pc_darts import PCDARTS
 from automl_plugins.strategies.random_search import RandomSearch
 from automl_plugins.strategies.reinmax import ReinMax
+from automl_plugins.strategies.rlnas import RLNAS
 from automl_plugins.strategies.single_path import FairSinglePath, SinglePath
 from automl_plugins.strategies.snas import SNAS
 from automl_plugins.strategies.step import SearchStep
@@ -21,6 +22,7 @@ __all__ = [
     "GAEA",
     "GDAS",
     "PCDARTS",
+    "RLNAS",
     "SNAS",
     "UNAS",
     "Components",
