@@ -22,11 +22,12 @@ def activation_mib(network: nn.Module, inputs: Sequence[Any]) -> float:
         inputs: the arguments of its `forward`, on the same device.
     """
     there = {_storage(tensor) for tensor in (*network.parameters(), *network.buffers(), *tensors_in(inputs))}
-    kept: dict[int, int] = {}
+    # The storages themselves: the address of one that is freed on the way may be another's.
+    kept: dict[int, torch.UntypedStorage] = {}
 
     def keep(tensor: Tensor) -> Tensor:
         if tensor.layout == torch.strided and _storage(tensor) not in there:
-            kept[_storage(tensor)] = tensor.untyped_storage().nbytes()
+            kept[_storage(tensor)] = tensor.untyped_storage()
         return tensor
 
     training = network.training
@@ -34,7 +35,7 @@ def activation_mib(network: nn.Module, inputs: Sequence[Any]) -> float:
         outputs = network.train()(*inputs)  # alive to the end: a storage that is freed may be used again
     network.train(training)
     del outputs
-    return sum(kept.values()) / 2**20
+    return sum(storage.nbytes() for storage in kept.values()) / 2**20
 
 
 def _storage(tensor: Tensor) -> int:

@@ -70,6 +70,7 @@ class Fits:
         strategy: str | Strategy,
         epochs: int | None,
         after: Fit | None = None,
+        memory_limit: int | None = None,
     ) -> Fit:
         """Search with a searchable, in place: its weights and logits are trained.
 
@@ -79,11 +80,12 @@ class Fits:
             strategy: a registered name, or a strategy.
             epochs: how many; as many as the project's Trainer gives where None.
             after: a fit whose module this one's begins with, but for the searchable: a head that the user's has, say.
+            memory_limit: see `ArchitectureSearch`.
 
         Raises:
-            ValueError: there is no such strategy, or nothing says where the fit ends.
+            ValueError: there is no such strategy, nothing says where the fit ends, or it takes more memory.
         """
-        search = ArchitectureSearch(strategy, seed=self.project.seed)
+        search = ArchitectureSearch(strategy, seed=self.project.seed, memory_limit=memory_limit)
         check_length(self.project.options(epochs))
         self._identity.keep(RunFolder(self.folder))
         files = LastTwo(self.folder / name / "last.ckpt")
