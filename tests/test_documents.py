@@ -36,6 +36,7 @@ MADE_FOR_USERS = {
 # A reader's budgets, and what a test can pay for.
 SMALLER = {
     r"n_trials=\d+": "n_trials=8",
+    "n_trials=8, catch": "n_trials=4, catch",
     r"max_epochs=\d+": "max_epochs=1",
     r'"max_epochs": \d+': '"max_epochs": 1',
     r"trials=20,": "trials=2, seeds=1, finalists=1, random_search=False, references=[],",

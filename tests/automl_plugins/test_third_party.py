@@ -16,10 +16,18 @@ Run = Callable[..., "subprocess.CompletedProcess[str]"]
 
 CONTRACT = """
 import pytest, torch
+from automl_plugins import registry
 pytest.register_assert_rewrite("automl_plugins.testing")
 from automl_plugins import Task
 from automl_plugins.testing import SupernetContract
 from perceptron_space.space import PerceptronSpace
+
+def test_it_is_found_by_its_entry_points():
+    space = registry.load("spaces", "perceptron")()
+    assert (space.name, space.size) == ("perceptron", 40)
+    assert callable(registry.load("data", "waves"))
+    assert registry.load("modules", "squared-error").__name__ == "PixelRegression"
+    assert "agnn" in registry.names("spaces")
 
 class TestPerceptronSpace(SupernetContract):
     def space(self):
@@ -60,19 +68,7 @@ def run(installed: Path, tmp_path: Path) -> Run:
     return run_python
 
 
-def test_it_is_found_by_its_entry_points(run: Run) -> None:
-    code = (
-        "from automl_plugins import registry\n"
-        "space = registry.load('spaces', 'perceptron')()\n"
-        "data = registry.load('data', 'waves')()\n"
-        "module = registry.load('modules', 'squared-error')\n"
-        "print(space.name, space.size, module.__name__, 'agnn' in registry.names('spaces'))"
-    )
-    ran = run("-c", code)
-    assert ran.stdout.split() == ["perceptron", "40", "PixelRegression", "True"], ran.stderr
-
-
-def test_it_keeps_the_contract(run: Run, tmp_path: Path) -> None:
+def test_it_is_found_by_its_entry_points_and_keeps_the_contract(run: Run, tmp_path: Path) -> None:
     (tmp_path / "test_perceptron.py").write_text(CONTRACT)
     ran = run("-m", "pytest", "-q", "-p", "no:cacheprovider", "test_perceptron.py")
     assert ran.returncode == 0, ran.stdout
