@@ -1,16 +1,26 @@
-"""Few-shot NAS: a supernet is split into sub-supernets, one for each option of a choice."""
+"""Few-shot NAS: a supernet is split into sub-supernets, one for each option of a choice, or for groups of them."""
 
 from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
 
 from automl_plugins.decoders.base import Found
 from automl_plugins.estimators.base import rank
 from automl_plugins.estimators.context import Context
 from automl_plugins.estimators.inherited import InheritedEstimator
-from automl_plugins.procedures.fits import Fits
-from automl_plugins.spaces.choice import Choice, Value
+from automl_plugins.procedures.fits import Fit, Fits
+from automl_plugins.procedures.gradient_matching import GradientMatching, Split, best_split, grouped
+from automl_plugins.search.options import make_strategy
+from automl_plugins.spaces.choice import Choice
 from automl_plugins.supernets.searchable import Searchable
+from automl_plugins.system.arguments import at_least
 from automl_plugins.system.nearest import did_you_mean
 from automl_plugins.training.project import Project
+
+Candidates = dict[str, list[int]]
+"""Choices that may be split, and the positions of options that have architectures without the others."""
 
 
 def few_shot(
@@ -19,6 +29,7 @@ def few_shot(
     strategy: str = "random",
     epochs: int | None = None,
     child_epochs: int | None = None,
+    groups: int | None = None,
 ) -> list[Found]:
     """Few-shot NAS (Zhao, Wang, Tian, Fonseca and Guo, ICML 2021, arXiv 2006.06863, algorithm 1).
 
@@ -27,63 +38,112 @@ def few_shot(
     architectures of the sub-supernets are compared by their validation metric with the weights of their own
     sub-supernet, on the same data, with statistics measured anew.
 
-    Departures from the paper: it splits by any one edge, or by two; here it is one choice, and the first that
-    every architecture has where none is named.
+    If no choice is named, or there are to be fewer sub-supernets than options, gradients say what is split (GM-NAS;
+    Hu et al. 2022, arXiv 2203.15207): options whose gradients of the shared weights agree stay together, and the choice
+    is the one whose groups agree least. See `automl_plugins.procedures.gradient_matching`.
+
+    Departures from the papers: one choice is split, once.
 
     Args:
         project: what is searched, and on what.
-        choice: the gate that is split, one of `space.gate_choices`.
+        choice: the gate that is split, one of `space.gate_choices`; found by gradient matching where left out.
         strategy: how each supernet is searched; a registered name of one that runs in a single fit.
         epochs: of the supernet; as many as the project's Trainer gives where left out.
-        child_epochs: of each sub-supernet; half of them where left out (the paper: 600 and 300).
+        child_epochs: of each sub-supernet; half of them where left out (the papers: 600 and 300).
+        groups: of options, a sub-supernet each; where left out, 2, or for a named choice as many as it has options.
 
     Returns:
-        One architecture of each sub-supernet, the best first, with its metric and the option that it is of.
+        One architecture of each sub-supernet, the best first, with its metric.
 
     Raises:
         TypeError: the space has no supernet.
-        ValueError: there is no such choice, or it has no second open option.
+        ValueError: there is no such choice, or it has no second open option, or fewer than groups; or no such
+            strategy, or one of partial channels.
         StudyError: the project's folder holds results of other settings, or of other data.
     """
     epochs = project.options(epochs).get("max_epochs")
     if child_epochs is None and epochs is not None:
         child_epochs = max(1, epochs // 2)
-    fits = Fits(project, "few-shot", {"choice": choice, "strategy": strategy, "epochs": epochs, "child": child_epochs})
+    settings = {"choice": choice, "strategy": strategy, "epochs": epochs, "child": child_epochs, "groups": groups}
+    fits = Fits(project, "few-shot", settings)
+    made = make_strategy(strategy)
+    if made.partial_channels > 1:
+        raise ValueError(
+            f"strategy={strategy!r} mixes one channel in {made.partial_channels}, and sub-supernets are compared by "
+            "networks that inherit their weights, which are narrower then; take another strategy, such as darts"
+        )
     parent = fits.searchable()
-    split, options = _split(parent, choice)
-    whole = fits.run("supernet", parent, strategy, epochs)
-    context = Context.of(project)
-    found, estimates = [], []
-    for position, option in enumerate(options):
+    candidates = _candidates(parent, choice, groups)
+    path = fits.folder / "supernet" / "gradients.json"
+    single = made.single_path(0.0) or made.starting_relaxation().single_path
+    matching = GradientMatching(parent, candidates, path, single, project.seed)
+    is_matched = choice is None or groups is not None
+    whole = fits.run("supernet", parent, strategy, epochs, callbacks=[matching] if is_matched else [])
+    split = _split(parent, candidates, path if is_matched else None, groups)
+    children = []
+    for position, group in enumerate(split.groups):
         child = fits.searchable()
         child.supernet.load_state_dict(parent.supernet.state_dict())
-        child.keep(split.name, option)
-        part = fits.run(f"{split.name}-{position}", child, strategy, child_epochs, after=whole)
-        (estimate,) = InheritedEstimator(part.module).estimate_all([part.architecture], context)
+        child.keep(split.choice, *group)
+        children.append(fits.run(f"{split.choice}-{position}", child, strategy, child_epochs, after=whole))
+    return _ranked(children, project)
+
+
+def _ranked(children: list[Fit], project: Project) -> list[Found]:
+    context = Context.of(project)
+    found, estimates = [], []
+    for child in children:
+        (estimate,) = InheritedEstimator(child.module).estimate_all([child.architecture], context)
         estimates.append(estimate)
         figures = {project.monitor: project.sign * estimate.score} if estimate.valid else {}
-        found.append(Found(part.architecture, figures))
+        found.append(Found(child.architecture, figures))
     return [found[place] for place in rank(estimates)]
 
 
-def _split(searchable: Searchable, name: str | None) -> tuple[Choice, list[Value]]:
-    """The choice to split by, and those of its options that are in any architecture without the others."""
+def _split(searchable: Searchable, candidates: Candidates, gradients: Path | None, groups: int | None) -> Split:
+    choices = {choice.name: choice for choice in searchable.choices}
+    if gradients is None:
+        ((name, columns),) = candidates.items()
+        return Split(name, [[choices[name].options[column]] for column in columns])
+    cosines = json.loads(gradients.read_text(encoding="utf-8"))
+    split = best_split(cosines, candidates, choices)
+    if groups is None or groups == 2:
+        return split
+    columns, options = candidates[split.choice], choices[split.choice].options
+    places = grouped(cosines[split.choice], groups)
+    return Split(split.choice, [[options[columns[place]] for place in group] for group in places])
+
+
+def _candidates(searchable: Searchable, name: str | None, groups: int | None) -> Candidates:
+    """The choices that may be split, and those of their options that are in any architecture without the others."""
     choices = {choice.name: choice for choice in searchable.choices}
     if name is not None and name not in choices:
         raise ValueError(f"there is no choice {name!r} to split the supernet by; {did_you_mean(name, choices)}")
-    for choice in choices.values() if name is None else [choices[name]]:
-        closed = searchable.limits.closed.get(choice.name, ())
-        options = [each for each in choice.options if each not in closed and _stands_alone(searchable, choice, each)]
-        if len(options) > 1 and (name is not None or not choice.parents):
-            return choice, options
+    least = 2 if groups is None else at_least("groups", groups, 2)
+    free = {each: choice for each, choice in choices.items() if not choice.parents}
+    asked: Mapping[str, Choice] = free if name is None else {name: choices[name]}
+    found = {each: _standing(searchable, choice) for each, choice in asked.items()}
+    found = {each: columns for each, columns in found.items() if len(columns) >= least}
+    if found:
+        return found
     left = "no choice of the space" if name is None else f"the choice {name!r}"
-    raise ValueError(f"{left} splits the supernet: it takes two options, each with architectures of its own")
+    count = "two options" if least == 2 else f"groups={least} options"
+    raise ValueError(f"{left} splits the supernet: it takes {count}, each with architectures of its own")
 
 
-def _stands_alone(searchable: Searchable, choice: Choice, option: Value) -> bool:
+def _standing(searchable: Searchable, choice: Choice) -> list[int]:
+    closed = searchable.limits.closed.get(choice.name, ())
+    return [
+        column
+        for column, option in enumerate(choice.options)
+        if option not in closed and _stands_alone(searchable, choice, column)
+    ]
+
+
+def _stands_alone(searchable: Searchable, choice: Choice, column: int) -> bool:
     try:
         with searchable.masked():
-            searchable.keep(choice.name, option)
+            searchable.keep(choice.name, choice.options[column])
     except ValueError:  # of an edge that every architecture has, the option that leaves it out
         return False
     return True

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, cast
 
 from automl_plugins.search.callback import ArchitectureSearch
@@ -71,6 +71,7 @@ class Fits:
         epochs: int | None,
         after: Fit | None = None,
         memory_limit: int | None = None,
+        callbacks: Sequence[pl.Callback] = (),
     ) -> Fit:
         """Search with a searchable, in place: its weights and logits are trained.
 
@@ -81,6 +82,7 @@ class Fits:
             epochs: how many; as many as the project's Trainer gives where None.
             after: a fit whose module this one's begins with, but for the searchable: a head that the user's has, say.
             memory_limit: see `ArchitectureSearch`.
+            callbacks: beside the project's; what they leave at the end of the training is in files.
 
         Raises:
             ValueError: there is no such strategy, nothing says where the fit ends, or it takes more memory.
@@ -100,7 +102,7 @@ class Fits:
             return Fit(module, searchable, searchable.architecture())
         files.path.parent.mkdir(parents=True, exist_ok=True)
         with seeded(self.project.seed), quiet_lightning(), interrupts_as_such():
-            trainer = self._trainer(epochs, search, LastCheckpoint(files))
+            trainer = self._trainer(epochs, search, *callbacks, LastCheckpoint(files))
             trainer.fit(module, datamodule=self.project.data, ckpt_path=checkpoint, weights_only=True)
         ended.touch()
         return Fit(module, searchable, searchable.architecture())
