@@ -30,7 +30,7 @@ PACKAGES = ("automl_plugins", "gnn_space", "seg_space")
 # Classes that users are handed, name in annotations, or subclass in a paper's file, and do not make.
 MADE_FOR_USERS = {
     *("Candidate", "Decoder", "EstimatorConfig", "Evaluation", "Observation", "Relaxation", "Searchable", "Strategy"),
-    *("Components", "Perturbation", "Regularizer"),
+    *("Components", "Perturbation", "Regularizer", "Stop"),
 }
 
 # A reader's budgets, and what a test can pay for.

@@ -96,6 +96,7 @@ KINDS = {
         for part, base, group in (
             ("regularizers", "strategies.regularizers.base.Regularizer", "regularizers"),
             ("perturbation", "strategies.perturbations.base.Perturbation", "perturbations"),
+            ("stops", "strategies.stops.base.Stop", "stops"),
             ("relaxation", "supernets.relaxations.Relaxation", "relaxations"),
         )
     },

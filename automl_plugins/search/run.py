@@ -126,7 +126,8 @@ class SearchRun:
         self.steps, self.ended_epochs = state["steps"], state["ended_epochs"]
         self.share = state.get("share", 0.0)
         self.watch.healthy = [tensor.to(device) for tensor in state["healthy"]]
-        remembered = {"strategy": state.get("strategy", {}), "regularizers": state.get("regularizers", [])}
+        remembered = {name: state.get(name, []) for name in ("regularizers", "stops")}
+        remembered["strategy"] = state.get("strategy", {})
         moved = torch.utils._pytree.tree_map_only(Tensor, lambda each: each.to(device), remembered)
         composition.load_state(self.strategy, moved)
         if state["between_epochs"]:
@@ -270,7 +271,7 @@ class SearchRun:
             return
         self._check_ranks()
         self.end_epoch(epoch)
-        values = report.measures(self.searchables)
+        values = {**report.measures(self.searchables), **composition.figures(self.strategy)}
         report.log_measures(self._trainer, self._module, values)
         self.progress.epoch(self._trainer, values)
         if self.outcome.decodes_as_it_goes:
@@ -279,7 +280,12 @@ class SearchRun:
 
     def end_epoch(self, epoch: int) -> None:
         """Have the strategy change the searchables, and look for a collapse."""
-        self.strategy.end_epoch(self.maker.between(Moment.END_OF_EPOCH, epoch, self._share(epoch + 1), self.steps))
+        moment = Moment.END_OF_EPOCH, epoch, self._share(epoch + 1), self.steps
+        self.strategy.end_epoch(self.maker.between(*moment))
+        reason = composition.reason_to_stop(self.strategy, self.maker.between(*moment, looks=True))
+        if reason is not None:
+            self._trainer.should_stop = True
+            report.line(f"search stopped after epoch {epoch}: {reason}")
         if self.watch.stops(self.searchables):
             self._trainer.should_stop = True
             report.line(

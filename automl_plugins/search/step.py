@@ -65,7 +65,7 @@ class StepMaker:
             training_batch=batch,
         )
 
-    def between(self, moment: Moment, epoch: int, progress: float, number: int) -> SearchStep:
+    def between(self, moment: Moment, epoch: int, progress: float, number: int, looks: bool = False) -> SearchStep:
         """A step without a training batch, which sees to it by itself that nothing of its losses is seen.
 
         Args:
@@ -73,6 +73,7 @@ class StepMaker:
             epoch: the present one, or the one that has ended.
             progress: how much of the search is done.
             number: how many steps were taken before.
+            looks: whether it only looks: its search batch is the first one, at each call, and the others stay in order.
         """
         user = UserStep(self._trainer, self._module)
 
@@ -82,7 +83,8 @@ class StepMaker:
 
         def read() -> Any:
             with user.isolated(self._seed, epoch, moment):
-                return user.on_device(next(self._present_batches))
+                batches = self._present_batches
+                return user.on_device(batches.first(1)[0] if looks else next(batches))
 
         return self._step(seeds=(epoch, moment), loss=loss, read=read, progress=progress, number=number, epoch=epoch)
 

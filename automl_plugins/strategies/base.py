@@ -17,6 +17,7 @@ from automl_plugins.spaces.architecture import Architecture
 from automl_plugins.strategies.perturbations.base import Perturbation, make_perturbation
 from automl_plugins.strategies.regularizers.base import Regularizer, make_regularizers
 from automl_plugins.strategies.step import SearchStep
+from automl_plugins.strategies.stops.base import Stop, make_stops
 from automl_plugins.supernets.relaxations import Relaxation, make_relaxation
 from automl_plugins.supernets.searchable import Searchable
 from automl_plugins.system.arguments import at_least
@@ -30,6 +31,7 @@ class Components(TypedDict, total=False):
     regularizers: Sequence[Regularizer | str]
     perturbation: Perturbation | str | None
     partial_channels: int
+    stops: Sequence[Stop | str]
 
 
 class Strategy(ABC):
@@ -53,6 +55,7 @@ class Strategy(ABC):
         perturbation: of the gates that the weights are trained with.
         partial_channels: mixtures run on one channel in so many (PC-DARTS), in a supernet that is made for it:
             `space.searchable(task, partial_channels=4)`; where a command or a procedure makes it, by itself.
+        stops: conditions that end the search, asked for at the end of each epoch.
 
     Raises:
         ValueError: the strategy has no use for a component that is given, or there is none of its name.
@@ -76,12 +79,14 @@ class Strategy(ABC):
         regularizers: Sequence[Regularizer | str] = (),
         perturbation: Perturbation | str | None = None,
         partial_channels: int = 1,
+        stops: Sequence[Stop | str] = (),
     ) -> None:
         given = {
             "decoder": decoder,
             "relaxation": relaxation,
             "regularizers": regularizers,
             "perturbation": perturbation,
+            "stops": stops,
         }
         for name, reason in self.refuses.items():
             if given[name]:
@@ -91,6 +96,7 @@ class Strategy(ABC):
         self.regularizers = make_regularizers(regularizers)
         self.perturbation = None if perturbation is None else make_perturbation(perturbation)
         self.partial_channels = at_least("partial_channels", partial_channels, 1)
+        self.stops = make_stops(stops)
 
     def starting_relaxation(self) -> Relaxation:
         """The relaxation that a search begins with: the one that was given, or else the strategy's own."""

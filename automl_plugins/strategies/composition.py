@@ -36,6 +36,12 @@ def check(strategy: Strategy, relaxations: Iterable[Relaxation], searchables: It
             "darts"
         )
 
+    if strategy.stops and (not strategy.learns_logits or not strategy.uses_search_data or single is not None):
+        stop = type(strategy.stops[0]).__name__
+        raise ValueError(
+            f"stops=[{stop}] looks at the loss of a mixture on search data, and {name} has none; take a strategy of "
+            "two levels, such as darts"
+        )
     for searchable in searchables:
         own, asked = searchable.supernet.partial_channels, strategy.partial_channels
         if asked not in (1, own):
@@ -57,7 +63,20 @@ def begin(strategy: Strategy, step: SearchStep) -> None:
     """Prepare a search on the untrained supernet."""
     for regularizer in strategy.regularizers:
         regularizer.begin()
+    for stop in strategy.stops:
+        stop.begin()
     strategy.begin(step)
+
+
+def reason_to_stop(strategy: Strategy, step: SearchStep) -> str | None:
+    """The first reason to stop at the end of an epoch; all stops are asked."""
+    reasons = [stop(step) for stop in strategy.stops]
+    return next((reason for reason in reasons if reason is not None), None)
+
+
+def figures(strategy: Strategy) -> dict[str, float]:
+    """The figures of the stops, by name."""
+    return {name: value for stop in strategy.stops for name, value in stop.figures().items()}
 
 
 def loss_of_logits(strategy: Strategy, step: SearchStep) -> Tensor:
@@ -86,6 +105,7 @@ def state_of(strategy: Strategy) -> dict[str, Any]:
     return {
         "strategy": strategy.state_dict(),
         "regularizers": [regularizer.state_dict() for regularizer in strategy.regularizers],
+        "stops": [stop.state_dict() for stop in strategy.stops],
     }
 
 
@@ -94,3 +114,5 @@ def load_state(strategy: Strategy, state: Mapping[str, Any]) -> None:
     strategy.load_state_dict(state["strategy"])
     for regularizer, own in zip(strategy.regularizers, state["regularizers"], strict=True):
         regularizer.load_state_dict(own)
+    for stop, own in zip(strategy.stops, state["stops"], strict=True):
+        stop.load_state_dict(own)
