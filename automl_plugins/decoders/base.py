@@ -83,7 +83,8 @@ class Decoder(Protocol):
     `automl_plugins.testing.DecoderContract`.
 
     An attribute `reads_logits = True` says that it does not serve a strategy which learns none, `needs_mixture = True`
-    that it does not serve one which trains single paths.
+    that it does not serve one which trains single paths. A method `check(searchable)` refuses others before training
+    starts, with a ValueError.
     """
 
     def __call__(self, searchable: Searchable, evaluate: Callable[[], float]) -> Sequence[Found]:

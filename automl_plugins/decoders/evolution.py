@@ -44,6 +44,8 @@ class Evolution:
     figure: ClassVar[str] = "search_loss"
     """The name of what an architecture is judged by, in what was found."""
     judged: ClassVar[str] = "loss on the search data"
+    cure: ClassVar[str] = "the shared weights have diverged; a lower learning rate may keep them from it"
+    """The reason and the way out where none has a finite one."""
 
     def __init__(
         self, population: int = 20, generations: int = 10, parents: int = 5, mutation: float = 0.1, seed: int = 0
@@ -72,9 +74,7 @@ class Evolution:
         finite = sorted((each for each in losses if math.isfinite(losses[each])), key=losses.__getitem__)
         if not finite:
             reason = f"none of {len(losses)} architectures has a finite {self.judged}"
-            raise DivergedError(
-                reason, f"{reason}: the shared weights have diverged; a lower learning rate may keep them from it"
-            )
+            raise DivergedError(reason, f"{reason}: {self.cure}")
         return [Found(each, {self.figure: self._figure(losses[each])}) for each in finite]
 
     def _judge(self, searchable: Searchable, evaluate: Callable[[], float]) -> Callable[[Architecture], float]:

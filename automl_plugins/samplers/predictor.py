@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
 from automl_plugins.estimators.base import Estimator
 from automl_plugins.estimators.make import EstimatorConfig, make_estimator
+from automl_plugins.estimators.predictors.scored import ScoredPredictor
 from automl_plugins.samplers.base import ArchitectureSampler, Observation, Proposal, TrialLog, penalised
 from automl_plugins.samplers.evolution import best_first
 from automl_plugins.samplers.judge import Judge, LazyContext
@@ -33,6 +34,10 @@ class PredictorSampler(ArchitectureSampler):
     BANANAS; White et al., AAAI 2021, section 4.1, which fits a few and draws one). Candidates are found by
     climbing, in the predictor's eyes, from the best trials and from random architectures.
 
+    With `features`, the best of the climbs are looked at once more, by `ScoredPredictor`, which is fitted to the scores
+    of estimators that need no fit: these tell more than choices while trials are few. Each architecture is scored once;
+    the trials are, and at each proposal as many more as `scored`.
+
     In a study with several objectives, a predictor is fitted to each, and every proposal weighs them anew
     by the augmented Chebyshev function (ParEGO; Knowles, 2006, equation 2). Trials that break a constraint
     count as worse than all others.
@@ -45,10 +50,12 @@ class PredictorSampler(ArchitectureSampler):
         startup: the number of trials that are drawn at random before.
         candidates: the number of random architectures that climbs start from, beside the best trials.
         context: of an estimator that is no predictor; a study gives its own.
+        features: estimators whose scores are features, as `predictor` is given.
+        scored: how many of the best that the climbs came by are looked at by features.
 
     Raises:
-        ValueError: a number out of range, no estimator of that name, or one whose scores compare only those that are
-            asked for together (`ranks`, `az-nas`).
+        ValueError: a number out of range, no estimator of that name, one whose scores compare only those that are asked
+            for together (`ranks`, `az-nas`), or a feature that learns from trials itself.
     """
 
     max_objectives = 1_000
@@ -61,6 +68,8 @@ class PredictorSampler(ArchitectureSampler):
         startup: int = 20,
         candidates: int = 20,
         context: LazyContext | None = None,
+        features: Sequence[EstimatorConfig | Estimator] = (),
+        scored: int = 20,
     ) -> None:
         super().__init__(space, seed)
         self.predictor = predictor
@@ -68,12 +77,9 @@ class PredictorSampler(ArchitectureSampler):
         self.startup = at_least("startup", startup, 2)
         self.candidates = at_least("candidates", candidates, 1)
         self.context = context
-        estimator = self._judge(0).estimator
-        if estimator.relative:
-            raise ValueError(
-                f"predictor: scores of {type(estimator).__name__} compare those that it is asked for together, "
-                "and a climb asks again and again; take it as the proxy of evolution"
-            )
+        _refuse_relative("predictor", self._judge(0).estimator)
+        self.features = FeatureScores(space, seed, features, context)
+        self.scored = at_least("scored", scored, 1)
 
     def _judge(self, seed: int) -> Judge:
         predictor = self.predictor
@@ -87,16 +93,24 @@ class PredictorSampler(ArchitectureSampler):
     def propose(self, log: TrialLog, generator: np.random.Generator) -> Proposal:
         if not log.has_begun(self.startup):
             return Proposal(self.unseen_at_random(log, generator))
-        score = self._draw_score(log, generator)
-        return Proposal(self._climb(log, score, generator))
+        best = self._climb(log, self._draw_score(log, generator, self._judge), generator)
+        if len(best) > 1 and self.features.estimators:
+            worth = self._draw_score(log, generator, self._scored_judge)(best)
+            return Proposal(best[int(np.argmax(worth))])
+        return Proposal(best[0] if best else self.unseen_at_random(log, generator))
 
-    def _draw_score(self, log: TrialLog, generator: np.random.Generator) -> Callable[[list[Architecture]], np.ndarray]:
+    def _scored_judge(self, seed: int) -> Judge:
+        return Judge(ScoredPredictor(self.space, self.features), None)
+
+    def _draw_score(
+        self, log: TrialLog, generator: np.random.Generator, judge: Callable[[int], Judge]
+    ) -> Callable[[list[Architecture]], np.ndarray]:
         """The worth of architectures, as this proposal sees it."""
         observed = log.observations
         drawn = generator.integers(len(observed), size=len(observed))
         architectures = [observed[index].architecture for index in drawn]
         scores = penalised(observed)[drawn]
-        predictors = [self._judge(int(generator.integers(2**31))) for _ in scores.T]
+        predictors = [judge(int(generator.integers(2**31))) for _ in scores.T]
         for predictor, column in zip(predictors, scores.T, strict=True):
             if predictor.estimator.learns:
                 predictor.estimator.fit(architectures, column)
@@ -125,8 +139,8 @@ class PredictorSampler(ArchitectureSampler):
         log: TrialLog,
         score: Callable[[list[Architecture]], np.ndarray],
         generator: np.random.Generator,
-    ) -> Architecture:
-        """The best unseen architecture among all that the climbs come by."""
+    ) -> list[Architecture]:
+        """The best unseen architectures among all that the climbs come by, `scored` of them at most."""
         places = [observation.architecture for observation in self._best(log)[:_ELITE]]
         places += [self.space.sample(generator) for _ in range(self.candidates)]
         heights = score(places)
@@ -138,14 +152,58 @@ class PredictorSampler(ArchitectureSampler):
                 known.update(zip(new, score(new), strict=True))
             places = [max(place, mutant, key=known.__getitem__) for place, mutant in zip(places, nexts, strict=True)]
         unseen = [architecture for architecture in known if architecture not in log.seen]
-        if not unseen:
-            return self.unseen_at_random(log, generator)
-        return max(unseen, key=known.__getitem__)
+        return sorted(unseen, key=known.__getitem__, reverse=True)[: self.scored]
 
     def _best(self, log: TrialLog) -> list[Observation]:
         if log.objectives == 1:
             return sorted(log.observations, key=lambda one: one.fitness, reverse=True)
         return best_first(log.observations)
+
+
+def _refuse_relative(argument: str, estimator: Estimator) -> None:
+    if estimator.relative:
+        raise ValueError(
+            f"{argument}: scores of {type(estimator).__name__} compare those that it is asked for together, "
+            "and a climb asks again and again; take it as the proxy of evolution"
+        )
+
+
+class FeatureScores:
+    """The scores of architectures by several estimators, each asked for once.
+
+    Args:
+        space: of the architectures.
+        seed: of estimators that take one.
+        configs: of the estimators.
+        context: that they judge in.
+
+    Raises:
+        ValueError: there is no such estimator, it learns, or its scores compare those that are asked for together.
+    """
+
+    def __init__(
+        self,
+        space: SearchSpace,
+        seed: int,
+        configs: Sequence[EstimatorConfig | Estimator],
+        context: LazyContext | None,
+    ) -> None:
+        made = [make_estimator(config, space, seed) for config in configs]
+        for each in made:
+            _refuse_relative("features", each)
+            if each.learns:
+                name = type(each).__name__
+                raise ValueError(f"features: {name} learns from trials; give estimators that score without, as naswot")
+        self.estimators = [Judge(each, context) for each in made]
+        self._known: dict[Architecture, np.ndarray] = {}
+
+    def __call__(self, architectures: Sequence[Architecture]) -> np.ndarray:
+        """`[num_architectures, num_estimators]`; nan where one fails."""
+        new = [each for each in dict.fromkeys(architectures) if each not in self._known]
+        if new:
+            columns = np.stack([judge.scores(new) for judge in self.estimators], axis=1)
+            self._known.update(zip(new, columns, strict=True))
+        return np.stack([self._known[each] for each in architectures])
 
 
 def _finite(scores: np.ndarray) -> np.ndarray:

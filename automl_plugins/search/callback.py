@@ -145,7 +145,7 @@ class ArchitectureSearch(pl.Callback):
         check_project(trainer, pl_module, self.strategy, relaxations.values(), self.options.warmup_epochs)
         for name, searchable in searchables.items():
             searchable.relaxation = relaxations[name]
-        check_decoder(self.decoder, self.strategy, relaxations.values())
+        check_decoder(self.decoder, self.strategy, relaxations.values(), searchables.values())
         self.run = SearchRun(trainer, pl_module, searchables, self.strategy, self.decoder, self.options, self.source)
         if self.strategy.uses_search_data:
             self.source.prepare(trainer, pl_module)

@@ -103,8 +103,10 @@ def check_project(
         )
 
 
-def check_decoder(decoder: Decoder, strategy: Strategy, relaxations: Iterable[Relaxation]) -> None:
-    """Refuse a decoder that could not read what the strategy learns.
+def check_decoder(
+    decoder: Decoder, strategy: Strategy, relaxations: Iterable[Relaxation], searchables: Iterable[Searchable]
+) -> None:
+    """Refuse a decoder that could not read what the strategy learns, or says itself that it could not (`check`).
 
     Raises:
         ValueError: it could not; the message says why.
@@ -115,6 +117,9 @@ def check_decoder(decoder: Decoder, strategy: Strategy, relaxations: Iterable[Re
             f"decoder={name} reads logits, and {learner} learns none; take one that compares architectures with the "
             "shared weights, such as best-sampled"
         )
+    if (check := getattr(decoder, "check", None)) is not None:
+        for searchable in searchables:
+            check(searchable)
     single = strategy.single_path(1.0) or any(each.single_path for each in relaxations)
     if getattr(decoder, "needs_mixture", False) and single:
         raise ValueError(

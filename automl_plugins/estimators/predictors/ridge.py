@@ -35,7 +35,7 @@ class RidgePredictor(Predictor):
         self._solution: tuple[np.ndarray, np.ndarray, float, float] | None = None
 
     def fit(self, architectures: Sequence[Architecture], scores: ArrayLike) -> None:
-        checked = _fenced(self._checked(architectures, scores))
+        checked = fenced(self._checked(architectures, scores))
         rows = one_hot(self.space, architectures)
         mean, deviation = float(checked.mean()), float(checked.std()) or 1.0
         kernel = self._kernel(rows, rows)
@@ -50,10 +50,16 @@ class RidgePredictor(Predictor):
         return mean + deviation * (self._kernel(one_hot(self.space, architectures), rows) @ weights)
 
     def _kernel(self, left: np.ndarray, right: np.ndarray) -> np.ndarray:
-        shared = left @ right.T / len(self.space.choices)
-        return shared * (1.0 + shared)
+        return choice_kernel(left, right, len(self.space.choices))
 
 
-def _fenced(scores: np.ndarray) -> np.ndarray:
+def choice_kernel(left: np.ndarray, right: np.ndarray, choices: int) -> np.ndarray:
+    """The kernel of options and pairs of options, `[num_left, num_right]`, of rows as `one_hot` makes them."""
+    shared = left @ right.T / choices
+    return shared * (1.0 + shared)
+
+
+def fenced(scores: np.ndarray) -> np.ndarray:
+    """Scores, of which those far below the others are lifted to a fence; see `RidgePredictor`."""
     quartile, median = np.quantile(scores, (0.25, 0.5))
     return np.maximum(scores, median - 3 * (median - quartile)) if median > quartile else scores

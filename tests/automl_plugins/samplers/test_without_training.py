@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 
 import numpy as np
@@ -12,7 +13,7 @@ from automl_plugins import Architecture
 from automl_plugins.estimators.make import FunctionEstimator
 from automl_plugins.estimators.rank_sum import RankSumEstimator
 from automl_plugins.samplers import EvolutionSampler, PredictorSampler
-from automl_plugins.samplers.base import TrialLog
+from automl_plugins.samplers.base import Observation, TrialLog
 from automl_plugins.samplers.robot import RobotSampler, _first, _posterior, _ranked
 from automl_plugins.samplers.screen import ScreenSampler
 from automl_plugins.samplers.uniform import UniformSampler
@@ -127,3 +128,72 @@ def test_scores_that_compare_within_one_call_are_no_ground_to_climb() -> None:
     with pytest.raises(ValueError, match="RankSumEstimator compare those that it is asked for together"):
         PredictorSampler(SPACE, predictor=ranks, context=lambda: None)  # type: ignore[arg-type]
     assert EvolutionSampler(SPACE, proxy=ranks, context=lambda: None).proxy is not None  # type: ignore[arg-type]
+
+
+# Scores as features.
+
+
+def hidden(architecture: Architecture) -> float:
+    """A number between 0 and 1 that no choice tells."""
+    return int.from_bytes(hashlib.sha256(architecture.to_json().encode()).digest()[:4], "big") / 2**32
+
+
+def test_scores_as_features_tell_what_choices_do_not() -> None:
+    tried = [SPACE.sample(np.random.default_rng(seed)) for seed in range(30)]
+    observed = [Observation(number, each, (hidden(each),)) for number, each in enumerate(dict.fromkeys(tried))]
+    log = TrialLog(observed, len(observed), frozenset(tried), 1, "a study")
+    means = {}
+    for name, features in {"plain": [], "scored": [FunctionEstimator(lambda each: 10 ** hidden(each))]}.items():
+        sampler = PredictorSampler(SPACE, startup=5, candidates=8, features=features)
+        proposals = [sampler.propose(log, np.random.default_rng(seed)).architecture for seed in range(15)]
+        assert not log.seen & set(proposals)
+        means[name] = np.mean([hidden(each) for each in proposals])
+    assert means["plain"] < 0.75
+    assert means["scored"] > 0.88
+
+
+def test_each_architecture_is_scored_once_and_few_of_them() -> None:
+    asked: list[Architecture] = []
+
+    def counted(architecture: Architecture) -> float:
+        asked.append(architecture)
+        return widths(architecture)
+
+    best_of(PredictorSampler(SPACE, 0, startup=4, features=[FunctionEstimator(counted)], scored=5), 10)
+    assert len(asked) == len(set(asked))
+    # The trials that a model was fitted to, and five for each of the six proposals of a model.
+    assert len(asked) <= 9 + 6 * 5
+
+
+def test_a_feature_that_fails_leaves_the_others_to_tell() -> None:
+    def fails(architecture: Architecture) -> float:
+        raise RuntimeError("no")
+
+    sampler = PredictorSampler(SPACE, 0, startup=5, features=[FunctionEstimator(fails), FunctionEstimator(score)])
+    assert best_of(sampler, 20) > 3
+
+
+def test_features_serve_studies_of_several_objectives() -> None:
+    sampler = PredictorSampler(SPACE, 0, startup=5, features=[FunctionEstimator(score), FunctionEstimator(widths)])
+    study = optuna.create_study(directions=["maximize", "minimize"], sampler=sampler)
+
+    def objectives(trial: optuna.Trial) -> tuple[float, float]:
+        architecture = SPACE.suggest(trial)
+        return score(architecture), widths(architecture)
+
+    study.optimize(objectives, n_trials=12)
+    assert len({tuple(trial.params.items()) for trial in study.trials}) == 12
+
+
+@pytest.mark.parametrize(
+    ("features", "message"),
+    [
+        (["ridge"], "features: RidgePredictor learns from trials; give estimators that score without, as naswot"),
+        (["ranks:[params,macs]"], "features: scores of RankSumEstimator compare those that it is asked for together"),
+        (["naswot"], "NaswotEstimator judges networks, so a sampler needs context="),
+        (["naswott"], "estimator='naswott' is unknown"),
+    ],
+)
+def test_features_that_cannot_be_are_refused(features: list[str], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        PredictorSampler(SPACE, features=features)

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -20,9 +20,11 @@ from automl_plugins.estimators.predictors.fitting import fit_network
 from automl_plugins.estimators.predictors.graphs import dense_graphs
 from automl_plugins.estimators.predictors.ranker import RankerPredictor, pairwise_loss
 from automl_plugins.estimators.predictors.ridge import RidgePredictor
+from automl_plugins.estimators.predictors.scored import ScoredPredictor, shares_beaten
 from automl_plugins.estimators.predictors.trees import TreesPredictor
 from automl_plugins.samplers import Observation, PredictorSampler, TrialLog
-from automl_plugins.tables.cells import NASBench201Space, nas_bench_201
+from automl_plugins.tables.cells import OPERATIONS, NASBench201Space, nas_bench_201
+from automl_plugins.tables.files import numbers, read_csv
 from automl_plugins.testing import PredictorContract
 
 Make = Callable[[SearchSpace, int], Predictor]
@@ -85,6 +87,45 @@ class TestRidge(Contract):
 
 class TestTrees(Contract):
     name = "trees"
+
+
+class TestScored(Contract):
+    def predictor(self, space: SearchSpace, seed: int) -> Predictor:
+        return ScoredPredictor(space, three_scores)
+
+
+def three_scores(architectures: Sequence[Architecture]) -> np.ndarray:
+    """One with heavy tails, one that is missing for some, one that says nothing."""
+    counts = np.array([convolutions(each) for each in architectures])
+    return np.stack([10.0**counts, np.where(counts == 0, np.nan, -counts), np.zeros(len(counts))], axis=1)
+
+
+@given(st.lists(st.integers(-3, 3), min_size=1, max_size=6), st.lists(st.integers(-4, 4), min_size=1, max_size=6))
+def test_shares_count_those_that_are_beaten_and_half_of_equal_ones(known: list[int], others: list[int]) -> None:
+    found = shares_beaten(np.array(known)[:, None], np.array(others)[:, None])
+    expected = [sum((one > each) + 0.5 * (one == each) for each in known) / len(known) for one in others]
+    np.testing.assert_allclose(found[:, 0], expected)
+
+
+def test_scores_tell_more_than_choices_while_trials_are_few(shared_data: Path, space: NASBench201Space) -> None:
+    content = read_csv(shared_data / "tables" / "nas_bench_201" / "nb201_zc_cifar10.csv.gz")
+    table = nas_bench_201("cifar10", shared_data)
+    names = ("nwot", "jacov", "flops")
+    columns = np.stack([numbers(content[name]) for name in names], axis=1)
+    cells = [cell(space, *(OPERATIONS[int(digit)] for digit in digits)) for digits in content["ops"]]
+    published = dict(zip(cells, columns, strict=True))
+    chosen = np.random.default_rng(0).choice(len(cells), 320, replace=False)
+    architectures = [cells[place] for place in chosen]
+    scores = np.array([table.columns["c10_test"][table.row(each)] for each in architectures])
+    taus = {}
+    for name, predictor in {
+        "choices": RidgePredictor(space),
+        "scores": ScoredPredictor(space, lambda some: np.stack([published[each] for each in some])),
+    }.items():
+        predictor.fit(architectures[:20], scores[:20])
+        taus[name] = kendalltau(predictor.predict(architectures[20:]), scores[20:]).statistic
+    assert taus["scores"] > 0.65
+    assert taus["scores"] > taus["choices"] + 0.1
 
 
 def test_a_ridge_learns_what_pairs_of_options_are_worth(space: NASBench201Space) -> None:
