@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any, Unpack
+from typing import Unpack
 
 from automl_plugins.strategies.base import Components
 from automl_plugins.strategies.darts import DARTS
 from automl_plugins.supernets.edge_normalised import EdgeNormalised
 from automl_plugins.supernets.relaxations import Relaxation
+
+_PARTIAL_CHANNELS = 4
 
 
 class PCDARTS(DARTS):
@@ -20,17 +22,15 @@ class PCDARTS(DARTS):
     The paper's logits rest for the first 15 of 50 epochs: `ArchitectureSearch(warmup_epochs=15)`.
 
     Args:
-        partial_channels: the paper's 4 on CIFAR-10, 2 on ImageNet.
-        components: see `Strategy`.
+        components: see `Strategy`; `partial_channels` is 4 where left out, as in the paper on CIFAR-10 (2 on ImageNet).
 
     Raises:
         ValueError: see `Strategy`.
     """
 
-    # The default is another one than that of other strategies.
-    def __init__(self, partial_channels: int = 4, **components: Unpack[Components]) -> None:  # type: ignore[misc]
-        given: dict[str, Any] = {**components, "partial_channels": partial_channels}
-        super().__init__(**given)
+    def __init__(self, **components: Unpack[Components]) -> None:
+        components.setdefault("partial_channels", _PARTIAL_CHANNELS)
+        super().__init__(**components)
 
     def relaxation(self) -> Relaxation:
         return EdgeNormalised()

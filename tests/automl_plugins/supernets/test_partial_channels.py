@@ -7,13 +7,14 @@ from typing import Any
 
 import pytest
 import torch
+from jsonargparse import ArgumentParser
 from perceptron_space.space import PerceptronSpace
 from torch import Tensor
 
 from automl_plugins import Task
 from automl_plugins.measures.activations import activation_mib
 from automl_plugins.spaces.probe import probe_of
-from automl_plugins.strategies import DARTS, GDAS, PCDARTS, SNAS, DrNAS, composition
+from automl_plugins.strategies import DARTS, GDAS, PCDARTS, SNAS, DrNAS, Strategy, composition
 from automl_plugins.supernets.edge_normalised import EdgeNormalised
 from automl_plugins.supernets.gates import Gates
 from automl_plugins.supernets.partial_channels import Part
@@ -190,5 +191,16 @@ def test_a_search_asks_for_the_supernet_that_it_is_for() -> None:
     whole = searchable_of("egnas", 1)
     with pytest.raises(ValueError, match=r"PCDARTS mixes one channel in 4, and the supernet of .* partial_channels=1"):
         composition.check(PCDARTS(), [], [whole])
-    for strategy in (PCDARTS(2), DARTS(), DrNAS(partial_channels=2), SNAS(partial_channels=2), GDAS()):
+    for strategy in (PCDARTS(partial_channels=2), DARTS(), DrNAS(partial_channels=2), SNAS(partial_channels=2), GDAS()):
         composition.check(strategy, [], [searchable_of("egnas", 2)])
+
+
+def test_the_command_line_makes_it_with_its_own_default_and_with_other_components() -> None:
+    parser = ArgumentParser(exit_on_error=False)
+    parser.add_argument("--strategy", type=Strategy)
+    path = "automl_plugins.strategies.pc_darts.PCDARTS"
+    for arguments, expected in (({}, 4), ({"partial_channels": 2, "regularizers": ["beta"]}, 2)):
+        parsed = parser.parse_object({"strategy": {"class_path": path, "init_args": arguments}})
+        made = parser.instantiate(parsed).strategy
+        assert made.partial_channels == expected
+        assert len(made.regularizers) == len(arguments.get("regularizers", []))
