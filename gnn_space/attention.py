@@ -77,7 +77,11 @@ class _Attended(Function):
         hidden, scores, shift, sums, received = ctx.saved_tensors
         edges, draws = ctx.edges, ctx.draws
         if torch.is_grad_enabled():
-            plain = aggregate(hidden, edges, edge_softmax(scores, edges) * draws.factors(scores))
+            # Views: scores are often made of the same states, and a gradient must not reach these by way of the scores.
+            hidden, scores = hidden.view_as(hidden), scores.view_as(scores)
+            # Draws were dealt out head by head, however the scores lie in memory.
+            factors = draws.factors(scores.detach().t().contiguous()).t()
+            plain = aggregate(hidden, edges, edge_softmax(scores, edges) * factors)
             asked = [each for each, needed in zip((hidden, scores), ctx.needs_input_grad, strict=False) if needed]
             found = iter(torch.autograd.grad(plain, asked, gradient, create_graph=True))
             return *(next(found) if needed else None for needed in ctx.needs_input_grad[:2]), None, None

@@ -73,6 +73,20 @@ def test_second_derivatives_by_one_input_alone_are_right() -> None:
     assert torch.autograd.gradgradcheck(lambda x: attended(hidden.detach(), x, EDGES, 0.0, True), (scores,))
 
 
+@pytest.mark.parametrize("rate", [0.0, 0.5])
+def test_derivatives_are_right_where_scores_are_made_of_the_states(rate: float) -> None:
+    def run(hidden: Tensor) -> Tensor:
+        torch.manual_seed(3)
+        ends = hidden.sum(-1).sin()
+        scores = ends.index_select(0, EDGES.source) * ends.index_select(0, EDGES.target)
+        return attended(hidden, scores, EDGES, rate, True)
+
+    hidden, _ = inputs()
+    once, kept = (torch.autograd.grad(run(hidden).sin().sum(), hidden, create_graph=keep)[0] for keep in (False, True))
+    torch.testing.assert_close(kept, once, rtol=0, atol=1e-10)
+    assert torch.autograd.gradgradcheck(run, (hidden,))
+
+
 def test_nothing_is_dropped_in_evaluation() -> None:
     hidden, scores = inputs()
     assert torch.equal(attended(hidden, scores, EDGES, 0.5, False), attended(hidden, scores, EDGES, 0.0, True))
