@@ -185,8 +185,19 @@ def widened(index: Tensor) -> Tensor:
 
 
 def compressed(edge_index: Tensor | CompressedEdges, num_nodes: int) -> CompressedEdges:
-    """The edges among `num_nodes` nodes; what is compressed already is given back."""
-    return edge_index if isinstance(edge_index, CompressedEdges) else CompressedEdges(edge_index, num_nodes)
+    """The edges among `num_nodes` nodes; what is compressed already is given back.
+
+    Raises:
+        ValueError: it is of another number of nodes.
+    """
+    if not isinstance(edge_index, CompressedEdges):
+        return CompressedEdges(edge_index, num_nodes)
+    if not is_traced() and edge_index.num_sources != num_nodes:
+        raise ValueError(
+            f"x has {num_nodes} nodes and its CompressedEdges were made of {edge_index.num_sources}; "
+            "make them of this graph: CompressedEdges(edge_index, x.size(0))"
+        )
+    return edge_index
 
 
 @cache

@@ -2,7 +2,7 @@
 
 Each computes what the layer of PyG that its docstring names computes with the same weights, which have the same names,
 so that either reads the other's checkpoints. They take an `edge_index` or the `CompressedEdges` of one, which a network
-makes once for all its layers, and features dense or in CSR layout (bags of words). An input that is wider than the
+makes once for all its layers, and features dense or sparse (CSR or COO). An input that is wider than the
 output is mapped before it is sent on where a linear map comes first, which changes nothing but the order of sums.
 """
 
@@ -158,7 +158,7 @@ class GINLayer(nn.Module):
     def forward(self, x: Tensor, edge_index: Tensor | CompressedEdges, edge_attr: Tensor | None = None) -> Tensor:
         if self.lin is not None and edge_attr is not None:
             edges = compressed(edge_index, x.size(0))
-            states = x.to_dense() if x.layout == torch.sparse_csr else x
+            states = _dense(x)
             messages = functional.relu(states.index_select(0, edges.source) + self.lin(edge_attr))
             return self.nn(reduced(messages, edges, "sum") + (1 + self.eps) * states)
         first = cast(torch.nn.Linear, self.nn[0])
@@ -190,7 +190,7 @@ class PropagationLayer(nn.Module):
 
     def forward(self, x: Tensor, edge_index: Tensor | CompressedEdges) -> Tensor:
         edges = compressed(edge_index, x.size(0))
-        state = x
+        state = x = _dense(x)
         for _ in range(self.steps):
             state = (1 - self.teleport) * normalised_sum(state, edges) + self.teleport * x
         return state
@@ -210,4 +210,8 @@ def looped_features(edge_attr: Tensor, edges: CompressedEdges) -> Tensor:
 
 def _maps_first(x: Tensor, linear: nn.Linear) -> bool:
     """True for a map to fewer channels than it reads, and for features that are mostly zeros."""
-    return x.layout == torch.sparse_csr or linear.in_features > linear.out_features
+    return x.layout != torch.strided or linear.in_features > linear.out_features
+
+
+def _dense(x: Tensor) -> Tensor:
+    return x if x.layout == torch.strided else x.to_dense()

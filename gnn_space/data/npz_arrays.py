@@ -72,16 +72,17 @@ def _sparse_features(where: str, arrays: Arrays) -> Tensor:
         raise ValueError(f"{where}: x_indices has {len(columns)} entries, so x_data has too; got {list(values.shape)}")
     check_size(where, f"x of the shape {shape}", 4 * shape[0] * shape[1])
     # As SciPy reads an entry that stands twice.
-    return torch.zeros(shape).index_put_((rows, columns), _floats(values), accumulate=True)
+    return torch.zeros(shape).index_put_((rows, columns), floats(values), accumulate=True)
 
 
 def _dense_features(where: str, x: np.ndarray) -> Tensor:
     if x.ndim != 2 or min(x.shape) < 1:
         raise ValueError(f"{where}: x has a row for each node and a column for each feature; got {list(x.shape)}")
-    return _floats(x)
+    return floats(x)
 
 
-def _floats(values: np.ndarray) -> Tensor:
+def floats(values: np.ndarray) -> Tensor:
+    """Numbers of whatever type and byte order they were saved in, as float32 of the same shape."""
     with np.errstate(over="ignore"):  # what is too large for float32 is refused as inf
         return torch.from_numpy(values.astype(np.float32))
 

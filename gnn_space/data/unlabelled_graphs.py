@@ -15,7 +15,7 @@ from automl_plugins.training.data.arrays import array_names, read_arrays
 from automl_plugins.training.data.unlabelled import Cell, Unlabelled
 from gnn_space.data.features import as_learned
 from gnn_space.data.graph_checks import check_finite
-from gnn_space.data.npz_arrays import check_present, features_and_edges, stored_as
+from gnn_space.data.npz_arrays import check_present, features_and_edges, floats, stored_as
 
 _COLUMNS = {"node": ("node",), "edge": ("source", "target"), "graph": ()}
 """The numbers by which a prediction is told within its graph."""
@@ -91,7 +91,7 @@ def _graph(file: Path, task: Task, undirected: bool) -> Data:
     x = _checked(where, "x", "node", x, task.in_channels, task.node_categories)
     if not task.edge_channels:
         return Data(x=x, edge_index=to_undirected(edges, num_nodes=len(x)) if undirected else edges)
-    edge_attr = torch.from_numpy(arrays["edge_attr"]).float()
+    edge_attr = floats(arrays["edge_attr"])
     if edge_attr.dim() != 2 or len(edge_attr) != edges.size(1):
         raise ValueError(
             f"{where}: edge_attr has a row for each of the {edges.size(1)} edges; got {list(edge_attr.shape)}"

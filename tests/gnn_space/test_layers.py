@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch_geometric import nn as theirs
 
+from gnn_space.aggregation import aggregate
 from gnn_space.compressed import CompressedEdges
 from gnn_space.layers import GATLayer, GCNLayer, GINLayer, PropagationLayer, SAGELayer
 
@@ -78,11 +79,23 @@ def test_a_layer_computes_what_pygs_computes_with_its_weights(name: str, channel
         torch.testing.assert_close(found[1][part], expected, rtol=1e-10, atol=1e-10)
 
 
-@pytest.mark.parametrize("name", [name for name in PAIRS if name != "appnp"])
-def test_features_in_csr_layout_give_what_dense_ones_give(name: str) -> None:
+@pytest.mark.parametrize("layout", [torch.sparse_csr, torch.sparse_coo])
+@pytest.mark.parametrize("name", PAIRS)
+def test_sparse_features_give_what_dense_ones_give(name: str, layout: torch.layout) -> None:
     _, layer, others = pair(name, 4, 6)
     x = torch.randn(NODES, 4, dtype=torch.float64).relu()
-    torch.testing.assert_close(layer(x.to_sparse_csr(), EDGES, *others), layer(x, EDGES, *others), rtol=0, atol=1e-10)
+    found = []
+    for given in (x, x.to_sparse(layout=layout)):
+        output = layer(given, EDGES, *others)
+        weights = list(layer.parameters())
+        found.append([output, *(torch.autograd.grad(output.square().sum(), weights) if weights else ())])
+    for got, expected in zip(found[1], found[0], strict=True):
+        torch.testing.assert_close(got, expected, rtol=1e-10, atol=1e-10)
+
+
+def test_aggregation_names_sparse_features() -> None:
+    with pytest.raises(ValueError, match=r"takes dense features; got sparse_csr \[2, 3\]: map them, or"):
+        aggregate(torch.ones(2, 3).to_sparse_csr(), torch.tensor([[0], [1]]))
 
 
 @pytest.mark.parametrize("name", PAIRS)
@@ -90,6 +103,15 @@ def test_compressed_edges_stand_for_their_edge_index(name: str) -> None:
     _, layer, others = pair(name, 4, 6)
     x, edges = torch.randn(NODES, 4, dtype=torch.float64), CompressedEdges(EDGES, NODES)
     assert torch.equal(layer(x, edges, *others), layer(x, EDGES, *others))
+
+
+@pytest.mark.parametrize("name", PAIRS)
+@pytest.mark.parametrize("count", [NODES - 1, NODES + 2])
+def test_edges_of_another_graph_are_named(name: str, count: int) -> None:
+    _, layer, others = pair(name, 4, 6)
+    edges = CompressedEdges(EDGES % count, count)
+    with pytest.raises(ValueError, match=f"x has {NODES} nodes and its CompressedEdges were made of {count}; "):
+        layer(torch.randn(NODES, 4, dtype=torch.float64), edges, *others)
 
 
 def test_a_perceptron_that_begins_otherwise_is_named() -> None:

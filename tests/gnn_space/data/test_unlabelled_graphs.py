@@ -61,6 +61,15 @@ def test_generated_graphs_are_read_as_they_are_generated(tmp_path: Path) -> None
             assert inputs.rows[5] == ("a.npz", *graph.edge_index[:, 5].tolist())
 
 
+@pytest.mark.parametrize("kind", [">f8", ">i4", "<f2", "u2"])
+def test_features_of_edges_are_read_in_any_type_and_byte_order(kind: str, tmp_path: Path) -> None:
+    edge_attr = np.arange(20).reshape(20, 1)
+    path = write(tmp_path / "mine.npz", edge_attr=edge_attr.astype(kind), x=X.astype(">f8"))
+    task = Task("node", "classes", 3, 2, edge_channels=1)
+    ((_, graph),) = unlabelled_graphs(path, task, undirected=False)
+    assert graph.edge_attr.tolist() == edge_attr.tolist()
+
+
 def test_of_a_folder_one_that_cannot_be_read_is_skipped(tmp_path: Path) -> None:
     write(tmp_path / "a.npz")
     write(tmp_path / "b.npz", x=X[:, :2])
