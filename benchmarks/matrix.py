@@ -180,8 +180,7 @@ def quality(name: str, seed: int, options: argparse.Namespace) -> Iterator[dict[
         narrow = space.within(data.task)
         searchable = narrow.searchable(data.task, seed=seed, partial_channels=strategy.partial_channels)
         module = setting.module(searchable, data.task)
-        rate = RATES.get(name, LEARNING_RATE)
-        search = ArchitectureSearch(strategy, learning_rate=rate, seed=seed, decoder=both)
+        search = ArchitectureSearch(strategy, learning_rate=options.learning_rate, seed=seed, decoder=both)
         trainer = pl.Trainer(
             max_epochs=options.epochs, accelerator="cpu", devices=1, logger=False, enable_checkpointing=False,
             enable_progress_bar=False, enable_model_summary=False, callbacks=[search],
@@ -205,7 +204,7 @@ def key(name: str, seed: int, options: argparse.Namespace) -> dict[str, Any]:
     """All that tells one quality row from another, but for the decoder."""
     return {
         "strategy": name, "space": options.space, "options": options.options, "data": options.quality, "seed": seed,
-        "epochs": options.epochs, "full_epochs": options.full_epochs,
+        "epochs": options.epochs, "full_epochs": options.full_epochs, "learning_rate": options.learning_rate,
     }  # fmt: skip
 
 
@@ -238,6 +237,7 @@ def main() -> None:
     parser.add_argument("--options", type=json.loads, default={}, help="arguments of that space, as JSON")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--epochs", type=int, default=10, help="of a search whose quality is measured")
+    parser.add_argument("--learning-rate", type=float, help="of the logits; the search's own where left out")
     parser.add_argument("--full-epochs", type=int, help="of the training of what was found; the store's where left out")
     options = parser.parse_args()
     warnings.simplefilter("ignore")

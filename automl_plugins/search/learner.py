@@ -146,6 +146,11 @@ class LogitsLearner:
             warnings.warn("a gradient of the architecture logits is not finite; such steps are skipped", stacklevel=2)
         return finite
 
+    def set_rate(self, rate: float) -> None:
+        """Set the learning rate of the logits."""
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+
     def state_dict(self) -> dict[str, Any]:
         return {
             "names": self.names,

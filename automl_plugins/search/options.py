@@ -20,7 +20,7 @@ class SearchOptions:
         ValueError: one is of another type, or out of range; nan is out of each.
     """
 
-    learning_rate: float
+    learning_rate: float | None
     weight_decay: float
     betas: tuple[float, float]
     warmup_epochs: int
@@ -32,7 +32,7 @@ class SearchOptions:
     def __post_init__(self) -> None:
         for name in ("learning_rate", "weight_decay"):
             value = getattr(self, name)
-            if not is_finite(value) or value < 0:
+            if (value is not None or name == "weight_decay") and (not is_finite(value) or value < 0):
                 raise ValueError(f"{name} is at least 0, and finite; got {value!r}")
         betas = self.betas
         if not isinstance(betas, Sequence) or len(betas) != 2 or not all(is_number(b) and 0 <= b < 1 for b in betas):
@@ -48,9 +48,9 @@ class SearchOptions:
 
     @property
     def of_optimizer(self) -> dict[str, Any]:
-        """The arguments of `Strategy.optimizer`."""
+        """The arguments of `Strategy.optimizer`; a learning rate that was not given is set when the steps are known."""
         return {
-            "learning_rate": self.learning_rate,
+            "learning_rate": 0.0 if self.learning_rate is None else self.learning_rate,
             "weight_decay": self.weight_decay,
             "betas": (self.betas[0], self.betas[1]),
         }
@@ -60,6 +60,7 @@ class SearchOptions:
         """Those on which the search's result depends."""
         return {
             **self.of_optimizer,
+            "learning_rate": self.learning_rate,
             "warmup_epochs": self.warmup_epochs,
             "collapse": self.collapse,
             "seed": self.seed,

@@ -22,6 +22,7 @@ from automl_plugins.search.memory_check import check_memory
 from automl_plugins.search.options import SearchOptions
 from automl_plugins.search.outcome import Outcome
 from automl_plugins.search.progress import SearchProgress
+from automl_plugins.search.rate import rate_for
 from automl_plugins.search.resuming import count_epoch, restore_randomness, warn_of_a_beginning
 from automl_plugins.search.source import SearchSource
 from automl_plugins.search.step import Moment, StepMaker, draw, past_the_end, share_done
@@ -145,6 +146,7 @@ class SearchRun:
         if loader is not None:
             self.maker.batches = SearchBatches(loader, self.options.seed, trainer.global_rank, trainer.world_size)
         if state is None:
+            self._set_rate()
             composition.begin(self.strategy, self.maker.between(Moment.BEGINNING, 0, 0.0, self.steps))
             self._agree()
         self._history.begin(self.searchables, self.ended_epochs)
@@ -155,6 +157,14 @@ class SearchRun:
                 "logits and optimizers are kept"
             )
         self.progress.start(trainer)
+
+    def _set_rate(self) -> None:
+        """Choose the logits' learning rate where none was given, once the loaders are made, which tell the steps."""
+        if self.options.learning_rate is not None or not self.strategy.learns_logits:
+            return
+        rate = self.strategy.learning_rate or rate_for(self._trainer, self.options.warmup_epochs)
+        self.present_learner.set_rate(rate)
+        report.line(f"the logits' learning rate is {rate:.2g}, by the number of steps; `learning_rate` sets another")
 
     def _go_on(self, state: Mapping[str, Any]) -> None:
         if self.maker.batches is not None and state["batches"] is not None:

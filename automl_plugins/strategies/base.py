@@ -69,6 +69,8 @@ class Strategy(ABC):
     """True where the step of the weights uses the same draw of a stochastic relaxation as that of the architecture."""
     needs_end: ClassVar[bool] = False
     """True where the loss follows the progress of a search, which then needs an end; a `schedule` needs one anyway."""
+    learning_rate: ClassVar[float | None] = None
+    """Of the logits, where a search is given none; None: by the number of its steps (`search.rate`)."""
     refuses: ClassVar[Mapping[str, str]] = {}
     """By the name of a component that the strategy has no use for, the reason."""
 

@@ -18,7 +18,8 @@ class GAEA(DARTS):
     :math:`\theta \leftarrow \theta \odot \exp(-\eta \nabla_\theta L) / Z` (arXiv 2004.07802, algorithm 1). With logits
     :math:`\theta = \mathrm{softmax}(\alpha)` this is :math:`\alpha \leftarrow \alpha - \eta \nabla_\theta L`:
     plain gradient descent, where the gradient by the gates is handed to the logits as it is. Weight decay and
-    betas are not used. The paper's :math:`\eta` is 0.1, which is `learning_rate` of the search.
+    betas are not used. The paper's :math:`\eta` is 0.1, which is the `learning_rate` of its searches unless they are
+    given another.
 
     Of `benchmarks/planted.py` it finds two of three seeds where sums decide.
 
@@ -28,6 +29,7 @@ class GAEA(DARTS):
         perturbation: see `Strategy`.
     """
 
+    learning_rate: ClassVar[float | None] = 0.1
     refuses: ClassVar[Mapping[str, str]] = {"relaxation": "its gradients are those of gates on the simplex"}
 
     def relaxation(self) -> Relaxation:
