@@ -51,8 +51,8 @@ class ArchitectureSearch(pl.Callback):
             given to `fit`, else, with a warning, the validation data. Strategies on the training batch alone
             (`single-level`, `snas`) take none.
         search_fraction: of the training data, for `split`.
-        learning_rate: of the logits; None: the strategy's own (GAEA's 0.1), or else the longer the search, the lower, so
-            that they can move as far as in DARTS' 19,550 steps at 3e-4: 5.9 by the number of steps, from 3e-4 to 0.1.
+        learning_rate: of the logits; None: the strategy's own (GAEA's 0.1), or else, the longer the search, the lower,
+            so that they can move as far as in DARTS' 19,550 steps at 3e-4: 5.9 over the steps, from 3e-4 to 0.1.
         weight_decay: of the logits.
         betas: Adam's, of the logits.
         warmup_epochs: epochs in which only the weights learn.

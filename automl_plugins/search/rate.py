@@ -8,7 +8,7 @@ from typing import Any
 _DARTS = 3e-4
 """Of DARTS' logits (Liu et al. 2019, appendix A.1)."""
 _REACH = 50 * 391 * _DARTS
-"""How far Adam can move DARTS' logits in its 50 epochs of 391 batches: 5.9."""
+"""The way that Adam can move DARTS' logits in its 50 epochs of 391 batches: 5.9."""
 _MOST = 0.1
 
 

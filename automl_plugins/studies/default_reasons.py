@@ -21,7 +21,7 @@ def reason(key: str, chosen: Mapping[str, Any], facts: DataFacts) -> str:
         "space": f"for the level {facts.level}: it holds the networks that people make by hand, as points",
         "data.batch_size": _BATCH_OF_IMAGES if images else "about thirty steps an epoch, from 16 to 128",
         "trainer.max_epochs": _epochs(facts),
-        "trial_epochs": "a trial of the search is a quarter of a final training",
+        "trial_epochs": _trial_epochs(facts),
         "trials": "images: trainings are dear" if images else "as many as make the search worth more than chance",
         "finalists": "the best trials, which are trained in full; one of them is chosen",
         "seeds": "of the final trainings; images differ less from seed to seed" if images else "of the final trainings",
@@ -40,6 +40,12 @@ def _epochs(facts: DataFacts) -> str:
     if facts.of_images:
         return "2,000 steps on an accelerator" if facts.on_accelerator else "500 steps, which a CPU can pay for"
     return "1,500 steps, from 10 to 100 epochs"
+
+
+def _trial_epochs(facts: DataFacts) -> str:
+    if facts.samples == 1:
+        return "a trial of the search is as long as a final training, which is short"
+    return "a trial of the search is a quarter of a final training"
 
 
 _BATCH_OF_IMAGES = "at most 2^19 pixels and a tenth of the images, from 2 to 16"

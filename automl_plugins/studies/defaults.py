@@ -72,7 +72,8 @@ def chosen(facts: DataFacts, trials: int | None = None, asked: str | None = None
     size = batch_size(facts) if facts.sets_batch_size else facts.batch_size
     batches = math.ceil(facts.samples / size) if facts.sets_batch_size else facts.batches
     whole = epochs(facts, batches)
-    short = max(2, whole // 4)  # rule of thumb: a trial is a quarter of a final training
+    # Of many graphs, and images, by rule of thumb; of one graph by the validation on Cora (benchmarks/README.md).
+    short = whole if facts.samples == 1 else max(2, whole // 4)
     trials = (_TRIALS_OF_IMAGES if facts.of_images else _TRIALS) if trials is None else trials
     settings: dict[str, Any] = {"space": SPACES[facts.level]}
     if facts.sets_batch_size:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from functools import cached_property
+from typing import Any
 
 from optuna.trial import FrozenTrial
 
@@ -230,7 +231,8 @@ class Finals:
         else:
             # A reward is maximised, and so is its metric.
             sign = -1 if self.maximize else 1
-            chosen = sorted(left, key=lambda trial: (sign * trial.values[0], trial.number))[: self.plan.finalists]
+            ranked = sorted(left, key=lambda trial: (sign * trial.values[0], trial.number))
+            chosen = _different(ranked, contenders)[: self.plan.finalists]
         return [contenders[trial.number] for trial in chosen]
 
     def _candidates(self, arm: str) -> list[FrozenTrial]:
@@ -397,3 +399,16 @@ class Finals:
     def cost(self) -> str:
         """The figure that cheap is meant by."""
         return next(iter(self.goal.figures), "params")
+
+
+def _different(ranked: Sequence[FrozenTrial], contenders: Mapping[int, Contender]) -> list[FrozenTrial]:
+    """The best trial of each network, the best first, and then the others: the same with other settings.
+
+    A sampler that exploits asks for its best network again and again with nearly the same settings, and such finalists
+    would leave little to choose from.
+    """
+    best: dict[Any, FrozenTrial] = {}
+    for trial in ranked:
+        contender = contenders[trial.number]
+        best.setdefault(contender.architecture or contender.reference, trial)
+    return [*best.values(), *(trial for trial in ranked if trial not in best.values())]

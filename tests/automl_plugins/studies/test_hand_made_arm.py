@@ -186,7 +186,8 @@ def test_networks_may_join_and_leave_a_study_that_has_begun(make_study: MakeStud
 def test_the_best_stand_in_the_finals_with_their_settings(make_study: MakeStudy) -> None:
     study = make_study(tune=TUNE, equal_cost="trials", references=[Linear, Wide], trials=6, finalists=2, seeds=2)
     summary = study.run()
-    trials = sorted(study.arm_trials("hand-made"), key=lambda trial: trial.value)[:2]
+    ranked = sorted(study.arm_trials("hand-made"), key=lambda trial: -trial.value)
+    trials = {trial.user_attrs["reference"]: trial for trial in ranked}.values()  # the best of each network
     rows = [row for row in summary.rows if row.found_by == "hand"]
     assert sorted(map(str, (row.settings for row in rows))) == sorted(str(trial.params) for trial in trials)
     assert len({row.label for row in rows}) == 2
