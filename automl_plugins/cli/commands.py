@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import os
 import textwrap
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -163,16 +163,34 @@ def checked(name: str, given: Given) -> Given:
         if not keys and taken:
             raise UsageError(f"--{next(iter(taken))}: {name} takes no settings")
         near = ("config", "print_config", *(("target",) if name == "search" else ()))
+        if command.is_strict and not item.key:
+            _check_others(name, [key for key in taken if key not in keys])
         check_keys(taken, [*keys, *lenient], near=near)
     for switch in sorted(given.switches - {"print_config", *command.switches}):
         raise UsageError(f"--{switch}: {name} takes no such flag")
     for surplus in () if command.takes_several else given.targets[0 if command.target is None else 1 :]:
-        raise UsageError(f"{surplus!r} is one argument too many; settings are given as --key value")
+        cure = f"--data.path {surplus}" if name == "predict" else "--key value"
+        raise UsageError(f"{surplus!r} is one argument too many; settings are given as {cure}")
     if command.target and not given.targets:
         raise UsageError(command.target)
     for target in given.targets:
         _check_target(name, target)
     return looked_at(_taken(name, _with_procedure(given) if name == "search" else given), command.texts)
+
+
+def _check_others(name: str, surplus: Sequence[str]) -> None:
+    """Refuse the settings of a configuration that another command has, and name it.
+
+    Raises:
+        UsageError: there are some.
+    """
+    for other in ("study", "search", "fit"):
+        theirs = {*COMMANDS[other].keys, *(_study_keys() if other == "study" else ())}
+        if alien := [key for key in surplus if key in theirs]:
+            raise UsageError(
+                f"{name} has no {', '.join(alien)}, which are settings of `automl-plugins {other}`; run that with this "
+                "file, or leave them out of it"
+            )
 
 
 def _with_procedure(given: Given) -> Given:

@@ -369,6 +369,22 @@ def test_a_mistake_is_told_in_one_line(flags: str, named: list[str], capsys: pyt
     assert all(part in told for part in named), told
 
 
+@pytest.mark.parametrize(
+    ("command", "line", "named"),
+    [
+        ("search", "trials: 3\nsampler: TPESampler", ["search has no trials, sampler", "`automl-plugins study`"]),
+        ("study", "", ["study has no search", "`automl-plugins search`"]),
+    ],
+)
+def test_a_configuration_of_another_command_is_told_as_that(
+    command: str, line: str, named: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("other.yaml").write_text(f"{Path('small.yaml').read_text()}\n{line}\n")
+    told = refused(capsys, command, "--config", "other.yaml")
+    assert all(part in told for part in named), told
+    Path("other.yaml").unlink()
+
+
 def test_a_space_without_a_supernet_is_told_so(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

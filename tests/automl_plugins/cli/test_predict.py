@@ -135,6 +135,7 @@ def test_what_predictions_need_is_plain_json_and_tensors() -> None:
         (["run", "--data.path", "neu.csv", "--out", "x.csv"], "no such file or folder; did you mean 'new.csv'?"),
         (["run", "--data.path", "empty.csv", "--out", "x.csv"], "the file is empty"),
         (["run", "--out", "x.csv"], "data.path is missing"),
+        (["run", "new.csv", "--out", "x.csv"], "given as --data.path new.csv"),
         (["run", "--data.path", "new.csv"], "out is missing"),
         (["run", "--data.path", "new.csv", "--out", "train.csv"], "give --overwrite"),
         (["run", "--data.path", "new.csv", "--out", "run"], "it is a folder; name a file in it"),
