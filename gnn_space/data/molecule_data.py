@@ -247,14 +247,16 @@ class MoleculeData(ManyGraphsData):
             if self.split == "scaffold":
                 return scaffold_split(molecules, self.fractions)
             if self.target == "classes":
-                return stratified_split(table.targets[kept, 0].tolist(), self.fractions, self.seed)
-            return random_split(len(kept), self.fractions, self.seed)
+                return stratified_split(table.targets[kept, 0].tolist(), self.fractions, self.seed, self._where())
+            return random_split(len(kept), self.fractions, self.seed, self._where())
         numbers = torch.tensor([_split_number(table.splits[row], table.line(row)) for row in kept])
         train, val, test = ((numbers == number).nonzero().flatten() for number in range(3))
         if len(train) == 0 or len(test) == 0:
             raise ValueError(f"the table has {len(train)} training and {len(test)} test molecules; both need some")
         if len(val) == 0:
-            rest, held_out = random_split(len(train), (1 - VALIDATION_SHARE, VALIDATION_SHARE), self.seed)
+            rest, held_out = random_split(
+                len(train), (1 - VALIDATION_SHARE, VALIDATION_SHARE), self.seed, self._where()
+            )
             train, val = train[rest], train[held_out]
         if table.lines is not None:  # a user's file: that published tables repeat some molecules is known
             _warn_of_repeats(self._where(), [table.smiles[row] for row in kept], [train, val, test])

@@ -31,7 +31,7 @@ class NpzGraphData(SingleGraphData):
     the classes `y` `[num_nodes]`, which count from 0; and either all
     or none of `train_idx`, `val_idx`, `test_idx` (or `train_mask` and so on), each the numbers of its nodes or a
     boolean mask `[num_nodes]`. Whole numbers may be of any type. It is read without unpickling anything. Edges
-    are taken in both directions, and each once.
+    are taken in both directions, and each once. Weights and features of edges are not read, which a warning says.
 
     Args:
         path: the file.
@@ -72,6 +72,11 @@ class NpzGraphData(SingleGraphData):
         arrays = read_arrays(self.path, [*stored, "y", *splits])
         x, edges = features_and_edges(where, arrays)
         num_nodes = len(x)
+        unread = [name for name in names if name.startswith("edge_") and name not in stored]
+        if unread:
+            warn_once(
+                f"{where}: {', '.join(unread)} are not read: edges of this graph have neither weights nor features"
+            )
         if edges.size(1) == 0:
             warn_once(f"{where}: the graph has no edges")
         y = integers(where, "y", arrays["y"])
@@ -95,6 +100,8 @@ def _check_names(path: Path, names: list[str], required: tuple[str, ...]) -> tup
     check_present(path, names, (*required, *splits))
     # Without this, a part with another name would make way for a random split, in silence.
     others = [name for name in names if name not in splits and name.lower().startswith(("train", "val", "test"))]
+    if splits and set(others) <= {*SPLITS, *MASKS} and others:
+        raise ValueError(f"{path} has {', '.join(splits)}, and {', '.join(others)} as well; leave out either three")
     if others:
         accepted = f"parts are {', '.join(SPLITS)}, or {', '.join(MASKS)}"
         raise ValueError(f"{path} has {', '.join(others)}; {accepted}; {did_you_mean(others[0], (*SPLITS, *MASKS))}")

@@ -118,7 +118,7 @@ class SingleGraphData(TaskDataModule[OneGraph]):
         if "train_mask" in raw:
             graph.train_mask, graph.val_mask, graph.test_mask = raw.train_mask, raw.val_mask, raw.test_mask
         else:
-            parts = random_split(num_nodes, FRACTIONS, self.seed)
+            parts = random_split(num_nodes, FRACTIONS, self.seed, where)
             graph.train_mask, graph.val_mask, graph.test_mask = (mask(num_nodes, part) for part in parts)
         masks = {"training": graph.train_mask, "validation": graph.val_mask, "test": graph.test_mask}
         check_parts(where, masks, num_nodes)

@@ -63,7 +63,7 @@ class TUData(ManyGraphsData):
         targets = _targets(dataset, where)
         single = targets.to(torch.float32) if targets.is_floating_point() else targets
         graphs = [_plain(dataset[index], y) for index, y in enumerate(single)]
-        parts = random_split(len(graphs), FRACTIONS, self.seed)
+        parts = random_split(len(graphs), FRACTIONS, self.seed, where)
         target: Target = "regression" if targets.is_floating_point() else "classes"
         if target == "regression":
             columns = targets.view(len(targets), -1)

@@ -133,7 +133,8 @@ class ImageFolderData(ImageFilesData):
         return [ImageFiles(image) for below in folders if below.is_dir() for image in images_below(below)]
 
     def _split(self, files: Sequence[ImageFiles], fractions: Sequence[float]) -> list[list[ImageFiles]]:
-        parts = stratified_split([self._number(sample.image) for sample in files], fractions, self.seed)
+        groups = [self._number(sample.image) for sample in files]
+        parts = stratified_split(groups, fractions, self.seed, str(self.path))
         return [[files[index] for index in part.tolist()] for part in parts]
 
     def _number(self, image: Path) -> int:

@@ -159,8 +159,8 @@ class ImageTableData(ImageFilesData):
         """The rows of training, validation and test."""
         if self.split_column is None:
             if self.target == "classes":
-                return stratified_split(targets.tolist(), self.fractions, self.seed)
-            return random_split(len(targets), self.fractions, self.seed)
+                return stratified_split(targets.tolist(), self.fractions, self.seed, str(self.path))
+            return random_split(len(targets), self.fractions, self.seed, str(self.path))
         cells = self._table.columns[self.split_column]
         for row, cell in enumerate(cells):
             if cell not in SPLITS:

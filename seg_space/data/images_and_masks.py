@@ -93,7 +93,7 @@ class ImagesAndMasks(MaskFilesData):
             train, val, test = (self._pairs(folder_of(self.path / split, what)) for split in SPLITS)
             return train, val, test
         files = self._pairs(self.path)
-        parts = random_split(len(files), self.fractions, self.seed)
+        parts = random_split(len(files), self.fractions, self.seed, str(self.path))
         train, val, test = ([files[index] for index in part] for part in parts)
         return train, val, test
 

@@ -17,7 +17,15 @@ from numpy.lib import format as npy
 Arrays = dict[str, npt.NDArray[np.generic]]
 
 _BROKEN = (zipfile.BadZipFile, zlib.error, EOFError, OSError, RuntimeError)
-_KINDS = {"O": "Python objects", "c": "complex numbers", "U": "text", "S": "text", "V": "records", "M": "dates"}
+_KINDS = {
+    "O": "Python objects",
+    "c": "complex numbers",
+    "U": "text",
+    "S": "text",
+    "V": "records",
+    "M": "dates",
+    "m": "durations",
+}
 
 
 def memory_limit() -> int:

@@ -88,6 +88,25 @@ def test_a_part_is_a_list_of_nodes_or_a_mask(tmp_path: Path) -> None:
             assert torch.equal(found[name], listed[name])
 
 
+def test_three_lists_beside_three_masks_are_refused(tmp_path: Path) -> None:
+    masks = {name.replace("idx", "mask"): np.isin(NUMBERS, part) for name, part in PARTS.items()}
+    message = "has train_idx, val_idx, test_idx, and train_mask, val_mask, test_mask as well; leave out either three$"
+    with pytest.raises(ValueError, match=message):
+        loaded(write(tmp_path / "both.npz", **PARTS, **masks))
+
+
+def test_weights_and_features_of_edges_are_named_that_are_not_read(tmp_path: Path) -> None:
+    path = write(tmp_path / "weighted.npz", edge_weight=np.ones(NODES))
+    with pytest.warns(UserWarning, match="edge_weight are not read: edges of this graph have neither weights nor fea"):
+        loaded(path)
+
+
+def test_durations_are_no_features(tmp_path: Path) -> None:
+    path = write(tmp_path / "durations.npz", x_data=GRAPH["x_data"].astype("m8[s]"))
+    with pytest.raises(ValueError, match="x_data holds durations, which are not read; save it as numbers"):
+        loaded(path)
+
+
 def test_an_edge_counts_once_in_both_directions_however_often_it_is_listed(tmp_path: Path) -> None:
     # Node 0 names node 1 twice and itself, node 1 names node 0.
     indptr = np.array([0, 3, *[4] * (NODES - 1)])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import importlib.util
+import math
 import pickle
 import subprocess
 import sys
@@ -21,6 +22,7 @@ from automl_plugins import registry
 from automl_plugins.training.fit import LEAN
 from automl_plugins.training.lightning import pl
 from gnn_space import AGNNSpace, GraphRegression
+from gnn_space.data.descriptors import molecule_features
 from gnn_space.data.molecules import FreesolvData, SmilesTable, SolubilityData
 from gnn_space.data.smiles import ATOM_CATEGORIES, BOND_CATEGORIES, molecule_graph, parse
 
@@ -145,7 +147,11 @@ def test_fractions_are_shares_of_the_molecules(tmp_path: Path) -> None:
             {"target": "classes"},
             "all molecules have the class a: there is nothing to learn",
         ),
-        ("smiles,y\nC,1,\n", {}, "1 items are too few for a split of 0.8, 0.1, 0.1"),
+        (
+            "smiles,y\nC,1,\n",
+            {},
+            r"table\.csv: 1 items are too few for a split of 0.8, 0.1, 0.1: .*; give more, or say",
+        ),
         ("smiles,y,s\nC,1,holdout\n", {"split_column": "s"}, "split is one of train, .*test; got 'holdout'"),
     ],
 )
@@ -236,6 +242,19 @@ def test_freesolv_is_in_kilocalories_per_mole() -> None:
     assert deviation.item() == pytest.approx(3.8, abs=0.4)
     assert data.task.node_categories == ATOM_CATEGORIES
     assert data.task.edge_categories == BOND_CATEGORIES
+
+
+def test_descriptors_are_rdkits_but_those_that_it_loses_in_rounding_on_large_molecules() -> None:
+    from rdkit.Chem import Descriptors
+
+    for atoms in (20, 101):
+        molecule = parse("C" * atoms)
+        _, known = molecule_features([molecule], ("rdkit",), torch.tensor([0]))
+        theirs = {name: value(molecule) for name, value in Descriptors.descList if atoms == 20 or "Ipc" not in name}
+        ours = dict(zip((name for name, _ in Descriptors.descList), known[0].tolist(), strict=True))
+        unknown = {name for name, value in ours.items() if math.isnan(value)}
+        assert unknown == (set() if atoms == 20 else {"Ipc", "AvgIpc"})
+        assert all(ours[name] == pytest.approx(value, nan_ok=True) for name, value in theirs.items())
 
 
 def test_without_rdkit_one_is_told_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
