@@ -9,7 +9,8 @@ from torch import Tensor
 from torch.autograd import Function
 from torch_geometric.utils import scatter, softmax
 
-from gnn_space.compressed import CompressedEdges, compressed, is_traced
+from gnn_space.compressed import CompressedEdges, is_traced, other_graph
+from gnn_space.input_checks import check_dense_or_sparse, check_edges_of
 from gnn_space.maxima import maximum
 from gnn_space.products import COMPUTED, dots, ends, product, sums
 
@@ -58,19 +59,25 @@ def aggregate(
         `[num_nodes, heads, channels]` or `[num_nodes, channels]`, as `x`.
 
     Raises:
-        ValueError: another `reduce`, sparse features, edges of another number of nodes, weights that fit
-            neither the edges nor the heads, or (on the CPU) edges that
+        ValueError: another `reduce`, sparse features, features of another number of dimensions, edges of another number
+            of nodes or on another device, weights that fit neither the edges nor the heads, or (on the CPU) edges that
             lead from or to nodes that are not there.
     """
     if reduce not in REDUCTIONS:
         raise ValueError(f"reduce={reduce!r} is none of {', '.join(REDUCTIONS)}")
+    if not is_traced():
+        check_dense_or_sparse("x", x, (2, 3))
+        check_edges_of(x, edge_index)
     if x.layout != torch.strided:
         layout = str(x.layout).removeprefix("torch.")
         raise ValueError(f"aggregate takes dense features; got {layout} {list(x.shape)}: map them, or x.to_dense()")
     edges = edge_index
     if not isinstance(edges, CompressedEdges):
         edges = CompressedEdges(edges, x.size(0) if num_nodes is None else num_nodes, x.size(0))
-    compressed(edges, x.size(0))
+    if not is_traced() and edges.num_sources != x.size(0):
+        raise other_graph(edges, x.size(0))
+    if num_nodes is not None and num_nodes != edges.num_nodes:
+        raise ValueError(f"num_nodes={num_nodes}, but the CompressedEdges lead to {edges.num_nodes} nodes")
     by_head = x if x.dim() == 3 else x.unsqueeze(1)
     factors = None if weights is None else _one_a_head(weights, edges.num_edges, by_head.size(1))
     form = by_messages if few_messages(edges, by_head) else by_products

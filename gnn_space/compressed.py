@@ -188,16 +188,22 @@ def compressed(edge_index: Tensor | CompressedEdges, num_nodes: int) -> Compress
     """The edges among `num_nodes` nodes; what is compressed already is given back.
 
     Raises:
-        ValueError: it is of another number of nodes.
+        ValueError: it is of another number of nodes, those that receive or those that send.
     """
     if not isinstance(edge_index, CompressedEdges):
         return CompressedEdges(edge_index, num_nodes)
-    if not is_traced() and edge_index.num_sources != num_nodes:
-        raise ValueError(
-            f"x has {num_nodes} nodes and its CompressedEdges were made of {edge_index.num_sources}; "
-            "make them of this graph: CompressedEdges(edge_index, x.size(0))"
-        )
+    if not is_traced() and (edge_index.num_sources, edge_index.num_nodes) != (num_nodes, num_nodes):
+        raise other_graph(edge_index, num_nodes)
     return edge_index
+
+
+def other_graph(edges: CompressedEdges, num_nodes: int) -> ValueError:
+    """The refusal of edges that are of another graph than `num_nodes` nodes are."""
+    received = "" if edges.num_nodes == edges.num_sources else f" that send, {edges.num_nodes} that receive"
+    return ValueError(
+        f"x has {num_nodes} nodes and its CompressedEdges were made of {edges.num_sources}{received}; "
+        "make them of this graph: CompressedEdges(edge_index, x.size(0))"
+    )
 
 
 @cache

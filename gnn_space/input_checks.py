@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from automl_plugins.spaces.task import Task
-from gnn_space.compressed import CompressedEdges, is_traced
+from gnn_space.compressed import CompressedEdges, compressed, is_traced
 
 NO_NODE_FEATURES = "nodes without features have a constant one: x = torch.ones(num_nodes, 1), Task(in_channels=1)"
 
@@ -40,6 +40,60 @@ def check_call(x: Any, edge_index: Any = None, edge_attr: Any = None, batch: Any
         raise ValueError(f"edge_attr has a row for each of the {edge_index.size(1)} edges; got {_shape(edge_attr)}")
     if isinstance(batch, Tensor) and batch.shape != (x.size(0),):
         raise ValueError(f"batch has the graph of each of the {x.size(0)} nodes; got {_shape(batch)}")
+
+
+def edges_of(
+    x: Tensor, edge_index: Tensor | CompressedEdges, channels: int | None = None, edge_attr: Tensor | None = None
+) -> CompressedEdges:
+    """The compressed edges of a layer's graph, after a look at what the layer was called with.
+
+    Args:
+        x: node features, `[num_nodes, channels]`.
+        edge_index: `[2, num_edges]`, or `CompressedEdges` of it.
+        channels: that the layer reads; None: any number.
+        edge_attr: edge features, `[num_edges, edge_channels]`.
+
+    Raises:
+        ValueError: one of them is no tensor, of another shape or on another device, or the edges are of another graph.
+    """
+    if is_traced():
+        return compressed(edge_index, x.size(0))
+    check_dense_or_sparse("x", x, (2,))
+    if channels is not None and x.size(1) != channels:
+        raise ValueError(f"x has the shape [num_nodes, {channels}] by the layer's weights; got {_shape(x)}")
+    check_edges_of(x, edge_index)
+    edges = compressed(edge_index, x.size(0))
+    if edge_attr is not None and (edge_attr.dim() != 2 or edge_attr.size(0) != edges.num_edges):
+        raise ValueError(f"edge_attr has a row for each of the {edges.num_edges} edges; got {_shape(edge_attr)}")
+    return edges
+
+
+def check_dense_or_sparse(name: str, values: Any, dimensions: tuple[int, ...]) -> None:
+    """Refuse what is no tensor of so many dimensions.
+
+    Raises:
+        ValueError: it is something else.
+    """
+    if not isinstance(values, Tensor):
+        raise ValueError(f"{name} is a tensor; got {type(values).__name__}")
+    if values.dim() not in dimensions:
+        accepted = {2: "[num_nodes, channels]", 3: "[num_nodes, heads, channels]"}
+        shapes = " or ".join(accepted[each] for each in dimensions)
+        raise ValueError(f"{name} has the shape {shapes}; got {_shape(values)}")
+
+
+def check_edges_of(x: Tensor, edge_index: Any) -> None:
+    """Refuse what are no edges, or edges on another device than the features of nodes.
+
+    Raises:
+        ValueError: they are.
+    """
+    if not isinstance(edge_index, Tensor | CompressedEdges):
+        kind = type(edge_index).__name__
+        raise ValueError(f"edge_index is a tensor of integers [2, num_edges], or CompressedEdges; got {kind}")
+    device = (edge_index if isinstance(edge_index, Tensor) else edge_index.edge_index).device
+    if device != x.device:
+        raise ValueError(f"x is on {x.device} and edge_index on {device}; move both to one device")
 
 
 def check_features(task: Task, x: Tensor, edge_attr: Tensor | None) -> None:

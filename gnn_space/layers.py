@@ -18,7 +18,8 @@ from torch_geometric.utils import scatter
 
 from gnn_space.aggregation import aggregate, edge_ends, reduced
 from gnn_space.attention import attended
-from gnn_space.compressed import CompressedEdges, compressed
+from gnn_space.compressed import CompressedEdges
+from gnn_space.input_checks import edges_of
 
 
 def normalised_sum(x: Tensor, edge_index: Tensor | CompressedEdges) -> Tensor:
@@ -29,7 +30,7 @@ def normalised_sum(x: Tensor, edge_index: Tensor | CompressedEdges) -> Tensor:
     Shapes:
         x `[num_nodes, channels]`; result likewise. A node's edges to itself count as one.
     """
-    edges = compressed(edge_index, x.size(0)).without_loops
+    edges = edges_of(x, edge_index).without_loops
     scale = (edges.in_degree + 1).to(x.dtype).rsqrt().unsqueeze(-1)
     scaled = scale * x
     return scale * (aggregate(scaled, edges) + scaled)
@@ -53,7 +54,8 @@ class GCNLayer(nn.Module):
         glorot(self.lin.weight)
 
     def forward(self, x: Tensor, edge_index: Tensor | CompressedEdges) -> Tensor:
-        return normalised_sum(self.lin(x), edge_index) + self.bias
+        edges = edges_of(x, edge_index, self.lin.in_features)
+        return normalised_sum(self.lin(x), edges) + self.bias
 
 
 class SAGELayer(nn.Module):
@@ -73,10 +75,11 @@ class SAGELayer(nn.Module):
         self.lin_r = nn.Linear(in_channels, out_channels, bias=False)
 
     def forward(self, x: Tensor, edge_index: Tensor | CompressedEdges) -> Tensor:
+        edges = edges_of(x, edge_index, self.lin_l.in_features)
         if _maps_first(x, self.lin_l):
             mapped = functional.linear(x, self.lin_l.weight)
-            return aggregate(mapped, edge_index, reduce="mean") + self.lin_l.bias + self.lin_r(x)
-        return self.lin_l(aggregate(x, edge_index, reduce="mean")) + self.lin_r(x)
+            return aggregate(mapped, edges, reduce="mean") + self.lin_l.bias + self.lin_r(x)
+        return self.lin_l(aggregate(x, edges, reduce="mean")) + self.lin_r(x)
 
 
 class GATLayer(nn.Module):
@@ -112,8 +115,8 @@ class GATLayer(nn.Module):
                 glorot(weight)
 
     def forward(self, x: Tensor, edge_index: Tensor | CompressedEdges, edge_attr: Tensor | None = None) -> Tensor:
+        given = edges_of(x, edge_index, self.lin.in_features, None if self.lin_edge is None else edge_attr)
         hidden = self.lin(x).unflatten(1, (self.heads, -1))
-        given = compressed(edge_index, x.size(0))
         edges = given.looped
         of_source, of_target = (hidden * self.att_src).sum(-1), (hidden * self.att_dst).sum(-1)
         scores = edge_ends(of_target, of_source, edges)
@@ -156,16 +159,16 @@ class GINLayer(nn.Module):
         reset(self.nn)
 
     def forward(self, x: Tensor, edge_index: Tensor | CompressedEdges, edge_attr: Tensor | None = None) -> Tensor:
+        first = cast(torch.nn.Linear, self.nn[0])
+        edges = edges_of(x, edge_index, first.in_features, None if self.lin is None else edge_attr)
         if self.lin is not None and edge_attr is not None:
-            edges = compressed(edge_index, x.size(0))
             states = _dense(x)
             messages = functional.relu(states.index_select(0, edges.source) + self.lin(edge_attr))
             return self.nn(reduced(messages, edges, "sum") + (1 + self.eps) * states)
-        first = cast(torch.nn.Linear, self.nn[0])
         if not _maps_first(x, first):
-            return self.nn(aggregate(x, edge_index) + (1 + self.eps) * x)
+            return self.nn(aggregate(x, edges) + (1 + self.eps) * x)
         state = functional.linear(x, first.weight)
-        state = aggregate(state, edge_index) + (1 + self.eps) * state
+        state = aggregate(state, edges) + (1 + self.eps) * state
         if first.bias is not None:
             state = state + first.bias
         for layer in list(self.nn)[1:]:
@@ -189,7 +192,7 @@ class PropagationLayer(nn.Module):
         self.steps, self.teleport = steps, teleport
 
     def forward(self, x: Tensor, edge_index: Tensor | CompressedEdges) -> Tensor:
-        edges = compressed(edge_index, x.size(0))
+        edges = edges_of(x, edge_index)
         state = x = _dense(x)
         for _ in range(self.steps):
             state = (1 - self.teleport) * normalised_sum(state, edges) + self.teleport * x

@@ -14,6 +14,7 @@ from gnn_space.aggregation import REDUCTIONS, aggregate, edge_dots, edge_ends, e
 from gnn_space.attention import attended
 from gnn_space.compressed import CompressedEdges, compressed, is_traced
 from gnn_space.dropout import dropout
+from gnn_space.input_checks import edges_of
 
 ATTENTIONS = ("constant", "gcn", "gat", "sym-gat", "cos", "linear", "gene-linear")
 AGGREGATIONS = REDUCTIONS
@@ -99,7 +100,7 @@ class AttentionLayer(nn.Module):
         self.bias = nn.Parameter(torch.zeros(channels))
 
     def forward(self, x: Tensor, edge_index: Tensor | CompressedEdges, edge_attr: Tensor | None = None) -> Tensor:
-        edges = compressed(edge_index, x.size(0))
+        edges = edges_of(x, edge_index, self.transform.in_features, None if self.edge_transform is None else edge_attr)
         hidden = self.transform(x).view(-1, self.heads, self.hidden_channels)
         edge = None
         if self.edge_transform is not None:

@@ -114,6 +114,65 @@ def test_edges_of_another_graph_are_named(name: str, count: int) -> None:
         layer(torch.randn(NODES, 4, dtype=torch.float64), edges, *others)
 
 
+@pytest.mark.parametrize("name", PAIRS)
+@pytest.mark.parametrize("receive", [1, NODES + 2])
+def test_edges_to_fewer_or_more_nodes_than_send_are_named(name: str, receive: int) -> None:
+    """One node that receives would be broadcast to all."""
+    _, layer, others = pair(name, 4, 6)
+    edges = CompressedEdges(EDGES % torch.tensor([[NODES], [receive]]), receive, NODES)
+    with pytest.raises(ValueError, match=f"made of {NODES} that send, {receive} that receive; make them of this graph"):
+        layer(torch.randn(NODES, 4, dtype=torch.float64), edges, *others)
+
+
+@pytest.mark.parametrize("name", PAIRS)
+@pytest.mark.parametrize(
+    ("x", "edges", "message"),
+    [
+        (torch.ones(NODES), EDGES, rf"x has the shape \[num_nodes, channels\]; got \[{NODES}\]"),
+        (torch.ones(NODES, 2, 4), EDGES, rf"x has the shape \[num_nodes, channels\]; got \[{NODES}, 2, 4\]"),
+        ([[1.0] * 4] * NODES, EDGES, "x is a tensor; got list"),
+        (torch.ones(NODES, 4), EDGES.tolist(), r"edge_index is a tensor of integers \[2, num_edges\], or .*; got list"),
+        (torch.ones(NODES, 4), EDGES.to("meta"), "x is on cpu and edge_index on meta; move both to one device"),
+    ],
+)
+def test_a_layer_names_what_is_wrong_with_its_call(name: str, x: object, edges: object, message: str) -> None:
+    _, layer, others = pair(name, 4, 6)
+    with pytest.raises(ValueError, match=f"^{message}$"):
+        layer(x, edges, *others)
+
+
+@pytest.mark.parametrize("name", [name for name in PAIRS if name != "appnp"])
+def test_a_layer_names_other_channels_than_its_weights(name: str) -> None:
+    _, layer, others = pair(name, 4, 6)
+    with pytest.raises(
+        ValueError, match=rf"x has the shape \[num_nodes, 4\] by the layer's weights; got \[{NODES}, 5\]"
+    ):
+        layer(torch.ones(NODES, 5, dtype=torch.float64), EDGES, *others)
+
+
+@pytest.mark.parametrize("name", [name for name, (_, _, reads_edges) in PAIRS.items() if reads_edges])
+@pytest.mark.parametrize("shape", [(1, EDGE_CHANNELS), (EDGES.size(1),)])
+def test_features_of_other_edges_are_named(name: str, shape: tuple[int, ...]) -> None:
+    """Those of one edge would be broadcast to all."""
+    _, layer, _ = pair(name, 4, 6)
+    with pytest.raises(ValueError, match=rf"edge_attr has a row for each of the {EDGES.size(1)} edges; got "):
+        layer(torch.ones(NODES, 4, dtype=torch.float64), EDGES, torch.ones(shape, dtype=torch.float64))
+
+
+@pytest.mark.parametrize("shape", [(NODES,), (NODES, 1, 2, 2)])
+def test_aggregation_names_features_of_other_dimensions(shape: tuple[int, ...]) -> None:
+    """A mean of four dimensions would be of `[num_nodes, num_nodes, ...]`."""
+    with pytest.raises(
+        ValueError, match=r"x has the shape \[num_nodes, channels\] or \[num_nodes, heads, channels\]; got"
+    ):
+        aggregate(torch.ones(shape), EDGES, reduce="mean")
+
+
+def test_aggregation_names_a_number_of_nodes_that_its_edges_do_not_have() -> None:
+    with pytest.raises(ValueError, match=f"num_nodes=9, but the CompressedEdges lead to {NODES} nodes"):
+        aggregate(torch.ones(NODES, 4), CompressedEdges(EDGES, NODES), num_nodes=9)
+
+
 def test_a_perceptron_that_begins_otherwise_is_named() -> None:
     with pytest.raises(ValueError, match=r"begins with an nn\.Linear; got a Sequential that begins with ReLU"):
         GINLayer(nn.Sequential(nn.ReLU(), nn.Linear(2, 2)), edge_dim=2)
