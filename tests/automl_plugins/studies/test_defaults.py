@@ -32,7 +32,7 @@ def facts(level: str = "graph", samples: int = 902, pixels: int = 0, **given: An
         (facts(samples=10_000), {"data.batch_size": 128, "trainer.max_epochs": 19}),
         (facts(samples=100), {"data.batch_size": 16, "trainer.max_epochs": 100}),
         # Cora: one graph, 200 steps.
-        (facts("node", 1, batches=1, sets_batch_size=False), {"trainer.max_epochs": 200, "trial_epochs": 50}),
+        (facts("node", 1, batches=1, sets_batch_size=False), {"trainer.max_epochs": 200, "trial_epochs": 200}),
         (facts("node", 1, batches=10, sets_batch_size=False), {"trainer.max_epochs": 20}),
         # Images of a quarter of a million pixels, two to a batch; a few small ones, a tenth of them.
         (facts("pixel", 400, 2**18), {"space": "smp-decoder", "data.batch_size": 2, "trials": 16, "seeds": 3}),
