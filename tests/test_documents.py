@@ -39,6 +39,7 @@ SMALLER = {
     "n_trials=8, catch": "n_trials=4, catch",
     r"max_epochs=\d+": "max_epochs=1",
     r'"max_epochs": \d+': '"max_epochs": 1',
+    "steps=2000": "steps=2, meta_batch=2, architectures=2",
     r"trials=20,": "trials=2, seeds=1, finalists=1, random_search=False, references=[],",
 }
 

@@ -64,6 +64,7 @@ class Contract(EstimatorContract):
         arguments: dict[str, Callable[[], dict[str, Any]]] = {
             "inherited": lambda: {"searchable": trained(self.on), "batches": 1},
             "ranks": lambda: {"estimators": ["naswot", "macs"]},
+            "ghn": lambda: {"steps": 1, "meta_batch": 1, "architectures": 2, "batches": 1},
         }
         config = {"class_path": self.name, "init_args": arguments.get(self.name, dict)()}
         return make_estimator(config, self.context().space)
