@@ -24,6 +24,7 @@ from automl_plugins.spaces.suggestion import suggest
 from automl_plugins.spaces.task import Level, Task
 from automl_plugins.spaces.validity import check_choices, check_values, is_foreign
 from automl_plugins.spaces.within import Within
+from automl_plugins.system.argument_types import check_types
 
 if TYPE_CHECKING:
     import numpy as np
@@ -66,6 +67,7 @@ class SearchSpace(ABC):
         self.choices = tuple(choices)
         self.max_parameters = max_parameters
         self._by_name = {choice.name: choice for choice in self.choices}
+        check_types(SearchSpace.__init__, {"max_parameters": max_parameters})
         if max_parameters is not None and max_parameters < 1:
             raise ValueError(f"max_parameters is at least 1 or null; got {max_parameters}")
         self._within: Within | None = None

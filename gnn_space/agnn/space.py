@@ -14,6 +14,7 @@ from automl_plugins.spaces.choice import Choice, Value
 from automl_plugins.spaces.operation import Operation
 from automl_plugins.spaces.task import Level, Task
 from automl_plugins.supernets.space import SupernetSpace
+from automl_plugins.system.argument_types import check_types
 from gnn_space.agnn.network import AGNNNetwork
 from gnn_space.agnn.sizes import CLASSES, AGNNSizes, LayerOptions
 from gnn_space.agnn.supernet import AGNNSupernet
@@ -98,6 +99,7 @@ class AGNNSpace(SupernetSpace):
         edge_embedding: int = 16,
         max_parameters: int | None = None,
     ) -> None:
+        check_types(AGNNSpace.__init__, locals())
         for argument, value in (
             ("layers", layers),
             *(("hidden_channels", option) for option in hidden_channels),

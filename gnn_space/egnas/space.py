@@ -18,6 +18,7 @@ from automl_plugins.spaces.task import Level, Task
 from automl_plugins.supernets.gates import Closed
 from automl_plugins.supernets.rules import strongest_inputs
 from automl_plugins.supernets.space import SupernetSpace
+from automl_plugins.system.argument_types import check_types
 from gnn_space.calls import GraphReader
 from gnn_space.egnas.catalogue import OPERATIONS
 from gnn_space.egnas.network import EGNASNetwork
@@ -112,6 +113,7 @@ class EGNASSpace(SupernetSpace):
         max_parameters: int | None = None,
         checkpointing: bool = False,
     ) -> None:
+        check_types(EGNASSpace.__init__, locals())
         for argument, value in (("cells", cells), ("nodes", nodes), ("inputs", inputs)):
             if value < 1:
                 raise ValueError(f"{argument} is at least 1; got {value}")

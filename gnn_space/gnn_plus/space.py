@@ -11,6 +11,7 @@ from automl_plugins.spaces.choice import Choice, Value
 from automl_plugins.spaces.operation import Operation
 from automl_plugins.spaces.task import Level, Task
 from automl_plugins.supernets.space import SupernetSpace
+from automl_plugins.system.argument_types import check_types
 from gnn_space.calls import GraphReader
 from gnn_space.frame import READOUTS, has_wide_features
 from gnn_space.gnn_plus.messages import MESSAGES
@@ -126,6 +127,7 @@ class GNNPlusSpace(SupernetSpace):
         max_parameters: int | None = None,
         checkpointing: bool = False,
     ) -> None:
+        check_types(GNNPlusSpace.__init__, locals())
         self.checkpointing = checkpointing
         self.sizes = GNNPlusSizes(heads, node_embedding, edge_embedding, walk_length)
         _check(depths, channels, messages, norms, dropouts, propagations, teleports, heads)

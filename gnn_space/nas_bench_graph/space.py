@@ -11,6 +11,7 @@ from automl_plugins.spaces.choice import Choice, Value
 from automl_plugins.spaces.operation import Operation
 from automl_plugins.spaces.task import Level, Task
 from automl_plugins.supernets.space import SupernetSpace
+from automl_plugins.system.argument_types import check_types
 from gnn_space.calls import GraphReader
 from gnn_space.nas_bench_graph.links import LINK, LINKS, NODES, leaves_of, operation_name, operations_of, source_of
 from gnn_space.nas_bench_graph.network import NASBenchGraphNetwork, Sizes
@@ -65,6 +66,7 @@ class NASBenchGraphSpace(SupernetSpace):
         node_embedding: int = 64,
         max_parameters: int | None = None,
     ) -> None:
+        check_types(NASBenchGraphSpace.__init__, locals())
         self.sizes = Sizes(channels, output_layers, dropout, node_embedding)
         # Under the names of the arguments, too, by which studies compare spaces.
         self.channels, self.output_layers = channels, output_layers

@@ -17,6 +17,7 @@ from automl_plugins.supernets import rules
 from automl_plugins.supernets.gates import Closed
 from automl_plugins.supernets.space import SupernetSpace
 from automl_plugins.supernets.topology import TopologyTerms
+from automl_plugins.system.argument_types import check_types
 from automl_plugins.system.to_be_loaded import is_to_be_loaded
 from seg_space.auto_deeplab.backbone_weights import load_backbone
 from seg_space.auto_deeplab.cell import IDENTITY, NONE, POOLS, Step
@@ -125,6 +126,7 @@ class AutoDeepLabSpace(SupernetSpace):
         backbone_weights: str | None = None,
         max_parameters: int | None = None,
     ) -> None:
+        check_types(AutoDeepLabSpace.__init__, locals())
         self.sizes = Sizes(
             layers, blocks, filters, tuple(stem), stem_stride, (head,) if isinstance(head, str) else tuple(head),
             decoder_channels, drop_path,

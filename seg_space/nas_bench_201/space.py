@@ -11,6 +11,7 @@ from automl_plugins.spaces.choice import Choice, Value
 from automl_plugins.spaces.operation import Operation
 from automl_plugins.spaces.task import Level, Task
 from automl_plugins.supernets.space import SupernetSpace
+from automl_plugins.system.argument_types import check_types
 from seg_space.calls import ImageReader
 from seg_space.nas_bench_201.cell import EDGES, NAMES, NONE, OPERATIONS, POOL, SKIP, choice_name
 from seg_space.nas_bench_201.names import digits_of, text_of, values_of
@@ -59,6 +60,7 @@ class NASBench201Space(SupernetSpace):
     def __init__(
         self, cells: int = 5, channels: int = 16, stem_stride: int = 1, max_parameters: int | None = None
     ) -> None:
+        check_types(NASBench201Space.__init__, locals())
         self.sizes = Sizes(cells, channels, stem_stride)
         # Under the names of the arguments, too, by which studies compare spaces.
         self.cells, self.channels, self.stem_stride = cells, channels, stem_stride

@@ -12,6 +12,7 @@ from automl_plugins.spaces.choice import Choice, Requirement, Value
 from automl_plugins.spaces.operation import Operation
 from automl_plugins.spaces.space import SearchSpace
 from automl_plugins.spaces.task import Level, Task
+from automl_plugins.system.argument_types import check_types
 from automl_plugins.system.nearest import did_you_mean
 from seg_space.calls import ImageReader
 from seg_space.pretrained.sources import check_weights, of_one_encoder
@@ -89,6 +90,7 @@ class SmpSpace(SearchSpace):
         encoder_weights: str | Mapping[str, Any] | None = None,
         max_parameters: int | None = None,
     ) -> None:
+        check_types(SmpSpace.__init__, locals())
         for decoder in decoders:
             if decoder not in DECODERS:
                 raise ValueError(f"there is no decoder {decoder!r}; {did_you_mean(decoder, DECODERS)}")
