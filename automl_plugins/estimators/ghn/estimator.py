@@ -9,6 +9,7 @@ from typing import Any
 
 from torch import nn
 
+from automl_plugins.errors import DivergedError
 from automl_plugins.estimators.base import Estimate, Estimator
 from automl_plugins.estimators.context import Candidate, Context
 from automl_plugins.estimators.ghn.files import HypernetworkFolder
@@ -16,6 +17,7 @@ from automl_plugins.estimators.ghn.hypernetwork import GraphHypernetwork
 from automl_plugins.estimators.ghn.predicted import PredictedNetwork, give_parameters
 from automl_plugins.estimators.ghn.training import Budget, check_module, train_hypernetwork
 from automl_plugins.system.arguments import at_least
+from automl_plugins.system.waiting import patient_lock
 from automl_plugins.training.description import describe
 from automl_plugins.training.lightning import pl
 from automl_plugins.training.recalibration import recalibrate
@@ -63,7 +65,7 @@ class GhnEstimator(Estimator):
             at_least("architectures", architectures, 1),
         )
         self.batches = at_least("batches", batches, 1)
-        self._trained: tuple[Mapping[str, Any], GraphHypernetwork] | None = None
+        self._trained: tuple[Mapping[str, Any], GraphHypernetwork | DivergedError] | None = None
 
     def check(self, context: Context) -> None:
         """Refuse what no hypernetwork can be trained on.
@@ -85,17 +87,24 @@ class GhnEstimator(Estimator):
         """
         project, settings = context.training, self._settings(context)
         if self._trained is None or self._trained[0] != settings:
-            self._trained = settings, self._made(context, settings)
-        return self._trained[1].to(project.device)
+            try:
+                self._trained = settings, self._made(context, settings)
+            except DivergedError as error:
+                self._trained = settings, error  # no other candidate's would fare better
+        made = self._trained[1]
+        if isinstance(made, DivergedError):
+            raise made
+        return made.to(project.device)
 
     def _made(self, context: Context, settings: Mapping[str, Any]) -> GraphHypernetwork:
         project, folder = context.training, self.folder
         if folder is None:
             return train_hypernetwork(project, self.budget, context.seed)
-        folder.begin(settings)
-        if not folder.weights.is_file():
-            trained = train_hypernetwork(project, self.budget, context.seed, folder.training)
-            folder.keep(trained, project.task)
+        with patient_lock(folder.lock, "the training of a hypernetwork"):
+            folder.begin(settings)
+            if not folder.weights.is_file():
+                trained = train_hypernetwork(project, self.budget, context.seed, folder.training)
+                folder.keep(trained, project.task)
         return folder.read().hypernetwork
 
     def _settings(self, context: Context) -> dict[str, Any]:

@@ -58,6 +58,11 @@ class HypernetworkFolder:
         """The state that a training goes on from."""
         return self.path / "training.ckpt"
 
+    @property
+    def lock(self) -> Path:
+        """The lock that its training is done under."""
+        return self.path / "training.lock"
+
     def begin(self, settings: Mapping[str, Any]) -> None:
         """Note what is trained here.
 

@@ -47,10 +47,12 @@ class PredictedNetwork(nn.Module):
         """Predict the parameters of several networks together; calls go to the first one.
 
         Args:
-            networks: on the hypernetwork's device, in training mode: running statistics are not predicted.
+            networks: on the hypernetwork's device, with its dtype, in training mode: running statistics are not
+                predicted.
             graphs: of these networks.
         """
-        self._present = list(zip(networks, self.hypernetwork(graphs), strict=True))
+        with torch.autocast(self.hypernetwork.norm.weight.device.type, enabled=False):
+            self._present = list(zip(networks, self.hypernetwork(graphs), strict=True))
 
     def next(self) -> None:
         """Have calls go to the next of the networks; after the last one there is none."""

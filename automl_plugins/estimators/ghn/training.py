@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import time
 import warnings
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -22,6 +23,7 @@ from automl_plugins.system.files import save_whole
 from automl_plugins.system.interruption import interrupts_as_such
 from automl_plugins.system.randomness import seed_from
 from automl_plugins.system.to_be_loaded import to_be_loaded
+from automl_plugins.system.waiting import say
 from automl_plugins.training.fit import LEAN, quiet_lightning, seeded
 from automl_plugins.training.lightning import pl
 from automl_plugins.training.project import Project
@@ -30,6 +32,8 @@ SEGMENT = 20
 """Steps that a kill may lose."""
 _RATE, _DECAY, _CLIP = 1e-3, 1e-5, 5.0
 _MOST_SIDE = 11
+_SECONDS_BETWEEN = 30.0
+"""Lines that tell how far a training is."""
 _LOOKED = 16
 """Architectures that the side of the largest kernel is looked for in."""
 _POOL, _START, _SEGMENTS, _DRAWS = range(4)
@@ -120,6 +124,7 @@ def train_hypernetwork(project: Project, budget: Budget, seed: int, path: Path |
     begin = 0
     if path is not None and path.exists():
         begin = _go_on(read_checkpoint(path), hypernetwork, optimizer)
+    told = time.monotonic()
     for start in range(begin, budget.steps, SEGMENT):
         stop = min(start + SEGMENT, budget.steps)
         draws = [_drawn(pool, budget.meta_batch, seed, step) for step in range(start, stop)]
@@ -129,6 +134,9 @@ def train_hypernetwork(project: Project, budget: Budget, seed: int, path: Path |
         if path is not None:
             state = {"step": stop, "weights": hypernetwork.state_dict(), "optimizer": optimizer.state_dict()}
             save_whole(path, state)
+        if time.monotonic() - told > _SECONDS_BETWEEN:
+            told = time.monotonic()
+            say(f"hypernetwork: {stop} of {budget.steps} steps")
     return hypernetwork.eval().requires_grad_(False)
 
 
@@ -188,8 +196,9 @@ def _fit(
 
     @functools.wraps(own)
     def training_step(*arguments: Any, **named: Any) -> Tensor | None:
-        places, device = draws[module.global_step], predicted.hypernetwork.norm.weight.device
-        predicted.predict([pool.network(each).to(device) for each in places], [pool.graph(each) for each in places])
+        places, like = draws[module.global_step], predicted.hypernetwork.norm.weight
+        networks = [pool.network(each).to(like.device, like.dtype) for each in places]
+        predicted.predict(networks, [pool.graph(each) for each in places])
         losses = []
         for _ in places:
             losses.append(_loss(own(*arguments, **named)))

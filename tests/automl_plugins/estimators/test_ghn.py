@@ -421,7 +421,10 @@ def test_a_hypernetwork_is_kept_in_a_folder_and_taken_from_it(tmp_path: Path, mo
     context = Context.of(agnn())
     architectures = sampled(context.space, 3)
     estimates = small(folder=tmp_path).estimate_all(architectures, context)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["hypernetwork.json", "hypernetwork.safetensors"]
+    assert {path.name for path in tmp_path.iterdir()} - {"training.lock"} == {
+        "hypernetwork.json",
+        "hypernetwork.safetensors",
+    }
     monkeypatch.setattr(training, "_fit", None)  # nothing is trained again
     again = small(folder=tmp_path).estimate_all(architectures, context)
     assert [each.score for each in again] == [each.score for each in estimates]
@@ -433,6 +436,28 @@ def test_a_hypernetwork_is_kept_in_a_folder_and_taken_from_it(tmp_path: Path, mo
     files.weights.write_bytes(b"no weights")
     with pytest.raises(ValueError, match=r"is no hypernetwork of hypernetwork\.json"):
         files.read()
+
+
+def test_a_hypernetwork_that_diverges_is_trained_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    context, trainings = Context.of(agnn()), []
+
+    def broken(project: Project, predicted: PredictedNetwork, *others: Any) -> None:
+        trainings.append(1)
+        with torch.no_grad():
+            predicted.hypernetwork.norm.weight.fill_(math.nan)
+
+    monkeypatch.setattr(training, "_fit", broken)
+    estimates = small().estimate_all(sampled(context.space, 3), context)
+    assert {each.reason for each in estimates} == {
+        "DivergedError: the hypernetwork's norm.weight is not finite after step 2; another seed may keep it from that"
+    }
+    assert len(trainings) == 1
+
+
+@pytest.mark.parametrize("precision", ["bf16-mixed", "64-true"])
+def test_a_trainers_precision_is_the_hypernetworks(precision: str) -> None:
+    project = auto_deeplab().replace(trainer={**LEAN, "precision": precision})
+    assert small(steps=1).estimate_all(sampled(project.space, 1), Context.of(project))[0].valid
 
 
 def test_another_context_has_another_hypernetwork() -> None:
