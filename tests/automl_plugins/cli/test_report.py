@@ -171,7 +171,7 @@ def test_a_run_that_was_killed_gives_a_page_that_says_so(run: str, lost: tuple[s
     shutil.copytree(f"runs/{run}", f"killed/{run}")
     for name in lost:
         path = Path("killed", run, name)
-        shutil.rmtree(path) if path.is_dir() else path.unlink()
+        shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
     if run == "pixels":
         with Path("killed/pixels/logits.jsonl").open("a") as file:
             file.write('{"epoch": 2, "name": "netw')

@@ -98,7 +98,7 @@ class Text(pl.loggers.logger.DummyLogger):
 
 def test_loggers_get_the_architecture_and_the_measures(trainer: Callable[..., pl.Trainer]) -> None:
     logger = Text()
-    fit(trainer, ArchitectureSearch("snas"), logger=logger, log_every_n_steps=1)
+    fit(trainer, ArchitectureSearch("snas", learning_rate=3e-4), logger=logger, log_every_n_steps=1)
     assert [name for name, _, _ in logger.texts] == ["search_architecture_net"] * 2
     assert '"space": "perceptron"' in logger.texts[0][1]
     measured = [line for line in logger.metrics if "search_entropy" in line]
@@ -118,7 +118,7 @@ def test_one_line_an_epoch_where_there_is_no_progress_bar(
     trainer: Callable[..., pl.Trainer], caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level("INFO", logger="pytorch_lightning"):
-        fit(trainer, ArchitectureSearch())
+        fit(trainer, ArchitectureSearch(learning_rate=3e-4))
     first, second = (record.message for record in caplog.records if record.message.startswith("search epoch"))
     figures = r"loss 0\.\d+, val_loss \d\.\d+, .*entropy 1, parameter_free 0, temperature 1"
     assert re.fullmatch(rf"search epoch 1 of 2: {figures}, about \d+:\d\d left", first)
