@@ -164,7 +164,7 @@ class SearchRun:
             return
         rate = self.strategy.learning_rate or rate_for(self._trainer, self.options.warmup_epochs)
         self.present_learner.set_rate(rate)
-        report.line(f"the logits' learning rate is {rate:.2g}, by the number of steps; `learning_rate` sets another")
+        report.line(f"the logits' learning rate is {rate:.2g}, since none was given; `learning_rate` sets another")
 
     def _go_on(self, state: Mapping[str, Any]) -> None:
         if self.maker.batches is not None and state["batches"] is not None:

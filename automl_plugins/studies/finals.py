@@ -8,7 +8,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from functools import cached_property
-from typing import Any
 
 from optuna.trial import FrozenTrial
 
@@ -407,8 +406,10 @@ def _different(ranked: Sequence[FrozenTrial], contenders: Mapping[int, Contender
     A sampler that exploits asks for its best network again and again with nearly the same settings, and such finalists
     would leave little to choose from.
     """
-    best: dict[Any, FrozenTrial] = {}
+    best: dict[tuple[Architecture | None, str | None], FrozenTrial] = {}
+    others = []
     for trial in ranked:
         contender = contenders[trial.number]
-        best.setdefault(contender.architecture or contender.reference, trial)
-    return [*best.values(), *(trial for trial in ranked if trial not in best.values())]
+        if best.setdefault((contender.architecture, contender.reference), trial) is not trial:
+            others.append(trial)
+    return [*best.values(), *others]

@@ -117,13 +117,15 @@ class Study:
             task, `MyNet(task)`, by import path or as they are; all registered ones that fit the task where left out.
         references_first: the search's first trials, at most half of them, are the space's own references
             (`SearchSpace.references`) that the limits admit, so that it is not behind them by validation.
-        finalists: how many of the best trials of a search are trained in full, on two seeds, to choose one of them.
+        finalists: how many of the best trials of a search, of different networks first, are trained in full, on two
+            seeds, to choose one of them.
         seeds: how many seeds those that are compared in the end have; with one, it chooses among the finalists too.
         ensemble: so many of the finalists and references, the best on the two seeds that choose, are trained over
             `seeds` too, and the mean of their predictions (probabilities, or values) is a line beside the winner.
         prefer: `best`, the winner is the best by mean validation (or reward); or `economical`, the cheapest contender
             within one standard error of it, by parameters or the first of the costs.
-        seed: seeds the sampler and every trial; the final trainings have the seeds that follow it.
+        seed: seeds the sampler and, with its network and settings, each trial; the final trainings have the seeds that
+            follow it.
         workers: processes to work with; they share the trials.
         storage: a path ending in `.journal` or an Optuna storage URL; a journal in the folder where left out.
         max_equal_failures: the same failure this often ends the study.

@@ -70,6 +70,14 @@ def test_with_little_time_final_trainings_become_shorter_and_then_fewer() -> Non
     assert [(plan.finalists, plan.seeds) for plan in plans] == [(3, 5), (3, 5), (2, 3), (1, 2)]
 
 
+def test_trials_are_longer_where_there_is_time_for_fifty() -> None:
+    timing = Timing(1.0, 0.0)
+    plans = [plan_for(seconds, timing, 1, lambda *_: 10, SIZES, 40) for seconds in (1_100, 2_000, 1e5)]
+    # Of 2,000 s, 1,840 are left, 400 of them for ten final trainings of 40 epochs: 1,440 are fifty trials of 28.
+    assert [plan.trial_epochs for plan in plans] == [12, 28, 40]
+    assert [plan.max_epochs for plan in plans] == [40, 40, 40]
+
+
 def test_what_was_given_stays() -> None:
     plan = plan_for(1000, Timing(1.0, 0.0), 2, finals, [(1, 2)], 20, may_shorten=False, trial_epochs=3)
     assert (plan.max_epochs, plan.trial_epochs, plan.finalists, plan.seeds) == (20, 3, 1, 2)
@@ -139,14 +147,14 @@ def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
 def test_minutes_plan_a_study_that_goes_on_with_its_plan(
     command: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    command = [*command, "--trials", "3", "--trainer.max_epochs", "20"]  # by which it ends, and not by its time
+    command = [*command, "--trials", "3", "--trainer.max_epochs", "100"]  # by which it ends, and not by its time
     assert main([*command, "--minutes", "3"]) == 0
     said = capsys.readouterr().err
     assert "plans for 3 minutes, an epoch taking 0.05 s here: trial_epochs=" in said
     assert "seeds=" not in said, "they are settled when finalists are chosen"
     planned = json.loads(Path("runs/small/minutes.json").read_text())["settings"]
     config = yaml.safe_load(Path("runs/small/config.yaml").read_text())
-    assert config["trial_epochs"] == planned["trial_epochs"] <= 20
+    assert config["trial_epochs"] == planned["trial_epochs"] < 100
     assert config["minutes"] == 3
     assert main([*command, "--minutes", "3"]) == 0
     assert "plans for" not in capsys.readouterr().err
